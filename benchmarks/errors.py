@@ -1,0 +1,5 @@
+"""The one exception that a user may see: a line saying what is wrong, where, and what would be right."""
+
+
+class UserError(Exception):
+    """Wrong input or a broken surrounding. The command prints the message on one line and exits with status 2."""

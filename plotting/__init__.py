@@ -1,0 +1,1 @@
+"""Plots from run folders: pandas and matplotlib only, never torch or Avalanche."""
