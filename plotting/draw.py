@@ -1,0 +1,36 @@
+"""Draw every plot of a run into the folder's `plots/`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from plotting import curves, matrix, null, rank, style
+from plotting.run_folder import Run, read
+
+
+PLOTS: dict[str, Callable[[Run], Figure]] = {
+    "matrix": matrix.figure,
+    "matrix_agnostic": matrix.figure_agnostic,
+    "curves": curves.figure,
+    "rank": rank.figure,
+    "null": null.figure,
+}
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Write `plots/<plot>.png` and `.svg` of a run folder, and say which files these are.
+
+    A UserError where the folder is no run folder or one of its files is broken.
+    """
+    run = read(folder)
+    target = folder / "plots"
+    target.mkdir(exist_ok=True)
+    written = []
+    for name, figure in PLOTS.items():
+        drawing = figure(run)
+        for suffix in ("png", "svg"):
+            path = target / f"{name}.{suffix}"
+            style.save(drawing, path)
+            written.append(path)
+    return written

@@ -1,0 +1,35 @@
+"""The room left: null directions over the stream, for each tower and each kind of matrix."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from plotting import style, towers
+from plotting.run_folder import TOWERS, Run
+
+
+LINES = {
+    "q": (style.BLUE, "o"),
+    "k": (style.ORANGE, "s"),
+    "v": (style.GREEN, "^"),
+    "o": (style.VERMILLION, "D"),
+    "fc": (style.PURPLE, "v"),
+    "proj": (style.BLACK, "P"),
+}
+
+
+@style.paper()
+def figure(run: Run) -> Figure:
+    """The mean over blocks above, the fullest block below: there the room runs out first."""
+    drawing, grid = towers.panels(run)
+    left = run.rank.groupby(["after", "tower", "matrix"])["null_directions"]
+    measures = {"null directions\n(mean over blocks)": left.mean(), "null directions\n(fewest in a block)": left.min()}
+    kinds = [kind for kind in LINES if kind in set(run.rank["matrix"])]
+    for row, (label, values) in zip(grid, measures.items(), strict=True):
+        row[0].set_ylabel(label)
+        lines = values.unstack(["tower", "matrix"]).reindex(columns=pd.MultiIndex.from_product([TOWERS, kinds]))
+        for axes, tower in zip(row, TOWERS, strict=True):
+            for kind in kinds:
+                colour, marker = LINES[kind]
+                axes.plot(lines[tower, kind], color=colour, marker=marker, label=kind)
+    style.legend(drawing, columns=len(kinds))
+    return drawing
