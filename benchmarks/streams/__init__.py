@@ -49,10 +49,8 @@ class Stream:
     """Tasks in the order in which they are learned, and the orders that this stream knows by name.
 
     Attributes:
-        name: names the folder under `results/`.
-        orders: task names for each named order, for instance `{"I": (...), "II": (...)}`.
+        orders: task names for each named order, for instance `{"I": (...), "II": (...)}`; the first is the default.
     """
 
-    name: str
     tasks: tuple[Task, ...]
     orders: dict[str, tuple[str, ...]]

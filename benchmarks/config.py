@@ -1,0 +1,149 @@
+"""What determines a run's figures: the common settings, the recipe behind their defaults, and where each value came from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmarks import registry
+from benchmarks.errors import UserError
+
+
+Device = Literal["auto", "cpu", "cuda"]
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Settings that every strategy has. Those without a default come from the stream's recipe."""
+
+    strategy: str = Field("nusa", description="the method; see --list")
+    stream: str = Field("micro", description="the tasks; see --list")
+    order: str = Field("default", description="an order the stream names, task names with commas, or random:SEED")
+    seed: int = Field(42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
+    device: Device = Field("auto", description="auto takes CUDA where there is one")
+    model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
+    pretrained: str | None = Field(description="an open_clip tag or a weights file")
+    iterations: int = Field(ge=1, description="training steps for each task")
+    batch_size: int = Field(ge=1, description="images in a training step")
+    lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of AdamW")
+    weight_decay: float = Field(ge=0, allow_inf_nan=False, description="weight decay of AdamW")
+    warmup: float = Field(ge=0, lt=1, description="share of the steps in linear warm-up, before the cosine to 0")
+    label_smoothing: float = Field(ge=0, lt=1, description="of the cross-entropy")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: the common settings and the strategy's own."""
+
+    common: Common
+    settings: Any
+
+    def flat(self) -> dict[str, Any]:
+        """One flat mapping with the names of the command line: what `config.yaml` holds and `--config` reads."""
+        values = {**asdict(self.common), **asdict(self.settings)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+COMMON_NAMES = tuple(field.name for field in fields(Common))
+
+
+def strategy_settings(strategy: str) -> dict[str, Any]:
+    """Name to pydantic FieldInfo of the strategy's own settings."""
+    found = registry.settings_class(strategy).__pydantic_fields__
+    if clash := set(found) & set(COMMON_NAMES):
+        raise UserError(f"strategies/{strategy}.py: settings {sorted(clash)} exist for every strategy; rename them")
+    return found
+
+
+def stream_family(stream: str) -> tuple[str, str]:
+    """`folder:PATH` to `("folder", "PATH")`. Raises UserError for an unknown family."""
+    family, _, argument = stream.partition(":")
+    registry.check_name("stream", family)
+    return family, argument
+
+
+def recipe(stream: str, strategy: str) -> dict[str, Any]:
+    """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`."""
+    family, _ = stream_family(stream)
+    data = yaml.safe_load((RECIPES / f"{family}.yaml").read_text(encoding="utf-8"))
+    return data["all"] | data["strategies"].get(strategy, {})
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A flat YAML mapping of settings. Raises UserError if it is missing, unreadable or not a mapping."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"--config {path}: expected lines of the form `name: value`")
+    return data
+
+
+def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
+    """One line for the first thing that is wrong: the setting, where it was given, and what would be right."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    message = first["msg"].removeprefix("Input ").replace("should be", "must be")
+    return UserError(f"{where.get(name, name)}: {message}, got {first['input']!r}")
+
+
+def _build(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> Any:
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def resolve(given: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+    """Command line over file over recipe over defaults.
+
+    Args:
+        given: what stood on the command line, by setting name.
+        file: the `--config` file, if any.
+
+    Raises:
+        UserError: unknown names (the nearest is offered), values of the wrong type or out of range.
+    """
+    from_file = read_file(file) if file else {}
+    where = {name: f"--config {file}: {name}" for name in from_file}
+    where |= {name: f"--{name.replace('_', '-')}" for name in given}
+    chosen = {**from_file, **given}
+    strategy, stream = str(chosen.get("strategy", "nusa")), str(chosen.get("stream", "micro"))
+    own = strategy_settings(strategy)
+    known = [*COMMON_NAMES, *own]
+    for name in chosen:
+        if name not in known:
+            raise UserError(f"{where[name]}: {unknown_setting(name, strategy)}")
+    values = recipe(stream, strategy) | chosen
+    common = _build(Common, {name: values[name] for name in COMMON_NAMES if name in values}, where)
+    settings = _build(registry.settings_class(strategy), {n: values[n] for n in own if n in values}, where)
+    return RunConfig(common, settings)
+
+
+def unknown_setting(name: str, strategy: str) -> str:
+    """Says why a setting is unknown: it belongs to other strategies, or it is misspelt."""
+    owners = [other for other in registry.names("strategy") if name in strategy_settings(other)]
+    if owners:
+        return f"a setting of {', '.join(owners)}, not of {strategy}"
+    known = [*COMMON_NAMES, *strategy_settings(strategy)]
+    return f"no such setting of {strategy}{registry.nearest(name, known)}"
+
+
+def label(config: RunConfig) -> str:
+    """The run folder's name: the seed and whatever differs from the recipe, for instance `seed42,rank=16`."""
+    default = resolve({"strategy": config.common.strategy, "stream": config.common.stream}).flat()
+    skipped = {"strategy", "stream", "seed", "device"}
+    parts = [f"seed{config.common.seed}"]
+    for name, value in config.flat().items():
+        if name not in skipped and value != default[name]:
+            shown = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+            parts.append(f"{name}={''.join(c if c.isalnum() or c in '.+-' else '_' for c in shown)}")
+    return ",".join(parts)

@@ -1,0 +1,66 @@
+"""The cost ledger: what a method trains, carries and takes, as figures."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+
+def peak_host_bytes() -> int:
+    """Peak resident memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+@dataclass
+class Ledger:
+    """Lists have one figure for each task; `evaluation` and `spectrum` also one for the state before any training.
+
+    Attributes:
+        trained_parameters: that the optimiser saw.
+        carried_bytes: kept from task to task besides the model itself.
+        reference_images: read besides the tasks' own.
+        training, decomposition, evaluation, spectrum: seconds; training does not count the decomposition within it.
+        peak_memory_bytes: of the process; over a resumed run the largest of its parts.
+        peak_gpu_memory_bytes: allocated on the device, None on the CPU.
+    """
+
+    trained_parameters: list[int] = field(default_factory=list)
+    carried_bytes: list[int] = field(default_factory=list)
+    reference_images: int = 0
+    training: list[float] = field(default_factory=list)
+    decomposition: list[float] = field(default_factory=list)
+    evaluation: list[float] = field(default_factory=list)
+    spectrum: list[float] = field(default_factory=list)
+    peak_memory_bytes: int = 0
+    peak_gpu_memory_bytes: int | None = None
+
+    def note_memory(self) -> None:
+        """Raises the peaks to what this process has used so far."""
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_host_bytes())
+        if torch.cuda.is_initialized():
+            self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes or 0, torch.cuda.max_memory_allocated())
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Appends the seconds of a block to one of the lists."""
+        began = time.perf_counter()
+        yield
+        getattr(self, what).append(time.perf_counter() - began)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; the seconds under one heading, with their sums."""
+        values = asdict(self)
+        seconds = {name: values.pop(name) for name in ("training", "decomposition", "evaluation", "spectrum")}
+        return {**values, "seconds": seconds, "total_seconds": {name: sum(each) for name, each in seconds.items()}}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Ledger":
+        """What `as_json` gave."""
+        plain = {name: value for name, value in values.items() if name not in ("seconds", "total_seconds")}
+        return cls(**plain, **values["seconds"])

@@ -1,0 +1,47 @@
+"""Writing and reading files so that a kill, a full disk or a damaged file never costs more than a clear line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Whole or not at all: written beside its place, flushed to the disk, then renamed.
+
+    Raises:
+        UserError: cannot be written (full disk, no permission), naming the file; what stood there stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented, in the order given; refuses NaN, which is no JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError naming the file if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: damaged, not valid JSON") from error

@@ -1,0 +1,143 @@
+"""The command line of `benchmarks.run`: the common words, plus the chosen strategy's own settings."""
+
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import __version__, registry
+from benchmarks.config import COMMON_NAMES, Common, read_file, recipe, strategy_settings, unknown_setting
+from benchmarks.errors import UserError
+
+
+def _type_name(annotation: Any) -> str:
+    """How a setting's type reads in `--help`: `INT`, `tail|top|random`, `q,k,v,...`."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return "|".join(map(str, typing.get_args(annotation)))
+    if typing.get_origin(annotation) is tuple:
+        return "LIST"
+    return "TEXT" if annotation in (str, str | None) else annotation.__name__.upper()
+
+
+def _option(name: str, field: Any, default: Any) -> click.Option:
+    # No click type and no click default: values are checked where those of a file are checked too.
+    shown = ",".join(default) if isinstance(default, (list, tuple)) else default
+    text = field.description + (f"  [{shown}]" if shown is not None else "")
+    return click.Option([f"--{name.replace('_', '-')}"], metavar=_type_name(field.annotation), help=text)
+
+
+def _print_list(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        for kind in ("strategy", "stream"):
+            click.echo({"strategy": "Strategies (--strategy)", "stream": "Streams (--stream)"}[kind])
+            for name in registry.names(kind):
+                click.echo(f"  {name:<12} {registry.summary(kind, name)}")
+        context.exit()
+
+
+def _harness_options() -> list[click.Parameter]:
+    """What says how to run, not what to run: nothing here changes a figure."""
+    return [
+        click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these"),
+        click.Option(
+            ["--results"],
+            type=click.Path(path_type=Path),
+            default=Path("results"),
+            help="where run folders go  [results]",
+        ),
+        click.Option(["--again"], is_flag=True, help="run a finished run once more, into a folder of its own"),
+        click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
+        click.Option(
+            ["--list"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_list,
+            help="what there is to run",
+        ),
+    ]
+
+
+class RunCommand(click.Command):
+    """Shows the strategy's own settings under a heading of their own."""
+
+    own: tuple[str, ...] = ()
+    title = ""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Run": [], self.title: [], "Options": []}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None:
+                name = parameter.name or ""
+                heading = self.title if name in self.own else "Run" if name in COMMON_NAMES else "Options"
+                groups[heading].append(record)
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def _first_look(argv: list[str]) -> tuple[str, str]:
+    """The strategy and stream meant, from the command line or its --config file: they decide which words are known."""
+    words = click.Command(
+        "first",
+        params=[
+            click.Option(["--strategy"]),
+            click.Option(["--stream"]),
+            click.Option(["--config"], type=click.Path(path_type=Path)),
+            click.Option(["--help", "--list", "--version"], is_flag=True, is_eager=True),
+        ],
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    given = words.make_context("first", list(argv), resilient_parsing=True).params
+    file = read_file(given["config"]) if given["config"] else {}
+    strategy = given["strategy"] or file.get("strategy") or "nusa"
+    stream = given["stream"] or file.get("stream") or "micro"
+    return str(strategy), str(stream)
+
+
+def build_command(argv: list[str]) -> RunCommand:
+    """The command with the words that fit what `argv` asks for; it parses only, and runs nothing.
+
+    Raises:
+        UserError: unknown strategy or stream.
+    """
+    strategy, stream = _first_look(argv)
+    own = strategy_settings(strategy)
+    defaults = recipe(stream, strategy)
+    fields: Mapping[str, Any] = {**Common.__pydantic_fields__, **own}  # type: ignore[attr-defined]
+    options: list[click.Parameter] = [
+        _option(name, field, defaults.get(name, None if field.is_required() else field.default))
+        for name, field in fields.items()
+    ]
+    command = RunCommand(
+        "python -m benchmarks.run",
+        params=options + _harness_options(),
+        help=f"Teach CLIP a stream of tasks, one after the other, and measure what it keeps.\n\n"
+        f"Defaults in brackets: {strategy} on {stream}. Given values beat --config, which beats the defaults.",
+        context_settings={"max_content_width": 110},
+    )
+    command.own, command.title = tuple(own), f"Settings of {strategy}"
+    return click.version_option(__version__, prog_name="nusa-bench")(command)
+
+
+def parse(argv: list[str]) -> dict[str, Any]:
+    """Command line to values by name; those not given are absent. Prints and exits for --help, --list and --version.
+
+    Raises:
+        UserError: unknown words (a setting of another strategy is named as such), missing values.
+    """
+    command = build_command(argv)
+    try:
+        context = command.make_context("python -m benchmarks.run", list(argv))
+    except click.NoSuchOption as error:
+        strategy, _ = _first_look(argv)
+        name = error.option_name.lstrip("-").replace("-", "_")
+        raise UserError(f"{error.option_name}: {unknown_setting(name, strategy)}") from error
+    except click.ClickException as error:
+        raise UserError(error.format_message()) from error
+    return {name: value for name, value in context.params.items() if value is not None}

@@ -1,0 +1,174 @@
+"""The run folder: where it is, whose turn it is to write in it, and each file in it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import yaml
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from benchmarks import files
+from benchmarks.config import RunConfig, label, stream_family
+from benchmarks.cost import Ledger
+from benchmarks.errors import UserError
+from benchmarks.metrics import summarise
+
+
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+
+
+@dataclass
+class Progress:
+    """All that a run has found out so far, state by state (0: before any training).
+
+    Attributes:
+        known, unknown: accuracy in percent, a row for each state, a column for each task.
+        rank: rows of `rank.csv`.
+        cost: the ledger.
+    """
+
+    known: list[list[float]] = field(default_factory=list)
+    unknown: list[list[float]] = field(default_factory=list)
+    rank: list[dict[str, Any]] = field(default_factory=list)
+    cost: Ledger = field(default_factory=Ledger)
+
+    @property
+    def states(self) -> int:
+        """Number of states measured; tasks learned is one less."""
+        return len(self.known)
+
+
+def run_path(results: Path, config: RunConfig) -> Path:
+    """`results/<stream>/<strategy>/<seed and what differs from the recipe>`."""
+    family, argument = stream_family(config.common.stream)
+    stream = f"{family}-{Path(argument).name}" if argument else family
+    name = label(config)
+    if len(name) > 120:  # file systems end at 255 bytes
+        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return results / stream / config.common.strategy / name
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a run in this folder came to its end."""
+    return (path / "run.json").is_file() and files.read_json(path / "run.json").get("status") == "finished"
+
+
+def next_path(path: Path) -> Path:
+    """Where to run once more beside finished runs: the first of `path-2`, `path-3`, ... that is not finished."""
+    number = 2
+    while is_finished(path.with_name(f"{path.name}-{number}")):
+        number += 1
+    return path.with_name(f"{path.name}-{number}")
+
+
+def lock(path: Path) -> FileLock:
+    """Makes the folder and takes it for this process; the operating system frees it when the process ends, however it ends.
+
+    Raises:
+        UserError: another process writes there, or the folder cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        taken = FileLock(path / ".lock", blocking=False)
+        taken.acquire()
+    except Timeout as error:
+        raise UserError(f"{path}: another run is writing here; wait for it, or change --seed or --results") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another --results") from error
+    if is_finished(path):
+        raise UserError(f"{path}: another run has just finished here; the same command shows it")
+    return taken
+
+
+def save_config(path: Path, config: RunConfig) -> None:
+    """Writes `config.yaml`, or checks it against the run that is to go on.
+
+    Raises:
+        UserError: the folder holds a run with other settings, naming the first that differs.
+    """
+    wanted, file = config.flat(), path / "config.yaml"
+    if not file.exists():
+        files.write_text(file, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+        return
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: damaged; move the folder away to start anew") from error
+    for name in [*wanted, *found]:
+        if found.get(name) != wanted.get(name):
+            raise UserError(
+                f"{file}: the run there has {name} {found.get(name)}, not {wanted.get(name)}; choose another --results"
+            )
+
+
+def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], progress: Progress) -> None:
+    """One file with all that a run needs to go on, so that it can only be whole or absent."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.items()}
+    tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
+    plain = {**asdict(progress), "cost": progress.cost.as_json()}
+    metadata = {"progress": json.dumps(plain, allow_nan=False)}
+    # Contiguous copies on the CPU: safetensors refuses views that share memory.
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    files.write_bytes(path / CHECKPOINT, safetensors.torch.save(owned, metadata))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress] | None:
+    """The model's tensors, the strategy's, and the progress; None where the run has not begun.
+
+    Raises:
+        UserError: damaged, naming the file.
+    """
+    file = path / CHECKPOINT
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            plain = json.loads(opened.metadata()["progress"])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+        progress = Progress(**{**plain, "cost": Ledger.from_json(plain["cost"])})
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: damaged checkpoint; move the folder away to start anew") from error
+    return _below("model.", tensors), _below("strategy.", tensors), progress
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def accuracy_table(rows: list[list[float]], tasks: list[str]) -> pd.DataFrame:
+    """Percent; a row for each state, first column `after`, then the tasks in order."""
+    table = pd.DataFrame(rows, columns=pd.Index(tasks))
+    table.insert(0, "after", range(len(rows)), allow_duplicates=True)
+    return table
+
+
+def metrics(progress: Progress, tasks: int) -> dict[str, Any]:
+    """`metrics.json`: of the task-known matrix, and of the task-unknown one under `agnostic`."""
+    matrices = []
+    for rows in (progress.known, progress.unknown):
+        matrix = np.full((tasks + 1, tasks), np.nan)
+        matrix[: len(rows)] = rows
+        matrices.append(matrix)
+    return {**summarise(matrices[0]), "agnostic": summarise(matrices[1])}
+
+
+def save_tables(path: Path, progress: Progress, tasks: list[str]) -> None:
+    """Every figure found so far, in its file; called after each task with the same rows and more."""
+    for name, rows in (("accuracy", progress.known), ("accuracy_agnostic", progress.unknown)):
+        files.write_text(path / f"{name}.csv", accuracy_table(rows, tasks).to_csv(index=False))
+    files.write_text(path / "rank.csv", pd.DataFrame(progress.rank).to_csv(index=False))
+    files.write_json(path / "metrics.json", metrics(progress, len(tasks)))
+    files.write_json(path / "cost.json", progress.cost.as_json())
+
+
+def save_model(path: Path, model: dict[str, Tensor]) -> None:
+    """The merged model as plain open_clip weights."""
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.items()}
+    files.write_bytes(path / MODEL, safetensors.torch.save(owned))

@@ -1,0 +1,75 @@
+"""Finds strategies and streams by file name, and reads a strategy's settings, without importing torch or Avalanche.
+
+`--help` and `--list` have to answer at once, while the modules behind the names take many seconds to import. So a module's
+first docstring line and its `Settings` class are read from its source; nothing else in it is executed.
+"""
+
+import ast
+import importlib
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "streams"}
+# What a `Settings` class may be written with: modules that cost nothing to import.
+LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.parts.settings"}
+
+
+def names(kind: str) -> list[str]:
+    """The known strategies or streams: the file names in their folder."""
+    return sorted(path.stem for path in FOLDERS[kind].glob("*.py") if path.stem != "__init__")
+
+
+@cache
+def _tree(kind: str, name: str) -> ast.Module:
+    return ast.parse((FOLDERS[kind] / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def summary(kind: str, name: str) -> str:
+    """The first line of the docstring, for `--list`."""
+    return (ast.get_docstring(_tree(kind, name)) or "").partition("\n")[0]
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """` (did you mean "nusa"?)`, or an empty string when nothing is near."""
+    close = get_close_matches(word, known, n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raises UserError with the nearest known name if there is no such strategy or stream."""
+    known = names(kind)
+    if name not in known:
+        raise UserError(f'--{kind}: no {kind} "{name}"{nearest(name, known)}; known: {", ".join(known)}')
+
+
+@cache
+def settings_class(strategy: str) -> Any:
+    """The strategy's `Settings`, a frozen pydantic dataclass.
+
+    Raises:
+        UserError: unknown strategy, or a strategy file without a `Settings` class.
+    """
+    check_name("strategy", strategy)
+    body = _tree("strategy", strategy).body
+    imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
+    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    path = FOLDERS["strategy"] / f"{strategy}.py"
+    if not classes:
+        raise UserError(f"{path}: a strategy needs a class Settings")
+    # The namespace poses as the module, so that the class resolves its annotations and pickles under its real name.
+    namespace: dict[str, Any] = {"__name__": f"strategies.{strategy}"}
+    exec(compile(ast.Module(body=[*imports, *classes], type_ignores=[]), str(path), "exec"), namespace)
+    return namespace["Settings"]
+
+
+def load(kind: str, name: str) -> Any:
+    """Imports the module of a strategy or stream: for a strategy this brings torch and Avalanche."""
+    check_name(kind, name)
+    package = FOLDERS[kind].relative_to(ROOT).as_posix().replace("/", ".")
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,83 @@
+"""How full the weights are after each task, and how much the last task touched what was there: rows of `rank.csv`."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from strategies.parts.sites import Site, sites
+from strategies.parts.subspace import Decomposition, decompose, energy_rank, entropy_rank
+
+
+class Principal(NamedTuple):
+    """A weight as it was, with the directions that hold its energy: u (d_out, k), vh (k, d_in)."""
+
+    weight: Tensor
+    u: Tensor
+    vh: Tensor
+
+
+def interference(before: Principal, delta: Tensor) -> tuple[float | None, float | None]:
+    """|| U_p^T dW || / || dW || and || dW V_p || / || dW || (Frobenius); None where nothing changed.
+
+    Both are in 0..1; 0 means that the update leaves the principal output (left) or input (right) directions alone.
+    """
+    norm = delta.norm().item()
+    if norm == 0:
+        return None, None
+    return (before.u.T @ delta).norm().item() / norm, (delta @ before.vh.T).norm().item() / norm
+
+
+class SpectrumMeter:
+    """Measures all matrices of a model state after state.
+
+    Args:
+        clip: the model, between tasks.
+        matrices: names as in `strategies.parts.sites`.
+        rho: energy share that is called principal.
+    """
+
+    def __init__(self, clip: nn.Module, matrices: Sequence[str], rho: float) -> None:
+        self.sites = sites(clip, "both", matrices)
+        self.rho = rho
+        self.before: dict[Site, Principal] = {}
+
+    def remember(self) -> None:
+        """Takes the present weights as those before the next task."""
+        for site in self.sites:
+            self._remember(site, decompose(site.weight()))
+
+    def _remember(self, site: Site, decomposition: Decomposition) -> int:
+        k = energy_rank(decomposition.s, self.rho)
+        u, vh = decomposition.u[:, :k].clone(), decomposition.vh[:k].clone()
+        self.before[site] = Principal(site.weight().detach().clone(), u, vh)
+        return k
+
+    def measure(self, after: int) -> list[dict[str, Any]]:
+        """One row for each matrix; `after` is the number of tasks learned. The update is that since the last call."""
+        return [self._measure(site, after) for site in self.sites]
+
+    def _measure(self, site: Site, after: int) -> dict[str, Any]:
+        left = right = norm = None
+        if site in self.before:
+            delta = site.weight().detach() - self.before[site].weight
+            norm = delta.norm().item()
+            left, right = interference(self.before[site], delta)
+        decomposition = decompose(site.weight())
+        k, dim = self._remember(site, decomposition), len(decomposition.s)
+        return {
+            "after": after,
+            "tower": site.tower,
+            "block": site.block,
+            "matrix": site.matrix,
+            "dim": dim,
+            "rho": self.rho,
+            "energy_rank": k,
+            "energy_share": k / dim,
+            "effective_rank": entropy_rank(decomposition.s),
+            "null_directions": dim - k,
+            "update_norm": norm,
+            "interference_left": left,
+            "interference_right": right,
+            "interference": None if left is None or right is None else max(left, right),
+        }

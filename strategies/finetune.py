@@ -1,0 +1,24 @@
+"""Continual fine-tuning: all parameters of both towers learn (the usual lower end after training).
+
+Cross-entropy on the current task's prompts, every parameter trained except the logit scale, each task from where the last
+one ended. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its batch, steps and learning rates are in the recipes.
+"""
+
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from strategies.parts.plugin import StrategyPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Nothing besides what every strategy has."""
+
+
+class Plugin(StrategyPlugin):
+    """The method as an Avalanche plugin."""
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        strategy.model.clip.requires_grad_(True)
+        strategy.model.clip.logit_scale.requires_grad_(False)

@@ -1,0 +1,44 @@
+"""LoRA: an unconstrained low-rank update of the same matrices, merged and drawn anew after each task.
+
+Hu et al., LoRA, arXiv 2106.09685, used sequentially as in the NuSA-CL paper's comparison:
+
+    dW = alpha / sqrt(rank) * B A        A (rank, d_in) Kaiming-uniform, B (d_out, rank) zero, both trained.
+
+Dropout acts on the input of the update. After the task W <- W + dW; the next task draws a new A.
+
+Fidelity: as the comparison method in the released NuSA-CL code (rank 128, alpha 2, dropout 0.25, the rank-stabilised
+scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank LoRA is `--rank 8`.
+"""
+
+import math
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from strategies.parts.lowrank import LowRankUpdate, scale
+from strategies.parts.plugin import LowRankPlugin
+from strategies.parts.settings import LowRankSettings
+
+
+@dataclass(frozen=True)
+class Settings(LowRankSettings):
+    """Defaults: the comparison setting of the NuSA-CL paper."""
+
+
+class Plugin(LowRankPlugin):
+    """The method as an Avalanche plugin."""
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate:
+        settings = self.settings
+        out_features, in_features = weight.shape
+        # Drawn on the CPU: the same start on every device.
+        down = nn.init.kaiming_uniform_(torch.empty(settings.rank, in_features), a=math.sqrt(5))
+        return LowRankUpdate(
+            down=down.to(weight.device),
+            up=torch.zeros(out_features, settings.rank, device=weight.device),
+            core=None,
+            scale=scale(settings.alpha, settings.rank),
+            dropout=settings.dropout,
+            trained=("down", "up"),
+        )

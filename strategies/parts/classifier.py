@@ -1,0 +1,101 @@
+"""CLIP as a classifier over the prompts of many tasks, in the form that Avalanche's strategies expect."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from avalanche.models import MultiTaskModule
+from torch import Tensor, nn
+
+
+class ClipClassifier(MultiTaskModule):
+    """Cosine between an image's feature and each class prompt's, times the logit scale.
+
+    Training uses a task's first template, evaluation the normalised mean over all its templates (Radford et al. 2021; ZSCL).
+    The task label is the task's index in the stream; class labels are local to the task. Works under this project's
+    template and under Avalanche's own strategies.
+
+    Args:
+        clip: an open_clip model.
+        prompts: for each task its tokens (K templates, C classes, L).
+        mean, std: normalisation of the three channels, for images in 0..1.
+    """
+
+    mean: Tensor
+    std: Tensor
+    known_train_tasks_labels: set[int]
+
+    def __init__(self, clip: nn.Module, prompts: Sequence[Tensor], mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.clip.logit_scale.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        for task, tokens in enumerate(prompts):
+            self.register_buffer(f"tokens_{task}", tokens, persistent=False)
+        self.class_counts = [tokens.shape[1] for tokens in prompts]
+        self._features: dict[int, Tensor] = {}
+
+    def tokens(self, task: int) -> Tensor:
+        """(K, C, L) int64."""
+        return getattr(self, f"tokens_{task}")
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W), uint8, at the model's size, to unit features (B, D)."""
+        # On the model's device, so that a quarter of the bytes travel; the arithmetic is torchvision's ToTensor and Normalize.
+        scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        return F.normalize(self.clip.encode_image(scaled), dim=-1)
+
+    def training_features(self, task: int) -> Tensor:
+        """Unit text features (C, D) of the first template, recomputed each time: the text tower may be learning."""
+        return F.normalize(self.clip.encode_text(self.tokens(task)[0]), dim=-1)
+
+    @torch.no_grad()
+    def evaluation_features(self, task: int) -> Tensor:
+        """Unit text features (C, D): normalised mean of the unit features of all templates. Kept until `train()`."""
+        if task not in self._features:
+            tokens = self.tokens(task)
+            each = torch.stack([F.normalize(self.clip.encode_text(prompts), dim=-1) for prompts in tokens])  # (K, C, D)
+            self._features[task] = F.normalize(each.mean(dim=0), dim=-1)
+        return self._features[task]
+
+    def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
+        """Logits (B, C) over the classes of one task."""
+        features = self.training_features(task_label) if self.training else self.evaluation_features(task_label)
+        return self.clip.logit_scale.exp() * self.encode_images(x) @ features.T
+
+    def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
+        """Logits (B, C), unpadded for a batch of one task; a mixed batch is padded with the dtype's minimum.
+
+        Avalanche's own version pads every batch with zeros, which gives classes that do not exist a share of the softmax.
+        Without task labels: a dict of the logits of every task seen in training.
+        """
+        if task_labels is None:
+            return self.forward_all_tasks(x)
+        if isinstance(task_labels, int):
+            return self.forward_single_task(x, task_labels)
+        present = task_labels.unique().tolist()
+        if len(present) == 1:
+            return self.forward_single_task(x, present[0])
+        width = max(self.class_counts[task] for task in present)
+        out = x.new_full((len(x), width), torch.finfo(self.mean.dtype).min, dtype=self.mean.dtype)  # (B, width)
+        for task in present:
+            rows = task_labels == task
+            out[rows, : self.class_counts[task]] = self.forward_single_task(x[rows], task)
+        return out
+
+    @torch.no_grad()
+    def union_logits(self, images: Tensor) -> Tensor:
+        """Evaluation: logits (B, sum of C) over the classes of all tasks side by side, each task's with its own prompts."""
+        features = torch.cat([self.evaluation_features(task) for task in range(len(self.class_counts))])
+        return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
+
+    def train(self, mode: bool = True) -> "ClipClassifier":
+        self._features.clear()
+        return super().train(mode)
+
+    def adaptation(self, experience: Any) -> None:
+        """Only remembers the tasks seen: the prompts are the heads, so nothing grows."""
+        if self.training:
+            self.known_train_tasks_labels = self.known_train_tasks_labels | set(experience.task_labels)

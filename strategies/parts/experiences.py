@@ -1,0 +1,33 @@
+"""Tasks as an Avalanche benchmark: one experience for each task, local class labels, the task label its index."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark, with_classes_timeline
+from avalanche.benchmarks.utils import as_classification_dataset
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class LabelledImages(Dataset):
+    """Images (N, 3, H, W) uint8 in memory with their labels (N,).
+
+    Avalanche reads labels from `targets`, which most of torchvision's data sets lack, and would else read every image.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.targets = images, labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], self.targets[index]
+
+
+def make_benchmark(train: Sequence[LabelledImages], test: Sequence[LabelledImages] = ()) -> Any:
+    """An Avalanche benchmark with `train_stream`, and `test_stream` where test sets are given, in the order given."""
+    streams = {"train": [as_classification_dataset(data) for data in train]}
+    if test:
+        streams["test"] = [as_classification_dataset(data) for data in test]
+    return with_classes_timeline(task_incremental_benchmark(benchmark_from_datasets(**streams)))

@@ -1,0 +1,77 @@
+"""What a strategy's plugin is here: an Avalanche plugin that says what it trains and what it keeps between tasks."""
+
+from typing import Any
+
+from avalanche.core import SupervisedPlugin
+from torch import Tensor, nn
+
+from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
+from strategies.parts.settings import LowRankSettings
+from strategies.parts.sites import Site, sites
+
+
+class StrategyPlugin(SupervisedPlugin):
+    """Base of all strategies. A strategy overrides Avalanche's hooks, and these where it needs to.
+
+    It works on any Avalanche strategy whose model is a `ClipClassifier`. Attributes:
+        notes: lines for the terminal about the last task, for instance a matrix that was skipped.
+        decomposition_seconds: time spent in decompositions so far.
+    """
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+        self.notes: list[str] = []
+        self.decomposition_seconds = 0.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is carried from task to task besides the model. Its bytes are counted, and it survives a resume."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes back what `state_dict` gave."""
+
+
+class LowRankPlugin(StrategyPlugin):
+    """Trains one low-rank update for each chosen matrix, everything else frozen; merged after the task.
+
+    A strategy says in `make_update` what its update of one matrix is.
+    """
+
+    settings: LowRankSettings
+
+    def __init__(self, settings: LowRankSettings) -> None:
+        super().__init__(settings)
+        self.updates: dict[Site, LowRankUpdate] = {}
+        self._were_trainable: list[nn.Parameter] = []
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate | None:
+        """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
+        raise NotImplementedError
+
+    # This hook, because one later the optimiser has been made and would never see the new parameters.
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        clip = strategy.model.clip
+        detach(clip)  # what an interrupted task may have left
+        self._release()
+        self._were_trainable = [parameter for parameter in clip.parameters() if parameter.requires_grad]
+        clip.requires_grad_(False)
+        self.notes, self.updates = [], {}
+        for site in sites(clip, self.settings.towers, self.settings.matrices):
+            update = self.make_update(site.weight().detach())
+            if update is None:
+                self.notes.append(f"{site.name}: no null direction left, skipped")
+            else:
+                self.updates[site] = update
+        attach(self.updates)
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        merge(strategy.model.clip, self.updates)
+        self.updates = {}
+        self._release()
+
+    def _release(self) -> None:
+        # Stock plugins that come later (EWC) differentiate the merged model.
+        for parameter in self._were_trainable:
+            parameter.requires_grad_(True)
+        self._were_trainable = []

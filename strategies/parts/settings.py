@@ -1,0 +1,28 @@
+"""Types of settings that several strategies share. Light: imported for `--help`, so neither torch nor Avalanche."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Matrix = Literal["q", "k", "v", "o", "fc", "proj"]
+Matrices = Annotated[tuple[Matrix, ...], BeforeValidator(_split), Field(min_length=1)]
+Towers = Literal["both", "image", "text"]
+
+
+@dataclass(frozen=True)
+class LowRankSettings:
+    """What every low-rank update has. Defaults: the released NuSA-CL code, shared there by all its methods."""
+
+    rank: int = Field(128, ge=1, description="largest rank of the update of one matrix")
+    alpha: float = Field(2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout on the adapter's input while training")
+    towers: Towers = Field("both", description="which encoders are adapted")
+    matrices: Matrices = Field(
+        ("q", "k", "v", "o"), description="which matrices of each block: attention q,k,v,o and the MLP's fc,proj"
+    )

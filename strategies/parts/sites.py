@@ -1,0 +1,64 @@
+"""Where a CLIP's weight matrices are: every attention and MLP matrix of both towers by tower, block and name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One weight matrix.
+
+    Attributes:
+        tower: `image` or `text`.
+        block: from 0.
+        matrix: `q`, `k`, `v`, `o` of the attention, `fc` and `proj` of the MLP.
+        module: the residual attention block it belongs to.
+    """
+
+    tower: str
+    block: int
+    matrix: str
+    module: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.tower}.{self.block}.{self.matrix}"
+
+    def weight(self) -> Tensor:
+        """(d_out, d_in), a view of the parameter: open_clip keeps q, k and v as three row blocks of one."""
+        if self.matrix == "fc":
+            return self.module.mlp.c_fc.weight
+        if self.matrix == "proj":
+            return self.module.mlp.c_proj.weight
+        if self.matrix == "o":
+            return self.module.attn.out_proj.weight
+        return self.module.attn.in_proj_weight.chunk(3)["qkv".index(self.matrix)]
+
+
+def blocks(clip: nn.Module, tower: str) -> list[Any]:
+    """The residual attention blocks of a tower.
+
+    Raises:
+        ValueError: the tower is not a transformer of open_clip's (a ResNet, a timm or Hugging Face tower).
+    """
+    root = clip.visual if tower == "image" else getattr(clip, "text", clip)
+    found = getattr(getattr(root, "transformer", None), "resblocks", None)
+    if found is None or not all(isinstance(getattr(block, "attn", None), nn.Module) for block in found):
+        raise ValueError(f"the model's {tower} tower is no open_clip transformer: its attention has no q, k, v, o")
+    return list(found)
+
+
+def sites(clip: nn.Module, towers: str = "both", matrices: Iterable[str] = ("q", "k", "v", "o")) -> list[Site]:
+    """The matrices named, in the order tower, block, matrix."""
+    return [
+        Site(tower, index, matrix, block)
+        for tower in TOWERS[towers]
+        for index, block in enumerate(blocks(clip, tower))
+        for matrix in matrices
+    ]

@@ -1,0 +1,149 @@
+"""The training loop: Avalanche's supervised template with MTIL's unit of work, a fixed number of steps for each task."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from avalanche.logging import BaseLogger
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler
+
+from strategies.parts.classifier import ClipClassifier
+
+
+CHECK_EVERY = 10  # steps between looks at the loss: each look makes the host wait for the device
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became infinite or no number. `step` counts from 0."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"loss is not finite at step {step}")
+        self.step = step
+
+
+class _Silent(BaseLogger):
+    """Avalanche warns when it has no logger; this project measures by itself."""
+
+
+def task_seed(seed: int, task: int) -> int:
+    """Seed of all randomness in a task: a pure function, so that a resumed run needs no generator state."""
+    return (seed * 1_000_003 + task * 7_919 + 1) % 2**63
+
+
+def learning_rate_share(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up (step + 1) / warmup, then half a cosine to 0 (ZSCL's schedule, used by NuSA-CL too)."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+class ClipTemplate(SupervisedTemplate):
+    """Trains a `ClipClassifier` for `iterations` steps on each experience, with a fresh AdamW for each.
+
+    Args:
+        model, plugins, device: as in Avalanche.
+        iterations: steps for each task; the images are reshuffled whenever all have been seen.
+        batch_size, lr, weight_decay, label_smoothing: as usual; the peak of `lr` comes after `warmup` (share of the steps).
+        seed: with the task's index, determines everything random.
+        on_step: called after every step, for progress.
+
+    Raises:
+        NonFiniteLoss: at most `CHECK_EVERY` steps after it happened.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ClipClassifier,
+        plugins: Sequence[SupervisedPlugin],
+        iterations: int,
+        batch_size: int,
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+        label_smoothing: float,
+        seed: int,
+        device: torch.device,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            optimizer=None,  # type: ignore[arg-type]  # made anew for every task
+            criterion=nn.CrossEntropyLoss(label_smoothing=label_smoothing),
+            train_mb_size=batch_size,
+            device=device,
+            plugins=list(plugins),
+            evaluator=lambda: EvaluationPlugin(loggers=[_Silent()]),
+        )
+        self.iterations, self.lr, self.weight_decay, self.seed = iterations, lr, weight_decay, seed
+        self.warmup_steps = round(warmup * iterations)
+        self.on_step = on_step
+        self.losses = torch.empty(0)  # (iterations,), of the current task
+        self.batch_task: int | None = None
+        self.trained_count = 0  # figures in the current task's trained parameters
+
+    @property
+    def task(self) -> int:
+        """Index of the current task."""
+        return self.experience.task_label
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        torch.manual_seed(task_seed(self.seed, self.task))  # before the plugins' hooks: they draw initial values
+        super()._before_training_exp(**kwargs)
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        """A loader of exactly `iterations` batches: one "epoch" of Avalanche's is one task."""
+        data = self.adapted_dataset
+        generator = torch.Generator().manual_seed(task_seed(self.seed, self.task))
+        sampler = RandomSampler(data, num_samples=self.iterations * self.train_mb_size, generator=generator)
+        self.dataloader = DataLoader(
+            data, self.train_mb_size, sampler=sampler, pin_memory=self.device.type == "cuda", collate_fn=data.collate_fn
+        )
+
+    def check_model_and_optimizer(self, **kwargs: Any) -> None:
+        self.model = self.model_adaptation()
+        self.make_optimizer()
+
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """A fresh AdamW over what requires a gradient, with its schedule. Stock Avalanche would put every parameter in."""
+        parameters = self.trained_parameters()
+        self.trained_count = sum(parameter.numel() for parameter in parameters)
+        if parameters:
+            self.optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+            self.schedule = torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer, lambda step: learning_rate_share(step, self.iterations, self.warmup_steps)
+            )
+
+    def training_epoch(self, **kwargs: Any) -> None:
+        if self.trained_parameters():
+            self.losses = torch.zeros(self.iterations, device=self.device)
+            super().training_epoch(**kwargs)
+
+    def _unpack_minibatch(self) -> None:
+        # Read while the labels are still on the host: asking the device would make the host wait at every step.
+        labels = self.mbatch[-1].unique().tolist()
+        self.batch_task = labels[0] if len(labels) == 1 else None
+        super()._unpack_minibatch()
+
+    def forward(self) -> Tensor:
+        """Logits (B, C), unpadded unless a plugin (replay) mixes tasks in a batch."""
+        return self.model(self.mb_x, self.mb_task_id if self.batch_task is None else self.batch_task)
+
+    def optimizer_step(self) -> None:
+        step = self.clock.train_exp_iterations
+        self.losses[step] = self.loss.detach()
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == self.iterations:
+            bad = ~self.losses[: step + 1].isfinite()
+            if bad.any():
+                raise NonFiniteLoss(int(bad.nonzero()[0]))
+        super().optimizer_step()
+        self.schedule.step()
+        self.on_step()

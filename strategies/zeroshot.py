@@ -1,0 +1,19 @@
+"""Zero-shot CLIP: nothing is trained (the figures to hold on to)."""
+
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from strategies.parts.plugin import StrategyPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Nothing besides what every strategy has."""
+
+
+class Plugin(StrategyPlugin):
+    """The method as an Avalanche plugin: freezes all, and the template trains nothing where nothing can be."""
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        strategy.model.clip.requires_grad_(False)

@@ -1,0 +1,85 @@
+"""What tests share: a tiny CLIP with random weights, a folder of tiny images, and the real command."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 1},
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in open_clip's local-dir layout with a CLIP of random weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def write_images(folder: Path, domains: dict[str, int], size: int = 20) -> Path:
+    """A folder stream: for each domain, this many classes of noisy single-coloured images."""
+    rng = np.random.default_rng(0)
+    for domain, classes in domains.items():
+        for label in range(classes):
+            colour = rng.integers(0, 256, 3)
+            for split, count in (("train", 6), ("test", 4)):
+                place = folder / domain / split / f"class_{label}"
+                place.mkdir(parents=True)
+                for number in range(count):
+                    pixels = np.clip(colour + rng.normal(0, 30, (size, size + 4, 3)), 0, 255)
+                    Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three domains of 2, 3 and 4 classes."""
+    return write_images(tmp_path_factory.mktemp("images"), {"ants": 2, "bees": 3, "cats": 4})
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """`python -m benchmarks.run WORDS` as a user would, in a process of its own."""
+    environment = {**os.environ, **dict(options.pop("env", {}))}  # type: ignore[call-overload]
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.run", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+        **options,  # type: ignore[call-overload]
+    )
