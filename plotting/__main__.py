@@ -17,7 +17,7 @@ def main(folders: tuple[Path, ...]) -> None:
         try:
             for path in draw_all(folder):
                 click.echo(path)
-        except UserError as error:
+        except (UserError, OSError) as error:
             click.echo(f"error: {error}", err=True)
             failed = True
     sys.exit(2 if failed else 0)

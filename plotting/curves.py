@@ -47,7 +47,7 @@ def _panel(axes: Axes, states: pd.Series, own: int) -> None:
     """Draw one task's (T+1,) percent; `own` is the state right after its training."""
     axes.axhline(states.loc[0], color=style.GREY, linewidth=0.8, linestyle=":", label="zero-shot")
     axes.axvline(own, color=style.GREY, linewidth=0.6)
-    axes.plot(states.loc[:own], color=style.BLUE, linestyle="--", label="before its turn")
-    axes.plot(states.loc[own:], color=style.VERMILLION, label="from its training on")
+    axes.plot(states.loc[:own], color=style.BLUE, linestyle="--", marker=".", label="before its turn")
+    axes.plot(states.loc[own:], color=style.VERMILLION, marker=".", label="from its training on")
     marked = states.loc[[own]] if not np.isnan(states.loc[own]) else states.iloc[:0]
     axes.plot(marked, "D", color=style.BLACK, label="right after its training")

@@ -21,11 +21,11 @@ PLOTS: dict[str, Callable[[Run], Figure]] = {
 def draw_all(folder: Path) -> list[Path]:
     """Write `plots/<plot>.png` and `.svg` of a run folder, and say which files these are.
 
-    A UserError where the folder is no run folder or one of its files is broken.
+    Raises:
+        UserError: the folder is no run folder, one of its files is broken, or a plot cannot be written.
     """
     run = read(folder)
     target = folder / "plots"
-    target.mkdir(exist_ok=True)
     written = []
     for name, figure in PLOTS.items():
         drawing = figure(run)

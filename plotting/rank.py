@@ -19,17 +19,18 @@ def figure(run: Run) -> Figure:
     for row, (label, values) in zip(grid, measures.items(), strict=True):
         row[0].set_ylabel(label)
         for axes, tower in zip(row, TOWERS, strict=True):
-            _band(axes, values[run.rank["tower"] == tower], run.rank["after"])
+            mean = _band(axes, values[run.rank["tower"] == tower], run.rank["after"])
+            ends = dict.fromkeys(mean.index[[0, -1]] if len(mean) else ())
+            axes.set_title(f"{tower} tower: {' → '.join(f'{mean[state]:.1f}' for state in ends)}")
     style.legend(drawing, columns=2)
     return drawing
 
 
-def _band(axes: Axes, values: pd.Series, after: pd.Series) -> None:
-    """Draw the mean over a tower's matrices, the quartiles around it, and write out the first and the last mean."""
+def _band(axes: Axes, values: pd.Series, after: pd.Series) -> pd.Series:
+    """Draw the mean over a tower's matrices with the quartiles around it, and return the mean by state."""
     states = values.groupby(after)
     mean = states.mean()
-    axes.plot(mean, "o-", color=style.BLUE, label="mean over matrices (first and last in figures)")
+    axes.plot(mean, "o-", color=style.BLUE, label="mean over matrices, first → last above each panel")
     low, high = states.quantile(0.25), states.quantile(0.75)
     axes.fill_between(mean.index, low, high, color=style.BLUE, alpha=0.2, linewidth=0, label="quartiles over matrices")
-    for state, side in zip(mean.index[[0, -1]] if len(mean) else (), ("left", "right"), strict=False):
-        axes.annotate(f"{mean[state]:.1f}", (state, mean[state]), (0, 4), textcoords="offset points", ha=side)
+    return mean

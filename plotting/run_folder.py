@@ -18,6 +18,7 @@ NUMBERS = (
     "after",
     "block",
     "dim",
+    "rho",
     "energy_rank",
     "energy_share",
     "effective_rank",
@@ -50,7 +51,11 @@ class Run:
 
 
 def read(folder: Path) -> Run:
-    """The run in `folder`; a UserError where it is none or a file is broken."""
+    """The run in a folder.
+
+    Raises:
+        UserError: it is no run folder, or one of its files is broken.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name a run folder, results/STREAM/STRATEGY/RUN")
     files = [folder / name for name in ("accuracy.csv", "accuracy_agnostic.csv", "rank.csv")]
@@ -63,15 +68,14 @@ def read(folder: Path) -> Run:
 
 def _states(path: Path) -> pd.DataFrame:
     """An accuracy matrix, (T+1, T); states that the run has not reached yet become rows of NaN."""
-    table = _table(path, required=("after",))
-    if not table.columns.is_unique:
-        raise UserError(f"{path}: two tasks have the same name")
-    states = _numbers(table, path).set_index("after")
+    table = _numbers(_table(path, required=("after",)), path)
+    # By position, for tasks may have any name, "after" too.
+    states = table.iloc[:, 1:].set_axis(table.iloc[:, 0].rename("after"))
     expected = range(len(states.columns) + 1)
-    if not expected[1:]:
+    if len(expected) == 1:
         raise UserError(f"{path}: no task, only the column after")
     if not states.index.is_unique or not set(states.index) <= set(expected):
-        raise UserError(f"{path}: the column after must hold each of 0 to {expected[-1]} at most once")
+        raise UserError(f"{path}: the first column must hold each of 0 to {expected[-1]} at most once")
     return states.reindex(expected)
 
 

@@ -1,7 +1,7 @@
 """The look of every plot: sizes for a two-column paper, colours that colour-blind readers tell apart, and files that
 come out the same, byte for byte, whenever the figures are the same."""
 
-import os
+import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from benchmarks import files
 
 
 # Inches: one column and the full page of the usual two-column proceedings.
@@ -39,6 +41,7 @@ SETTINGS = {
     "legend.fontsize": 7,
     "figure.titlesize": 7,
     "figure.labelsize": 7,
+    "text.parse_math": False,  # a task's name may hold a dollar sign
     "legend.frameon": False,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
@@ -81,11 +84,9 @@ def wrap(name: str, width: float) -> str:
 
 @paper()
 def save(figure: Figure, path: Path) -> None:
-    """Write an image in the format of the path's suffix; a reader finds the old file or the new one, never a part."""
-    unfinished = path.with_name(f".{path.name}.tmp")
+    """Write an image in the format of the path's suffix, png or svg; whole or not at all."""
     form = path.suffix[1:]
-    try:
-        figure.savefig(unfinished, format=form, metadata={"Date": None} if form == "svg" else None)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    image = io.BytesIO()
+    # A drawing says when it was made unless told not to.
+    figure.savefig(image, format=form, metadata={"Date": None} if form == "svg" else None)
+    files.write_bytes(path, image.getvalue())
