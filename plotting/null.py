@@ -30,6 +30,10 @@ def figure(run: Run) -> Figure:
         for axes, tower in zip(row, TOWERS, strict=True):
             for kind in kinds:
                 colour, marker = LINES[kind]
-                axes.plot(lines[tower, kind], color=colour, marker=marker, label=kind)
+                # Open markers, for kinds of the same height hide each other's lines.
+                axes.plot(lines[tower, kind], color=colour, marker=marker, fillstyle="none", label=kind)
+            # From zero, for room is judged against none; `rank` shows small changes.
+            axes.update_datalim([(0, 0)])
+            axes.set_ylim(bottom=0)
     style.legend(drawing, columns=len(kinds))
     return drawing
