@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,5 +48,4 @@ def _panel(axes: Axes, states: pd.Series, own: int) -> None:
     axes.axvline(own, color=style.GREY, linewidth=0.6)
     axes.plot(states.loc[:own], color=style.BLUE, linestyle="--", marker=".", label="before its turn")
     axes.plot(states.loc[own:], color=style.VERMILLION, marker=".", label="from its training on")
-    marked = states.loc[[own]] if not np.isnan(states.loc[own]) else states.iloc[:0]
-    axes.plot(marked, "D", color=style.BLACK, label="right after its training")
+    axes.plot(states.loc[[own]], "D", color=style.BLACK, label="right after its training")
