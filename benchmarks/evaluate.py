@@ -12,7 +12,7 @@ from strategies.parts.classifier import ClipClassifier
 BATCH = 128  # the papers' evaluation batch
 
 
-class TestSet(NamedTuple):
+class EvaluationSet(NamedTuple):
     """Images (N, 3, H, W) uint8 and labels (N,) int64 of one task."""
 
     images: Tensor
@@ -39,7 +39,7 @@ def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
 
 def evaluate(
     classifier: ClipClassifier,
-    tests: Sequence[TestSet],
+    tests: Sequence[EvaluationSet],
     class_names: Sequence[Sequence[str]],
     device: torch.device,
     on_images: Callable[[int], None] = lambda count: None,

@@ -1,5 +1,6 @@
 """The command line of `benchmarks.run`: the common words, plus the chosen strategy's own settings."""
 
+import sys
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,6 +139,8 @@ def parse(argv: list[str]) -> dict[str, Any]:
         strategy, _ = _first_look(argv)
         name = error.option_name.lstrip("-").replace("-", "_")
         raise UserError(f"{error.option_name}: {unknown_setting(name, strategy)}") from error
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
     except click.ClickException as error:
         raise UserError(error.format_message()) from error
     return {name: value for name, value in context.params.items() if value is not None}

@@ -12,7 +12,7 @@ from benchmarks import record
 from benchmarks.backbones import Backbone, tokenize_prompts
 from benchmarks.config import RunConfig
 from benchmarks.errors import UserError
-from benchmarks.evaluate import TestSet, evaluate
+from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import decode
 from benchmarks.record import Progress
 from benchmarks.spectrum import SpectrumMeter
@@ -34,7 +34,7 @@ class Data:
     """A stream's images in memory, by task in order."""
 
     train: Sequence[LabelledImages]
-    test: Sequence[TestSet]
+    test: Sequence[EvaluationSet]
 
 
 def load_data(stream: Stream, size: int, watch: Watch) -> Data:
@@ -46,7 +46,7 @@ def load_data(stream: Stream, size: int, watch: Watch) -> Data:
 
     return Data(
         train=[LabelledImages(*load(task.train)) for task in stream.tasks],
-        test=[TestSet(*load(task.test)) for task in stream.tasks],
+        test=[EvaluationSet(*load(task.test)) for task in stream.tasks],
     )
 
 

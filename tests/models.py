@@ -1,0 +1,64 @@
+"""Small models and streams for tests of the strategies, in memory."""
+
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.experiences import LabelledImages, make_benchmark
+from strategies.parts.template import ClipTemplate
+from tests.conftest import TINY
+
+
+CLASSES = (2, 3)
+TEMPLATES = 2
+
+
+def tiny_model(seed: int = 0) -> Any:
+    """An open_clip model with random weights whose text features differ from prompt to prompt."""
+    torch.manual_seed(seed)
+    config = {**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 50}}  # type: ignore[dict-item]
+    return open_clip.model.CLIP(**config)
+
+
+def tiny_classifier(seed: int = 0) -> ClipClassifier:
+    """Two tasks of 2 and 3 classes with 2 templates each; the highest token is the end of the text."""
+    clip = tiny_model(seed)
+    generator = torch.Generator().manual_seed(9)
+    prompts = []
+    for classes in CLASSES:
+        tokens = torch.randint(1, 48, (TEMPLATES, classes, 16), generator=generator)
+        tokens[..., 6] = 49
+        tokens[..., 7:] = 0
+        prompts.append(tokens)
+    return ClipClassifier(clip, prompts, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+
+
+def tiny_images(classes: int, count: int = 12, seed: int = 0) -> LabelledImages:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return LabelledImages(images, torch.arange(count) % classes)
+
+
+def tiny_experiences() -> Any:
+    return make_benchmark([tiny_images(classes) for classes in CLASSES]).train_stream
+
+
+def tiny_template(classifier: ClipClassifier, plugins: list[Any], **changes: Any) -> ClipTemplate:
+    settings: dict[str, Any] = {
+        "iterations": 4,
+        "batch_size": 4,
+        "lr": 0.01,
+        "weight_decay": 0.01,
+        "warmup": 0.25,
+        "label_smoothing": 0.2,
+        "seed": 1,
+        "device": torch.device("cpu"),
+    }
+    return ClipTemplate(model=classifier, plugins=plugins, **{**settings, **changes})
+
+
+def snapshot(clip: Any) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in clip.state_dict().items()}

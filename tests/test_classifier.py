@@ -1,0 +1,64 @@
+"""The classifier: templates, normalisation, unpadded logits, the union of all classes."""
+
+import torch
+import torch.nn.functional as F
+
+from tests.models import CLASSES, tiny_classifier
+
+
+def images(count: int = 6) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_images_are_normalised_as_torchvision_does() -> None:
+    from torchvision.transforms.functional import normalize
+
+    classifier = tiny_classifier().eval()
+    expected = classifier.clip.encode_image(normalize(images().float() / 255, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)))
+    assert torch.allclose(classifier.encode_images(images()), F.normalize(expected, dim=-1), atol=1e-6)
+
+
+def test_training_uses_the_first_template_and_evaluation_the_normalised_mean_of_all() -> None:
+    classifier = tiny_classifier()
+    clip, tokens = classifier.clip, classifier.tokens(1)  # (2 templates, 3 classes, 16)
+    scale, x = clip.logit_scale.exp(), classifier.encode_images(images())
+    each = [F.normalize(clip.encode_text(prompts), dim=-1) for prompts in tokens]
+    trained = scale * x @ each[0].T
+    evaluated = scale * x @ F.normalize((each[0] + each[1]) / 2, dim=-1).T
+    assert torch.allclose(classifier.train()(images(), 1), trained, atol=1e-4)
+    assert torch.allclose(classifier.eval()(images(), 1), evaluated, atol=1e-4)
+    assert (trained - evaluated).abs().max() > 1e-2
+
+
+def test_logits_of_one_task_are_unpadded_and_a_mixed_batch_gives_absent_classes_no_share() -> None:
+    classifier = tiny_classifier().eval()
+    one = classifier(images(), torch.zeros(6, dtype=torch.int64))
+    assert one.shape == (6, CLASSES[0])
+    labels = torch.tensor([0, 1, 0, 1, 1, 0])
+    mixed = classifier(images(), labels)
+    assert mixed.shape == (6, CLASSES[1])
+    assert torch.allclose(mixed[labels == 0][:, : CLASSES[0]], one[labels == 0], atol=1e-5)
+    assert not mixed[labels == 0].softmax(dim=1)[:, CLASSES[0] :].any()
+    criterion = torch.nn.CrossEntropyLoss()
+    target = torch.zeros(3, dtype=torch.int64)
+    assert torch.isclose(criterion(mixed[labels == 0], target), criterion(one[labels == 0], target), atol=1e-5)
+
+
+def test_the_union_holds_every_tasks_evaluation_logits_side_by_side() -> None:
+    classifier = tiny_classifier().eval()
+    union = classifier.union_logits(images())
+    with torch.no_grad():
+        expected = torch.cat([classifier(images(), task) for task in range(len(CLASSES))], dim=1)
+    assert torch.allclose(union, expected, atol=1e-5)
+
+
+def test_text_features_are_new_after_training() -> None:
+    classifier = tiny_classifier().eval()
+    before = classifier.evaluation_features(0)
+    with torch.no_grad():
+        classifier.train().clip.text_projection.add_(torch.randn_like(classifier.clip.text_projection))
+    assert not torch.allclose(before, classifier.eval().evaluation_features(0))
+
+
+def test_the_logit_scale_is_frozen() -> None:
+    assert not tiny_classifier().clip.logit_scale.requires_grad

@@ -1,0 +1,127 @@
+"""Settings: command line over file over recipe, and one clear line for whatever is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks import registry
+from benchmarks.config import Common, label, recipe, resolve, strategy_settings
+from benchmarks.errors import UserError
+from benchmarks.options import parse
+from tests.conftest import ROOT
+
+
+def config_file(folder: Path, **values: object) -> Path:
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def test_command_line_beats_file_beats_recipe(tmp_path: Path) -> None:
+    file = config_file(tmp_path, rank=5, seed=7, strategy="nusa", matrices="q,v")
+    config = resolve({"seed": "8"}, file)
+    assert (config.common.seed, config.settings.rank, config.settings.matrices) == (8, 5, ("q", "v"))
+    assert config.common.batch_size == recipe("micro", "nusa")["batch_size"]
+    assert config.settings.rho == 0.95
+
+
+def test_a_runs_config_file_gives_the_same_run(tmp_path: Path) -> None:
+    config = resolve({"strategy": "lora", "rank": "3", "lr": "0.5", "order": "letters,digits"})
+    again = resolve({}, config_file(tmp_path, **config.flat()))
+    assert again == config
+
+
+def test_the_folders_name_tells_seed_and_what_differs() -> None:
+    assert label(resolve({})) == "seed42"
+    assert label(resolve({"seed": "1", "rank": "4", "matrices": "q,v", "device": "cpu"})) == "seed1,rank=4,matrices=q+v"
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"strategy": "nus"}, ["--strategy", '"nus"', '"nusa"']),
+        ({"stream": "mikro"}, ["--stream", '"mikro"', '"micro"']),
+        ({"rho": "1.0"}, ["--rho", "less than 1", "'1.0'"]),
+        ({"rho": "0"}, ["--rho", "greater than 0"]),
+        ({"rank": "0"}, ["--rank", "greater than or equal to 1"]),
+        ({"rank": "many"}, ["--rank", "integer", "'many'"]),
+        ({"iterations": "0"}, ["--iterations", "greater than or equal to 1"]),
+        ({"lr": "inf"}, ["--lr", "finite"]),
+        ({"lr": "nan"}, ["--lr"]),
+        ({"device": "gpu"}, ["--device", "'cpu'", "'cuda'"]),
+        ({"directions": "bottom"}, ["--directions", "'tail'"]),
+        ({"matrices": "q,w"}, ["--matrices", "'q'"]),
+        ({"seed": "-1"}, ["--seed"]),
+        ({"rnk": "3"}, ["--rnk", "nusa", '"rank"']),
+        ({"strategy": "lora", "rho": "0.9"}, ["--rho", "a setting of nusa", "not of lora"]),
+    ],
+)
+def test_wrong_values_are_named(given: dict[str, str], parts: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        resolve(given)
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    for content, part in (("rank: [", "not valid YAML"), ("- a\n", "name: value"), ("rnk: 3\n", '"rank"'), ("rho: 2\n", "rho")):
+        file = tmp_path / "wrong.yaml"
+        file.write_text(content)
+        with pytest.raises(UserError) as error:
+            resolve({}, file)
+        assert str(file) in str(error.value) and part in str(error.value)
+    with pytest.raises(UserError, match="absent.yaml"):
+        resolve({}, tmp_path / "absent.yaml")
+
+
+def test_misspelt_and_foreign_words_on_the_command_line() -> None:
+    with pytest.raises(UserError, match=r'--rh: no such setting of nusa \(did you mean "rho"\?\)'):
+        parse(["--rh", "0.9"])
+    with pytest.raises(UserError, match="--rho: a setting of nusa, not of lora"):
+        parse(["--strategy", "lora", "--rho", "0.9"])
+    with pytest.raises(UserError, match="requires an argument"):
+        parse(["--rank"])
+    with pytest.raises(UserError, match="unexpected extra argument"):
+        parse(["nusa"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--list"], ["--version"], ["--strategy", "lora", "--help"]])
+def test_answers_without_importing_torch_or_avalanche(words: list[str]) -> None:
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['run', *{words!r}]\n"
+        "try: runpy.run_module('benchmarks.run', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'avalanche', 'numpy', 'open_clip'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_help_documents_every_setting_and_list_every_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for strategy in registry.names("strategy"):
+        with pytest.raises(SystemExit):
+            parse(["--strategy", strategy, "--help"])
+        shown = capsys.readouterr().out
+        fields = {**Common.__pydantic_fields__, **strategy_settings(strategy)}  # type: ignore[attr-defined]
+        for name, field in fields.items():
+            assert f"--{name.replace('_', '-')} " in shown
+            assert field.description, f"{strategy}: {name} has no description"
+    with pytest.raises(SystemExit):
+        parse(["--list"])
+    shown = capsys.readouterr().out
+    for kind in ("strategy", "stream"):
+        for name in registry.names(kind):
+            assert registry.summary(kind, name).endswith((".", ")")) and registry.summary(kind, name) in shown
+
+
+def test_every_strategy_is_importable_with_the_settings_read_from_its_source() -> None:
+    for name in registry.names("strategy"):
+        module = registry.load("strategy", name)
+        shown = registry.settings_class(name)
+        assert repr(module.Settings()) == repr(shown())
+        assert module.Plugin(shown()).state_dict() == {}

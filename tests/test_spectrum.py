@@ -1,0 +1,61 @@
+"""Rows of rank.csv against plain float64 references."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.spectrum import SpectrumMeter
+from strategies.parts.sites import sites
+from tests.models import tiny_model
+
+
+def test_a_states_rows_and_its_update() -> None:
+    clip = tiny_model()
+    meter = SpectrumMeter(clip, ("q", "o", "fc"), rho=0.8)
+    first = meter.measure(0)
+    assert len(first) == 3 * 3 and first[0]["update_norm"] is None and first[0]["interference"] is None
+    site = next(s for s in sites(clip, "text", ("q",)))
+    before = site.weight().detach().double().numpy().copy()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        site.weight().add_(0.1 * torch.randn(24, 24))
+    row = next(r for r in meter.measure(1) if (r["tower"], r["block"], r["matrix"]) == ("text", 0, "q"))
+
+    after = site.weight().detach().double().numpy()
+    u, s, vh = np.linalg.svd(before)
+    k = int(np.argmax(np.cumsum(s**2) >= 0.8 * (s**2).sum())) + 1
+    delta = after - before
+    norm = np.linalg.norm(delta)
+    left, right = np.linalg.norm(u[:, :k].T @ delta) / norm, np.linalg.norm(delta @ vh[:k].T) / norm
+    s = np.linalg.svd(after, compute_uv=False)
+    k = int(np.argmax(np.cumsum(s**2) >= 0.8 * (s**2).sum())) + 1
+    p = s / s.sum()
+    assert (row["after"], row["dim"], row["rho"]) == (1, 24, 0.8)
+    assert (row["energy_rank"], row["null_directions"]) == (k, 24 - k)
+    assert row["energy_share"] == k / 24
+    assert row["effective_rank"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-5)
+    assert row["update_norm"] == pytest.approx(norm, rel=1e-5)
+    assert row["interference_left"] == pytest.approx(left, rel=1e-4)
+    assert row["interference_right"] == pytest.approx(right, rel=1e-4)
+    assert row["interference"] == max(row["interference_left"], row["interference_right"])
+
+
+def test_an_unchanged_matrix_has_no_interference_and_a_meter_may_begin_anywhere() -> None:
+    clip = tiny_model()
+    meter, late = SpectrumMeter(clip, ("v",), 0.9), SpectrumMeter(clip, ("v",), 0.9)
+    meter.measure(0)
+    late.remember()  # as on resume
+    rows = meter.measure(1)
+    assert rows[0]["update_norm"] == 0 and rows[0]["interference"] is None
+    assert rows == late.measure(1)
+
+
+def test_an_update_in_the_null_space_does_not_interfere() -> None:
+    clip = tiny_model()
+    meter = SpectrumMeter(clip, ("o",), 0.9)
+    meter.measure(0)
+    site = sites(clip, "image", ("o",))[0]
+    u, _, vh = torch.linalg.svd(site.weight().detach())
+    with torch.no_grad():
+        site.weight().add_(0.1 * u[:, -1:] @ vh[-1:])
+    assert meter.measure(1)[0]["interference"] < 1e-5
