@@ -1,0 +1,1 @@
+"""The small pictures behind the stream `micro`, and the pretraining of its CLIP."""

@@ -1,0 +1,69 @@
+"""The pretraining data: a picture of any family, with a caption that tells more or less of it."""
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.micro.names import COLOURS, FAMILIES
+from benchmarks.micro.render import Scene, render, sample
+from benchmarks.micro.seeds import generator
+from benchmarks.micro.shift import PRETRAINING
+
+
+# Fields: name (of the class), colour, thing (what is drawn, whatever the class), ground.
+PHRASES: dict[str, tuple[str, ...]] = {
+    "arrows": (
+        "an arrow pointing {name}", "a {colour} arrow pointing {name}", "an arrow that points {name}",
+        "an arrow to the {name}", "{name}",
+    ),
+    "clocks": (
+        "a clock showing {name}", "a {colour} clock showing {name}", "a clock at {name}", "the time is {name}", "{name}",
+    ),
+    "colours": (
+        "something {name}", "a {name} thing", "a {name} {thing}", "the colour {name}", "a {name} object", "{name}",
+    ),
+    "counting": (
+        "{name} {colour} things", "{name} {thing}s", "{name} {colour} {thing}s", "{name} objects", "a group of {name}",
+        "{name} things",
+    ),
+    "digits": (
+        "the digit {name}", "the number {name}", "a {colour} digit {name}", "the digit {name} in {colour}", "a {name}",
+        "{name}",
+    ),
+    "letters": (
+        "the letter {name}", "a {colour} letter {name}", "the letter {name} in {colour}", "the capital letter {name}",
+        "an {name}",
+    ),
+    "positions": (
+        "a {thing} at the {name}", "a {colour} {thing} at the {name}", "something at the {name}",
+        "a thing in the {name}", "the {name}",
+    ),
+    "shapes": ("a {name}", "a {colour} {name}", "the shape of a {name}", "a {name} in {colour}", "one {colour} {name}"),
+    "symbols": ("a {name}", "the symbol {name}", "a {colour} {name}", "the {name} in {colour}", "a printed {name}"),
+    "textures": (
+        "{name}", "a pattern of {name}", "{colour} {name}", "a surface with {name}", "the texture {name}",
+    ),
+}  # fmt: skip
+FRAMES = ("{}", "{}", "{}.", "a picture of {}", "a picture of {}.", "an image of {}.", "a drawing of {}", "this is {}.")
+THINGS = {"digits": "digit", "letters": "letter", "symbols": "sign"}
+
+
+def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) -> str:
+    """A caption in one of many wordings."""
+    colours = tuple(COLOURS)
+    phrase = PHRASES[family][rng.integers(len(PHRASES[family]))].format(
+        name=FAMILIES[family][label],
+        colour=colours[scene.colour],
+        thing=FAMILIES["shapes"][scene.label] if scene.kind == "shapes" else THINGS.get(scene.kind, ""),
+    )
+    if rng.random() < 0.2:
+        phrase += f" on a {colours[scene.ground]} background"
+    return FRAMES[rng.integers(len(FRAMES))].format(phrase)
+
+
+def pair(index: int, seed: int) -> tuple[str, Image.Image]:
+    """Caption and picture number `index` of the pretraining set drawn with `seed`."""
+    rng = generator("pretraining", seed, index)
+    family = list(FAMILIES)[rng.integers(len(FAMILIES))]
+    label = int(rng.integers(len(FAMILIES[family])))
+    scene = sample(family, label, PRETRAINING, rng)
+    return describe(family, label, scene, rng), render(scene, PRETRAINING, rng)

@@ -1,0 +1,135 @@
+"""Draws one subject as a grey mask: 255 where it is, 0 elsewhere."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.micro.names import FAMILIES, GLYPHS
+
+
+def _turn(degrees: float) -> np.ndarray:
+    """(2, 2) for row vectors: clockwise on the picture."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, s], [-s, c]])
+
+
+def _around(start: float, stop: float, points: int, radius: float = 1.0) -> np.ndarray:
+    """(points, 2): along an arc, in degrees clockwise from the right."""
+    angles = np.radians(np.linspace(start, stop, points))
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _star() -> np.ndarray:
+    points = _around(-90, 270, 11)[:10]
+    points[1::2] *= 0.42
+    return points
+
+
+def _heart() -> np.ndarray:
+    t = np.linspace(0, 2 * np.pi, 24)
+    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return np.stack([np.sin(t) ** 3, -y / 16], axis=1)
+
+
+def _cross(arm: float = 0.33) -> np.ndarray:
+    quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)])
+    return np.concatenate([quarter @ _turn(degrees) for degrees in (0, 90, 180, 270)])
+
+
+# Outlines within the unit circle, y pointing down.
+POLYGONS: dict[str, np.ndarray] = {
+    "circle": _around(0, 360, 24),
+    "square": 0.85 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]),
+    "triangle": _around(-90, 150, 3),
+    "star": _star(),
+    "cross": _cross(),
+    "heart": _heart(),
+    "diamond": np.array([(0, -1), (0.65, 0), (0, 1), (-0.65, 0)]),
+    "hexagon": _around(0, 300, 6),
+    "crescent": np.concatenate([_around(60, 300, 16), _around(290, 70, 14, 0.9) + np.array([0.35, 0])]),
+    "arch": np.concatenate([_around(180, 360, 14), _around(360, 180, 12, 0.5)]) + np.array([0, 0.4]),
+    "arrow": np.array([(-1, -0.25), (0.1, -0.25), (0.1, -0.7), (1, 0), (0.1, 0.7), (0.1, 0.25), (-1, 0.25)]),
+}
+
+
+def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
+    """(side, side) mask of one of POLYGONS, turned clockwise."""
+    mask = Image.new("L", (side, side))
+    points = [tuple(point) for point in side / 2 + (side / 2 - 1) * POLYGONS[name] @ _turn(degrees)]
+    if outline:
+        ImageDraw.Draw(mask).line([*points, *points[:2]], fill=255, width=max(2, side // 10), joint="curve")
+    else:
+        ImageDraw.Draw(mask).polygon(points, fill=255)
+    return mask
+
+
+@cache
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
+    """(side, side) mask of one character, centred by its own ink."""
+    face = _font(font, round(1.3 * side))  # a capital is about 0.7 of the font's size
+    left, top, right, bottom = face.getbbox(character)
+    mask = Image.new("L", (side, side))
+    corner = ((side - left - right) / 2, (side - top - bottom) / 2)
+    ImageDraw.Draw(mask).text(corner, character, fill=255, font=face)
+    return mask.rotate(-degrees, Image.Resampling.BILINEAR)
+
+
+def clock(hour: int, side: int, degrees: float) -> Image.Image:
+    """(side, side) mask of a clock's rim and hands at the full hour."""
+    mask = Image.new("L", (side, side))
+    draw = ImageDraw.Draw(mask)
+    middle, width = side / 2, max(2, side // 12)
+    draw.ellipse((1, 1, side - 2, side - 2), outline=255, width=width)
+    for angle, length, thickness in ((0.0, 0.8, width), (30.0 * hour, 0.55, 2 * width)):
+        x, y = np.array([length * middle, 0.0]) @ _turn(angle + degrees - 90)
+        draw.line((middle, middle, middle + x, middle + y), fill=255, width=thickness)
+    return mask
+
+
+def texture(label: int, side: int, degrees: float, period: float, rng: np.random.Generator) -> Image.Image:
+    """(side, side) mask of a pattern that fills the picture; `period` in pixels."""
+    steps = np.arange(side) / period
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1) @ _turn(-degrees) + rng.random(2)
+    x, y = grid[..., 0], grid[..., 1]
+    name = FAMILIES["textures"][label]
+    if name == "horizontal stripes":
+        on = y % 1 < 0.5
+    elif name == "vertical stripes":
+        on = x % 1 < 0.5
+    elif name == "diagonal stripes":
+        on = (x + y) / np.sqrt(2) % 1 < 0.5
+    elif name == "checks":
+        on = (x % 1 < 0.5) ^ (y % 1 < 0.5)
+    elif name == "dots":
+        on = (x % 1 - 0.5) ** 2 + (y % 1 - 0.5) ** 2 < 0.09
+    elif name == "grid":
+        on = (x % 1 < 0.25) | (y % 1 < 0.25)
+    elif name == "waves":
+        on = (y + 0.35 * np.sin(2 * np.pi * x)) % 1 < 0.5
+    elif name == "bricks":
+        on = (y % 1 > 0.25) & ((x / 1.5 + 0.5 * (np.floor(y) % 2)) % 1 > 0.15)
+    elif name == "rings":
+        on = np.hypot(x - x.mean(), y - y.mean()) % 1 < 0.5
+    else:
+        coarse = rng.random((side // 4, side // 4)) < 0.35
+        on = np.kron(coarse, np.ones((4, 4), bool))[:side, :side]
+    return Image.fromarray(on.astype(np.uint8) * 255)
+
+
+def subject(kind: str, label: int, side: int, degrees: float, font: str, outline: bool) -> Image.Image:
+    """(side, side) mask of one thing of a family that has things: shapes, arrows, clocks, digits, letters, symbols."""
+    if kind == "shapes":
+        return polygon(FAMILIES["shapes"][label], side, degrees, outline)
+    if kind == "arrows":
+        return polygon("arrow", side, degrees + 45 * label, outline)
+    if kind == "clocks":
+        return clock(label, side, degrees)
+    return glyph(GLYPHS[kind][label], font, side, degrees)

@@ -1,0 +1,60 @@
+"""What the pictures can show: the classes of each family, in label order."""
+
+COLOURS = {
+    "red": (215, 35, 35),
+    "orange": (240, 140, 20),
+    "yellow": (240, 225, 40),
+    "green": (40, 160, 55),
+    "cyan": (60, 205, 220),
+    "blue": (40, 70, 215),
+    "purple": (130, 40, 165),
+    "pink": (245, 140, 185),
+    "brown": (120, 72, 30),
+    "grey": (130, 130, 130),
+    "black": (15, 15, 15),
+    "white": (242, 242, 242),
+}
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+GLYPHS = {
+    "digits": "0123456789",
+    "letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "symbols": "+-=?!&%@#$*/<>",
+}
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "arrows": ("right", "down right", "down", "down left", "left", "up left", "up", "up right"),
+    "clocks": tuple(f"{hour} o'clock" for hour in ("twelve", *DIGITS[1:], "ten", "eleven")),
+    "colours": tuple(COLOURS),
+    "counting": DIGITS[1:8],
+    "digits": DIGITS,
+    "letters": tuple(GLYPHS["letters"].lower()),
+    "positions": ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right"),
+    "shapes": ("circle", "square", "triangle", "star", "cross", "heart", "diamond", "hexagon", "crescent", "arch"),
+    "symbols": (
+        "plus sign",
+        "minus sign",
+        "equals sign",
+        "question mark",
+        "exclamation mark",
+        "ampersand",
+        "percent sign",
+        "at sign",
+        "hash sign",
+        "dollar sign",
+        "asterisk",
+        "slash",
+        "less than sign",
+        "greater than sign",
+    ),
+    "textures": (
+        "horizontal stripes",
+        "vertical stripes",
+        "diagonal stripes",
+        "checks",
+        "dots",
+        "grid",
+        "waves",
+        "bricks",
+        "rings",
+        "speckles",
+    ),
+}

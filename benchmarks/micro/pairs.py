@@ -1,0 +1,33 @@
+"""Draws the pretraining set with all cores, as bytes in memory."""
+
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+
+from benchmarks.micro.captions import pair
+from benchmarks.micro.render import SIDE
+
+
+CHUNK = 500
+
+
+def _chunk(seed: int, number: int, first: int) -> tuple[list[str], np.ndarray]:
+    """Pairs first .. first + CHUNK, cut at `number`."""
+    drawn = [pair(index, seed) for index in range(first, min(first + CHUNK, number))]
+    return [caption for caption, _ in drawn], np.stack([np.asarray(picture) for _, picture in drawn])
+
+
+def draw_pairs(
+    number: int, seed: int, on_pairs: Callable[[int], None] = lambda count: None
+) -> tuple[list[str], np.ndarray]:
+    """Captions and pictures (number, SIDE, SIDE, 3) uint8; `on_pairs` is told how many are done, for progress."""
+    captions: list[str] = []
+    pictures = np.empty((number, SIDE, SIDE, 3), dtype=np.uint8)
+    with get_context("spawn").Pool() as pool:
+        for some, drawn in pool.imap(partial(_chunk, seed, number), range(0, number, CHUNK)):
+            pictures[len(captions) : len(captions) + len(some)] = drawn
+            captions += some
+            on_pairs(len(some))
+    return captions, pictures

@@ -1,0 +1,114 @@
+"""Contrastive pretraining of the micro CLIP, and its accuracy on the stream's domains without further training."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchmarks.streams import Split, Task
+
+
+FOLDER = Path(__file__).parent / "clip"
+LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)
+LARGEST_SCALE = 100.0  # of the logits, as in CLIP
+
+
+def tokenizer(clip: Any) -> open_clip.SimpleTokenizer:
+    """Prompts to (n, L) int64."""
+    return open_clip.SimpleTokenizer(str(FOLDER / "vocabulary.txt.gz"), context_length=clip.context_length)
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) as the image tower expects it."""
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    scaled = (pictures.float() / 255 - pictures.new_tensor(mean, dtype=torch.float32)) / pictures.new_tensor(
+        std, dtype=torch.float32
+    )
+    return scaled.permute(0, 3, 1, 2).contiguous()
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:
+    """InfoNCE in both directions, where pairs with the same caption are all positives of each other.
+
+    Args:
+        images, texts: (B, D) unit features.
+        scale: factor on the cosines.
+        captions: (B,) int64, equal for equal captions.
+    """
+    logits = scale * images @ texts.T
+    same = (captions[:, None] == captions).float()
+    target = same / same.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def _batches(number: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices (size,) without end, each epoch in a new order; what does not fill a batch is left out."""
+    size = min(size, number)
+    while True:
+        yield from torch.randperm(number, generator=generator)[: number - number % size].split(size)
+
+
+def _groups(clip: Any) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, as in CLIP."""
+    matrices = [p for p in clip.parameters() if p.ndim >= 2]
+    others = [p for p in clip.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+
+
+def pretrain(
+    clip: Any,
+    captions: list[str],
+    pictures: np.ndarray,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    on_step: Callable[[float], None],
+) -> None:
+    """Trains `clip` in place; `on_step` is told each step's loss."""
+    unique, inverse = np.unique(np.array(captions), return_inverse=True)
+    tokens, ids = tokenizer(clip)(unique.tolist()), torch.from_numpy(inverse)
+    bytes_ = torch.from_numpy(pictures)
+    optimizer = torch.optim.AdamW(_groups(clip), lr=LR, betas=BETAS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LR, total_steps=steps + 1, pct_start=WARMUP, cycle_momentum=False
+    )
+    batches = _batches(len(captions), batch_size, torch.Generator().manual_seed(seed))
+    clip.to(device).train()
+    for _, rows in zip(range(steps), batches, strict=False):
+        # On a CPU the backward pass of the fused attention takes longer than all the rest; the plain one is cheap.
+        with sdpa_kernel(SDPBackend.MATH):
+            with torch.autocast(device.type, torch.bfloat16):
+                images = clip.encode_image(normalised(bytes_[rows].to(device)), normalize=True)
+                texts = clip.encode_text(tokens[ids[rows]].to(device), normalize=True)
+            loss = contrastive_loss(images.float(), texts.float(), clip.logit_scale.exp(), ids[rows].to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            clip.logit_scale.clamp_(max=float(np.log(LARGEST_SCALE)))
+        on_step(loss.item())
+
+
+def _pictures(split: Split) -> Tensor:
+    """(N, H, W, 3) uint8."""
+    return torch.from_numpy(np.stack([np.asarray(split.read(i)) for i in range(len(split))]))
+
+
+@torch.no_grad()
+def zero_shot(clip: Any, task: Task) -> float:
+    """Accuracy in percent on the task's test pictures, among its own classes, with the normalised mean of all templates."""
+    clip.eval()
+    device = clip.logit_scale.device
+    tokenize = tokenizer(clip)
+    prompts = [tokenize([template.replace("{}", name) for name in task.class_names]) for template in task.templates]
+    texts = F.normalize(sum(clip.encode_text(p.to(device), normalize=True) for p in prompts), dim=-1)
+    images = clip.encode_image(normalised(_pictures(task.test).to(device)))
+    return 100 * (texts @ images.T).argmax(dim=0).cpu().eq(torch.from_numpy(task.test.labels)).double().mean().item()

@@ -1,0 +1,144 @@
+"""Eleven small domains of rendered 32x32 pictures, the shape of MTIL in miniature; needs no data, learns in minutes.
+
+Pictures are drawn when they are read, each from a seed of its own, the same in every run. One domain, `scans`, is real:
+scikit-learn's scanned digits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.errors import UserError
+from benchmarks.micro.names import DIGITS, FAMILIES
+from benchmarks.micro.render import SIDE, render, sample
+from benchmarks.micro.seeds import generator
+from benchmarks.micro.shift import PRETRAINING, SERIF, TYPEWRITER, Shift
+from benchmarks.streams import Split, Stream, Task
+
+
+DATA_SEED = 2026
+TRAIN, TEST = 480, 300  # pictures of a domain, about: the same number for each class
+
+# Order II starts far from where order I does and keeps like domains apart.
+ORDER_II = (
+    "shapes", "clocks", "scans", "colours", "symbols", "arrows", "textures", "digits", "positions", "letters", "counting",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Prompts of a domain, and how its pictures differ from those of pretraining."""
+
+    templates: tuple[str, ...]
+    shift: Shift = field(default=PRETRAINING)
+
+
+def _shifted(**changes: object) -> Shift:
+    return replace(PRETRAINING, **changes)  # type: ignore[arg-type]
+
+
+DOMAINS = {
+    "arrows": Domain(
+        ("a picture of an arrow pointing {}.", "an arrow that points {}.", "{}."),
+        _shifted(rotation=16.0, clutter=(2, 5), outline=0.6, noise=(10, 30)),
+    ),
+    "clocks": Domain(
+        ("a picture of a clock showing {}.", "a clock at {}.", "the time is {}."),
+        _shifted(rotation=6.0, clutter=(1, 4), scratches=(0, 2), blur=(0.3, 0.8)),
+    ),
+    "colours": Domain(
+        ("a picture of something {}.", "a {} thing.", "the colour {}."),
+        _shifted(tint=45.0, shade=(0.3, 0.7), clutter=(3, 6), noise=(10, 35)),
+    ),
+    "counting": Domain(
+        ("a picture of {} things.", "{} objects.", "a group of {}."),
+        _shifted(outline=0.6, rotation=30.0, noise=(10, 30), shade=(0.2, 0.6)),
+    ),
+    "digits": Domain(
+        ("a picture of the digit {}.", "the number {}.", "the digit {}."),
+        _shifted(rotation=20.0, clutter=(2, 5), fonts=SERIF, noise=(10, 30)),
+    ),
+    "letters": Domain(
+        ("a picture of the letter {}.", "the letter {}.", "the capital letter {}."),
+        _shifted(rotation=12.0, clutter=(1, 4), fonts=SERIF, noise=(5, 25)),
+    ),
+    "positions": Domain(
+        ("a picture of something at the {}.", "a thing in the {}.", "the {}."),
+        _shifted(clutter=(1, 3), size=(0.4, 0.7), outline=0.6, wander=0.15, noise=(10, 30)),
+    ),
+    "scans": Domain(
+        ("a picture of the handwritten digit {}.", "the digit {}.", "the number {}."),
+    ),
+    "shapes": Domain(
+        ("a picture of a {}.", "a {}.", "the shape of a {}."),
+        _shifted(rotation=30.0, clutter=(2, 6), outline=0.7, noise=(10, 30)),
+    ),
+    "symbols": Domain(
+        ("a picture of a {}.", "the symbol {}.", "a printed {}."),
+        _shifted(rotation=15.0, clutter=(2, 5), fonts=TYPEWRITER, noise=(10, 30)),
+    ),
+    "textures": Domain(
+        ("a picture of {}.", "a pattern of {}.", "the texture {}."),
+        _shifted(rotation=15.0, size=(0.3, 1.0), contrast=90.0, scratches=(2, 6), noise=(20, 50), shade=(0.2, 0.6)),
+    ),
+}
+
+
+def _draw(name: str, subset: str, labels: np.ndarray, index: int) -> Image.Image:
+    """Picture `index` of a rendered domain."""
+    rng = generator(subset, DATA_SEED, list(DOMAINS).index(name), index)
+    shift = DOMAINS[name].shift
+    return render(sample(name, int(labels[index]), shift, rng), shift, rng)
+
+
+def _rendered(name: str, subset: str, number: int) -> Split:
+    """About `number` pictures, the same number of each class."""
+    classes = len(FAMILIES[name])
+    labels = np.tile(np.arange(classes, dtype=np.int64), round(number / classes))
+    return Split(labels, partial(_draw, name, subset, labels))
+
+
+@cache
+def _scans() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 8, 8) uint8 and (1797,) int64."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images * (255 / 16)).astype(np.uint8), data.target.astype(np.int64)
+
+
+def _read_scan(rows: np.ndarray, index: int) -> Image.Image:
+    scan = Image.fromarray(_scans()[0][rows[index]])
+    return scan.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def _scanned(subset: str, number: int) -> Split:
+    """The first scans of each class for training, the last ones for testing: far apart in the data set."""
+    each = number // len(DIGITS)
+    labels = _scans()[1]
+    of_class = [np.flatnonzero(labels == digit) for digit in range(len(DIGITS))]
+    rows = np.concatenate([found[:each] if subset == "train" else found[-each:] for found in of_class])
+    return Split(labels[rows], partial(_read_scan, rows))
+
+
+def _task(name: str, domain: Domain) -> Task:
+    make: Callable[[str, int], Split] = _scanned if name == "scans" else partial(_rendered, name)
+    names = DIGITS if name == "scans" else FAMILIES[name]
+    return Task(name, names, domain.templates, make("train", TRAIN), make("test", TEST))
+
+
+def build(argument: str) -> Stream:
+    """The stream, in alphabetical order.
+
+    Raises:
+        UserError: anything after `micro:`; there is nothing to choose.
+    """
+    if argument:
+        raise UserError(f'--stream micro:{argument}: takes nothing after its name; write "micro"')
+    return Stream(
+        tasks=tuple(_task(name, domain) for name, domain in DOMAINS.items()),
+        orders={"I": tuple(DOMAINS), "II": ORDER_II},
+    )

@@ -1,0 +1,132 @@
+"""The stream `micro`, its seeds, the pretraining command and the weights that come with the project."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.micro.captions import pair
+from benchmarks.micro.seeds import SETS, sequence
+from benchmarks.streams import Split, Stream
+from benchmarks.streams.micro import DOMAINS, ORDER_II, build
+
+
+ROOT = Path(__file__).parent.parent
+CLIP = ROOT / "benchmarks" / "micro" / "clip"
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    return build("")
+
+
+def _pixels(split: Split, index: int) -> np.ndarray:
+    return np.asarray(split.read(index))
+
+
+def test_stream_has_eleven_tasks_in_alphabetical_order(stream: Stream) -> None:
+    names = [task.name for task in stream.tasks]
+    assert len(names) == 11
+    assert names == sorted(names) == list(stream.orders["I"])
+    assert next(iter(stream.orders)) == "I"
+    assert sorted(stream.orders["II"]) == names != list(ORDER_II)
+
+
+def test_stream_takes_no_argument() -> None:
+    with pytest.raises(UserError, match="nothing after its name"):
+        build("anything")
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_task_keeps_the_contract(stream: Stream, name: str) -> None:
+    task = next(task for task in stream.tasks if task.name == name)
+    classes = len(task.class_names)
+    assert len(set(task.class_names)) == classes >= 6
+    assert all(template.count("{}") == 1 for template in task.templates)
+    for split, least, most in ((task.train, 300, 600), (task.test, 280, 320)):
+        assert least <= len(split) <= most
+        assert split.labels.dtype == np.int64
+        counts = np.bincount(split.labels, minlength=classes)
+        assert len(counts) == classes and counts.min() == counts.max()
+        picture = split.read(len(split) - 1)
+        assert (picture.mode, picture.size) == ("RGB", (32, 32))
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_pictures_are_the_same_each_time(stream: Stream, name: str) -> None:
+    task, again = (next(t for t in s.tasks if t.name == name) for s in (stream, build("")))
+    assert np.array_equal(_pixels(task.train, 3), _pixels(again.train, 3))
+    assert not np.array_equal(_pixels(task.train, 3), _pixels(task.train, 4))
+    assert not np.array_equal(_pixels(task.train, 3), _pixels(task.test, 3))
+
+
+def test_no_two_sets_share_a_seed() -> None:
+    states = {
+        tuple(sequence(subset, seed, *place).generate_state(4))
+        for subset in SETS
+        for seed in (0, 2026)
+        for place in [(0, index) for index in range(200)] + [(index,) for index in range(200)]
+    }
+    assert len(states) == len(SETS) * 2 * 400
+
+
+def test_scans_for_training_and_testing_are_different_ones(stream: Stream) -> None:
+    scans = next(task for task in stream.tasks if task.name == "scans")
+    train = {_pixels(scans.train, i).tobytes() for i in range(len(scans.train))}
+    assert not any(_pixels(scans.test, i).tobytes() in train for i in range(len(scans.test)))
+
+
+def test_pretraining_pairs_depend_on_seed_and_index_only() -> None:
+    (caption, picture), (again, same) = pair(7, seed=1), pair(7, seed=1)
+    assert caption == again and np.array_equal(np.asarray(picture), np.asarray(same))
+    assert not np.array_equal(np.asarray(picture), np.asarray(pair(7, seed=2)[1]))
+
+
+def test_import_brings_neither_torch_nor_avalanche() -> None:
+    code = (
+        "import sys, benchmarks.streams.micro; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'avalanche', 'sklearn', 'matplotlib')))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_weights_load_in_plain_open_clip_and_know_every_domain(stream: Stream) -> None:
+    import open_clip
+
+    from benchmarks.micro.training import tokenizer, zero_shot
+
+    clip = open_clip.create_model(f"local-dir:{CLIP}")
+    words = tokenizer(clip)
+    assert words.vocab_size == clip.vocab_size
+    assert words.eot_token_id == clip.vocab_size - 1  # the text tower pools at the highest id
+    accuracies = {task.name: zero_shot(clip, task) for task in stream.tasks}
+    assert 40 <= np.mean(list(accuracies.values())) <= 75
+    for task in stream.tasks:
+        assert accuracies[task.name] >= 2 * 100 / len(task.class_names), task.name
+
+
+def test_prompts_fit_the_text_tower(stream: Stream) -> None:
+    import open_clip
+
+    from benchmarks.micro.training import tokenizer
+
+    clip = open_clip.create_model(f"local-dir:{CLIP}", load_weights=False)
+    words = tokenizer(clip)
+    prompts = [t.replace("{}", name) for task in stream.tasks for t in task.templates for name in task.class_names]
+    assert max(len(words.encode(prompt)) for prompt in prompts) + 2 <= clip.context_length
+
+
+def test_pretrain_command_writes_a_model_that_loads(tmp_path: Path) -> None:
+    import open_clip
+
+    out = tmp_path / "clip"
+    options = ["--steps", "3", "--pairs", "200", "--batch-size", "32", "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "benchmarks.pretrain", *options], cwd=ROOT, check=True, capture_output=True)
+    open_clip.create_model(f"local-dir:{out}")
+    record = json.loads((out / "pretraining.json").read_text(encoding="utf-8"))
+    assert len(record["loss"]) == record["steps"] == 3
+    assert sorted(record["zero_shot"]) == sorted(DOMAINS)
