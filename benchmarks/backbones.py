@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,24 @@ def _create(model: str, pretrained: str | None) -> torch.nn.Module:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags:
         raise UserError(f"--pretrained {pretrained}: no such file, and no tag of {model}; its tags: {', '.join(tags)}")
-    return open_clip.create_model(model, pretrained=pretrained)
+    _check_activation(model, pretrained)
+    try:
+        return open_clip.create_model(model, pretrained=pretrained)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"--model {model} --pretrained {pretrained}: {reason}; or give a weights file") from error
+
+
+def _check_activation(model: str, tag: str) -> None:
+    """open_clip only warns of this mismatch, and the figures are wrong without a word (open_clip issue 771)."""
+    weights = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
+    config = bool((open_clip.get_model_config(model) or {}).get("quick_gelu"))
+    if weights != config:
+        right = f"{model}-quickgelu" if weights else model.removesuffix("-quickgelu")
+        raise UserError(
+            f"--model {model} --pretrained {tag}: the weights were trained {'with' if weights else 'without'} QuickGELU, "
+            f"the model is {'with' if config else 'without'}; take --model {right}"
+        )
 
 
 def _weights_file(model: str, pretrained: str | None) -> Path | None:
@@ -118,15 +134,7 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     """
     logging.getLogger().setLevel(logging.ERROR)  # open_clip reports on the root logger that weights are loaded later
     file = _weights_file(model, pretrained) if _folder(model) or model in open_clip.list_models() else None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="QuickGELU mismatch")
-        try:
-            clip = _create(model, pretrained)
-        except UserWarning as error:
-            raise UserError(f"--model {model} --pretrained {pretrained}: {error} Take {model}-quickgelu.") from error
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"--model {model} --pretrained {pretrained}: {reason}; or give a weights file") from error
+    clip = _create(model, pretrained)
     if file:
         _load(clip, file, model)
     for tower in ("image", "text"):

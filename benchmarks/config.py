@@ -21,11 +21,13 @@ RECIPES = Path(__file__).parent / "recipes"
 class Common:
     """Settings that every strategy has. Those without a default come from the stream's recipe."""
 
-    strategy: str = Field("nusa", description="the method; see --list")
-    stream: str = Field("micro", description="the tasks; see --list")
-    order: str = Field("default", description="an order the stream names, task names with commas, or random:SEED")
-    seed: int = Field(42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
-    device: Device = Field("auto", description="auto takes CUDA where there is one")
+    strategy: str = Field(default="nusa", description="the method; see --list")
+    stream: str = Field(default="micro", description="the tasks; see --list")
+    order: str = Field(
+        default="default", description="an order the stream names, task names with commas, or random:SEED"
+    )
+    seed: int = Field(default=42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
+    device: Device = Field(default="auto", description="auto takes CUDA where there is one")
     model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: str | None = Field(description="an open_clip tag or a weights file")
     iterations: int = Field(ge=1, description="training steps for each task")

@@ -1,5 +1,6 @@
 """Writing and reading files so that a kill, a full disk or a damaged file never costs more than a clear line."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -23,7 +24,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 

@@ -71,12 +71,22 @@ def _run(config: RunConfig, path: Path) -> None:
         sequence = TaskSequence(config, stream, backbone, plugin, path, watch)
         held = held or record.lock(path)  # kept until this function ends
         record.save_config(path, config)
+        _check_weights(path, backbone.sha256)
         with _status(path, {"weights_sha256": backbone.sha256, **describe(config.common.device)}, began):
             sequence.run()
             from plotting.draw import draw_all
 
             draw_all(path)
         (path / record.CHECKPOINT).unlink()
+
+
+def _check_weights(path: Path, sha256: str) -> None:
+    """A run that goes on must stand on the weights it began with, also where the same name now means others."""
+    file = path / "run.json"
+    if file.exists() and (began_with := files.read_json(file)["weights_sha256"]) != sha256:
+        raise UserError(
+            f"{path}: began with other weights (sha256 {began_with[:12]}, now {sha256[:12]}); choose another --results"
+        )
 
 
 @contextlib.contextmanager

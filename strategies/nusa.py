@@ -33,12 +33,12 @@ from strategies.parts.subspace import choose, decompose, energy_rank
 class Settings(LowRankSettings):
     """Defaults: the paper's full-shot MTIL setting; `directions` and `trained` are its ablations (section 1.3)."""
 
-    rho: float = Field(0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
+    rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
     directions: Literal["tail", "top", "random"] = Field(
-        "tail", description="which singular directions carry the update"
+        default="tail", description="which singular directions carry the update"
     )
     trained: Literal["M", "M+V", "M+U+V"] = Field(
-        "M", description="which factors learn; M+U+V is 'initialisation only'"
+        default="M", description="which factors learn; M+U+V is 'initialisation only'"
     )
 
 

@@ -67,13 +67,18 @@ def test_wrong_values_are_named(given: dict[str, str], parts: list[str]) -> None
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
-    for content, part in (("rank: [", "not valid YAML"), ("- a\n", "name: value"), ("rnk: 3\n", '"rank"'), ("rho: 2\n", "rho")):
+    for content, part in (
+        ("rank: [", "not valid YAML"),
+        ("- a\n", "name: value"),
+        ("rnk: 3\n", '"rank"'),
+        ("rho: 2\n", "rho"),
+    ):
         file = tmp_path / "wrong.yaml"
         file.write_text(content)
         with pytest.raises(UserError) as error:
             resolve({}, file)
         assert str(file) in str(error.value) and part in str(error.value)
-    with pytest.raises(UserError, match="absent.yaml"):
+    with pytest.raises(UserError, match=r"absent\.yaml"):
         resolve({}, tmp_path / "absent.yaml")
 
 

@@ -33,7 +33,7 @@ def test_only_the_chosen_matrices_change_by_a_low_rank_update() -> None:
 def test_each_task_draws_anew() -> None:
     classifier = tiny_classifier()
     plugin = Plugin(Settings(rank=2))
-    starts = []
+    starts: list[torch.Tensor] = []
 
     def note() -> None:
         if template.clock.train_exp_iterations == 0:

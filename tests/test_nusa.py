@@ -77,7 +77,9 @@ def test_a_matrix_without_null_directions_is_skipped_and_said_so() -> None:
     assert torch.equal(sites(classifier.clip, "image", ("o",))[1].weight(), torch.eye(32))
 
 
-@pytest.mark.parametrize(("trained", "factors"), [("M", {"core"}), ("M+V", {"core", "down"}), ("M+U+V", {"core", "up", "down"})])
+@pytest.mark.parametrize(
+    ("trained", "factors"), [("M", {"core"}), ("M+V", {"core", "down"}), ("M+U+V", {"core", "up", "down"})]
+)
 def test_the_factors_that_learn_are_a_setting(trained: str, factors: set[str]) -> None:
     update = Plugin(Settings(rank=2, rho=0.5, trained=trained)).make_update(torch.randn(6, 6))  # type: ignore[arg-type]
     assert update is not None

@@ -1,5 +1,6 @@
 """The training loop: number of steps, schedule, fresh optimiser, seeds, non-finite loss."""
 
+import itertools
 import math
 
 import pytest
@@ -14,12 +15,13 @@ def test_schedule_is_a_linear_warm_up_and_a_half_cosine() -> None:
     shares = [learning_rate_share(step, 1000, 50) for step in range(1000)]
     assert shares[0] == pytest.approx(1 / 50) and shares[49] == 1 and shares[50] == 1
     assert shares[525] == pytest.approx(0.5 * (1 + math.cos(math.pi * 475 / 950)))
-    assert all(a >= b for a, b in zip(shares[50:], shares[51:], strict=False)) and shares[-1] > 0
+    assert all(a >= b for a, b in itertools.pairwise(shares[50:])) and shares[-1] > 0
     assert learning_rate_share(0, 1, 0) == 1
 
 
 def test_each_task_takes_exactly_its_steps_with_a_fresh_optimiser() -> None:
-    optimisers, rates = [], []
+    optimisers: list[object] = []
+    rates: list[float | torch.Tensor] = []
 
     def note() -> None:
         optimisers.append(template.optimizer)

@@ -19,10 +19,11 @@ Towers = Literal["both", "image", "text"]
 class LowRankSettings:
     """What every low-rank update has. Defaults: the released NuSA-CL code, shared there by all its methods."""
 
-    rank: int = Field(128, ge=1, description="largest rank of the update of one matrix")
-    alpha: float = Field(2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")
-    dropout: float = Field(0.25, ge=0, lt=1, description="dropout on the adapter's input while training")
-    towers: Towers = Field("both", description="which encoders are adapted")
+    rank: int = Field(default=128, ge=1, description="largest rank of the update of one matrix")
+    alpha: float = Field(default=2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")
+    dropout: float = Field(default=0.25, ge=0, lt=1, description="dropout on the adapter's input while training")
+    towers: Towers = Field(default="both", description="which encoders are adapted")
     matrices: Matrices = Field(
-        ("q", "k", "v", "o"), description="which matrices of each block: attention q,k,v,o and the MLP's fc,proj"
+        default=("q", "k", "v", "o"),
+        description="which matrices of each block: attention q,k,v,o and the MLP's fc,proj",
     )

@@ -1,0 +1,42 @@
+"""The strategies under Avalanche's own template: the script in strategies/README.md, run as it stands there."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from avalanche.training.supervised import Naive
+
+from strategies.nusa import Plugin, Settings
+from strategies.parts.sites import sites
+from tests.conftest import ROOT
+from tests.models import snapshot, tiny_classifier, tiny_experiences
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
+    script = tmp_path / "script.py"
+    script.write_text(next(block for block in blocks if "Naive" in block))
+    monkeypatch.chdir(ROOT)
+    result = runpy.run_path(str(script))
+    assert result["strategy"].clock.train_exp_counter == 2
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_nusa_learns_under_naive_and_changes_attention_only() -> None:
+    classifier = tiny_classifier()
+    before = snapshot(classifier.clip)
+    weights = {site: site.weight().detach().clone() for site in sites(classifier.clip)}
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.01)
+    plugins: Any = [Plugin(Settings(rank=3, rho=0.5))]
+    strategy = Naive(model=classifier, optimizer=optimizer, train_mb_size=4, plugins=plugins, evaluator=None)
+    for experience in tiny_experiences():
+        strategy.train(experience, reset_optimizer_state=True, remove_params=True)
+    assert all((site.weight() - weight).norm() > 1e-3 for site, weight in weights.items())
+    changed = {name for name, tensor in snapshot(classifier.clip).items() if not torch.equal(tensor, before[name])}
+    assert all("attn" in name and name.endswith("weight") for name in changed)
+    # The same tests that the stock evaluation loop runs see the merged model.
+    assert strategy.eval(tiny_experiences()) is not None

@@ -1,0 +1,304 @@
+"""The real command on a tiny model and tiny pictures: what it writes, going on after a kill, wrong input."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from benchmarks.run import main
+from tests.conftest import ROOT, command, write_images
+
+
+SAME = ("config.yaml", "accuracy.csv", "accuracy_agnostic.csv", "metrics.json", "rank.csv", "model.safetensors")
+
+
+def words(images: Path, tiny_clip: Path, results: Path, *more: object) -> list[str]:
+    fixed = ["--stream", f"folder:{images}", "--model", f"local-dir:{tiny_clip}", "--results", results]
+    return [str(word) for word in [*fixed, "--iterations", 4, "--batch-size", 4, *more]]
+
+
+def only_run(results: Path) -> Path:
+    (config,) = results.rglob("config.yaml")
+    return config.parent
+
+
+def figures(run: Path) -> dict[str, bytes]:
+    """Every file that does not tell the time, by name."""
+    files = [run / name for name in SAME] + sorted((run / "plots").iterdir())
+    return {file.name: file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def finished(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of NuSA-CL over three tasks, never interrupted, by the command in a process of its own."""
+    results = tmp_path_factory.mktemp("finished")
+    done = command("--strategy", "nusa", *words(images, tiny_clip, results, "--rank", 4))
+    assert done.returncode == 0, done.stderr
+    assert "Transfer" in done.stdout and str(only_run(results)) in done.stdout
+    return only_run(results)
+
+
+def test_the_run_folder(finished: Path) -> None:
+    assert finished.parts[-3:-1] == ("folder-" + finished.parts[-3].removeprefix("folder-"), "nusa")
+    with (finished / "accuracy.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header == ["after", "ants", "bees", "cats"]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+    matrix = [[float(cell) for cell in row[1:]] for row in rows]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    transfer = (matrix[1][1] + (matrix[1][2] + matrix[2][2]) / 2) / 2
+    assert metrics["transfer"] == pytest.approx(transfer)
+    assert metrics["last"] == pytest.approx(sum(matrix[3]) / 3)
+    assert metrics["zero_shot"] == pytest.approx(sum(matrix[0]) / 3)
+    assert set(metrics["agnostic"]) >= {"transfer", "avg", "last", "forgetting"}
+    with (finished / "rank.csv").open() as file:
+        rank = list(csv.DictReader(file))
+    assert len(rank) == 4 * 3 * 4  # states, blocks of both towers, q k v o
+    assert {"after", "tower", "block", "matrix", "dim", "energy_rank", "effective_rank"} <= set(rank[0])
+    assert rank[0]["update_norm"] == "" and float(rank[-1]["update_norm"]) > 0
+    cost = json.loads((finished / "cost.json").read_text())
+    assert cost["carried_bytes"] == [0, 0, 0] and cost["reference_images"] == 0
+    assert cost["trained_parameters"] == [3 * 4 * 16] * 3  # 3 blocks, 4 matrices, 4 x 4
+    run = json.loads((finished / "run.json").read_text())
+    assert run["status"] == "finished" and run["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert yaml.safe_load((finished / "config.yaml").read_text())["rank"] == 4
+    assert not (finished / "checkpoint.safetensors").exists()
+    assert {file.suffix for file in (finished / "plots").iterdir()} == {".png", ".svg"}
+
+
+def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(finished: Path, tiny_clip: Path) -> None:
+    """In a process that imports nothing of ours; the accuracy on the tests, recomputed there, is that of the last row."""
+    code = f"""
+import json, sys, warnings, open_clip, torch
+from pathlib import Path
+from PIL import Image
+from safetensors.torch import load_file
+model = open_clip.create_model("local-dir:{tiny_clip}", load_weights=False).eval()
+model.load_state_dict(load_file("{finished}/model.safetensors"), strict=True)
+transform = open_clip.image_transform(16, is_train=False)
+tokenizer = open_clip.get_tokenizer("local-dir:{tiny_clip}")
+stream = Path({str(stream_of(finished))!r})
+for domain in sorted(stream.iterdir()):
+    classes = sorted(folder.name for folder in (domain / "test").iterdir())
+    right = total = 0
+    with torch.no_grad():
+        text = model.encode_text(tokenizer([f"a photo of a {{c.replace('_', ' ')}}." for c in classes]), normalize=True)
+        for label, name in enumerate(classes):
+            for file in sorted((domain / "test" / name).iterdir()):
+                image = model.encode_image(transform(Image.open(file))[None], normalize=True)
+                right += int((image @ text.T).argmax() == label); total += 1
+    print(100 * right / total)
+assert not [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "strategies")]
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    last = (finished / "accuracy.csv").read_text().splitlines()[-1].split(",")[1:]
+    assert [float(line) for line in done.stdout.split()] == pytest.approx([float(cell) for cell in last])
+
+
+def stream_of(run: Path) -> Path:
+    return Path(yaml.safe_load((run / "config.yaml").read_text())["stream"].removeprefix("folder:"))
+
+
+def test_killed_and_started_again_it_ends_with_the_same_files(
+    finished: Path, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    line = ["--strategy", "nusa", *words(images, tiny_clip, tmp_path, "--rank", 4)]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.run", *line], cwd=ROOT, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for text in process.stderr:
+        if (
+            b"1/3 ants" in text
+        ):  # the first task is evaluated; its checkpoint is being written, or the second task has begun
+            break
+    time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run = only_run(tmp_path)
+    assert json.loads((run / "run.json").read_text())["status"] == "running"
+    done = command(*line)
+    assert done.returncode == 0, done.stderr
+    assert "going on after" in done.stderr
+    assert figures(run) == figures(finished)
+
+
+def test_a_finished_run_is_shown_not_run_and_never_overwritten(
+    finished: Path, images: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--strategy", "nusa", *words(images, tiny_clip, finished.parents[2], "--rank", 4)]
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*") if file.is_file()}
+    assert main(line) == 0
+    assert "finished before" in capsys.readouterr().out
+    assert main([*line, "--again"]) == 0
+    assert {file: file.stat().st_mtime_ns for file in finished.rglob("*") if file.is_file()} == before
+    again = finished.with_name(f"{finished.name}-2")
+    assert figures(again) == figures(finished)  # same settings and seed: same figures, in another process
+
+
+def test_two_runs_in_one_folder(finished: Path, images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    path = tmp_path / Path(*finished.parts[-3:])
+    path.mkdir(parents=True)
+    with FileLock(path / ".lock"):
+        done = command("--strategy", "nusa", *words(images, tiny_clip, tmp_path, "--rank", 4))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "another run is writing here" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("strategy", ["lora", "finetune", "zeroshot"])
+def test_every_strategy_runs_through_the_command_and_resumes(
+    strategy: str, images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["--strategy", strategy, *words(images, tiny_clip, tmp_path / "whole")]
+    assert main(line) == 0
+    from benchmarks import record
+
+    save, calls = record.save_checkpoint, []
+
+    def stop_after_two(*arguments: object) -> None:
+        save(*arguments)  # type: ignore[arg-type]
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    line[line.index(str(tmp_path / "whole"))] = str(tmp_path / "halves")
+    monkeypatch.setattr(record, "save_checkpoint", stop_after_two)
+    assert main(line) == 130
+    run = only_run(tmp_path / "halves")
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    assert main(line) == 0
+    assert figures(run) == figures(only_run(tmp_path / "whole"))
+
+
+def fails(line: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr of a command that ends with status 2."""
+    capsys.readouterr()
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    (last,) = [text for text in error.splitlines() if text.startswith("error: ")]
+    assert "Traceback" not in error
+    return last
+
+
+def test_wrong_input_leaves_no_files(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+
+    def line(*more: object, stream: object = images, model: object = f"local-dir:{tiny_clip}") -> str:
+        return fails(
+            ["--stream", f"folder:{stream}", "--model", str(model), "--results", str(results), *map(str, more)], capsys
+        )
+
+    assert "no such folder" in line(stream=tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    assert "no domain folders" in line(stream=tmp_path / "empty")
+    assert '"bee"' in line("--order", "bee,ants") and 'did you mean "bees"' in line("--order", "bee,ants")
+    assert "named twice" in line("--order", "ants,ants")
+    assert "expected a seed" in line("--order", "random:x")
+    assert "no such file" in line("--pretrained", tmp_path / "absent.pt")
+    assert 'no model "ViT-B-166"' in line(model="ViT-B-166") and 'did you mean "ViT-B-16"' in line(model="ViT-B-166")
+    assert "--pretrained" in line(model="ViT-B-32")
+    assert "no tag of ViT-B-32" in line("--pretrained", "opnai", model="ViT-B-32")
+    assert "QuickGELU" in line("--pretrained", "openai", model="ViT-B-32")
+    assert "open_clip_config.json" in line(model=f"local-dir:{tmp_path}")
+    if not torch.cuda.is_available():
+        assert "--device cuda" in line("--device", "cuda")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((tiny_clip / "open_clip_model.safetensors").read_bytes()[:1000])
+    assert str(damaged) in line("--pretrained", damaged) and "damaged" in line("--pretrained", damaged)
+    pickled = tmp_path / "code.pt"
+    torch.save({"state_dict": {"a": print}}, pickled)
+    assert str(pickled) in line("--pretrained", pickled)
+    torch.save({"a": torch.zeros(2)}, pickled)
+    assert "not the weights of" in line("--pretrained", pickled)
+    pictures = write_images(tmp_path / "pictures", {"ants": 2})
+    (pictures / "ants" / "test" / "class_1" / "2.png").write_bytes(b"no picture")
+    assert "class_1/2.png: not a readable image" in line(stream=pictures)
+    assert not results.exists()
+
+
+def test_results_that_cannot_be_written(images: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = fails(words(images, tiny_clip, Path("/dev/null/results")), capsys)
+    assert "/dev/null/results" in error and "cannot be written" in error
+
+
+def test_a_loss_that_is_not_finite_keeps_the_finished_rows(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(
+        ["--strategy", "finetune", *words(images, tiny_clip, tmp_path, "--lr", "1e30", "--iterations", 12)], capsys
+    )
+    assert "task 1 (ants), step" in error and "not finite" in error
+    run = only_run(tmp_path)
+    assert len((run / "accuracy.csv").read_text().splitlines()) == 2  # header and zero-shot
+    assert json.loads((run / "metrics.json").read_text())["transfer"] is None
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_damaged_checkpoint_is_named(
+    images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import record
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "save_tables", interrupt)
+        assert main(line) == 130
+    checkpoint = only_run(tmp_path) / "checkpoint.safetensors"
+    whole = checkpoint.read_bytes()
+    for damaged in (whole[:500], whole[: len(whole) // 2], b"", b"x" * 100):
+        checkpoint.write_bytes(damaged)
+        assert str(checkpoint) in fails(line, capsys)
+    checkpoint.write_bytes(whole)
+    assert main(line) == 0
+
+
+def test_other_settings_in_the_folder_are_named(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    assert main(line) == 0
+    run = only_run(tmp_path)
+    status = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**status, "status": "running"}))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "batch_size": 5}))
+    assert "has batch_size 5, not 4" in fails(line, capsys)
+
+
+def test_a_home_that_cannot_be_written_is_no_hindrance(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    done = command(*line, env={"HOME": "/dev/null/home"})
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_later(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    """A limit on the size of any file stands for the disk: the checkpoint does not fit."""
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "from benchmarks.run import main\n"
+        f"sys.exit(main({line!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "checkpoint.safetensors: cannot be written" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.rglob("checkpoint.safetensors"))
+    assert main(line) == 0
