@@ -43,6 +43,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "{name}", "a pattern of {name}", "{colour} {name}", "a surface with {name}", "the texture {name}",
     ),
 }  # fmt: skip
+# What takes longest to learn is shown most often.
+SHARES = {"colours": 0.5, "textures": 0.5, "arrows": 1.5, "clocks": 1.5, "positions": 1.5, "letters": 2.0}
 FRAMES = ("{}", "{}", "{}.", "a picture of {}", "a picture of {}.", "an image of {}.", "a drawing of {}", "this is {}.")
 THINGS = {"digits": "digit", "letters": "letter", "symbols": "sign"}
 
@@ -55,7 +57,7 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
         colour=colours[scene.colour],
         thing=FAMILIES["shapes"][scene.label] if scene.kind == "shapes" else THINGS.get(scene.kind, ""),
     )
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         phrase += f" on a {colours[scene.ground]} background"
     return FRAMES[rng.integers(len(FRAMES))].format(phrase)
 
@@ -63,7 +65,8 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
 def pair(index: int, seed: int) -> tuple[str, Image.Image]:
     """Caption and picture number `index` of the pretraining set drawn with `seed`."""
     rng = generator("pretraining", seed, index)
-    family = list(FAMILIES)[rng.integers(len(FAMILIES))]
+    shares = np.array([SHARES.get(family, 1.0) for family in FAMILIES])
+    family = list(FAMILIES)[rng.choice(len(shares), p=shares / shares.sum())]
     label = int(rng.integers(len(FAMILIES[family])))
     scene = sample(family, label, PRETRAINING, rng)
     return describe(family, label, scene, rng), render(scene, PRETRAINING, rng)

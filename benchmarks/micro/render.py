@@ -37,7 +37,7 @@ class Scene:
 
 def sample(family: str, label: int, shift: Shift, rng: np.random.Generator) -> Scene:
     """A scene of a class; what the class leaves open is drawn by chance."""
-    kind = "shapes" if family in ("counting", "positions") else family
+    kind = shift.things if family in ("counting", "positions") else family
     if family == "colours":
         kind = ("shapes", "letters", "digits", "symbols")[rng.integers(4)]
     colour = label if family == "colours" else int(rng.integers(len(PALETTE)))
@@ -71,30 +71,30 @@ def _strokes(picture: Image.Image, number: Range, width: Range, rng: np.random.G
             draw.line((x, y, x + dx, y + dy), fill=fill, width=round(thickness))
 
 
-def _centres(scene: Scene) -> tuple[list[int], float]:
-    """Raster cells to draw in, and how much smaller than a lone thing each one is."""
+def _cells(scene: Scene, rng: np.random.Generator) -> tuple[list[int], float]:
+    """Which of the nine places hold a thing, and the things' size against that of a lone one in the middle."""
     if scene.place is not None:
         return [scene.place], 0.5
+    if scene.count > 1:
+        return rng.choice(9, scene.count, replace=False).tolist(), 0.4
     return [4], 1.0
 
 
 def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
     """(CANVAS, CANVAS): the scene's things, or its texture."""
-    degrees = rng.uniform(-shift.rotation, shift.rotation)
+    degrees = rng.uniform(*shift.rotation)
     size = rng.uniform(*shift.size)
     if scene.kind == "textures":
         return masks.texture(scene.label, CANVAS, degrees, CANVAS * size / 3, rng)
-    cells, share = _centres(scene)
-    if scene.count > 1:
-        cells, share = list(rng.choice(9, scene.count, replace=False)), 0.4
+    cells, share = _cells(scene, rng)
     mask = Image.new("L", (CANVAS, CANVAS))
     font, outline = shift.fonts[rng.integers(len(shift.fonts))], bool(rng.random() < shift.outline)
     side = max(8, round(CANVAS * size * share))
     thing = masks.subject(scene.kind, scene.label, side, degrees, font, outline)
     for cell in cells:
         wander = rng.uniform(-1, 1, 2) * shift.wander * share
-        row, column = divmod(int(cell), 3)
-        x, y = (0.5 + 0.3 * (np.array([column, row]) - 1) + wander) * CANVAS - side / 2
+        row, column = divmod(cell, 3)
+        x, y = (0.5 + shift.spread * (np.array([column, row]) - 1) + wander) * CANVAS - side / 2
         mask.paste(thing, (round(x), round(y)), thing)
     return mask
 
@@ -107,7 +107,7 @@ def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Imag
     ramp = np.linspace(-1, 1, SIDE)
     light = 1 + strength * (np.cos(angle) * ramp[None] + np.sin(angle) * ramp[:, None]) / np.sqrt(2)
     noise = rng.standard_normal(pixels.shape, dtype=np.float32) * rng.uniform(*shift.noise)
-    return Image.fromarray(np.clip(pixels * light[..., None] + noise, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(pixels * light[..., None] * np.array(shift.cast) + noise, 0, 255).astype(np.uint8))
 
 
 def render(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:

@@ -1,5 +1,6 @@
 """Contrastive pretraining of the micro CLIP, and its accuracy on the stream's domains without further training."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -19,6 +21,12 @@ LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)
 LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 
+def new_clip() -> Any:
+    """The model of `clip/open_clip_config.json` with random weights."""
+    config = json.loads((FOLDER / "open_clip_config.json").read_text(encoding="utf-8"))
+    return open_clip.CLIP(**config["model_cfg"])
+
+
 def tokenizer(clip: Any) -> open_clip.SimpleTokenizer:
     """Prompts to (n, L) int64."""
     return open_clip.SimpleTokenizer(str(FOLDER / "vocabulary.txt.gz"), context_length=clip.context_length)
@@ -26,11 +34,8 @@ def tokenizer(clip: Any) -> open_clip.SimpleTokenizer:
 
 def normalised(pictures: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 to (B, 3, H, W) as the image tower expects it."""
-    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    scaled = (pictures.float() / 255 - pictures.new_tensor(mean, dtype=torch.float32)) / pictures.new_tensor(
-        std, dtype=torch.float32
-    )
-    return scaled.permute(0, 3, 1, 2).contiguous()
+    mean, std = (torch.tensor(v, device=pictures.device) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    return ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:

@@ -43,46 +43,46 @@ def _shifted(**changes: object) -> Shift:
 DOMAINS = {
     "arrows": Domain(
         ("a picture of an arrow pointing {}.", "an arrow that points {}.", "{}."),
-        _shifted(rotation=16.0, clutter=(2, 5), outline=0.6, noise=(10, 30)),
+        _shifted(rotation=(8.0, 32.0), outline=0.6, noise=(5, 25)),
     ),
     "clocks": Domain(
         ("a picture of a clock showing {}.", "a clock at {}.", "the time is {}."),
-        _shifted(rotation=6.0, clutter=(1, 4), scratches=(0, 2), blur=(0.3, 0.8)),
+        _shifted(rotation=(8.0, 18.0), clutter=(0, 3), blur=(0.3, 0.8)),
     ),
     "colours": Domain(
         ("a picture of something {}.", "a {} thing.", "the colour {}."),
-        _shifted(tint=45.0, shade=(0.3, 0.7), clutter=(3, 6), noise=(10, 35)),
+        _shifted(cast=(1.0, 0.7, 0.45), tint=35.0, shade=(0.2, 0.6), clutter=(0, 4)),
     ),
     "counting": Domain(
         ("a picture of {} things.", "{} objects.", "a group of {}."),
-        _shifted(outline=0.6, rotation=30.0, noise=(10, 30), shade=(0.2, 0.6)),
+        _shifted(things="letters", spread=0.27, noise=(5, 25)),
     ),
     "digits": Domain(
         ("a picture of the digit {}.", "the number {}.", "the digit {}."),
-        _shifted(rotation=20.0, clutter=(2, 5), fonts=SERIF, noise=(10, 30)),
+        _shifted(rotation=(-45.0, -20.0), clutter=(0, 3), fonts=SERIF, noise=(5, 25)),
     ),
     "letters": Domain(
         ("a picture of the letter {}.", "the letter {}.", "the capital letter {}."),
-        _shifted(rotation=12.0, clutter=(1, 4), fonts=SERIF, noise=(5, 25)),
+        _shifted(rotation=(6.0, 22.0), fonts=SERIF, noise=(5, 25)),
     ),
     "positions": Domain(
         ("a picture of something at the {}.", "a thing in the {}.", "the {}."),
-        _shifted(clutter=(1, 3), size=(0.4, 0.7), outline=0.6, wander=0.15, noise=(10, 30)),
+        _shifted(things="digits", spread=0.2, outline=0.6),
     ),
     "scans": Domain(
         ("a picture of the handwritten digit {}.", "the digit {}.", "the number {}."),
     ),
     "shapes": Domain(
         ("a picture of a {}.", "a {}.", "the shape of a {}."),
-        _shifted(rotation=30.0, clutter=(2, 6), outline=0.7, noise=(10, 30)),
+        _shifted(rotation=(10.0, 45.0), clutter=(0, 4), outline=0.9, noise=(5, 25)),
     ),
     "symbols": Domain(
         ("a picture of a {}.", "the symbol {}.", "a printed {}."),
-        _shifted(rotation=15.0, clutter=(2, 5), fonts=TYPEWRITER, noise=(10, 30)),
+        _shifted(rotation=(-45.0, -15.0), clutter=(0, 3), fonts=TYPEWRITER, noise=(5, 25)),
     ),
     "textures": Domain(
         ("a picture of {}.", "a pattern of {}.", "the texture {}."),
-        _shifted(rotation=15.0, size=(0.3, 1.0), contrast=90.0, scratches=(2, 6), noise=(20, 50), shade=(0.2, 0.6)),
+        _shifted(rotation=(6.0, 22.0), size=(0.3, 0.7), contrast=90.0, scratches=(1, 4), noise=(10, 40)),
     ),
 }
 
