@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,8 @@ def _load(clip: torch.nn.Module, file: Path, model: str) -> None:
         raise UserError(f"{file}: no such weights file") from error
     except (SafetensorError, EOFError, OSError) as error:
         raise UserError(f"{file}: damaged or no weights file ({str(error).splitlines()[0]})") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(f"{file}: not the weights of {model} ({' '.join(str(error).split())[:200]})") from error
 

@@ -1,8 +1,10 @@
 """What a run stands on: versions, commit and hardware for the record, a device, and a home that Avalanche can write in."""
 
+import atexit
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,15 +41,16 @@ def writable_home() -> Iterator[None]:
         yield
         return
     kept = os.environ.get("HOME")
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["HOME"] = home
-        os.environ.setdefault("MPLCONFIGDIR", tempfile.mkdtemp(prefix="matplotlib-"))
-        try:
-            yield
-        finally:
-            os.environ.pop("HOME")
-            if kept is not None:
-                os.environ["HOME"] = kept
+    home = tempfile.mkdtemp(prefix="nusa-bench-home-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ["HOME"] = home
+    os.environ.setdefault("MPLCONFIGDIR", home)
+    try:
+        yield
+    finally:
+        os.environ.pop("HOME")
+        if kept is not None:
+            os.environ["HOME"] = kept
 
 
 def pick_device(wanted: Device) -> Device:
