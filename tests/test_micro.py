@@ -94,16 +94,28 @@ def test_import_brings_neither_torch_nor_avalanche() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_weights_load_in_plain_open_clip_and_know_every_domain(stream: Stream) -> None:
+def test_weights_load_in_plain_open_clip() -> None:
     import open_clip
 
-    from benchmarks.micro.training import tokenizer, zero_shot
+    from benchmarks.micro.training import tokenizer
 
-    clip = open_clip.create_model(f"local-dir:{CLIP}")
+    clip = open_clip.create_model(f"local-dir:{CLIP}", require_pretrained=True)
     words = tokenizer(clip)
     assert words.vocab_size == clip.vocab_size
     assert words.eot_token_id == clip.vocab_size - 1  # the text tower pools at the highest id
+    assert (CLIP / "open_clip_model.safetensors").stat().st_size <= 10_000_000
+
+
+@pytest.mark.slow
+def test_weights_know_something_of_every_domain(stream: Stream) -> None:
+    import open_clip
+
+    from benchmarks.micro.training import zero_shot
+
+    clip = open_clip.create_model(f"local-dir:{CLIP}", require_pretrained=True)
     accuracies = {task.name: zero_shot(clip, task) for task in stream.tasks}
+    recorded = json.loads((CLIP / "pretraining.json").read_text(encoding="utf-8"))["zero_shot"]
+    assert accuracies == pytest.approx({name: recorded[name] for name in accuracies}, abs=1.0)
     assert 40 <= np.mean(list(accuracies.values())) <= 75
     for task in stream.tasks:
         assert accuracies[task.name] >= 2 * 100 / len(task.class_names), task.name
@@ -118,6 +130,7 @@ def test_prompts_fit_the_text_tower(stream: Stream) -> None:
     assert max(len(words.encode(prompt)) for prompt in prompts) + 2 <= clip.context_length
 
 
+@pytest.mark.slow
 def test_pretrain_command_writes_a_model_that_loads(tmp_path: Path) -> None:
     import open_clip
 
