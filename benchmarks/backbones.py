@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from strategies.parts.sites import blocks
 
 
 MICRO = Path(__file__).parent / "micro" / "clip"
-WEIGHTS = "open_clip_model.safetensors"
+WEIGHTS, VOCABULARY = "open_clip_model.safetensors", "vocabulary.txt.gz"
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,71 @@ class Backbone:
 
 
 def _folder(model: str) -> Path | None:
-    """The folder of a model that is not one of open_clip's own names."""
-    if model == "micro":
-        return MICRO
-    return Path(model.removeprefix("local-dir:")) if model.startswith("local-dir:") else None
+    """The folder of a model in open_clip's local-dir layout; None for one of open_clip's own names.
 
-
-def _create(model: str, pretrained: str | None) -> torch.nn.Module:
-    """The model with open_clip's own weights of a tag, or without weights where they come from a file."""
-    if folder := _folder(model):
+    Raises:
+        UserError: no such folder or name (the nearest is offered).
+    """
+    if model == "micro" or model.startswith("local-dir:"):
+        folder = MICRO if model == "micro" else Path(model.removeprefix("local-dir:"))
         if not (folder / "open_clip_config.json").is_file():
             raise UserError(f"--model {model}: {folder} has no open_clip_config.json")
-        return open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+        return folder
     if model not in open_clip.list_models():
         near = registry.nearest(model, open_clip.list_models())
         raise UserError(f'--model: open_clip has no model "{model}"{near}; or: micro, local-dir:FOLDER')
-    if pretrained is None or Path(pretrained).is_file():
-        return open_clip.create_model(model, load_weights=False)
+    return None
+
+
+def _weights_file(model: str, folder: Path | None, pretrained: str | None) -> Path | None:
+    """The local file that holds the weights, or None where a tag names them."""
+    if pretrained is not None and Path(pretrained).is_file():
+        return Path(pretrained)
+    if folder:
+        if pretrained is not None:
+            raise UserError(f"--pretrained {pretrained}: no such file")
+        return folder / WEIGHTS
     tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained is None:
+        raise UserError(
+            f"--model {model}: needs --pretrained with a weights file or a tag; its tags: {', '.join(tags)}"
+        )
     if pretrained not in tags:
         raise UserError(f"--pretrained {pretrained}: no such file, and no tag of {model}; its tags: {', '.join(tags)}")
-    _check_activation(model, pretrained)
+    return None
+
+
+def _from_file(model: str, folder: Path | None, file: Path) -> torch.nn.Module:
+    """The model with the weights of a file: safetensors, or a checkpoint that torch reads without unpickling code."""
     try:
-        return open_clip.create_model(model, pretrained=pretrained)
+        clip = open_clip.create_model(f"local-dir:{folder}" if folder else model, load_weights=False)
+    except Exception as error:  # whatever open_clip makes of somebody's file
+        raise UserError(
+            f"{folder}/open_clip_config.json: not a config that open_clip reads ({_line(error)})"
+        ) from error
+    try:
+        open_clip.load_checkpoint(clip, str(file), weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such weights file") from error
+    except (SafetensorError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file}: damaged or no weights file ({_line(error)})") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
+    except Exception as error:  # whatever open_clip makes of tensors that are no state dict, or another model's
+        raise UserError(f"{file}: not the weights of {model} ({_line(error)})") from error
+    return clip
+
+
+def _from_tag(model: str, tag: str) -> torch.nn.Module:
+    _check_activation(model, tag)
+    try:
+        return open_clip.create_model(model, pretrained=tag)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"--model {model} --pretrained {pretrained}: {reason}; or give a weights file") from error
+        raise UserError(f"--model {model} --pretrained {tag}: {_line(error)}; or give a weights file") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _check_activation(model: str, tag: str) -> None:
@@ -83,33 +123,6 @@ def _check_activation(model: str, tag: str) -> None:
         )
 
 
-def _weights_file(model: str, pretrained: str | None) -> Path | None:
-    """The local file that holds the weights, or None where a tag names them."""
-    folder = _folder(model)
-    if pretrained is not None and Path(pretrained).is_file():
-        return Path(pretrained)
-    if folder is None and pretrained is None:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
-        raise UserError(f"--model {model}: needs --pretrained with a weights file or a tag; its tags: {tags}")
-    if folder is not None and pretrained is not None:
-        raise UserError(f"--pretrained {pretrained}: no such file")
-    return folder / WEIGHTS if folder else None
-
-
-def _load(clip: torch.nn.Module, file: Path, model: str) -> None:
-    """Safetensors, or a checkpoint that torch reads without unpickling code."""
-    try:
-        open_clip.load_checkpoint(clip, str(file), weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: no such weights file") from error
-    except (SafetensorError, EOFError, OSError) as error:
-        raise UserError(f"{file}: damaged or no weights file ({str(error).splitlines()[0]})") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise UserError(f"{file}: not the weights of {model} ({' '.join(str(error).split())[:200]})") from error
-
-
 def _digest(clip: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(clip.state_dict().items()):
@@ -118,9 +131,11 @@ def _digest(clip: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _tokenizer(model: str, clip: Any) -> Callable[[list[str]], Tensor]:
-    if model == "micro":
-        return open_clip.SimpleTokenizer(str(MICRO / "vocabulary.txt.gz"), context_length=clip.context_length)
+def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list[str]], Tensor]:
+    """CLIP's tokenizer; with a vocabulary of its own where the model's folder has one."""
+    vocabulary = folder / VOCABULARY if folder else None
+    if vocabulary and vocabulary.is_file():
+        return open_clip.SimpleTokenizer(str(vocabulary), context_length=clip.context_length)
     return open_clip.get_tokenizer(model)
 
 
@@ -136,18 +151,22 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
             tag whose weights cannot be fetched; towers without attention of open_clip's own.
     """
     logging.getLogger().setLevel(logging.ERROR)  # open_clip reports on the root logger that weights are loaded later
-    file = _weights_file(model, pretrained) if _folder(model) or model in open_clip.list_models() else None
-    clip = _create(model, pretrained)
-    if file:
-        _load(clip, file, model)
-    for tower in ("image", "text"):
-        try:
+    folder = _folder(model)
+    file = _weights_file(model, folder, pretrained)
+    clip = _from_file(model, folder, file) if file else _from_tag(model, str(pretrained))
+    try:
+        for tower in ("image", "text"):
             blocks(clip, tower)
-        except ValueError as error:
-            raise UserError(f"--model {model}: {error}") from error
+    except ValueError as error:
+        raise UserError(f"--model {model}: {error}") from error
+    return wrap(clip, make_tokenizer(model, folder, clip))
+
+
+def wrap(clip: Any, tokenize: Callable[[list[str]], Tensor]) -> Backbone:
+    """A loaded model with what it says of its images."""
     config: Any = open_clip.get_model_preprocess_cfg(clip)
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
-    return Backbone(clip, _tokenizer(model, clip), size, tuple(config["mean"]), tuple(config["std"]), _digest(clip))
+    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip))
 
 
 def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:

@@ -52,12 +52,13 @@ class RunConfig:
 
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
+HARNESS_NAMES = ("config", "results", "again", "debug", "list", "version", "help")  # words of the command, not settings
 
 
 def strategy_settings(strategy: str) -> dict[str, Any]:
     """Name to pydantic FieldInfo of the strategy's own settings."""
     found = registry.settings_class(strategy).__pydantic_fields__
-    if clash := set(found) & set(COMMON_NAMES):
+    if clash := set(found) & {*COMMON_NAMES, *HARNESS_NAMES}:
         raise UserError(f"strategies/{strategy}.py: settings {sorted(clash)} exist for every strategy; rename them")
     return found
 
@@ -72,7 +73,10 @@ def stream_family(stream: str) -> tuple[str, str]:
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
     """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`."""
     family, _ = stream_family(stream)
-    data = yaml.safe_load((RECIPES / f"{family}.yaml").read_text(encoding="utf-8"))
+    file = RECIPES / f"{family}.yaml"
+    if not file.is_file():
+        raise UserError(f"--stream {stream}: no recipe; write its default settings into {file}")
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
     return data["all"] | data["strategies"].get(strategy, {})
 
 
@@ -84,7 +88,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UserError(f"--config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise UserError(f"--config {path}: expected lines of the form `name: value`")
     return data
 
@@ -98,6 +102,10 @@ def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
 
 
 def _build(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> Any:
+    for name, value in values.items():
+        # YAML's yes, no, on and off; pydantic would take them for 1 and 0.
+        if isinstance(value, bool) and cls.__pydantic_fields__[name].annotation is not bool:
+            raise UserError(f"{where.get(name, name)}: must be {cls.__pydantic_fields__[name].annotation}, got {value}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:

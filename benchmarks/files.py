@@ -9,6 +9,15 @@ from typing import Any
 from benchmarks.errors import UserError
 
 
+def check_writable(path: Path) -> None:
+    """Finds out before anything slow is done, and without making the folder. Raises UserError."""
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(
+            f"{path}: cannot be written: {there} is no folder that may be written in; choose another folder"
+        )
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Whole or not at all: written beside its place, flushed to the disk, then renamed.
 

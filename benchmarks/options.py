@@ -14,12 +14,13 @@ from benchmarks.errors import UserError
 
 
 def _type_name(annotation: Any) -> str:
-    """How a setting's type reads in `--help`: `INT`, `tail|top|random`, `q,k,v,...`."""
+    """How a setting's type reads in `--help`: `INT`, `tail|top|random`, `LIST`."""
     if typing.get_origin(annotation) is typing.Literal:
         return "|".join(map(str, typing.get_args(annotation)))
     if typing.get_origin(annotation) is tuple:
         return "LIST"
-    return "TEXT" if annotation in (str, str | None) else annotation.__name__.upper()
+    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
+    return "|".join("TEXT" if kind is str else getattr(kind, "__name__", str(kind)).upper() for kind in kinds)
 
 
 def _option(name: str, field: Any, default: Any) -> click.Option:

@@ -1,5 +1,6 @@
 """Pretrains the micro CLIP from nothing: `python -m benchmarks.pretrain`."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,43 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
 def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: str) -> None:
     """Pretrain the micro CLIP on drawn pictures and write it in open_clip's layout, with pretraining.json beside it."""
     settings = {"seed": seed, "steps": steps, "batch_size": batch_size, "pairs": pairs, "device": device}
-    clip, record = _run(seed, steps, batch_size, pairs, device)
-
-    from benchmarks.files import write_json
-    from benchmarks.micro.publish import publish
-    from benchmarks.micro.training import zero_shot
-    from benchmarks.streams.micro import build
-
-    accuracies = {task.name: round(zero_shot(clip, task), 2) for task in build("").tasks}
-    accuracies["mean"] = round(sum(accuracies.values()) / len(accuracies), 2)
     try:
-        publish(clip, out)
-        write_json(out / "pretraining.json", settings | record | {"zero_shot": accuracies})
+        _check(out, device)
+        clip, record = _run(seed, steps, batch_size, pairs, device)
+        accuracies = _publish(clip, out, settings | record)
     except UserError as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     for name, accuracy in accuracies.items():
         click.echo(f"{name:<12}{accuracy:6.1f}")
+
+
+def _check(out: Path, device: str) -> None:
+    """Before the long work: raises UserError if its end could not be written, or there is no such device."""
+    from benchmarks.files import check_writable
+
+    check_writable(out)
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: not empty; name a new folder")
+    if device == "cuda":
+        from benchmarks.surroundings import pick_device
+
+        pick_device("cuda")
+
+
+def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
+    """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
+    from benchmarks.files import write_json
+    from benchmarks.micro.publish import publish
+    from benchmarks.surroundings import writable_home
+
+    publish(clip, out)
+    with writable_home():
+        from benchmarks.micro.zero_shot import zero_shot
+
+    accuracies = zero_shot(out)
+    write_json(out / "pretraining.json", about | {"zero_shot": accuracies})
+    return accuracies
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Progress:
 def run_path(results: Path, config: RunConfig) -> Path:
     """`results/<stream>/<strategy>/<seed and what differs from the recipe>`."""
     family, argument = stream_family(config.common.stream)
-    stream = f"{family}-{Path(argument).name}" if argument else family
+    stream = f"{family}-{Path(argument).resolve().name}" if argument else family
     name = label(config)
     if len(name) > 120:  # file systems end at 255 bytes
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
@@ -57,7 +57,15 @@ def run_path(results: Path, config: RunConfig) -> Path:
 
 def is_finished(path: Path) -> bool:
     """Whether a run in this folder came to its end."""
-    return (path / "run.json").is_file() and files.read_json(path / "run.json").get("status") == "finished"
+    return (path / "run.json").is_file() and run_json(path).get("status") == "finished"
+
+
+def run_json(path: Path) -> dict[str, Any]:
+    """Raises UserError if it is damaged."""
+    found = files.read_json(path / "run.json")
+    if not isinstance(found, dict):
+        raise UserError(f"{path / 'run.json'}: damaged; move the folder away to start anew")
+    return found
 
 
 def next_path(path: Path) -> Path:
@@ -88,21 +96,29 @@ def lock(path: Path) -> FileLock:
 
 
 def save_config(path: Path, config: RunConfig) -> None:
-    """Writes `config.yaml`, or checks it against the run that is to go on.
+    """Writes `config.yaml`, or checks it against the run that is to go on."""
+    if (path / "config.yaml").exists():
+        check_config(path, config)
+    else:
+        text = yaml.safe_dump(config.flat(), sort_keys=False, allow_unicode=True)
+        files.write_text(path / "config.yaml", text)
+
+
+def check_config(path: Path, config: RunConfig) -> None:
+    """The folder's name tells what differs from the recipe, so equal names may mean other runs when a recipe has changed.
 
     Raises:
-        UserError: the folder holds a run with other settings, naming the first that differs.
+        UserError: the folder holds a run with other settings, naming the first that differs, or a damaged file.
     """
     wanted, file = config.flat(), path / "config.yaml"
-    if not file.exists():
-        files.write_text(file, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
-        return
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: damaged; move the folder away to start anew") from error
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
     for name in [*wanted, *found]:
-        if found.get(name) != wanted.get(name):
+        if found.get(name) != wanted.get(name) and wanted.get(name) != "auto":  # an auto device is whatever it was
             raise UserError(
                 f"{file}: the run there has {name} {found.get(name)}, not {wanted.get(name)}; choose another --results"
             )
@@ -114,9 +130,7 @@ def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Te
     tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
     plain = {**asdict(progress), "cost": progress.cost.as_json()}
     metadata = {"progress": json.dumps(plain, allow_nan=False)}
-    # Contiguous copies on the CPU: safetensors refuses views that share memory.
-    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    files.write_bytes(path / CHECKPOINT, safetensors.torch.save(owned, metadata))
+    files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress] | None:
@@ -170,5 +184,10 @@ def save_tables(path: Path, progress: Progress, tasks: list[str]) -> None:
 
 def save_model(path: Path, model: dict[str, Tensor]) -> None:
     """The merged model as plain open_clip weights."""
-    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.items()}
-    files.write_bytes(path / MODEL, safetensors.torch.save(owned))
+    files.write_bytes(path / MODEL, pack(model))
+
+
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """A safetensors file. Contiguous and on the CPU, as the format wants them; tensors must not share memory."""
+    owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(owned, metadata)

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import files
@@ -28,7 +29,7 @@ def matrix_table(path: Path) -> Table:
     for after, *cells in rows:
         state = int(after)
         shown = [f"[bold]{_shown(c)}[/]" if number == state else _shown(c) for number, c in enumerate(cells, start=1)]
-        table.add_row(f"{state} {tasks[state - 1]}" if state else "zero-shot", *shown)
+        table.add_row(f"{state} {escape(tasks[state - 1])}" if state else "zero-shot", *shown)
     return table
 
 

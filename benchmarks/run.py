@@ -40,6 +40,8 @@ def start(config: RunConfig, results: Path, *, again: bool) -> None:
     if again and record.is_finished(path):
         path = record.next_path(path)
     if record.is_finished(path):
+        record.check_config(path, config)
+        (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
         print(f"finished before; shown from {path} (--again runs it once more)\n")
     else:
         _run(config, path)
@@ -55,6 +57,7 @@ def _run(config: RunConfig, path: Path) -> None:
     from benchmarks.surroundings import describe, pick_device, writable_home
 
     began = time.perf_counter()
+    files.check_writable(path)
     held = record.lock(path) if path.exists() else None
     family, argument = stream_family(config.common.stream)
     stream = reorder(registry.load("stream", family).build(argument), config.common.order)
@@ -71,8 +74,9 @@ def _run(config: RunConfig, path: Path) -> None:
         sequence = TaskSequence(config, stream, backbone, plugin, path, watch)
         held = held or record.lock(path)  # kept until this function ends
         record.save_config(path, config)
-        _check_weights(path, backbone.sha256)
-        with _status(path, {"weights_sha256": backbone.sha256, **describe(config.common.device)}, began):
+        inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256}
+        _check_inputs(path, inputs)
+        with _status(path, {**inputs, **describe(config.common.device)}, began):
             sequence.run()
             from plotting.draw import draw_all
 
@@ -80,13 +84,15 @@ def _run(config: RunConfig, path: Path) -> None:
         (path / record.CHECKPOINT).unlink()
 
 
-def _check_weights(path: Path, sha256: str) -> None:
-    """A run that goes on must stand on the weights it began with, also where the same name now means others."""
-    file = path / "run.json"
-    if file.exists() and (began_with := files.read_json(file)["weights_sha256"]) != sha256:
-        raise UserError(
-            f"{path}: began with other weights (sha256 {began_with[:12]}, now {sha256[:12]}); choose another --results"
-        )
+def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
+    """A run that goes on must stand on the weights and images it began with, also where the same name now means others."""
+    from benchmarks import record
+
+    found = record.run_json(path) if (path / "run.json").exists() else inputs
+    for name, sha256 in inputs.items():
+        if found.get(name) != sha256:
+            what = name.removesuffix("_sha256")
+            raise UserError(f"{path}: the run there began with other {what}; choose another --results")
 
 
 @contextlib.contextmanager
@@ -101,11 +107,10 @@ def _status(path: Path, about: dict[str, Any], began: float) -> Iterator[None]:
     write("running")
     try:
         yield
-    except KeyboardInterrupt:
-        write("interrupted")
-        raise
-    except BaseException:
-        write("failed")
+    except BaseException as error:
+        # Not at the cost of the error itself: on a full disk this can't be written either.
+        with contextlib.suppress(UserError):
+            write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     write("finished")
 

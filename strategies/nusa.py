@@ -31,7 +31,7 @@ from strategies.parts.subspace import choose, decompose, energy_rank
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the paper's full-shot MTIL setting; `directions` and `trained` are its ablations (section 1.3)."""
+    """Defaults: the paper's full-shot MTIL setting; `directions` and `trained` are its ablations."""
 
     rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
     directions: Literal["tail", "top", "random"] = Field(
@@ -49,17 +49,22 @@ class Plugin(LowRankPlugin):
     """The method as an Avalanche plugin."""
 
     settings: Settings
+    why_none = "no null direction left"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.rho = settings.rho
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         settings = self.settings
         began = time.perf_counter()
         decomposition = decompose(weight)
         null_directions = len(decomposition.s) - energy_rank(decomposition.s, settings.rho)
-        rank = min(null_directions, settings.rank)
-        u, vh = choose(decomposition, rank, settings.directions) if rank else (None, None)
         self.decomposition_seconds += time.perf_counter() - began
-        if u is None or vh is None:
+        rank = min(null_directions, settings.rank)
+        if rank == 0:
             return None
+        u, vh = choose(decomposition, rank, settings.directions)
         return LowRankUpdate(
             down=vh,
             up=u,

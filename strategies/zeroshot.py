@@ -15,5 +15,7 @@ class Settings:
 class Plugin(StrategyPlugin):
     """The method as an Avalanche plugin: freezes all, and the template trains nothing where nothing can be."""
 
+    trains = False
+
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(False)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +65,6 @@ def write_images(folder: Path, domains: dict[str, int], size: int = 20) -> Path:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three domains of 2, 3 and 4 classes."""
     return write_images(tmp_path_factory.mktemp("images"), {"ants": 2, "bees": 3, "cats": 4})
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def command(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -69,9 +69,7 @@ def test_adapted_attention_is_scaled_dot_product_attention_in_float64() -> None:
     delta = {site.matrix: update.delta() for site, update in updates.items()}
     weights = dict(zip("qkv", base.in_proj_weight.chunk(3), strict=True))
     biases = dict(zip("qkv", base.in_proj_bias.chunk(3), strict=True))
-    q, k, v = (
-        (x @ (weights[m] + delta[m]).T + biases[m]).view(2, 16, heads, 12).permute(0, 2, 1, 3) for m in "qkv"
-    )
+    q, k, v = ((x @ (weights[m] + delta[m]).T + biases[m]).view(2, 16, heads, 12).permute(0, 2, 1, 3) for m in "qkv")
     scores = q @ k.transpose(-1, -2) / 12**0.5 + mask
     mixed = (scores.softmax(-1) @ v).permute(0, 2, 1, 3).reshape(2, 16, 24)
     expected = mixed @ (base.out_proj.weight + delta["o"]).T + base.out_proj.bias
@@ -102,5 +100,5 @@ def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice() -> Non
 
 
 def test_a_tower_that_is_no_transformer_is_refused() -> None:
-    with pytest.raises(ValueError, match="image tower is no open_clip transformer"):
+    with pytest.raises(ValueError, match="image tower is no plain open_clip transformer"):
         sites(torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2)}), "image")

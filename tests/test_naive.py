@@ -9,10 +9,11 @@ import pytest
 import torch
 from avalanche.training.supervised import Naive
 
+from benchmarks.errors import UserError
 from strategies.nusa import Plugin, Settings
 from strategies.parts.sites import sites
 from tests.conftest import ROOT
-from tests.models import snapshot, tiny_classifier, tiny_experiences
+from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -23,6 +24,29 @@ def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(ROOT)
     result = runpy.run_path(str(script))
     assert result["strategy"].clock.train_exp_counter == 2
+
+
+def test_the_documentations_own_method_is_found_and_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import registry
+    from benchmarks.config import resolve
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    (folder / "biasonly.py").write_text(next(block for block in blocks if "Bias tuning" in block))
+    monkeypatch.setitem(registry.FOLDERS, "strategy", folder)
+    assert registry.names("strategy") == ["biasonly"]
+    config = resolve({"strategy": "biasonly", "towers": "visual"})
+    with pytest.raises(UserError, match="--towers"):
+        resolve({"strategy": "biasonly", "towers": "vision"})
+    classifier = tiny_classifier()
+    before = snapshot(classifier.clip)
+    plugin = runpy.run_path(str(folder / "biasonly.py"))["Plugin"](config.settings)
+    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
+    changed = {name for name, tensor in snapshot(classifier.clip).items() if not torch.equal(tensor, before[name])}
+    assert changed and all(name.startswith("visual") and name.endswith("bias") for name in changed)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")

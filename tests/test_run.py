@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from benchmarks.run import main
 from tests.conftest import ROOT, command, write_images
@@ -47,7 +48,7 @@ def finished(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def test_the_run_folder(finished: Path) -> None:
-    assert finished.parts[-3:-1] == ("folder-" + finished.parts[-3].removeprefix("folder-"), "nusa")
+    assert finished.parts[-3].startswith("folder-images") and finished.parts[-2] == "nusa"
     with (finished / "accuracy.csv").open() as file:
         header, *rows = csv.reader(file)
     assert header == ["after", "ants", "bees", "cats"]
@@ -74,34 +75,44 @@ def test_the_run_folder(finished: Path) -> None:
     assert {file.suffix for file in (finished / "plots").iterdir()} == {".png", ".svg"}
 
 
-def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(finished: Path, tiny_clip: Path) -> None:
-    """In a process that imports nothing of ours; the accuracy on the tests, recomputed there, is that of the last row."""
+def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
+    finished: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
+    from benchmarks.backbones import load_backbone
+    from benchmarks.images import decode
+    from benchmarks.sequence import make_classifier
+    from benchmarks.streams.folder import build
+
     code = f"""
-import json, sys, warnings, open_clip, torch
+import sys, open_clip, torch
 from pathlib import Path
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 model = open_clip.create_model("local-dir:{tiny_clip}", load_weights=False).eval()
 model.load_state_dict(load_file("{finished}/model.safetensors"), strict=True)
 transform = open_clip.image_transform(16, is_train=False)
 tokenizer = open_clip.get_tokenizer("local-dir:{tiny_clip}")
-stream = Path({str(stream_of(finished))!r})
-for domain in sorted(stream.iterdir()):
-    classes = sorted(folder.name for folder in (domain / "test").iterdir())
-    right = total = 0
-    with torch.no_grad():
-        text = model.encode_text(tokenizer([f"a photo of a {{c.replace('_', ' ')}}." for c in classes]), normalize=True)
-        for label, name in enumerate(classes):
-            for file in sorted((domain / "test" / name).iterdir()):
-                image = model.encode_image(transform(Image.open(file))[None], normalize=True)
-                right += int((image @ text.T).argmax() == label); total += 1
-    print(100 * right / total)
+files = sorted(Path({str(stream_of(finished))!r}, "cats", "test").glob("*/*"))
+with torch.no_grad():
+    images = model.encode_image(torch.stack([transform(Image.open(file)) for file in files]), normalize=True)
+    texts = model.encode_text(tokenizer([f"a photo of a class {{n}}." for n in range(4)]), normalize=True)
+save_file({{"images": images, "texts": texts}}, "{tmp_path}/features")
 assert not [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "strategies")]
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    last = (finished / "accuracy.csv").read_text().splitlines()[-1].split(",")[1:]
-    assert [float(line) for line in done.stdout.split()] == pytest.approx([float(cell) for cell in last])
+    plain = load_file(tmp_path / "features")
+    backbone = load_backbone(f"local-dir:{tiny_clip}", str(finished / "model.safetensors"))
+    stream = build(str(stream_of(finished)))
+    classifier = make_classifier(backbone, stream).eval()
+    with torch.no_grad():
+        ours = classifier.encode_images(decode(stream.tasks[2].test, 16))
+    assert torch.allclose(plain["images"], ours, atol=1e-5)
+    assert torch.allclose(plain["texts"], classifier.evaluation_features(2), atol=1e-5)
+    start, end = load_file(tiny_clip / "open_clip_model.safetensors"), load_file(finished / "model.safetensors")
+    changed = {name for name in start if not torch.equal(start[name], end[name])}
+    assert len(changed) == 2 * 3 and all("attn" in name for name in changed)  # it learned, in all three blocks
 
 
 def stream_of(run: Path) -> Path:
@@ -128,6 +139,55 @@ def test_killed_and_started_again_it_ends_with_the_same_files(
     assert done.returncode == 0, done.stderr
     assert "going on after" in done.stderr
     assert figures(run) == figures(finished)
+
+
+def _run_until_write(line: list[str], deadly: int, before: bool) -> None:
+    """Runs the command, and dies like a killed process just before or after a file is put in its place."""
+    from benchmarks import files
+
+    replace, calls = os.replace, []
+
+    def deadly_replace(source: str, target: str) -> None:
+        calls.append(target)
+        if len(calls) == deadly and before:
+            os._exit(9)
+        replace(source, target)
+        if len(calls) == deadly:
+            os._exit(9)
+
+    files.os.replace = deadly_replace  # type: ignore[attr-defined]
+    os._exit(main(line))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [True, False])
+def test_killed_at_every_write_it_ends_with_the_same_files(
+    before: bool, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    import multiprocessing
+
+    # A server that has imported everything and computed nothing: its children start at once, and threads work in them.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.sequence", "plotting.draw", "tests.test_run"])
+
+    def run(results: Path, deadly: int) -> int | None:
+        line = ["--strategy", "nusa", *words(images, tiny_clip, results, "--rank", 4, "--order", "ants,bees")]
+        process = context.Process(target=_run_until_write, args=(line, deadly, before))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert run(tmp_path / "whole", 10**9) == 0
+    whole = only_run(tmp_path / "whole")
+    names = sorted(file.name for file in whole.rglob("*"))
+    for deadly in range(1, 100):
+        results = tmp_path / str(deadly)
+        if run(results, deadly) == 0:
+            break
+        assert run(results, 10**9) == 0
+        assert figures(only_run(results)) == figures(whole), f"killed at write {deadly}"
+        assert sorted(file.name for file in only_run(results).rglob("*")) == names, f"killed at write {deadly}"
+    assert deadly > 25  # every write of the run had its turn
 
 
 def test_a_finished_run_is_shown_not_run_and_never_overwritten(
@@ -220,8 +280,12 @@ def test_wrong_input_leaves_no_files(
     pickled = tmp_path / "code.pt"
     torch.save({"state_dict": {"a": print}}, pickled)
     assert str(pickled) in line("--pretrained", pickled)
-    torch.save({"a": torch.zeros(2)}, pickled)
-    assert "not the weights of" in line("--pretrained", pickled)
+    for strange in ({"a": torch.zeros(2)}, torch.zeros(2), [], {}, {1: 2}):
+        torch.save(strange, pickled)
+        assert "not the weights of" in line("--pretrained", pickled)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 1}}')
+    assert "not a config that open_clip reads" in line(model=f"local-dir:{tmp_path / 'broken'}")
     pictures = write_images(tmp_path / "pictures", {"ants": 2})
     (pictures / "ants" / "test" / "class_1" / "2.png").write_bytes(b"no picture")
     assert "class_1/2.png: not a readable image" in line(stream=pictures)
@@ -267,17 +331,36 @@ def test_a_damaged_checkpoint_is_named(
     assert main(line) == 0
 
 
-def test_other_settings_in_the_folder_are_named(
+def test_a_folder_with_another_run_is_neither_shown_nor_gone_on_with(
     images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Folders are named by what differs from the recipe, so other settings may come to the same name."""
     line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
     assert main(line) == 0
     run = only_run(tmp_path)
-    status = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**status, "status": "running"}))
+    other = tmp_path / "elsewhere" / images.name
+    write_images(other, {"ants": 2})
+    line[line.index(f"folder:{images}")] = f"folder:{other}"
+    assert "the run there has stream" in fails(line, capsys)
+    line[line.index(f"folder:{other}")] = f"folder:{images}"
+    status = (run / "run.json").read_text()
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump({**config, "batch_size": 5}))
-    assert "has batch_size 5, not 4" in fails(line, capsys)
+    for state in ("finished", "running"):
+        (run / "run.json").write_text(status.replace("finished", state))
+        assert "has batch_size 5, not 4" in fails(line, capsys)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for name in ("weights", "images"):
+        started_with = {**json.loads(status), "status": "running", f"{name}_sha256": "0"}
+        (run / "run.json").write_text(json.dumps(started_with))
+        assert f"began with other {name}" in fails(line, capsys)
+    for damaged in ("", "[]", "{"):
+        (run / "run.json").write_text(damaged)
+        assert str(run / "run.json") in fails(line, capsys)
+    (run / "run.json").write_text(status)
+    for damaged in ("", "- 1", "a: ["):
+        (run / "config.yaml").write_text(damaged)
+        assert str(run / "config.yaml") in fails(line, capsys)
 
 
 def test_a_home_that_cannot_be_written_is_no_hindrance(images: Path, tiny_clip: Path, tmp_path: Path) -> None:

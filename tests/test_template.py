@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from strategies.finetune import Plugin, Settings
-from strategies.parts.template import NonFiniteLoss, learning_rate_share, task_seed
+from strategies.parts.template import NotFinite, learning_rate_share, task_seed
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
@@ -62,6 +62,6 @@ def test_same_seed_same_weights_and_a_task_does_not_depend_on_what_ran_before() 
 
 def test_a_loss_that_is_not_finite_names_its_step() -> None:
     template = tiny_template(tiny_classifier(), [Plugin(Settings())], iterations=12, lr=1e30)
-    with pytest.raises(NonFiniteLoss) as error:
+    with pytest.raises(NotFinite) as error:
         template.train(tiny_experiences()[0])
     assert 1 <= error.value.step <= 3

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
+from benchmarks.backbones import MICRO, VOCABULARY, WEIGHTS
 from benchmarks.files import write_bytes
-from benchmarks.micro.training import FOLDER
+from benchmarks.record import pack
 
 
 def publish(clip: Any, out: Path) -> None:
     """Weights in float32, and the config and vocabulary they belong to."""
-    state = {name: tensor.detach().cpu().float().contiguous() for name, tensor in clip.state_dict().items()}
-    write_bytes(out / "open_clip_model.safetensors", save(state))
-    for name in ("open_clip_config.json", "vocabulary.txt.gz"):
-        write_bytes(out / name, (FOLDER / name).read_bytes())
+    write_bytes(out / WEIGHTS, pack(clip.float().state_dict()))
+    for name in ("open_clip_config.json", VOCABULARY):
+        write_bytes(out / name, (MICRO / name).read_bytes())

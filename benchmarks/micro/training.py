@@ -1,8 +1,7 @@
-"""Contrastive pretraining of the micro CLIP, and its accuracy on the stream's domains without further training."""
+"""Contrastive pretraining of the micro CLIP."""
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,23 +12,17 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.streams import Split, Task
+from benchmarks.backbones import MICRO, make_tokenizer
 
 
-FOLDER = Path(__file__).parent / "clip"
 LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)
 LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 
 def new_clip() -> Any:
     """The model of `clip/open_clip_config.json` with random weights."""
-    config = json.loads((FOLDER / "open_clip_config.json").read_text(encoding="utf-8"))
+    config = json.loads((MICRO / "open_clip_config.json").read_text(encoding="utf-8"))
     return open_clip.CLIP(**config["model_cfg"])
-
-
-def tokenizer(clip: Any) -> open_clip.SimpleTokenizer:
-    """Prompts to (n, L) int64."""
-    return open_clip.SimpleTokenizer(str(FOLDER / "vocabulary.txt.gz"), context_length=clip.context_length)
 
 
 def normalised(pictures: Tensor) -> Tensor:
@@ -78,7 +71,7 @@ def pretrain(
 ) -> None:
     """Trains `clip` in place; `on_step` is told each step's loss."""
     unique, inverse = np.unique(np.array(captions), return_inverse=True)
-    tokens, ids = tokenizer(clip)(unique.tolist()), torch.from_numpy(inverse)
+    tokens, ids = make_tokenizer("micro", MICRO, clip)(unique.tolist()), torch.from_numpy(inverse)
     bytes_ = torch.from_numpy(pictures)
     optimizer = torch.optim.AdamW(_groups(clip), lr=LR, betas=BETAS)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -100,20 +93,3 @@ def pretrain(
         with torch.no_grad():
             clip.logit_scale.clamp_(max=float(np.log(LARGEST_SCALE)))
         on_step(loss.item())
-
-
-def _pictures(split: Split) -> Tensor:
-    """(N, H, W, 3) uint8."""
-    return torch.from_numpy(np.stack([np.asarray(split.read(i)) for i in range(len(split))]))
-
-
-@torch.no_grad()
-def zero_shot(clip: Any, task: Task) -> float:
-    """Accuracy in percent on the task's test pictures, among its own classes, with the normalised mean of all templates."""
-    clip.eval()
-    device = clip.logit_scale.device
-    tokenize = tokenizer(clip)
-    prompts = [tokenize([template.replace("{}", name) for name in task.class_names]) for template in task.templates]
-    texts = F.normalize(sum(clip.encode_text(p.to(device), normalize=True) for p in prompts), dim=-1)
-    images = clip.encode_image(normalised(_pictures(task.test).to(device)))
-    return 100 * (texts @ images.T).argmax(dim=0).cpu().eq(torch.from_numpy(task.test.labels)).double().mean().item()

@@ -2,6 +2,7 @@
 
 A family's module starts with a one-line docstring (shown by `--list`), imports neither torch nor Avalanche, and has
 `build(argument: str) -> Stream`, where `argument` is what follows the colon in `--stream folder:PATH` (empty without one).
+Its default settings stand in `benchmarks/recipes/<family>.yaml`.
 """
 
 from collections.abc import Callable

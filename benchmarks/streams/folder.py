@@ -4,11 +4,12 @@ Each domain is a task, in alphabetical order. Class names are the class folders'
 one template is "a photo of a {}.". Hidden files and files that are no images by their ending are passed over.
 """
 
+import struct
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from benchmarks.errors import UserError
 from benchmarks.streams import Split, Stream, Task
@@ -30,7 +31,7 @@ def _read(files: list[Path], index: int) -> Image.Image:
     try:
         with Image.open(files[index]) as image:
             return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{files[index]}: not a readable image ({error})") from error
 
 
@@ -57,9 +58,12 @@ def _split(path: Path, classes: list[str]) -> Split:
 def _task(domain: Path) -> Task:
     train = domain / "train"
     classes = [folder.name for folder in _folders(train)] if train.is_dir() else []
+    names = tuple(name.replace("_", " ") for name in classes)
+    if len(set(names)) < len(names):
+        raise UserError(f"{train}: two class folders have the same name once underscores are spaces")
     return Task(
         name=domain.name,
-        class_names=tuple(name.replace("_", " ") for name in classes),
+        class_names=names,
         templates=TEMPLATES,
         train=_split(train, classes),
         test=_split(domain / "test", classes),

@@ -25,9 +25,7 @@ class LabelledImages(Dataset):
         return self.images[index], self.targets[index]
 
 
-def make_benchmark(train: Sequence[LabelledImages], test: Sequence[LabelledImages] = ()) -> Any:
-    """An Avalanche benchmark with `train_stream`, and `test_stream` where test sets are given, in the order given."""
-    streams = {"train": [as_classification_dataset(data) for data in train]}
-    if test:
-        streams["test"] = [as_classification_dataset(data) for data in test]
-    return with_classes_timeline(task_incremental_benchmark(benchmark_from_datasets(**streams)))
+def make_benchmark(train: Sequence[LabelledImages]) -> Any:
+    """An Avalanche benchmark whose `train_stream` has the tasks in the order given."""
+    sets = [as_classification_dataset(data) for data in train]
+    return with_classes_timeline(task_incremental_benchmark(benchmark_from_datasets(train=sets)))

@@ -6,7 +6,7 @@ from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
-from strategies.parts.settings import LowRankSettings
+from strategies.parts.settings import LowRankSettings, Matrix
 from strategies.parts.sites import Site, sites
 
 
@@ -14,9 +14,16 @@ class StrategyPlugin(SupervisedPlugin):
     """Base of all strategies. A strategy overrides Avalanche's hooks, and these where it needs to.
 
     It works on any Avalanche strategy whose model is a `ClipClassifier`. Attributes:
+        rho: energy share that the measurements of the spectra call principal.
+        matrices: what those measurements look at, by name; for every method the attention's, so that curves compare.
+        trains: whether training takes any time.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: time spent in decompositions so far.
     """
+
+    rho = 0.95  # the paper's
+    matrices: tuple[Matrix, ...] = ("q", "k", "v", "o")
+    trains = True
 
     def __init__(self, settings: Any) -> None:
         super().__init__()
@@ -39,9 +46,11 @@ class LowRankPlugin(StrategyPlugin):
     """
 
     settings: LowRankSettings
+    why_none = ""  # said of a matrix that `make_update` leaves alone
 
     def __init__(self, settings: LowRankSettings) -> None:
         super().__init__(settings)
+        self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
         self.updates: dict[Site, LowRankUpdate] = {}
         self._were_trainable: list[nn.Parameter] = []
 
@@ -60,7 +69,7 @@ class LowRankPlugin(StrategyPlugin):
         for site in sites(clip, self.settings.towers, self.settings.matrices):
             update = self.make_update(site.weight().detach())
             if update is None:
-                self.notes.append(f"{site.name}: no null direction left, skipped")
+                self.notes.append(f"{site.name}: {self.why_none}, skipped")
             else:
                 self.updates[site] = update
         attach(self.updates)

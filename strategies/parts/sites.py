@@ -45,13 +45,21 @@ def blocks(clip: nn.Module, tower: str) -> list[Any]:
     """The residual attention blocks of a tower.
 
     Raises:
-        ValueError: the tower is not a transformer of open_clip's (a ResNet, a timm or Hugging Face tower).
+        ValueError: the tower's attention is not torch's own, batch first, as in open_clip's plain transformers (a ResNet,
+            a timm or Hugging Face tower, or one of the special attentions).
     """
     root = clip.visual if tower == "image" else getattr(clip, "text", clip)
     found = getattr(getattr(root, "transformer", None), "resblocks", None)
-    if found is None or not all(isinstance(getattr(block, "attn", None), nn.Module) for block in found):
-        raise ValueError(f"the model's {tower} tower is no open_clip transformer: its attention has no q, k, v, o")
+    if found is None or not all(_plain(block) for block in found):
+        raise ValueError(
+            f"the model's {tower} tower is no plain open_clip transformer: its attention has no q, k, v, o"
+        )
     return list(found)
+
+
+def _plain(block: Any) -> bool:
+    attention = getattr(getattr(block, "attn", None), "base", getattr(block, "attn", None))  # an update may be attached
+    return isinstance(attention, nn.MultiheadAttention) and attention.batch_first
 
 
 def sites(clip: nn.Module, towers: str = "both", matrices: Iterable[str] = ("q", "k", "v", "o")) -> list[Site]:

@@ -49,6 +49,8 @@ def entropy_rank(s: Tensor) -> float:
     Args:
         s: (n,) singular values.
     """
+    if not s.any():
+        return 0.0  # a weight of zeros spans nothing
     share = s.double() / s.double().sum()
     return float(torch.exp(torch.special.entr(share).sum()))
 

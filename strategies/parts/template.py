@@ -18,12 +18,12 @@ from strategies.parts.classifier import ClipClassifier
 CHECK_EVERY = 10  # steps between looks at the loss: each look makes the host wait for the device
 
 
-class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or no number. `step` counts from 0."""
+class NotFinite(ArithmeticError):
+    """The loss, or a weight, became infinite or no number. `step` counts from 0."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"loss is not finite at step {step}")
-        self.step = step
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(f"the {what} is not finite at step {step}")
+        self.what, self.step = what, step
 
 
 class _Silent(BaseLogger):
@@ -53,7 +53,7 @@ class ClipTemplate(SupervisedTemplate):
         on_step: called after every step, for progress.
 
     Raises:
-        NonFiniteLoss: at most `CHECK_EVERY` steps after it happened.
+        NotFinite: at most `CHECK_EVERY` steps after it happened.
     """
 
     def __init__(
@@ -143,7 +143,12 @@ class ClipTemplate(SupervisedTemplate):
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == self.iterations:
             bad = ~self.losses[: step + 1].isfinite()
             if bad.any():
-                raise NonFiniteLoss(int(bad.nonzero()[0]))
+                raise NotFinite("loss", int(bad.nonzero()[0]))
         super().optimizer_step()
         self.schedule.step()
         self.on_step()
+
+    def check_weights(self) -> None:
+        """After a task: the loss does not see what the last step did to the weights, nor what merging did. Raises NotFinite."""
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise NotFinite("weight", self.iterations - 1)
