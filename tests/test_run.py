@@ -123,16 +123,14 @@ def test_killed_and_started_again_it_ends_with_the_same_files(
     finished: Path, images: Path, tiny_clip: Path, tmp_path: Path
 ) -> None:
     line = ["--strategy", "nusa", *words(images, tiny_clip, tmp_path, "--rank", 4)]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.run", *line], cwd=ROOT, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    for text in process.stderr:
-        if (
-            b"1/3 ants" in text
-        ):  # the first task is evaluated; its checkpoint is being written, or the second task has begun
-            break
-    time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    begin = [sys.executable, "-m", "benchmarks.run", *line]
+    with subprocess.Popen(begin, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        for text in process.stderr:
+            if b"1/3 ants" in text:  # evaluated; its checkpoint is being written, or the second task has begun
+                break
+        time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
     run = only_run(tmp_path)
     assert json.loads((run / "run.json").read_text())["status"] == "running"
     done = command(*line)
