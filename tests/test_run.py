@@ -153,7 +153,7 @@ def _run_until_write(line: list[str], deadly: int, before: bool) -> None:
         if len(calls) == deadly:
             os._exit(9)
 
-    files.os.replace = deadly_replace  # type: ignore[attr-defined]
+    files.os.replace = deadly_replace  # type: ignore[assignment]
     os._exit(main(line))
 
 
@@ -278,7 +278,8 @@ def test_wrong_input_leaves_no_files(
     pickled = tmp_path / "code.pt"
     torch.save({"state_dict": {"a": print}}, pickled)
     assert str(pickled) in line("--pretrained", pickled)
-    for strange in ({"a": torch.zeros(2)}, torch.zeros(2), [], {}, {1: 2}):
+    odd: list[object] = [{"a": torch.zeros(2)}, torch.zeros(2), [], {}, {1: 2}]
+    for strange in odd:
         torch.save(strange, pickled)
         assert "not the weights of" in line("--pretrained", pickled)
     (tmp_path / "broken").mkdir()
