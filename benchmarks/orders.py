@@ -30,9 +30,13 @@ def reorder(stream: Stream, order: str) -> Stream:
     else:
         chosen = [name.strip() for name in order.split(",")]
     for name in chosen:
+        if name in named and name not in tasks:
+            raise UserError(f'--order {order}: "{name}" is a whole order and cannot stand in a list of tasks')
         if name not in tasks:
             near = registry.nearest(name, [*tasks, *named])
-            raise UserError(f'--order: no task or order "{name}"{near}; tasks: {", ".join(tasks)}')
+            raise UserError(
+                f'--order: no task or order "{name}"{near}; orders: {", ".join(named)}; tasks: {", ".join(tasks)}'
+            )
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--order {order}: a task is named twice")
     return replace(stream, tasks=tuple(tasks[name] for name in chosen))

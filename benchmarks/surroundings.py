@@ -85,7 +85,7 @@ def describe(device: str) -> dict[str, Any]:
     """Versions, commit and hardware, for `run.json`. No host name, user name or path."""
     import torch
 
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "versions": {
             "nusa-bench": __version__,

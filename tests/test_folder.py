@@ -39,6 +39,9 @@ def test_orders(images: Path) -> None:
     names = ("ants", "bees", "cats")
     assert tuple(task.name for task in reorder(stream, "default").tasks) == names
     assert [task.name for task in reorder(stream, "cats, ants").tasks] == ["cats", "ants"]
+    for wrong, part in (("default,ants", "whole order"), ("IV", "orders: default"), ("ants,", "no task or order")):
+        with pytest.raises(UserError, match=part):
+            reorder(stream, wrong)
     drawn = {tuple(task.name for task in reorder(stream, f"random:{seed}").tasks) for seed in range(20)}
     assert len(drawn) > 3 and all(sorted(order) == list(names) for order in drawn)
 
@@ -57,6 +60,13 @@ def test_layouts_that_cannot_be_read(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(UserError, match="class_1: no image in this class"):
         build(str(folder))
+    folder = write_images(tmp_path / "untested", {"ants": 2})
+    for file in (folder / "ants" / "test" / "class_1").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match="test/class_1: no image in this class"):
+        build(str(folder))
+    with pytest.raises(UserError, match="this is one domain"):
+        build(str(folder / "ants"))
     folder = write_images(tmp_path / "b", {"ants": 2})
     (folder / "ants" / "test" / "class_7").mkdir()
     with pytest.raises(UserError, match='class "class_7" has no folder in train'):

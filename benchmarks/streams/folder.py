@@ -46,12 +46,12 @@ def _split(path: Path, classes: list[str]) -> Split:
     files, labels = [], []
     for label, name in enumerate(classes):
         found = _images(path / name) if (path / name).is_dir() else []
-        if not found and path.name == "train":
+        if not found:
             raise UserError(f"{path / name}: no image in this class (known endings: {', '.join(sorted(ENDINGS))})")
         files += found
         labels += [label] * len(found)
     if not files:
-        raise UserError(f"{path}: no images below it")
+        raise UserError(f"{path}: no class folders in it")
     return Split(np.array(labels, dtype=np.int64), partial(_read, files))
 
 
@@ -80,8 +80,10 @@ def build(argument: str) -> Stream:
         raise UserError("--stream folder: needs a path, as in folder:PATH")
     path = Path(argument)
     if not path.is_dir():
-        raise UserError(f"--stream {path}: no such folder")
+        raise UserError(f"--stream folder:{path}: no such folder")
+    if {"train", "test"} & {folder.name for folder in _folders(path)}:
+        raise UserError(f"--stream folder:{path}: this is one domain; name the folder that holds the domains")
     tasks = tuple(_task(domain) for domain in _folders(path))
     if not tasks:
-        raise UserError(f"--stream {path}: no domain folders in it; expected <domain>/train/<class>/<image>")
+        raise UserError(f"--stream folder:{path}: no domain folders in it; expected <domain>/train/<class>/<image>")
     return Stream(tasks=tasks, orders={"default": tuple(task.name for task in tasks)})

@@ -1,4 +1,4 @@
-"""Eleven small domains of rendered 32x32 pictures, the shape of MTIL in miniature; needs no data, learns in minutes.
+"""Eleven small domains of rendered 32x32 pictures, MTIL in miniature; needs no data; orders I (default) and II.
 
 Pictures are drawn when they are read, each from a seed of its own, the same in every run. One domain, `scans`, is real:
 scikit-learn's scanned digits.
