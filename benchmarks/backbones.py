@@ -83,9 +83,8 @@ def _from_file(model: str, folder: Path | None, file: Path) -> torch.nn.Module:
     try:
         clip = open_clip.create_model(f"local-dir:{folder}" if folder else model, load_weights=False)
     except Exception as error:  # whatever open_clip makes of somebody's file
-        raise UserError(
-            f"{folder}/open_clip_config.json: not a config that open_clip reads ({_line(error)})"
-        ) from error
+        where = f"{folder}/open_clip_config.json" if folder else f"--model {model}"
+        raise UserError(f"{where}: not a config that open_clip reads ({_line(error)})") from error
     try:
         open_clip.load_checkpoint(clip, str(file), weights_only=True)
     except FileNotFoundError as error:
@@ -159,13 +158,9 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
             blocks(clip, tower)
     except ValueError as error:
         raise UserError(f"--model {model}: {error}") from error
-    return wrap(clip, make_tokenizer(model, folder, clip))
-
-
-def wrap(clip: Any, tokenize: Callable[[list[str]], Tensor]) -> Backbone:
-    """A loaded model with what it says of its images."""
     config: Any = open_clip.get_model_preprocess_cfg(clip)
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
+    tokenize = make_tokenizer(model, folder, clip)
     return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip))
 
 
