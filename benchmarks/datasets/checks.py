@@ -1,0 +1,71 @@
+"""Whether an opened data set is all there and as published, without decoding its images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.datasets.files import Files
+from benchmarks.datasets.opening import Opened, open_dataset
+from benchmarks.errors import UserError
+from benchmarks.streams import Split
+
+
+# What can be wrong with an image's file, and what that means.
+MISSING = "missing"
+EMPTY = "empty (0 bytes)"
+DENIED = "not to be read (no permission)"
+MEANING = {MISSING: "; the archive was extracted only in part", EMPTY: "; the copy was cut short", DENIED: ""}
+
+
+def open_checked(name: str, root: Path) -> Opened:
+    """Opens a data set that is complete and as published. Raises UserError saying what is wrong and how to get it."""
+    opened = open_dataset(name, root)
+    if found := problems(opened):
+        raise UserError(f"{name}: {found[0]}; {opened.info.how}")
+    return opened
+
+
+def problems(opened: Opened) -> list[str]:
+    """What is wrong, each in a line, the most telling first: files, then counts, then classes without images."""
+    halves = {"train": opened.train, "test": opened.test}
+    found = [line for half, split in halves.items() for line in _file_problems(half, split)]
+    counts = {"train": len(opened.train), "test": len(opened.test), "classes": len(opened.class_names)}
+    for key, expected in opened.info.expected.items():
+        if counts[key] != expected:
+            what = "classes" if key == "classes" else f"{key} images"
+            found.append(f"found {counts[key]} {what}, expected {expected}")
+    return found + [line for half, split in halves.items() for line in _class_problems(half, split, opened.class_names)]
+
+
+def _file_problems(half: str, split: Split) -> list[str]:
+    if not isinstance(split.images, Files) or not split.images.paths:
+        return []  # an archive, which was read whole when it was opened
+    files = [split.images.paths[row] for row in split.rows.tolist()]
+    states = [_state(path) for path in files]
+    lines = []
+    for state, meaning in MEANING.items():
+        if count := states.count(state):
+            first = files[states.index(state)]
+            verb = "is" if count == 1 else "are"
+            lines.append(f"{count} of {len(files)} {half} images {verb} {state}, first {first}{meaning}")
+    return lines
+
+
+def _state(path: Path) -> str:
+    """What is wrong with a file, if anything."""
+    try:
+        size = path.stat().st_size
+    except PermissionError:
+        return DENIED
+    except OSError:
+        return MISSING
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        return DENIED
+    return "" if size else EMPTY
+
+
+def _class_problems(half: str, split: Split, names: tuple[str, ...]) -> list[str]:
+    counts = np.bincount(split.labels, minlength=len(names))
+    kind = "training" if half == "train" else "test"
+    return [f'class "{names[label]}" has no {kind} image' for label in np.flatnonzero(counts == 0).tolist()]

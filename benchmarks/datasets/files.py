@@ -1,0 +1,65 @@
+"""Images that lie in files below the data root, each in its own or many in an archive."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.errors import UserError
+from benchmarks.streams import Images
+
+
+@dataclass(frozen=True)
+class Files(Images):
+    """`Images` that can be checked without decoding them.
+
+    Attributes:
+        paths: the file of image i at place i; empty where an archive holds them all.
+    """
+
+    paths: tuple[Path, ...] = ()
+
+
+def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Files:
+    """The images of `dataset`, whose item i is (image, label), image i in file `paths[i]` below `root`."""
+    return Files(
+        name=name,
+        count=len(dataset),
+        read=partial(_read, dataset),
+        where=lambda row: str(paths[row]),
+        fingerprint=lambda: _fingerprint(root, paths),
+        paths=paths,
+    )
+
+
+def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
+    """The images of `dataset`, whose item i is (image, label), all in one file."""
+    return Files(
+        name=name,
+        count=len(dataset),
+        read=partial(_read, dataset),
+        where=lambda row: f"{archive}, image {row}",
+        fingerprint=lambda: _fingerprint(root, (archive,)),
+    )
+
+
+def _read(dataset: Any, row: int) -> Image.Image:
+    image: Image.Image = dataset[row][0]
+    return image
+
+
+def _fingerprint(root: Path, paths: Iterable[Path]) -> str:
+    """Sha256 of the names below the root, sizes and times of the files. Raises UserError for one that is gone."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: can't be read ({error.strerror})") from error
+        name = str(path).removeprefix(str(root))  # the same data elsewhere are the same data
+        digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""TinyImageNet, which torchvision has no class for."""
+
+from pathlib import Path
+
+from PIL import Image
+
+
+class TinyImageNet:
+    """One half of it: item i is (image, label).
+
+    Attributes:
+        classes: each class's first name in `words.txt`, in the sorted order of the WordNet ids in `wnids.txt`.
+        labels, paths: by image; training images by class and file name, validation images as their list has them.
+
+    Raises:
+        OSError, KeyError, ValueError: a list is missing, or doesn't fit the others.
+    """
+
+    def __init__(self, folder: Path, half: str) -> None:
+        """Args: folder: `tiny-imagenet-200`. half: `train` or `val`."""
+        ids = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
+        words = dict(_rows(folder / "words.txt", 2))
+        self.classes = [words[wnid].split(",")[0].strip() for wnid in ids]
+        label = {wnid: place for place, wnid in enumerate(ids)}
+        pairs = _training(folder / "train", ids) if half == "train" else _validation(folder / "val")
+        self.paths = [path for path, _ in pairs]
+        self.labels = [label[wnid] for _, wnid in pairs]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.open(self.paths[index]), self.labels[index]
+
+
+def _rows(path: Path, columns: int) -> list[list[str]]:
+    """The first columns of a tab-separated file."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t")[:columns] for line in lines if line.strip()]
+    if short := next((row for row in rows if len(row) < columns), None):
+        raise ValueError(f"{path}: a line with {len(short)} of {columns} columns")
+    return rows
+
+
+def _training(folder: Path, ids: list[str]) -> list[tuple[Path, str]]:
+    return [(path, wnid) for wnid in ids for path in sorted((folder / wnid / "images").iterdir()) if _is_image(path)]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix == ".JPEG" and not path.name.startswith(".")
+
+
+def _validation(folder: Path) -> list[tuple[Path, str]]:
+    return [(folder / "images" / name, wnid) for name, wnid in _rows(folder / "val_annotations.txt", 2)]
