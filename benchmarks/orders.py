@@ -1,42 +1,58 @@
 """The order in which a stream's tasks are learned."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from benchmarks import registry
 from benchmarks.errors import UserError
-from benchmarks.streams import Stream
+from benchmarks.streams import Plan, Stream
 
 
-def reorder(stream: Stream, order: str) -> Stream:
-    """The stream's tasks in the order asked for; tasks that a list leaves out are left out.
+def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: str) -> tuple[str, ...]:
+    """The names of the tasks asked for, in the order asked for; tasks that a list leaves out are left out.
 
     Args:
-        order: `default` (the stream's first named order), a named order, `random:SEED`, or task names with commas.
+        names: all tasks.
+        orders: task names for each named order.
+        order: `default` (the first of the named orders), a named order, `random:SEED`, or task names with commas.
 
     Raises:
         UserError: unknown order or task (the nearest is offered), a task named twice, a seed that is no number.
     """
-    tasks = {task.name: task for task in stream.tasks}
-    named = {"default": next(iter(stream.orders.values())), **stream.orders}
+    named = {"default": next(iter(orders.values())), **orders}
     kind, _, seed = order.partition(":")
     if order in named:
         chosen = list(named[order])
     elif kind == "random":
         if not seed.isdecimal():
             raise UserError(f'--order {order}: expected a seed, as in random:1, got "{seed}"')
-        chosen = [list(tasks)[i] for i in np.random.default_rng(int(seed)).permutation(len(tasks))]
+        chosen = [names[i] for i in np.random.default_rng(int(seed)).permutation(len(names))]
     else:
         chosen = [name.strip() for name in order.split(",")]
     for name in chosen:
-        if name in named and name not in tasks:
+        if name in named and name not in names:
             raise UserError(f'--order {order}: "{name}" is a whole order and cannot stand in a list of tasks')
-        if name not in tasks:
-            near = registry.nearest(name, [*tasks, *named])
+        if name not in names:
+            near = registry.nearest(name, [*names, *named])
             raise UserError(
-                f'--order: no task or order "{name}"{near}; orders: {", ".join(named)}; tasks: {", ".join(tasks)}'
+                f'--order: no task or order "{name}"{near}; orders: {", ".join(named)}; tasks: {", ".join(names)}'
             )
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--order {order}: a task is named twice")
-    return replace(stream, tasks=tuple(tasks[name] for name in chosen))
+    return tuple(chosen)
+
+
+def arrange(plan: Plan, order: str) -> Stream:
+    """The stream in the order asked for (see `choose`). Only the chosen tasks are opened, once the choice is known to be right.
+
+    Raises:
+        UserError: a wrong order, before anything is read; then whatever opening the tasks finds.
+    """
+    chosen = choose(plan.names, plan.orders, order)
+    return Stream(plan.open(chosen), plan.orders, plan.protocol, plan.identity)
+
+
+def whole(plan: Plan) -> Stream:
+    """The stream of all tasks in the default order. Raises UserError for what is missing on disk."""
+    return arrange(plan, "default")

@@ -7,13 +7,14 @@ import torch
 from benchmarks.backbones import load_backbone
 from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import decode
+from benchmarks.orders import whole
 from benchmarks.sequence import make_classifier
 from benchmarks.streams.micro import build
 
 
 def zero_shot(folder: Path) -> dict[str, float]:
     """Percent for each domain of `micro`, the task known, and their mean; for a model in open_clip's local-dir layout."""
-    stream, backbone = build(""), load_backbone(f"local-dir:{folder}", None)
+    stream, backbone = whole(build("")), load_backbone(f"local-dir:{folder}", None)
     tests = [EvaluationSet(decode(t.test, backbone.size), torch.from_numpy(t.test.labels)) for t in stream.tasks]
     names = [task.class_names for task in stream.tasks]
     known = evaluate(make_classifier(backbone, stream), tests, names, torch.device("cpu")).known

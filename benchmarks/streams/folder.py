@@ -1,10 +1,36 @@
 """Any folder of images: PATH/<domain>/{train,test}/<class>/<image>, written folder:PATH.
 
 Each domain is a task, in alphabetical order. Class names are the class folders' names, underscores turned into spaces; the
-one template is "a photo of a {}.". Hidden files and files that are no images by their ending are passed over.
+one template is "a photo of a {}.". Hidden files, files that are no images by their ending, and folders within class folders
+are passed over.
+
+A domain without `test` (PATH/<domain>/train/<class>/<image> or PATH/<domain>/<class>/<image>) is split here: of each class's
+images, sorted by name, 80 % (rounded down) are drawn for training by NumPy's `default_rng`, seeded with the SHA-256 of
+"42", the domain folder's name and the class folder's name, joined by NUL characters and read as a big-endian integer. The
+rest is for testing. A change in one class draws no other class anew.
+
+PATH/stream.yaml may say more. Every key may be left out, domains and classes are named by their folders, and every value is
+text, so that `007` and `no` need no quotes:
+
+    order: [sketches, photos]              # the default order: every domain once
+    orders:                                # others, for --order reverse; they may leave domains out
+      reverse: [photos, sketches]
+    templates: ["a photo of a {}.", "an image of a {}."]  # training uses the first, evaluation the mean of all
+    protocol: our two domains, split by hand
+    licence: CC BY 4.0                     # licence, citation and origin go into the record of the run
+    citation: Doe et al., 2024
+    origin: https://example.org/animals
+    domains:
+      sketches:
+        name: Sketches                     # in tables and for --order
+        templates: ["a sketch of a {}."]   # instead of those above; so with licence, citation and origin
+        class_names: {n01: tree frog}      # instead of the folder's name
 """
 
-import struct
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,78 +38,186 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.errors import UserError
-from benchmarks.streams import Split, Stream, Task
+from benchmarks.folder_files import ENDINGS, fingerprint, folders, pictures, shown
+from benchmarks.folder_yaml import FILE, StreamNotes, check_known, read_notes, task_orders
+from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
 
 
-TEMPLATES = ("a photo of a {}.",)
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
+SEED = 42
+GIVEN = "by the folders train and test"
+DRAWN = (
+    f"of each class 80 % (rounded down) drawn for training by numpy's default_rng, seeded with sha256({SEED}, domain folder, "
+    "class folder), the rest for testing"
+)
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+@dataclass(frozen=True)
+class _Half:
+    """Class folders below one place, and the pictures in each: (C,) names, C lists of files."""
+
+    place: Path
+    classes: list[str]
+    files: list[list[Path]]
+
+    def labels(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.files), dtype=np.int64), [len(each) for each in self.files])
 
 
-def _images(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith("."))
-
-
-def _read(files: list[Path], index: int) -> Image.Image:
-    try:
-        with Image.open(files[index]) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise UserError(f"{files[index]}: not a readable image ({error})") from error
-
-
-def _split(path: Path, classes: list[str]) -> Split:
-    """The images below one `train` or `test` folder, labelled by their place in `classes`."""
-    if not path.is_dir():
-        raise UserError(
-            f"{path}: missing; a domain needs the folders train and test, each with a folder for each class"
-        )
-    if strange := [folder.name for folder in _folders(path) if folder.name not in classes]:
-        raise UserError(f'{path}: class "{strange[0]}" has no folder in train')
-    files, labels = [], []
-    for label, name in enumerate(classes):
-        found = _images(path / name) if (path / name).is_dir() else []
+def _half(place: Path, classes: list[str]) -> _Half:
+    there = folders(place)
+    files = [pictures(place / name) if name in there else [] for name in classes]
+    for name, found in zip(classes, files, strict=True):
         if not found:
-            raise UserError(f"{path / name}: no image in this class (known endings: {', '.join(sorted(ENDINGS))})")
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        raise UserError(f"{path}: no class folders in it")
-    return Split(np.array(labels, dtype=np.int64), partial(_read, files))
+            raise UserError(f"{place / name}: no image in this class (known endings: {', '.join(ENDINGS)})")
+    return _Half(place, classes, files)
 
 
-def _task(domain: Path) -> Task:
-    train = domain / "train"
-    classes = [folder.name for folder in _folders(train)] if train.is_dir() else []
-    names = tuple(name.replace("_", " ") for name in classes)
-    if len(set(names)) < len(names):
-        raise UserError(f"{train}: two class folders have the same name once underscores are spaces")
-    return Task(
-        name=domain.name,
-        class_names=names,
-        templates=TEMPLATES,
-        train=_split(train, classes),
-        test=_split(domain / "test", classes),
+def _read(files: Sequence[Path], row: int) -> Image.Image:
+    return Image.open(files[row])
+
+
+def _images(root: Path, name: str, half: _Half) -> Images:
+    files = [file for found in half.files for file in found]
+    return Images(
+        name=name,
+        count=len(files),
+        read=partial(_read, files),
+        where=lambda row: shown(files[row]),
+        fingerprint=partial(fingerprint, root, files),
     )
 
 
-def build(argument: str) -> Stream:
-    """The stream of the domains below the folder `argument`.
+def _classes(place: Path) -> list[str]:
+    found = folders(place)
+    if not found:
+        raise UserError(f"{place}: no class folders in it; expected {place.name}/<class>/<image>")
+    return found
+
+
+def _given(root: Path, domain: str) -> tuple[list[str], Split, Split]:
+    """Classes and both splits of a domain that has train and test."""
+    train, test = root / domain / "train", root / domain / "test"
+    classes = _classes(train)
+    if strange := [name for name in folders(test) if name not in classes]:
+        raise UserError(f'{test}: class "{strange[0]}" has no folder in train')
+    splits = []
+    for place in (train, test):
+        half = _half(place, classes)
+        images = _images(root, f"{domain}-{place.name}", half)
+        splits.append(Split(images, np.arange(images.count), half.labels()))
+    return classes, splits[0], splits[1]
+
+
+def _training(domain: str, class_folder: str, count: int) -> np.ndarray:
+    """(count,) bool: which images of a class are drawn for training."""
+    seed = hashlib.sha256("\0".join((str(SEED), domain, class_folder)).encode()).digest()
+    drawn = np.zeros(count, dtype=bool)
+    drawn[np.random.default_rng(int.from_bytes(seed, "big")).permutation(count)[: count * 8 // 10]] = True
+    return drawn
+
+
+def _drawn(root: Path, domain: str, place: Path) -> tuple[list[str], Split, Split]:
+    """Classes and both splits of a domain whose class folders lie in one place."""
+    half = _half(place, _classes(place))
+    for name, found in zip(half.classes, half.files, strict=True):
+        if len(found) == 1:
+            raise UserError(f"{place / name}: one image, which can't be both for training and for testing; add another")
+    images, labels = _images(root, domain, half), half.labels()
+    training = np.concatenate(
+        [_training(domain, name, len(found)) for name, found in zip(half.classes, half.files, strict=True)]
+    )
+    train, test = (np.flatnonzero(which) for which in (training, ~training))
+    return half.classes, Split(images, train, labels[train]), Split(images, test, labels[test])
+
+
+def _splits(root: Path, domain: str) -> tuple[list[str], Split, Split, str]:
+    """Class folders, both splits, and how they were made.
 
     Raises:
-        UserError: no path given, nothing there, or a domain that is not laid out as expected, naming the folder.
+        UserError: a domain that is laid out otherwise, naming the folder.
+    """
+    path = root / domain
+    found = folders(path)
+    if {"train", "test"} <= set(found):
+        return *_given(root, domain), GIVEN
+    if "test" in found:
+        raise UserError(f"{path}: has test but no train; a domain has both, or train alone, or its class folders")
+    if "train" not in found:
+        return *_drawn(root, domain, path), DRAWN
+    if others := [name for name in found if name != "train"]:
+        raise UserError(f"{path}: {others[0]} beside train; call it test if it holds the test images, or move it away")
+    return *_drawn(root, domain, path / "train"), DRAWN
+
+
+def _class_names(root: Path, domain: str, classes: list[str], notes: StreamNotes) -> tuple[str, ...]:
+    given = notes.of(domain).class_names
+    check_known(f"{root / FILE}: domains.{domain}.class_names", "class folder", given, classes)
+    names: dict[str, str] = {}
+    for folder in classes:
+        name = given.get(folder, folder.replace("_", " "))
+        if name in names:
+            raise UserError(
+                f'{root / domain}: class folders {names[name]} and {folder} are both called "{name}"; rename one'
+            )
+        names[name] = folder
+    return tuple(names)
+
+
+def _task(root: Path, notes: StreamNotes, domain: str) -> Task:
+    classes, train, test, split = _splits(root, domain)
+    own = notes.of(domain)
+    return Task(
+        name=notes.shown(domain),
+        class_names=_class_names(root, domain, classes, notes),
+        templates=tuple(own.templates or notes.templates),
+        train=train,
+        test=test,
+        source=Source(
+            dataset=domain,
+            origin=own.origin or notes.origin,
+            split=split,
+            licence=own.licence or notes.licence,
+            citation=own.citation or notes.citation,
+        ),
+    )
+
+
+def _domains(root: Path) -> list[str]:
+    if not os.path.isdir(root):
+        raise UserError(f"--stream folder:{shown(root)}: no such folder")
+    found = folders(root)
+    if {"train", "test"} & set(found):
+        raise UserError(f"--stream folder:{root}: this is one domain; name the folder that holds the domains")
+    if not found:
+        raise UserError(f"--stream folder:{root}: no domain folders in it; expected <domain>/train/<class>/<image>")
+    return found
+
+
+def _notes(root: Path, domains: list[str]) -> StreamNotes:
+    if os.path.lexists(root / FILE):
+        return read_notes(root / FILE, domains)
+    if os.path.lexists(root / "stream.yml"):
+        raise UserError(f"{root / 'stream.yml'}: would not be read; call it {FILE}")
+    return StreamNotes()
+
+
+def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+    """The plan of the domains below the folder `argument`; nothing is read from `data_root`.
+
+    Raises:
+        UserError: no path given, nothing there, a wrong stream.yaml; on opening, a domain that is not laid out as expected,
+            naming the folder.
     """
     if not argument:
         raise UserError("--stream folder: needs a path, as in folder:PATH")
-    path = Path(argument)
-    if not path.is_dir():
-        raise UserError(f"--stream folder:{path}: no such folder")
-    if {"train", "test"} & {folder.name for folder in _folders(path)}:
-        raise UserError(f"--stream folder:{path}: this is one domain; name the folder that holds the domains")
-    tasks = tuple(_task(domain) for domain in _folders(path))
-    if not tasks:
-        raise UserError(f"--stream folder:{path}: no domain folders in it; expected <domain>/train/<class>/<image>")
-    return Stream(tasks=tasks, orders={"default": tuple(task.name for task in tasks)})
+    root = Path(os.path.expanduser(argument))  # the shell expands no ~ after a colon
+    domains = _domains(root)
+    notes = _notes(root, domains)
+    orders = task_orders(notes, domains)
+    folder_of = {notes.shown(domain): domain for domain in domains}
+    return Plan(
+        names=orders["default"],
+        orders=orders,
+        protocol=notes.protocol,
+        open=lambda chosen: tuple(_task(root, notes, folder_of[name]) for name in chosen),
+    )

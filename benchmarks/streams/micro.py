@@ -7,6 +7,7 @@ scikit-learn's scanned digits.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,7 @@ from benchmarks.micro.names import DIGITS, FAMILIES
 from benchmarks.micro.render import SIDE, render, sample
 from benchmarks.micro.seeds import generator
 from benchmarks.micro.shift import PRETRAINING, SERIF, TYPEWRITER, Shift
-from benchmarks.streams import Split, Stream, Task
+from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
 
 
 DATA_SEED = 2026
@@ -26,6 +27,20 @@ TRAIN, TEST = 480, 300  # pictures of a domain, about: the same number for each 
 ORDER_II = (
     "shapes", "clocks", "scans", "colours", "symbols", "arrows", "textures", "digits", "positions", "letters", "counting",
 )  # fmt: skip
+
+DRAWN = Source(
+    dataset="micro",
+    origin="drawn by benchmarks.micro",
+    split="every picture has a seed of its own; training and testing share none",
+    licence="Apache-2.0",
+)
+SCANS = Source(
+    dataset="digits",
+    origin="scikit-learn's load_digits, after the UCI optical recognition of handwritten digits",
+    split="of each digit the first scans for training, the last for testing",
+    licence="CC BY 4.0",
+    citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,12 @@ def _rendered(name: str, subset: str, number: int) -> Split:
     """About `number` pictures, the same number of each class."""
     classes = len(FAMILIES[name])
     labels = np.tile(np.arange(classes, dtype=np.int64), round(number / classes))
-    return Split(labels, partial(_draw, name, subset, labels))
+    return _split(f"{name}-{subset}", labels, partial(_draw, name, subset, labels))
+
+
+def _split(name: str, labels: np.ndarray, read: Callable[[int], Image.Image]) -> Split:
+    images = Images(name, len(labels), read, where=lambda index: f"{name}, picture {index}")
+    return Split(images, np.arange(len(labels)), labels)
 
 
 @cache
@@ -121,24 +141,27 @@ def _scanned(subset: str, number: int) -> Split:
     labels = _scans()[1]
     of_class = [np.flatnonzero(labels == digit) for digit in range(len(DIGITS))]
     rows = np.concatenate([found[:each] if subset == "train" else found[-each:] for found in of_class])
-    return Split(labels[rows], partial(_read_scan, rows))
+    return _split(f"scans-{subset}", labels[rows], partial(_read_scan, rows))
 
 
-def _task(name: str, domain: Domain) -> Task:
+def _task(name: str) -> Task:
     make: Callable[[str, int], Split] = _scanned if name == "scans" else partial(_rendered, name)
     names = DIGITS if name == "scans" else FAMILIES[name]
-    return Task(name, names, domain.templates, make("train", TRAIN), make("test", TEST))
+    source = SCANS if name == "scans" else DRAWN
+    return Task(name, names, DOMAINS[name].templates, make("train", TRAIN), make("test", TEST), source)
 
 
-def build(argument: str) -> Stream:
-    """The stream, in alphabetical order.
+def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+    """The plan, in alphabetical order; nothing is read from `data_root`.
 
     Raises:
         UserError: anything after `micro:`; there is nothing to choose.
     """
     if argument:
         raise UserError(f'--stream micro:{argument}: takes nothing after its name; write "micro"')
-    return Stream(
-        tasks=tuple(_task(name, domain) for name, domain in DOMAINS.items()),
+    return Plan(
+        names=tuple(DOMAINS),
         orders={"I": tuple(DOMAINS), "II": ORDER_II},
+        protocol="micro: this project's own miniature of MTIL; its figures say nothing about MTIL",
+        open=lambda chosen: tuple(_task(name) for name in chosen),
     )

@@ -1,0 +1,90 @@
+"""What lies in a folder of images: folders and picture files, whatever else may lie about there."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.errors import UserError
+
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def shown(path: Path) -> str:
+    """A path that can be printed, also where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _scan(folder: Path, of_kind: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
+    """What is in a folder and of a kind, by name; hidden entries are passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".") and of_kind(entry)]
+    except OSError as error:
+        raise UserError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _check_link(entry: os.DirEntry[str]) -> None:
+    """Raises UserError for a link that leads nowhere, to itself, or up the tree: what it stands for would never end."""
+    path = Path(entry.path)
+    try:
+        path.stat()
+    except OSError as error:
+        raise UserError(f"{shown(path)}: a link that leads nowhere ({error.strerror}); mend or delete it") from error
+    here = Path(os.path.realpath(path.parent))
+    if Path(os.path.realpath(path)) in (here, *here.parents):
+        raise UserError(f"{shown(path)}: a link up the tree, to a folder that it lies in; delete it")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        _check_link(entry)
+    return entry.is_dir()
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    if not entry.name.lower().endswith(ENDINGS):
+        return False
+    if entry.is_symlink():
+        _check_link(entry)
+    return entry.is_file()
+
+
+def folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; links to folders elsewhere count.
+
+    Raises:
+        UserError: no permission, a link that leads nowhere or up the tree, a name that is no UTF-8.
+    """
+    found = _scan(folder, _is_folder)
+    for entry in found:
+        if os.fsencode(entry.name).decode("utf-8", "replace") != entry.name:
+            raise UserError(f"{shown(Path(entry.path))}: the folder's name is no UTF-8 text; rename it")
+    return [entry.name for entry in found]
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The files in a folder that are pictures by their ending, in whatever case, sorted by name.
+
+    Raises:
+        UserError: no permission, a link with such an ending that leads nowhere.
+    """
+    return [Path(entry.path) for entry in _scan(folder, _is_picture)]
+
+
+def fingerprint(root: Path, files: Sequence[Path]) -> str:
+    """SHA-256 over each file's path below `root`, its size and the time of its last change.
+
+    Raises:
+        UserError: a file that is gone or can't be looked at.
+    """
+    total = hashlib.sha256()
+    for file in files:
+        try:
+            about = file.stat()
+        except OSError as error:
+            raise UserError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+        total.update(os.fsencode(file.relative_to(root)) + f"\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return total.hexdigest()

@@ -1,0 +1,188 @@
+"""The optional stream.yaml of a folder stream: orders, prompts, names, and where the images come from.
+
+Every value is text, whatever YAML makes of it elsewhere: a class folder `007`, `no` or `1.0` is written without quotes. What
+each key means and a whole example stand in `benchmarks.streams.folder`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmarks import registry
+from benchmarks.errors import UserError
+
+
+FILE = "stream.yaml"
+TEMPLATES = ("a photo of a {}.",)
+PROTOCOL = "folder: the user's own images and splits"
+
+
+def _one_placeholder(template: str) -> str:
+    rest = template.replace("{}", "", 1)
+    if rest == template or "{" in rest or "}" in rest:
+        raise ValueError("a template has exactly one {} and no other braces")
+    return template
+
+
+def _table_name(name: str) -> str:
+    """--order takes names apart at commas and strips them."""
+    if not name or name != name.strip() or "," in name or not name.isprintable():
+        raise ValueError("a name is one line of text without commas and without spaces around it")
+    return name
+
+
+def _class_name(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise ValueError("a class name is one line of text")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_table_name)]
+Line = Annotated[str, Field(min_length=1)]
+Templates = Annotated[list[Annotated[str, AfterValidator(_one_placeholder)]], Field(min_length=1)]
+Order = Annotated[list[str], Field(min_length=1)]
+STRICT = ConfigDict(extra="forbid")
+# What would be right, by pydantic's name for what is wrong.
+RIGHT = {
+    "dataclass_type": "must be lines of the form `key: value`",
+    "dict_type": "must be lines of the form `key: value`",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+}
+
+
+@dataclass(frozen=True, config=STRICT)
+class DomainNotes:
+    """What stream.yaml says of one domain; None where it says nothing."""
+
+    name: Name | None = None
+    templates: Templates | None = None
+    class_names: dict[str, Annotated[str, AfterValidator(_class_name)]] = field(default_factory=dict)
+    licence: str | None = None
+    citation: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class StreamNotes:
+    """What stream.yaml says; `domains` by the name of the domain's folder, `licence` and the like for all that say nothing."""
+
+    order: Order | None = None
+    orders: dict[Name, Order] = field(default_factory=dict)
+    templates: Templates = field(default_factory=lambda: list(TEMPLATES))
+    licence: str = ""
+    citation: str = ""
+    origin: str = ""
+    protocol: Line = PROTOCOL
+    domains: dict[str, DomainNotes] = field(default_factory=dict)
+
+    def of(self, domain: str) -> DomainNotes:
+        """The notes on one domain."""
+        return self.domains.get(domain, DomainNotes())
+
+    def shown(self, domain: str) -> str:
+        """The name of a domain's task."""
+        return self.of(domain).name or domain
+
+
+class _Texts(yaml.BaseLoader):
+    """YAML of which every value is text, and in which no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, (place, _) in zip(keys, node.value, strict=False):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f'"{key}" stands twice', place.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _load(file: Path) -> object:
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Texts)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: cannot be read: it is not UTF-8 text") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _wrong(message: str) -> UserError:
+    """In one line, whatever names it quotes."""
+    return UserError(" ".join(message.split()))
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong: its key, what is wrong, what would be right."""
+    first = error.errors()[0]
+    parts = [str(part) for part in first["loc"] if part != "[key]"]
+    where = f"{'.'.join(parts)}: " if parts else ""
+    if first["type"] == "unexpected_keyword_argument":
+        known = [one.name for one in fields(StreamNotes if len(parts) == 1 else DomainNotes)]
+        return f"{where}no such key{registry.nearest(parts[-1], known)}; known: {', '.join(known)}"
+    message = RIGHT.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return f"{where}{message}, got {first['input']!r:.60}"
+
+
+def check_known(where: str, what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises UserError for the first name that is not among the known, with the nearest that is."""
+    for name in names:
+        if name not in known:
+            near = registry.nearest(name, list(known))
+            raise _wrong(f'{where}: no {what} "{name}"{near}; there are: {", ".join(known)}')
+
+
+def _check_order(where: str, order: Sequence[str], domains: Sequence[str]) -> None:
+    check_known(where, "domain folder", order, domains)
+    if twice := [name for name in order if order.count(name) > 1]:
+        raise UserError(f'{where}: "{twice[0]}" is named twice; once is right')
+
+
+def _check_names(file: Path, notes: StreamNotes, domains: Sequence[str]) -> None:
+    """Tasks and orders are told apart by name, and `default` is the order that `order` gives."""
+    shown: dict[str, str] = {}
+    for domain in domains:
+        name = notes.shown(domain)
+        if name in shown:
+            raise UserError(f'{file}: domains {shown[name]} and {domain} are both called "{name}"; rename one')
+        shown[name] = domain
+    for order in notes.orders:
+        if order == "default":
+            raise UserError(f"{file}: orders.default: write the default order as `order`")
+        if order in shown:
+            raise UserError(f"{file}: orders.{order}: a domain is called so; give the order another name")
+
+
+def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
+    """What stream.yaml says, checked against the domain folders there are; class folders are checked when they are listed.
+
+    Raises:
+        UserError: naming the file, the key, and what would be right.
+    """
+    data = _load(file)
+    try:
+        notes = TypeAdapter(StreamNotes).validate_python({} if data is None or data == "" else data)
+    except ValidationError as error:
+        raise _wrong(f"{file}: {_explain(error)}") from error
+    check_known(f"{file}: domains", "domain folder", notes.domains, domains)
+    for name, order in notes.orders.items():
+        _check_order(f"{file}: orders.{name}", order, domains)
+    if notes.order is not None:
+        _check_order(f"{file}: order", notes.order, domains)
+        if missing := [name for name in domains if name not in notes.order]:
+            raise UserError(f"{file}: order: {missing[0]} is not in it; it names every domain once")
+    _check_names(file, notes, domains)
+    return notes
+
+
+def task_orders(notes: StreamNotes, domains: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Shown names for each named order, the default first: `order`, or the domains as given."""
+    found = {"default": notes.order or domains, **notes.orders}
+    return {name: tuple(notes.shown(domain) for domain in order) for name, order in found.items()}

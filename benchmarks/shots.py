@@ -1,0 +1,78 @@
+"""Few-shot training: a fixed number of training images of each class, drawn in a way that anybody can repeat.
+
+Papers draw them otherwise, and their draws can't be had back. MoE-Adapters and NuSA-CL keep the first k images of each class
+that come up in one shuffled pass over the training loader, so the draw depends on the loader's seed and on all that was drawn
+before it. CoOp, and X-TAIL with it, has lists from seeds of its own over its own splits. Here the draw is a function of the
+seed, the data set and the class alone: the same in every order of tasks and however classes are cut into tasks.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.errors import UserError
+from benchmarks.streams import Split, Stream, Task
+
+
+def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
+    """The stream with `shots` training images of each class of each task; test sets stay whole.
+
+    A class that has fewer keeps all of its own, as in CoOp's few-shot code: of MTIL only Flowers, 10 of each, at 16 shots.
+    Tasks that share a training set share it afterwards too. Rows rise within a task.
+
+    Raises:
+        UserError: no class has so many; the largest is named.
+    """
+    count, dataset, name = max(_sizes(stream))
+    if count < shots:
+        raise UserError(
+            f'--shots {shots}: no class has so many training images; the largest, "{name}" of {dataset}, has {count}'
+        )
+    drawn: dict[int, Split] = {}  # by id of the whole split, which the stream keeps alive
+    for task in stream.tasks:
+        if id(task.train) not in drawn:
+            drawn[id(task.train)] = _draw(task, shots, seed)
+    return replace(stream, tasks=tuple(replace(task, train=drawn[id(task.train)]) for task in stream.tasks))
+
+
+def short(stream: Stream, shots: int) -> list[str]:
+    """A line for each data set with classes that have fewer training images than asked for."""
+    lacking: dict[str, list[int]] = {}
+    for count, dataset, _ in sorted(set(_sizes(stream))):
+        if count < shots:
+            lacking.setdefault(dataset, []).append(count)
+    return [
+        f"{dataset}: {len(counts)} classes have fewer than {shots} training images (from {min(counts)}); all of theirs are used"
+        for dataset, counts in lacking.items()
+    ]
+
+
+def _sizes(stream: Stream) -> list[tuple[int, str, str]]:
+    """Training images, data set and name of each class of each task."""
+    return [
+        (count, task.source.dataset, name)
+        for task in stream.tasks
+        for count, name in zip(_counts(task).tolist(), task.class_names, strict=True)
+    ]
+
+
+def _counts(task: Task) -> np.ndarray:
+    """(C,) int64: training images of each class."""
+    return np.bincount(task.train.labels, minlength=len(task.class_names))
+
+
+def _draw(task: Task, shots: int, seed: int) -> Split:
+    by_row = np.argsort(task.train.rows)
+    labels = task.train.labels[by_row]
+    places = []
+    for label, name in enumerate(task.class_names):
+        rng, found = np.random.default_rng(_seed(seed, task.source.dataset, name)), np.flatnonzero(labels == label)
+        places.append(rng.choice(found, min(shots, len(found)), replace=False))
+    return task.train.take(by_row[np.sort(np.concatenate(places))])
+
+
+def _seed(seed: int, dataset: str, class_name: str) -> int:
+    digest = hashlib.sha256(json.dumps([seed, dataset, class_name]).encode()).digest()
+    return int.from_bytes(digest, "big")

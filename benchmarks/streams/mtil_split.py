@@ -1,0 +1,57 @@
+"""MTIL's data sets, each cut by class into N tasks, written mtil-split:N; orders I (default), II and rounds.
+
+A longer sequence of the same images: `Aircraft-1` to `Aircraft-N`, and so on. `rounds` goes through the first parts of all data
+sets, then through the second ones, in order I.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.errors import UserError
+from benchmarks.streams import DATA_ROOT, Plan, Task
+from benchmarks.streams.mtil import ORDERS, PROTOCOL, open_datasets
+
+
+MOST = 10  # the classes of MNIST and EuroSAT
+
+
+def _open(data_root: Path, parts: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
+    datasets = tuple(dict.fromkeys(name.rpartition("-")[0] for name in chosen))
+    opened = open_datasets(datasets, data_root, f"mtil-split:{parts}")
+    tasks = {name: found.task() for name, found in opened.items()}
+    return tuple(_part(tasks[name.rpartition("-")[0]], name, parts) for name in chosen)
+
+
+def _part(task: Task, name: str, parts: int) -> Task:
+    """Part `name` of a data set: neighbouring classes, as many as in the other parts or one more."""
+    number = int(name.rpartition("-")[2])
+    return task.part(name, np.array_split(np.arange(len(task.class_names)), parts)[number - 1])
+
+
+def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+    """The plan, in order I.
+
+    Raises:
+        UserError: a number of parts that is none or out of range; on opening, data sets that are missing or not as published.
+    """
+    if argument not in map(str, range(2, MOST + 1)):
+        raise UserError(
+            f"--stream mtil-split: expected mtil-split:N with N from 2 to {MOST} (MNIST and EuroSAT have {MOST} classes), "
+            f'got "{argument}"'
+        )
+    parts = int(argument)
+    numbers = range(1, parts + 1)
+    orders = {
+        order: tuple(f"{name}-{number}" for name in datasets for number in numbers)
+        for order, datasets in ORDERS.items()
+    }
+    orders["rounds"] = tuple(f"{name}-{number}" for number in numbers for name in ORDERS["I"])
+    return Plan(
+        names=orders["I"],
+        orders=orders,
+        protocol=f"{PROTOCOL}, each data set cut into {parts} tasks by class: this project's own",
+        open=partial(_open, data_root, parts),
+        datasets=ORDERS["I"],
+    )

@@ -1,0 +1,62 @@
+"""Any other stream N times over, written repeat:N:STREAM, or repeat:N for MTIL.
+
+`repeat:2:mtil-split:3` goes twice through `mtil-split:3`. Tasks of the second round are called `Aircraft (2)`, and so on; each
+is the same task again, with the same images, so a test set is evaluated once for all its rounds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks import registry
+from benchmarks.config import repeated, stream_family
+from benchmarks.errors import UserError
+from benchmarks.streams import DATA_ROOT, Plan, Task
+
+
+MOST = 50
+
+
+def _name(task: str, turn: int) -> str:
+    return task if turn == 1 else f"{task} ({turn})"
+
+
+def _open(inner: Plan, origin: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[Task, ...]:
+    """Each task of the inner stream is opened once: its turns share their splits."""
+    wanted = tuple(dict.fromkeys(origin[name] for name in chosen))
+    tasks = dict(zip(wanted, inner.open(wanted), strict=True))
+    return tuple(replace(tasks[origin[name]], name=name) for name in chosen)
+
+
+def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+    """The plan: the inner stream's orders, each N times over.
+
+    Raises:
+        UserError: N is no number or out of range, an unknown stream or a wrong argument of it, a repeat of a repeat, task
+            names that would stand for two tasks; on opening, whatever the inner stream finds.
+    """
+    times, stream = repeated(argument)
+    if times not in map(str, range(2, MOST + 1)):
+        raise UserError(f'--stream repeat: expected repeat:N or repeat:N:STREAM with N from 2 to {MOST}, got "{times}"')
+    family, inner_argument = stream_family(stream)
+    if family == "repeat":
+        raise UserError(f"--stream repeat:{argument}: a repeat cannot be repeated; write one with a larger N")
+    inner: Plan = registry.load("stream", family).build(inner_argument, data_root)
+    turns = range(1, int(times) + 1)
+    origin = {_name(task, turn): task for turn in turns for task in inner.names}
+    if len(origin) < len(inner.names) * len(turns):
+        raise UserError(
+            f"--stream repeat:{argument}: a task there is called as a repeated one would be, NAME (2); rename it"
+        )
+    orders = {
+        order: tuple(_name(task, turn) for turn in turns for task in tasks) for order, tasks in inner.orders.items()
+    }
+    return Plan(
+        names=tuple(origin),
+        orders=orders,
+        protocol=f"{inner.protocol}; {times} times over",
+        open=partial(_open, inner, origin),
+        identity=inner.identity,
+        datasets=inner.datasets,
+    )

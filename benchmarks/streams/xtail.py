@@ -1,0 +1,50 @@
+"""X-TAIL: MTIL without CIFAR100, one template, all class names compete; orders I (alphabetical, default) and II.
+
+As RAIL (arXiv 2406.18868) has it, but for the splits and the class names, which are ZSCL's and not CoOp's: published X-TAIL
+figures do not compare. Its 16 images of each class are a setting, `--shots`, and the recipe's default.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks.errors import UserError
+from benchmarks.streams import DATA_ROOT, Plan, Task
+from benchmarks.streams.mtil import ORDERS as MTIL_ORDERS
+from benchmarks.streams.mtil import open_datasets
+
+
+TEMPLATES = ("a photo of a {}.",)
+ORDERS = {
+    "I": tuple(name for name in MTIL_ORDERS["I"] if name != "CIFAR100"),
+    "II": (
+        "StanfordCars", "Aircraft", "OxfordPet", "Food", "SUN397", "MNIST", "Flowers", "DTD", "Caltech101", "EuroSAT",
+    ),
+}  # fmt: skip
+PROTOCOL = (
+    "X-TAIL (RAIL, arXiv 2406.18868) with ZSCL's splits and class names, 1101 classes; published X-TAIL figures are on CoOp's "
+    "splits, with 100 Caltech101 classes and 1100 in all, and do not compare"
+)
+
+
+def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
+    opened = open_datasets(chosen, data_root, "xtail")
+    return tuple(replace(opened[name].task(), templates=TEMPLATES) for name in chosen)
+
+
+def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+    """The plan, in order I.
+
+    Raises:
+        UserError: anything after `xtail:`; on opening, data sets that are missing or not as published.
+    """
+    if argument:
+        raise UserError(f'--stream xtail:{argument}: takes nothing after its name; write "xtail"')
+    return Plan(
+        names=ORDERS["I"],
+        orders=ORDERS,
+        protocol=PROTOCOL,
+        open=partial(_open, data_root),
+        identity="unknown",
+        datasets=ORDERS["I"],
+    )
