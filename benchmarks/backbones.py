@@ -2,25 +2,23 @@
 
 import hashlib
 import logging
-import pickle
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from benchmarks import registry
+from benchmarks import registry, weights
 from benchmarks.errors import UserError
+from benchmarks.weights import WEIGHTS, Weights
 from strategies.parts.sites import blocks
 
 
 MICRO = Path(__file__).parent / "micro" / "clip"
-WEIGHTS, VOCABULARY = "open_clip_model.safetensors", "vocabulary.txt.gz"
+VOCABULARY = "vocabulary.txt.gz"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Backbone:
         size: side of the square images it reads, in pixels.
         mean, std: of the three channels, for images in 0..1.
         sha256: of the weights, names and bytes.
+        about: metadata for files of models trained from it: `model`, and `quick_gelu` as `true` or `false`.
     """
 
     clip: torch.nn.Module
@@ -41,6 +40,7 @@ class Backbone:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str
+    about: dict[str, str]
 
 
 def _folder(model: str) -> Path | None:
@@ -61,7 +61,11 @@ def _folder(model: str) -> Path | None:
 
 
 def _weights_file(model: str, folder: Path | None, pretrained: str | None) -> Path | None:
-    """The local file that holds the weights, or None where a tag names them."""
+    """The local file that holds the weights, or None where a tag names them.
+
+    Raises:
+        UserError: neither a file nor a tag of the model, or a tag of weights with the other activation.
+    """
     if pretrained is not None and Path(pretrained).is_file():
         return Path(pretrained)
     if folder:
@@ -75,51 +79,74 @@ def _weights_file(model: str, folder: Path | None, pretrained: str | None) -> Pa
         )
     if pretrained not in tags:
         raise UserError(f"--pretrained {pretrained}: no such file, and no tag of {model}; its tags: {', '.join(tags)}")
+    told = open_clip.get_pretrained_cfg(model, pretrained)
+    _check_activation(model, None, bool(told.get("quick_gelu")), f"--pretrained {pretrained}")
     return None
 
 
-def _from_file(model: str, folder: Path | None, file: Path) -> torch.nn.Module:
-    """The model with the weights of a file: safetensors, or a checkpoint that torch reads without unpickling code."""
+def _build(model: str, folder: Path | None) -> torch.nn.Module:
+    """The model with random weights.
+
+    Raises:
+        UserError: a config that open_clip cannot build, or towers without attention of open_clip's own.
+    """
     try:
-        clip = open_clip.create_model(f"local-dir:{folder}" if folder else model, load_weights=False)
+        clip = open_clip.create_model(_config_name(model, folder), load_weights=False)
     except Exception as error:  # whatever open_clip makes of somebody's file
-        where = f"{folder}/open_clip_config.json" if folder else f"--model {model}"
-        raise UserError(f"{where}: not a config that open_clip reads ({_line(error)})") from error
+        where = f"{folder}/{weights.CONFIG}" if folder else f"--model {model}"
+        raise UserError(f"{where}: not a config that open_clip reads ({weights.line(error)})") from error
     try:
-        open_clip.load_checkpoint(clip, str(file), weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{file}: no such weights file") from error
-    except (SafetensorError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: damaged or no weights file ({_line(error)})") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
-    except Exception as error:  # whatever open_clip makes of tensors that are no state dict, or another model's
-        raise UserError(f"{file}: not the weights of {model} ({_line(error)})") from error
+        for tower in ("image", "text"):
+            blocks(clip, tower)
+    except ValueError as error:
+        raise UserError(f"--model {model}: {error}") from error
     return clip
 
 
-def _from_tag(model: str, tag: str) -> torch.nn.Module:
-    _check_activation(model, tag)
+def _config_name(model: str, folder: Path | None) -> str:
+    return f"local-dir:{folder}" if folder else model
+
+
+def image_size(model: str) -> int:
+    """Side of the square images that a model reads, in pixels. Raises UserError for an unknown model or a broken config."""
+    config = open_clip.get_model_config(_config_name(model, _folder(model)))
     try:
-        return open_clip.create_model(model, pretrained=tag)
-    except RuntimeError as error:
-        raise UserError(f"--model {model} --pretrained {tag}: {_line(error)}; or give a weights file") from error
+        size = config["vision_cfg"]["image_size"]  # type: ignore[index]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"--model {model}: its config names no image size") from error
+    return int(size[0] if isinstance(size, (list, tuple)) else size)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _uses_quick_gelu(model: str, folder: Path | None) -> bool:
+    return bool((open_clip.get_model_config(_config_name(model, folder)) or {}).get("quick_gelu"))
 
 
-def _check_activation(model: str, tag: str) -> None:
-    """open_clip only warns of this mismatch, and the figures are wrong without a word (open_clip issue 771)."""
-    weights = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
-    config = bool((open_clip.get_model_config(model) or {}).get("quick_gelu"))
-    if weights != config:
-        right = f"{model}-quickgelu" if weights else model.removesuffix("-quickgelu")
-        raise UserError(
-            f"--model {model} --pretrained {tag}: the weights were trained {'with' if weights else 'without'} QuickGELU, "
-            f"the model is {'with' if config else 'without'}; take --model {right}"
-        )
+def _check_activation(model: str, folder: Path | None, trained: bool, where: str) -> None:
+    """open_clip at most warns of this mismatch, and the figures are wrong without a word (open_clip issue 771)."""
+    if trained == _uses_quick_gelu(model, folder):
+        return
+    other = f"{model}-quickgelu" if trained else model.removesuffix("-quickgelu")
+    right = f"--model {other}"
+    if other == model or other not in open_clip.list_models():
+        right = f'a --model local-dir:FOLDER with "quick_gelu": {str(trained).lower()} in its {weights.CONFIG}'
+    raise UserError(
+        f"{where}: the weights were trained {'with' if trained else 'without'} QuickGELU, "
+        f"--model {model} is {'without' if trained else 'with'}; take {right}"
+    )
+
+
+def _from_tag(model: str, tag: str) -> Weights:
+    """The weights of a tag; its own word on normalisation goes before that of any file in the hub's cache."""
+    told = open_clip.get_pretrained_cfg(model, tag)
+    found = weights.read(weights.fetch(model, tag))
+    # The activation was checked before anything was fetched.
+    return replace(found, quick_gelu=None, normalisation={name: told[name] for name in ("mean", "std") if name in told})
+
+
+def _about(model: str, folder: Path | None) -> dict[str, str]:
+    """What the file of a model trained from this one has to say of it; of a folder its name, not its place."""
+    name = f"local-dir:{folder.resolve().name}" if folder and folder != MICRO else model
+    return {"model": name, "quick_gelu": str(_uses_quick_gelu(model, folder)).lower()}
 
 
 def _digest(clip: torch.nn.Module) -> str:
@@ -141,6 +168,9 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
 def load_backbone(model: str, pretrained: str | None) -> Backbone:
     """A model by name with weights by tag or file.
 
+    The activation is the model's; weights that are known to be trained with the other one (by their tag or file, see
+    `weights.read`) are refused. Of a file that tells nothing it cannot be known.
+
     Args:
         model: `micro`, an open_clip name, or `local-dir:FOLDER` in open_clip's layout.
         pretrained: a tag, a file, or None for the weights that lie in the model's own folder.
@@ -152,16 +182,16 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     logging.getLogger().setLevel(logging.ERROR)  # open_clip reports on the root logger that weights are loaded later
     folder = _folder(model)
     file = _weights_file(model, folder, pretrained)
-    clip = _from_file(model, folder, file) if file else _from_tag(model, str(pretrained))
-    try:
-        for tower in ("image", "text"):
-            blocks(clip, tower)
-    except ValueError as error:
-        raise UserError(f"--model {model}: {error}") from error
-    config: Any = open_clip.get_model_preprocess_cfg(clip)
+    clip = _build(model, folder)
+    found = weights.read(file) if file else _from_tag(model, str(pretrained))
+    if found.quick_gelu is not None:
+        _check_activation(model, folder, found.quick_gelu, f"{found.file} ({found.source})")
+    weights.fit(clip, found, model)
+    config: Any = open_clip.get_model_preprocess_cfg(clip) | found.normalisation
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
     tokenize = make_tokenizer(model, folder, clip)
-    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip))
+    about = _about(model, folder)
+    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip), about)
 
 
 def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:

@@ -1,0 +1,217 @@
+"""Weight files: fetches a tag's, reads them without running code in them, tells how they were trained, fits them to a model."""
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import convert_to_custom_text_state_dict
+from safetensors import safe_open
+from torch import Tensor
+
+from benchmarks import files
+from benchmarks.errors import UserError
+
+
+WEIGHTS = "open_clip_model.safetensors"  # the name in the hub, and in a folder in open_clip's layout
+CONFIG, CONFIG_PARTS = "open_clip_config.json", ("model_cfg", "preprocess_cfg")
+OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}  # of OpenAI's files; no parameters
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+        file: where they were read.
+        tensors: by name, as in open_clip.
+        quick_gelu: whether they were trained with QuickGELU; None where nothing tells.
+        source: what tells, for a message; empty where nothing does.
+        normalisation: `mean` and `std` where a hub's config beside the file names them.
+    """
+
+    file: Path
+    tensors: dict[str, Tensor]
+    quick_gelu: bool | None = None
+    source: str = ""
+    normalisation: dict[str, Any] = field(default_factory=dict)
+
+
+def read(file: Path) -> Weights:
+    """The tensors of a safetensors file, a checkpoint of open_clip's training, a plain state dict, or OpenAI's archive.
+
+    How they were trained is told by the metadata of this project's own models, else by the entries that only OpenAI's files
+    have (all trained with QuickGELU), else by a hub's open_clip_config.json in the same folder. Many files tell nothing.
+
+    Raises:
+        UserError: no such file, damaged, a pickle of more than tensors, no state dict, or a damaged config beside it.
+    """
+    entries, metadata = _entries(file)
+    config = _config_beside(file)
+    preprocess = config.get("preprocess_cfg", {})
+    normalisation = {name: preprocess[name] for name in ("mean", "std") if name in preprocess}
+    quick_gelu, source = _activation(file, entries, metadata, config)
+    return Weights(file, _state_dict(file, entries), quick_gelu, source, normalisation)
+
+
+def _entries(file: Path) -> tuple[Any, dict[str, str]]:
+    """Whatever the file holds, with the metadata of a safetensors file."""
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+                return tensors, opened.metadata() or {}
+        found = _archive(file) if _is_torchscript(file) else torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such weights file") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
+    except Exception as error:  # whatever torch or safetensors make of somebody's bytes
+        raise UserError(f"{file}: damaged or no weights file ({line(error)})") from error
+    if isinstance(found, dict) and "state_dict" in found:
+        found = found["state_dict"]
+    return found, {}
+
+
+def _is_torchscript(file: Path) -> bool:
+    """Both kinds of torch's files are zip archives; only TorchScript's have constants."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _archive(file: Path) -> dict[str, Tensor]:
+    """Python's pickle has no part in it: torch reads it in C++, where the one code run is a `__setstate__` in TorchScript."""
+    with zipfile.ZipFile(file) as archive:
+        if any(b"def __setstate__" in archive.read(name) for name in archive.namelist() if name.endswith(".py")):
+            raise pickle.UnpicklingError("TorchScript that would run while it is loaded")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*")  # deprecated, but OpenAI's files cannot be read without
+        return dict(torch.jit.load(str(file), map_location="cpu").state_dict())
+
+
+def _config_beside(file: Path) -> dict[str, Any]:
+    """The open_clip_config.json in the file's folder; empty where there is none."""
+    place = file.parent / CONFIG
+    config = files.read_json(place) if place.is_file() else {}
+    if not isinstance(config, dict) or not all(isinstance(config.get(part, {}), dict) for part in CONFIG_PARTS):
+        raise UserError(f"{place}: no config of open_clip's; mend it or move it away from {file.name}")
+    return config
+
+
+def _activation(file: Path, entries: Any, metadata: dict[str, str], config: dict[str, Any]) -> tuple[bool | None, str]:
+    if "quick_gelu" in metadata:
+        return metadata["quick_gelu"] == "true", f"its metadata, written for {metadata.get('model', 'some model')}"
+    if isinstance(entries, dict) and OPENAI_EXTRAS & entries.keys():
+        return True, "its format is OpenAI's own"
+    if "model_cfg" in config:
+        return bool(config["model_cfg"].get("quick_gelu")), str(file.parent / CONFIG)
+    return None, ""
+
+
+def _state_dict(file: Path, entries: Any) -> dict[str, Tensor]:
+    tensors = (
+        {name: it for name, it in entries.items() if name not in OPENAI_EXTRAS} if isinstance(entries, dict) else {}
+    )
+    if not tensors or not all(isinstance(name, str) and isinstance(it, Tensor) for name, it in tensors.items()):
+        raise UserError(f"{file}: not the weights of a CLIP: it holds no tensors by name")
+    if all(name.startswith("module.") for name in tensors):  # as trained on several GPUs
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def fit(clip: torch.nn.Module, weights: Weights, model: str) -> None:
+    """Copies the tensors into a model of the same architecture, in the model's precision.
+
+    open_clip's own loading would stretch position embeddings to the model's size without a word; that is refused here.
+
+    Raises:
+        UserError: another architecture, naming the first tensor that differs.
+    """
+    tensors, wanted = weights.tensors, clip.state_dict()
+    if "positional_embedding" in tensors and "positional_embedding" not in wanted:
+        tensors = convert_to_custom_text_state_dict(tensors)  # the text tower's names in open_clip's newer classes
+    for name in {"logit_scale", "logit_bias"} & tensors.keys() & wanted.keys():
+        if tensors[name].numel() == 1:  # a number in some files, a vector of one in others
+            tensors = {**tensors, name: tensors[name].reshape(wanted[name].shape)}
+    names = [name for name in [*wanted, *tensors] if _shape(wanted, name) != _shape(tensors, name)]
+    if names:
+        resized = all(name.endswith("positional_embedding") for name in names)
+        why = " (made for another image size or prompt length; positions are not resized)" if resized else ""
+        raise UserError(
+            f"{weights.file}: not the weights of {model}: {names[0]} is {_shape(tensors, names[0])} in the file, "
+            f"{_shape(wanted, names[0])} in the model{why}"
+        )
+    clip.load_state_dict(tensors)
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> str:
+    if name not in tensors:
+        return "absent"
+    return " x ".join(map(str, tensors[name].shape)) or "a number"
+
+
+def fetch(model: str, tag: str) -> Path:
+    """The file of a tag, from the hub or its cache.
+
+    Raises:
+        UserError: not to be had, saying which file to get from where.
+    """
+    told = open_clip.get_pretrained_cfg(model, tag)
+    trouble = _hub_trouble()
+    try:
+        with _hub_offline(bool(trouble)):
+            return Path(open_clip.download_pretrained(told))
+    except Exception as error:  # of the hub's client, its HTTP library or the system, by version
+        raise UserError(
+            f"--model {model} --pretrained {tag}: not in the cache, and cannot be fetched "
+            f"({trouble or line(error)}); {_how_to_get(told)}"
+        ) from error
+
+
+def _how_to_get(told: dict[str, Any]) -> str:
+    """What to do on a machine without network; open_clip's entry for a tag has a hub repository, maybe with a file."""
+    *repository, name = told.get("hf_hub", "/").split("/")
+    wanted = name or f"{WEIGHTS} (or, where there is none, open_clip_pytorch_model.bin)"
+    places = [f"{wanted} and {CONFIG} of https://huggingface.co/{'/'.join(repository)}"] if any(repository) else []
+    places += [told["url"]] if told.get("url") else []
+    return f"get {', or '.join(places)}, into a folder, and give --pretrained FOLDER/FILE"
+
+
+def _hub_trouble() -> str:
+    """Why the hub cannot be reached; empty if it can.
+
+    Asked once beforehand, as the hub's client would try six times for each of two file names: 47 s without network.
+    """
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of the HTTP library or the system, by version
+        return f"{constants.ENDPOINT}: {line(error)}"
+    return ""
+
+
+@contextmanager
+def _hub_offline(offline: bool) -> Iterator[None]:
+    """Has the hub's client look only into its cache."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = offline or before
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def line(error: BaseException) -> str:
+    """An error's message on one line, cut where it gets long."""
+    return " ".join(str(error).split())[:300]
