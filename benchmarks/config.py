@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from benchmarks import registry
@@ -14,7 +14,34 @@ from benchmarks.errors import UserError
 
 
 Device = Literal["auto", "cpu", "cuda"]
+Augmentation = Literal["none", "random-resized-crop"]
 RECIPES = Path(__file__).parent / "recipes"
+DATA_ROOT = "data"  # where published data sets lie unless --data-root says otherwise
+Number = TypeVar("Number", int, float)
+
+
+def _split_tasks(value: object) -> object:
+    """`1e-5,Aircraft=5e-5` to `{"default": "1e-5", "Aircraft": "5e-5"}`; what is no such text stays as it is."""
+    if isinstance(value, str) and "=" in value:
+        pairs = [part.rpartition("=") for part in value.split(",")]
+        value = {name.strip() or "default": number.strip() for name, _, number in pairs}
+    if isinstance(value, dict) and "default" not in value:
+        raise ValueError("needs a value for all other tasks too, as in 1e-5,Aircraft=5e-5")
+    return value
+
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# One number for all tasks, or one for each that is named (a task or its data set) and a default.
+CountByTask = Annotated[Count | dict[str, Count], BeforeValidator(_split_tasks)]
+RateByTask = Annotated[Rate | dict[str, Rate], BeforeValidator(_split_tasks)]
+
+
+def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Number:
+    """The number that holds for a task: its own, its data set's, or the default."""
+    if not isinstance(value, dict):
+        return value
+    return value.get(task, value.get(dataset, value["default"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +57,19 @@ class Common:
     device: Device = Field(default="auto", description="auto takes CUDA where there is one")
     model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: str | None = Field(description="an open_clip tag or a weights file")
-    iterations: int = Field(ge=1, description="training steps for each task")
+    shots: int | None = Field(default=None, ge=1, description="training images of each class; all without it")
+    augmentation: Augmentation = Field(
+        default="none", description="random crops of 0.9 to 1 of a training image, or none"
+    )
+    iterations: CountByTask = Field(description="training steps for each task; also 100,NAME=50")
     batch_size: int = Field(ge=1, description="images in a training step")
-    lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of AdamW")
+    lr: RateByTask = Field(description="peak learning rate of AdamW; also 1e-5,NAME=5e-5")
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="weight decay of AdamW")
-    warmup: float = Field(ge=0, lt=1, description="share of the steps in linear warm-up, before the cosine to 0")
+    warmup: float = Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="linear warm-up before the cosine to 0: share of the steps, from 1 on steps",
+    )
     label_smoothing: float = Field(ge=0, lt=1, description="of the cross-entropy")
 
 
@@ -52,7 +87,8 @@ class RunConfig:
 
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
-HARNESS_NAMES = ("config", "results", "again", "debug", "list", "version", "help")  # words of the command, not settings
+# Words of the command, not settings: nothing here changes a figure.
+HARNESS_NAMES = ("config", "results", "data_root", "cache", "no_cache", "again", "debug", "list", "version", "help")
 
 
 def strategy_settings(strategy: str) -> dict[str, Any]:
@@ -70,14 +106,35 @@ def stream_family(stream: str) -> tuple[str, str]:
     return family, argument
 
 
+def repeated(argument: str) -> tuple[str, str]:
+    """What follows `repeat:`, as times and stream: `3:micro` to `("3", "micro")`, `3` to `("3", "mtil")`."""
+    times, _, inner = argument.partition(":")
+    return times, inner or "mtil"
+
+
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
-    """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`."""
-    family, _ = stream_family(stream)
-    file = RECIPES / f"{family}.yaml"
+    """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`.
+
+    A file has `all` for every strategy, `strategies` by name, and may have `like` (another file, which it adds to) and
+    `variants` (the same by what follows the stream's colon). What is nearer to the strategy, then to the variant, wins.
+    """
+    family, argument = stream_family(stream)
+    if family == "repeat":
+        return recipe(repeated(argument)[1], strategy)
+    file = RECIPES / f"{family.replace('-', '_')}.yaml"
     if not file.is_file():
         raise UserError(f"--stream {stream}: no recipe; write its default settings into {file}")
     data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return data["all"] | data["strategies"].get(strategy, {})
+    variants = data.get("variants", {"": {}})
+    if variants.keys() != {""} and argument not in variants:
+        raise UserError(f"--stream {stream}: expected one of {', '.join(f'{family}:{name}' for name in variants)}")
+    parts = [data, variants.get(argument, {})]
+    found = recipe(data["like"], strategy) if "like" in data else {}
+    for part in parts:
+        found |= part.get("all", {})
+    for part in parts:
+        found |= part.get("strategies", {}).get(strategy, {})
+    return found
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -95,8 +152,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
     """One line for the first thing that is wrong: the setting, where it was given, and what would be right."""
-    first = error.errors()[0]
-    name = str(first["loc"][0])
+    name = str(error.errors()[0]["loc"][0])
+    # Of a setting's errors the one farthest in: a value by task is no number either, but that is not what is wrong with it.
+    first = max((each for each in error.errors() if each["loc"][0] == name), key=lambda each: len(each["loc"]))
     message = first["msg"].removeprefix("Input ").replace("should be", "must be")
     return UserError(f"{where.get(name, name)}: {message}, got {first['input']!r}")
 
@@ -132,7 +190,10 @@ def resolve(given: Mapping[str, Any], file: Path | None = None) -> RunConfig:
     for name in chosen:
         if name not in known:
             raise UserError(f"{where[name]}: {unknown_setting(name, strategy)}")
-    values = recipe(stream, strategy) | chosen
+    published = recipe(stream, strategy)
+    if chosen.get("model", published["model"]) != published["model"]:
+        published["pretrained"] = None  # the recipe's weights are its own model's
+    values = published | chosen
     common = _build(Common, {name: values[name] for name in COMMON_NAMES if name in values}, where)
     settings = _build(registry.settings_class(strategy), {n: values[n] for n in own if n in values}, where)
     return RunConfig(common, settings)
@@ -154,6 +215,11 @@ def label(config: RunConfig) -> str:
     parts = [f"seed{config.common.seed}"]
     for name, value in config.flat().items():
         if name not in skipped and value != default[name]:
-            shown = "+".join(map(str, value)) if isinstance(value, list) else str(value)
-            parts.append(f"{name}={''.join(c if c.isalnum() or c in '.+-' else '_' for c in shown)}")
+            parts.append(f"{name}={''.join(c if c.isalnum() or c in '.+-' else '_' for c in _shown(value))}")
     return ",".join(parts)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "+".join(str(number) if task == "default" else f"{task}-{number}" for task, number in value.items())
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import psutil
 import torch
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now, pages of mapped files included."""
+    return psutil.Process().memory_info().rss
 
 
 def peak_host_bytes() -> int:

@@ -1,12 +1,14 @@
-"""Accuracy on every task from one pass over the images, with the task known and unknown."""
+"""Accuracy on every task from one pass over the images: the task known, unknown, and among the classes seen so far."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from strategies.parts.classifier import ClipClassifier
+from strategies.parts.experiences import Pixels
 
 
 BATCH = 128  # the papers' evaluation batch
@@ -15,20 +17,24 @@ BATCH = 128  # the papers' evaluation batch
 class EvaluationSet(NamedTuple):
     """Images (N, 3, H, W) uint8 and labels (N,) int64 of one task."""
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
 
 
 class Accuracies(NamedTuple):
     """Top-1 accuracy in percent, one figure for each task.
 
+    A name that several tasks share is one class wherever the classes of several tasks compete; its score is its best.
+
     Attributes:
         known: arg-max over the task's own classes (MTIL's protocol).
-        unknown: arg-max over the classes of all tasks. A name that several tasks share is one class, whose score is its best.
+        unknown: arg-max over the classes of all tasks (X-TAIL's).
+        seen: arg-max over the classes of the tasks learned so far (class-incremental); None for tasks not learned yet.
     """
 
     known: list[float]
     unknown: list[float]
+    seen: list[float | None]
 
 
 def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
@@ -37,35 +43,73 @@ def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
     return torch.tensor([numbers.setdefault(name, len(numbers)) for names in class_names for name in names])
 
 
+def _batches(images: Pixels) -> Iterator[Tensor]:
+    """Batches (B, 3, H, W), each read while the one before it is in the model."""
+    with ThreadPoolExecutor(1) as reader:
+        parts = [slice(first, first + BATCH) for first in range(0, len(images), BATCH)]
+        ahead = reader.submit(images.__getitem__, parts[0])
+        for part in [*parts[1:], None]:
+            batch = ahead.result()
+            if part is not None:
+                ahead = reader.submit(images.__getitem__, part)
+            yield batch
+
+
+class _Counter:
+    """Counts right answers under the three rules.
+
+    Args:
+        class_names: by task.
+        learned: number of tasks learned so far.
+    """
+
+    def __init__(self, class_names: Sequence[Sequence[str]], learned: int, device: torch.device) -> None:
+        self.ids = name_ids(class_names).to(device)
+        ends = torch.tensor([len(names) for names in class_names]).cumsum(dim=0).tolist()
+        self.own = [slice(end - len(names), end) for end, names in zip(ends, class_names, strict=True)]
+        self.seen = ends[learned - 1] if learned else 0  # the classes of learned tasks come first
+
+    def right(self, logits: Tensor, target: Tensor, task: int) -> Tensor:
+        """Logits (B, sum of C) and labels (B,) of one task to counts (3,): known, unknown, seen."""
+        own = self.own[task]
+        wanted = self.ids[own][target]  # (B,)
+        known = (logits[:, own].argmax(dim=1) == target).sum()
+        unknown = (self.ids[logits.argmax(dim=1)] == wanted).sum()
+        if own.stop > self.seen:
+            return torch.stack([known, unknown, torch.zeros_like(known)])
+        return torch.stack([known, unknown, (self.ids[logits[:, : self.seen].argmax(dim=1)] == wanted).sum()])
+
+
 def evaluate(
     classifier: ClipClassifier,
     tests: Sequence[EvaluationSet],
     class_names: Sequence[Sequence[str]],
     device: torch.device,
+    learned: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> Accuracies:
     """Runs each test image through the image tower once.
 
     Args:
         classifier: asked only for `union_logits`, so a method may route or swap weights behind it.
-        tests, class_names: by task.
+        tests, class_names: by task, in the order in which they are learned. A test set that stands there twice is read once.
+        learned: number of tasks learned so far.
         on_images: called with the number of images just done, for progress.
     """
     classifier.eval()
-    ids = name_ids(class_names).to(device)
-    accuracies = Accuracies([], [])
-    first = 0
-    for (images, labels), names in zip(tests, class_names, strict=True):
-        own = slice(first, first + len(names))
-        first = own.stop
-        right = torch.zeros(2, dtype=torch.int64, device=device)  # known, unknown
-        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+    counter = _Counter(class_names, learned, device)
+    percent: list[list[float]] = []
+    for task, (images, labels) in enumerate(tests):
+        first = next(other for other, test in enumerate(tests) if test.images is images)
+        if first < task and class_names[first] == class_names[task]:
+            percent.append(percent[first])  # a repeated task; where it counts as seen, so does its first turn
+            on_images(len(labels))
+            continue
+        right = torch.zeros(3, dtype=torch.int64, device=device)
+        for x, y in zip(_batches(images), labels.split(BATCH), strict=True):
             logits = classifier.union_logits(x.to(device, non_blocking=True))  # (B, sum of C)
-            target = y.to(device)
-            right[0] += (logits[:, own].argmax(dim=1) == target).sum()
-            right[1] += (ids[logits.argmax(dim=1)] == ids[own][target]).sum()
+            right += counter.right(logits, y.to(device), task)
             on_images(len(x))
-        known, unknown = (100 * right.double() / len(labels)).tolist()
-        accuracies.known.append(known)
-        accuracies.unknown.append(unknown)
-    return accuracies
+        percent.append((100 * right.double() / len(labels)).tolist())
+    known, unknown, seen = (list(each) for each in zip(*percent, strict=True))
+    return Accuracies(known, unknown, [figure if task < learned else None for task, figure in enumerate(seen)])

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from benchmarks.errors import UserError
 
 
@@ -16,6 +18,16 @@ def check_writable(path: Path) -> None:
         raise UserError(
             f"{path}: cannot be written: {there} is no folder that may be written in; choose another folder"
         )
+
+
+def user_cache() -> Path | None:
+    """This project's folder in the user's cache folder; None where that can't be written in."""
+    path = user_cache_path("nusa-bench")
+    try:
+        check_writable(path)
+    except UserError:
+        return None
+    return path
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -37,6 +37,22 @@ def forgetting(accuracy: np.ndarray) -> np.ndarray:
     return np.array([*lost[:-1], np.nan])
 
 
+def class_incremental(seen: np.ndarray, counts: np.ndarray) -> dict:
+    """Accuracy over all classes seen so far, as class-incremental papers report it.
+
+    Args:
+        seen: (T, T) percent: row j after task j, arg-max over the classes of tasks 1..j; only columns 1..j are used.
+        counts: (T,) test images of each task.
+
+    Returns:
+        `steps`: T figures, over all test images of the tasks learned so far, or None where a cell is unmeasured; `avg`:
+        their mean; `last`: the final one (ZSCL's and Continual-CLIP's Avg and Last).
+    """
+    tasks = len(counts)
+    steps = [np.average(seen[task, : task + 1], weights=counts[: task + 1]) for task in range(tasks)]
+    return {"steps": [_plain(step) for step in steps], "avg": _plain(np.mean(steps)), "last": _plain(steps[-1])}
+
+
 def summarise(states: np.ndarray) -> dict:
     """Everything that `metrics.json` says about one accuracy matrix.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchmarks import __version__, registry
-from benchmarks.config import COMMON_NAMES, Common, read_file, recipe, strategy_settings, unknown_setting
+from benchmarks.config import COMMON_NAMES, DATA_ROOT, Common, read_file, recipe, strategy_settings, unknown_setting
 from benchmarks.errors import UserError
 
 
@@ -20,12 +20,20 @@ def _type_name(annotation: Any) -> str:
     if typing.get_origin(annotation) is tuple:
         return "LIST"
     kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
-    return "|".join("TEXT" if kind is str else getattr(kind, "__name__", str(kind)).upper() for kind in kinds)
+    return "|".join(_kind_name(kind) for kind in kinds if typing.get_origin(kind) is not dict)
+
+
+def _kind_name(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    return "TEXT" if kind is str else getattr(kind, "__name__", str(kind)).upper()
 
 
 def _option(name: str, field: Any, default: Any) -> click.Option:
     # No click type and no click default: values are checked where those of a file are checked too.
     shown = ",".join(default) if isinstance(default, (list, tuple)) else default
+    if isinstance(default, dict):
+        shown = ",".join(f"{task}={number}" for task, number in default.items()).removeprefix("default=")
     text = field.description + (f"  [{shown}]" if shown is not None else "")
     return click.Option([f"--{name.replace('_', '-')}"], metavar=_type_name(field.annotation), help=text)
 
@@ -39,10 +47,31 @@ def _print_list(context: click.Context, _parameter: click.Parameter, value: bool
         context.exit()
 
 
+def place_options() -> list[click.Option]:
+    """Where data lie and decoded images go; shared with `benchmarks.prepare`."""
+    return [
+        click.Option(
+            ["--data-root"],
+            type=click.Path(path_type=Path),
+            default=Path(DATA_ROOT),
+            envvar="NUSA_BENCH_DATA",
+            help=f"where published data sets lie  [{DATA_ROOT}, or $NUSA_BENCH_DATA]",
+        ),
+        click.Option(
+            ["--cache"],
+            type=click.Path(path_type=Path),
+            envvar="NUSA_BENCH_CACHE",
+            help="where decoded images are kept for all runs  [the user's cache folder, or $NUSA_BENCH_CACHE]",
+        ),
+    ]
+
+
 def _harness_options() -> list[click.Parameter]:
     """What says how to run, not what to run: nothing here changes a figure."""
     return [
         click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these"),
+        *place_options(),
+        click.Option(["--no-cache"], is_flag=True, help="decode images at every reading; the same figures, slower"),
         click.Option(
             ["--results"],
             type=click.Path(path_type=Path),

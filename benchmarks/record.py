@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from benchmarks import files
 from benchmarks.config import RunConfig, label, stream_family
 from benchmarks.cost import Ledger
 from benchmarks.errors import UserError
-from benchmarks.metrics import summarise
+from benchmarks.metrics import class_incremental, summarise
+from benchmarks.streams import Stream, Task
 
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
@@ -29,13 +32,14 @@ class Progress:
     """All that a run has found out so far, state by state (0: before any training).
 
     Attributes:
-        known, unknown: accuracy in percent, a row for each state, a column for each task.
+        known, unknown, seen: accuracy in percent, a row for each state, a column for each task; None is unmeasured.
         rank: rows of `rank.csv`.
         cost: the ledger.
     """
 
     known: list[list[float]] = field(default_factory=list)
     unknown: list[list[float]] = field(default_factory=list)
+    seen: list[list[float | None]] = field(default_factory=list)
     rank: list[dict[str, Any]] = field(default_factory=list)
     cost: Ledger = field(default_factory=Ledger)
 
@@ -48,7 +52,9 @@ class Progress:
 def run_path(results: Path, config: RunConfig) -> Path:
     """`results/<stream>/<strategy>/<seed and what differs from the recipe>`."""
     family, argument = stream_family(config.common.stream)
-    stream = f"{family}-{Path(argument).resolve().name}" if argument else family
+    if family == "folder":
+        argument = Path(argument).resolve().name
+    stream = "-".join([family, *(part for part in re.split(r"[^\w.]+", argument) if part)])
     name = label(config)
     if len(name) > 120:  # file systems end at 255 bytes
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
@@ -124,6 +130,37 @@ def check_config(path: Path, config: RunConfig) -> None:
             )
 
 
+def save_stream(path: Path, stream: Stream) -> None:
+    """Writes `stream.json`, or checks it against the run that is to go on.
+
+    Raises:
+        UserError: the run there had other tasks, prompts or splits.
+    """
+    file = path / "stream.json"
+    about = {
+        "protocol": stream.protocol,
+        "identity": stream.identity,
+        "tasks": [_describe(task) for task in stream.tasks],
+    }
+    if not file.exists():
+        files.write_json(file, about)
+    elif files.read_json(file) != about:
+        raise UserError(f"{file}: the run there has other tasks, prompts or splits; choose another --results")
+
+
+def _describe(task: Task) -> dict[str, Any]:
+    source = asdict(task.source)
+    return {
+        "name": task.name,
+        **source,
+        "train": len(task.train),
+        "test": len(task.test),
+        "classes": len(task.class_names),
+        "templates": list(task.templates),
+        "class_names": list(task.class_names),
+    }
+
+
 def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], progress: Progress) -> None:
     """One file with all that a run needs to go on, so that it can only be whole or absent."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
@@ -156,38 +193,61 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def accuracy_table(rows: list[list[float]], tasks: list[str]) -> pd.DataFrame:
+def accuracy_table(rows: Sequence[Sequence[float | None]], tasks: list[str]) -> pd.DataFrame:
     """Percent; a row for each state, first column `after`, then the tasks in order."""
     table = pd.DataFrame(rows, columns=pd.Index(tasks))
     table.insert(0, "after", range(len(rows)), allow_duplicates=True)
     return table
 
 
-def metrics(progress: Progress, tasks: int) -> dict[str, Any]:
-    """`metrics.json`: of the task-known matrix, and of the task-unknown one under `agnostic`."""
-    matrices = []
-    for rows in (progress.known, progress.unknown):
-        matrix = np.full((tasks + 1, tasks), np.nan)
-        matrix[: len(rows)] = rows
-        matrices.append(matrix)
-    return {**summarise(matrices[0]), "agnostic": summarise(matrices[1])}
+def _matrix(rows: Sequence[Sequence[float | None]], tasks: int) -> np.ndarray:
+    """(T+1, T) percent, NaN where nothing was measured."""
+    matrix = np.full((tasks + 1, tasks), np.nan)
+    matrix[: len(rows)] = np.array(rows, dtype=float)
+    return matrix
 
 
-def save_tables(path: Path, progress: Progress, tasks: list[str]) -> None:
+def metrics(progress: Progress, counts: Sequence[int]) -> dict[str, Any]:
+    """`metrics.json`: of the task-known matrix, of the task-unknown one under `agnostic`, and `seen`.
+
+    Args:
+        counts: (T,) test images of each task.
+    """
+    known, unknown, seen = (_matrix(rows, len(counts)) for rows in (progress.known, progress.unknown, progress.seen))
+    return {
+        **summarise(known),
+        "agnostic": summarise(unknown),
+        "seen": class_incremental(seen[1:], np.array(counts)),
+    }
+
+
+def save_tables(path: Path, progress: Progress, tasks: list[str], counts: Sequence[int]) -> None:
     """Every figure found so far, in its file; called after each task with the same rows and more."""
-    for name, rows in (("accuracy", progress.known), ("accuracy_agnostic", progress.unknown)):
+    matrices: tuple[Sequence[Sequence[float | None]], ...] = (progress.known, progress.unknown, progress.seen)
+    for name, rows in zip(("accuracy", "accuracy_agnostic", "accuracy_seen"), matrices, strict=True):
         files.write_text(path / f"{name}.csv", accuracy_table(rows, tasks).to_csv(index=False))
     files.write_text(path / "rank.csv", pd.DataFrame(progress.rank).to_csv(index=False))
-    files.write_json(path / "metrics.json", metrics(progress, len(tasks)))
+    files.write_json(path / "metrics.json", metrics(progress, counts))
     files.write_json(path / "cost.json", progress.cost.as_json())
 
 
-def save_model(path: Path, model: dict[str, Tensor]) -> None:
-    """The merged model as plain open_clip weights."""
-    files.write_bytes(path / MODEL, pack(model))
+def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:
+    """The merged model as plain open_clip weights; the metadata says of what model, and with which activation."""
+    files.write_bytes(path / MODEL, pack(model, about))
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """A safetensors file. Contiguous and on the CPU, as the format wants them; tensors must not share memory."""
     owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(owned, metadata)
+    packed = safetensors.torch.save(owned, metadata)
+    return _in_order(packed) if metadata and len(metadata) > 1 else packed
+
+
+def _in_order(packed: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library's order changes, and equal runs are to be equal files."""
+    end = 8 + int.from_bytes(packed[:8], "little")
+    header = json.loads(packed[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors' bytes stay aligned
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(packed)[end:]])

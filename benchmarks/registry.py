@@ -21,13 +21,18 @@ LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "st
 
 
 def names(kind: str) -> list[str]:
-    """The known strategies or streams: the file names in their folder."""
-    return sorted(path.stem for path in FOLDERS[kind].glob("*.py") if path.stem != "__init__")
+    """The known strategies or streams: the file names in their folder; a stream's with hyphens for underscores."""
+    found = sorted(path.stem for path in FOLDERS[kind].glob("*.py") if path.stem != "__init__")
+    return [name.replace("_", "-") for name in found] if kind == "stream" else found
+
+
+def _module(kind: str, name: str) -> str:
+    return name.replace("-", "_") if kind == "stream" else name
 
 
 @cache
 def _tree(kind: str, name: str) -> ast.Module:
-    return ast.parse((FOLDERS[kind] / f"{name}.py").read_text(encoding="utf-8"))
+    return ast.parse((FOLDERS[kind] / f"{_module(kind, name)}.py").read_text(encoding="utf-8"))
 
 
 def summary(kind: str, name: str) -> str:
@@ -72,4 +77,4 @@ def load(kind: str, name: str) -> Any:
     """Imports the module of a strategy or stream: for a strategy this brings torch and Avalanche."""
     check_name(kind, name)
     package = FOLDERS[kind].relative_to(ROOT).as_posix().replace("/", ".")
-    return importlib.import_module(f"{package}.{name}")
+    return importlib.import_module(f"{package}.{_module(kind, name)}")

@@ -12,17 +12,31 @@ from benchmarks import files
 
 FIGURES = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))
 
+# By what the protocol tells a model at test time: the matrix that it reports, and how that reads.
+MATRICES = {
+    "known": ("accuracy", "task known"),
+    "unknown": ("accuracy_agnostic", "task unknown"),
+    "seen": ("accuracy_seen", "among the classes seen so far"),
+}
+
 
 def _shown(figure: float | str | None) -> str:
     return "-" if figure in (None, "") else f"{float(figure):.1f}"
 
 
+def _identity(path: Path) -> str:
+    """What the run's protocol tells a model at test time."""
+    file = path / "stream.json"
+    return files.read_json(file)["identity"] if file.exists() else "known"  # runs before 0.2 were all of that kind
+
+
 def matrix_table(path: Path) -> Table:
-    """`accuracy.csv` with one decimal; the row of each task names it, its own cell stands out."""
-    with (path / "accuracy.csv").open(encoding="utf-8", newline="") as file:
+    """The protocol's accuracy matrix with one decimal; the row of each task names it, its own cell stands out."""
+    name, how = MATRICES[_identity(path)]
+    with (path / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     tasks = header[1:]
-    table = Table(title="accuracy in %, task known", title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(title=f"accuracy in %, {how}", title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("after", no_wrap=True)
     for number, _ in enumerate(tasks, start=1):
         table.add_column(str(number), justify="right", no_wrap=True)
@@ -33,18 +47,30 @@ def matrix_table(path: Path) -> Table:
     return table
 
 
+def figures_table(path: Path) -> Table:
+    """The means; the row that the stream's protocol reports is marked."""
+    metrics = files.read_json(path / "metrics.json")
+    values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
+    table = Table(title="percent; *: what the stream's protocol reports", title_justify="left")
+    table.add_column("")
+    for _, heading in FIGURES:
+        table.add_column(heading, justify="right")
+    for identity, (_, how) in MATRICES.items():
+        mark = " *" if identity == _identity(path) else ""
+        table.add_row(how + mark, *(_shown(values[identity].get(name)) for name, _ in FIGURES))
+    return table
+
+
 def show(path: Path) -> None:
     """Prints a finished run."""
+    from benchmarks.zero_shot import comparison
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     console.print(matrix_table(path))
-    metrics = files.read_json(path / "metrics.json")
-    figures = Table(title="percent", title_justify="left")
-    figures.add_column("")
-    for _, heading in FIGURES:
-        figures.add_column(heading, justify="right")
-    for row, values in (("task known", metrics), ("task unknown", metrics["agnostic"])):
-        figures.add_row(row, *(_shown(values[name]) for name, _ in FIGURES))
-    console.print(figures)
+    console.print(figures_table(path))
+    if compared := comparison(path):
+        console.print(compared[0])
+        console.print(compared[1], markup=False, soft_wrap=True)
     console.print(f"files: {path}", markup=False, soft_wrap=True)

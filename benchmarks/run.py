@@ -5,22 +5,26 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import files, options, registry
-from benchmarks.config import RunConfig, resolve, stream_family
+from benchmarks.config import HARNESS_NAMES, RunConfig, recipe, resolve, stream_family
 from benchmarks.errors import UserError
+
+
+if TYPE_CHECKING:
+    from benchmarks.streams import Stream
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0 done, 2 wrong input or surroundings (one line on stderr), 130 interrupted."""
     try:
         given = options.parse(argv)
-        harness = {name: given.pop(name, None) for name in ("results", "again", "debug", "config")}
-        start(resolve(given, harness["config"]), harness["results"], again=harness["again"])
+        harness = {name: given.pop(name, None) for name in HARNESS_NAMES}
+        start(resolve(given, harness["config"]), Places.of(harness), again=harness["again"])
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on after the last finished task", file=sys.stderr)
         return 130
@@ -32,11 +36,36 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def start(config: RunConfig, results: Path, *, again: bool) -> None:
+@dataclass(frozen=True)
+class Places:
+    """Where things lie.
+
+    Attributes:
+        results: run folders.
+        data_root: published data sets.
+        cache: decoded images; None without a cache.
+    """
+
+    results: Path
+    data_root: Path
+    cache: Path | None
+
+    @classmethod
+    def of(cls, harness: dict[str, Any]) -> "Places":
+        """Raises UserError for a cache that was named and can't be written; the user's own is done without then."""
+        cache = None if harness["no_cache"] else harness["cache"]
+        if cache is not None:
+            files.check_writable(cache)
+        elif not harness["no_cache"] and (cache := files.user_cache()) is None:
+            print("no place for a cache of decoded images; name one with --cache", file=sys.stderr)
+        return cls(harness["results"], harness["data_root"], cache)
+
+
+def start(config: RunConfig, places: Places, *, again: bool) -> None:
     """Runs, goes on with, or shows the run that the settings mean."""
     from benchmarks import record
 
-    path = record.run_path(results, config)
+    path = record.run_path(places.results, config)
     if again and record.is_finished(path):
         path = record.next_path(path)
     if record.is_finished(path):
@@ -44,23 +73,21 @@ def start(config: RunConfig, results: Path, *, again: bool) -> None:
         (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
         print(f"finished before; shown from {path} (--again runs it once more)\n")
     else:
-        _run(config, path)
+        _run(config, path, places)
     from benchmarks.report import show
 
     show(path)
 
 
-def _run(config: RunConfig, path: Path) -> None:
+def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
-    from benchmarks.orders import reorder
     from benchmarks.surroundings import describe, pick_device, writable_home
 
     began = time.perf_counter()
     files.check_writable(path)
     held = record.lock(path) if path.exists() else None
-    family, argument = stream_family(config.common.stream)
-    stream = reorder(registry.load("stream", family).build(argument), config.common.order)
+    stream = _open_stream(config, places.data_root)
     print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
     with writable_home():
         from benchmarks.backbones import load_backbone
@@ -71,9 +98,10 @@ def _run(config: RunConfig, path: Path) -> None:
     config = replace(config, common=replace(config.common, device=pick_device(config.common.device)))
     backbone = load_backbone(config.common.model, config.common.pretrained)
     with Watch() as watch:
-        sequence = TaskSequence(config, stream, backbone, plugin, path, watch)
+        sequence = TaskSequence(config, stream, backbone, plugin, path, places.cache, watch)
         held = held or record.lock(path)  # kept until this function ends
         record.save_config(path, config)
+        record.save_stream(path, stream)
         inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256}
         _check_inputs(path, inputs)
         with _status(path, {**inputs, **describe(config.common.device)}, began):
@@ -82,6 +110,34 @@ def _run(config: RunConfig, path: Path) -> None:
 
             draw_all(path)
         (path / record.CHECKPOINT).unlink()
+
+
+def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
+    """The tasks that the settings mean. Raises UserError for settings of tasks that the stream does not have."""
+    from benchmarks.orders import arrange
+    from benchmarks.shots import few_shot, short
+
+    common = config.common
+    family, argument = stream_family(common.stream)
+    plan = registry.load("stream", family).build(argument, data_root)
+    stream = arrange(plan, common.order)
+    _check_names(config, plan.names, stream)
+    if common.shots is None:
+        return stream
+    for line in short(stream, common.shots):
+        print(line, file=sys.stderr)
+    return few_shot(stream, common.shots, common.seed)
+
+
+def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") -> None:
+    """Settings by task must name tasks or data sets of the stream; what a recipe names beyond them does no harm."""
+    names = [*known, *(task.source.dataset for task in stream.tasks), "default"]
+    published = recipe(config.common.stream, config.common.strategy)
+    for setting in ("lr", "iterations"):
+        given, usual = getattr(config.common, setting), published[setting]
+        for name in given if isinstance(given, dict) else ():
+            if name not in names and name not in (usual if isinstance(usual, dict) else ()):
+                raise UserError(f'--{setting}: no task or data set "{name}"{registry.nearest(name, names)}')
 
 
 def _check_inputs(path: Path, inputs: dict[str, str]) -> None:

@@ -1,65 +1,28 @@
 """The loop over tasks: train, evaluate on all, measure the weights, record; and going on where a run was stopped."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks import record
 from benchmarks.backbones import Backbone, tokenize_prompts
-from benchmarks.config import RunConfig
+from benchmarks.config import RunConfig, for_task
+from benchmarks.data import load
 from benchmarks.errors import UserError
-from benchmarks.evaluate import EvaluationSet, evaluate
-from benchmarks.images import decode
+from benchmarks.evaluate import evaluate
+from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.spectrum import SpectrumMeter
-from benchmarks.streams import Split, Stream
+from benchmarks.streams import Stream
 from benchmarks.watch import Watch
 from strategies.parts.classifier import ClipClassifier
-from strategies.parts.experiences import LabelledImages, make_benchmark
+from strategies.parts.experiences import make_benchmark
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.template import ClipTemplate, NotFinite
 
 
 STEP_WORK = 3  # a training image costs about three times an evaluated one (forward, backward): for the time left
-
-
-@dataclass(frozen=True)
-class Data:
-    """A stream's images in memory, by task in order.
-
-    All of them at once, as bytes at the backbone's size: 3 kB for an image at 32 pixels, 150 kB at 224.
-    """
-
-    train: Sequence[LabelledImages]
-    test: Sequence[EvaluationSet]
-
-    @property
-    def sha256(self) -> str:
-        """Of all images and labels: whether a run goes on with what it began with."""
-        digest = hashlib.sha256()
-        for train, test in zip(self.train, self.test, strict=True):
-            for images, labels in ((train.images, torch.tensor(train.targets)), test):
-                digest.update(images.numpy().data)
-                digest.update(labels.numpy().data)
-        return digest.hexdigest()
-
-
-def load_data(stream: Stream, size: int, watch: Watch) -> Data:
-    """Decodes every image of a stream once, at the backbone's size."""
-    watch.begin("reading images", sum(len(task.train) + len(task.test) for task in stream.tasks))
-
-    def load(split: Split) -> tuple[Tensor, Tensor]:
-        return decode(split, size, watch.advance), torch.from_numpy(split.labels)
-
-    return Data(
-        train=[LabelledImages(*load(task.train)) for task in stream.tasks],
-        test=[EvaluationSet(*load(task.test)) for task in stream.tasks],
-    )
 
 
 def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
@@ -76,32 +39,46 @@ class TaskSequence:
         stream: tasks in the order in which they are learned.
         plugin: the strategy.
         path: the run folder, to be locked by the caller before `run`.
+        cache: where decoded images are kept, None for nowhere.
     """
 
     def __init__(
-        self, config: RunConfig, stream: Stream, backbone: Backbone, plugin: StrategyPlugin, path: Path, watch: Watch
+        self,
+        config: RunConfig,
+        stream: Stream,
+        backbone: Backbone,
+        plugin: StrategyPlugin,
+        path: Path,
+        cache: Path | None,
+        watch: Watch,
     ) -> None:
         self.config, self.stream, self.plugin, self.path, self.watch = config, stream, plugin, path, watch
         self.names = [task.name for task in stream.tasks]
         common = config.common
+        self.about = backbone.about
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
         self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
-        self.data = load_data(stream, backbone.size, watch)
+        self.data = load(stream, backbone.size, common.augmentation, cache, watch)
+        self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         self.template = ClipTemplate(
             model=self.classifier,
             plugins=[plugin],
-            iterations=common.iterations,
+            iterations=self._of(common.iterations, 0),
             batch_size=common.batch_size,
-            lr=common.lr,
+            lr=self._of(common.lr, 0),
             weight_decay=common.weight_decay,
             warmup=common.warmup,
             label_smoothing=common.label_smoothing,
             seed=common.seed,
             device=self.device,
+            threads=threads(),
             on_step=lambda: watch.advance(STEP_WORK * common.batch_size),
         )
+
+    def _of(self, setting: Any, task: int) -> Any:
+        return for_task(setting, self.names[task], self.stream.tasks[task].source.dataset)
 
     def run(self) -> None:
         """Goes through all states that are not measured yet, and writes each down before the next begins.
@@ -117,8 +94,8 @@ class TaskSequence:
             self._measure(state, progress)
             self._save(progress)
         # Once more: a kill may have come between the last checkpoint and its tables.
-        record.save_tables(self.path, progress, self.names)
-        record.save_model(self.path, self.classifier.clip.state_dict())
+        record.save_tables(self.path, progress, self.names, self.counts)
+        record.save_model(self.path, self.classifier.clip.state_dict(), self.about)
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
@@ -141,15 +118,15 @@ class TaskSequence:
     def _announce(self, progress: Progress) -> None:
         common = self.config.common
         states = len(self.names) + 1 - progress.states
-        tasks = min(states, len(self.names))
-        tested = sum(len(test.labels) for test in self.data.test)
-        trained = tasks * STEP_WORK * common.iterations * common.batch_size if self.plugin.trains else 0
-        self.watch.begin("", states * tested + trained)
+        left = range(max(progress.states - 1, 0), len(self.names))
+        steps = sum(self._of(common.iterations, task) for task in left) if self.plugin.trains else 0
+        self.watch.begin("", states * sum(self.counts) + STEP_WORK * steps * common.batch_size)
 
     def _learn(self, task: int, progress: Progress) -> None:
         name, cost = self.names[task], progress.cost
         self.watch.now(f"{task + 1}/{len(self.names)} {name}: training")
-        decomposing = self.plugin.decomposition_seconds
+        decomposing, common = self.plugin.decomposition_seconds, self.config.common
+        self.template.iterations, self.template.lr = self._of(common.iterations, task), self._of(common.lr, task)
         try:
             with cost.timed("training"):
                 self.template.train(self.experiences[task])
@@ -171,11 +148,12 @@ class TaskSequence:
         self.watch.now(f"{after}: evaluating")
         with progress.cost.timed("evaluation"):
             class_names = [task.class_names for task in self.stream.tasks]
-            accuracies = evaluate(self.classifier, self.data.test, class_names, self.device, self.watch.advance)
+            accuracies = evaluate(self.classifier, self.data.test, class_names, self.device, state, self.watch.advance)
         with progress.cost.timed("spectrum"):
             progress.rank += self.meter.measure(state)
         progress.known.append(accuracies.known)
         progress.unknown.append(accuracies.unknown)
+        progress.seen.append(accuracies.seen)
         progress.cost.note_memory()
         mean = sum(accuracies.known) / len(accuracies.known)
         own = f", this task {accuracies.known[state - 1]:.1f} %" if state else ""
@@ -184,4 +162,4 @@ class TaskSequence:
     def _save(self, progress: Progress) -> None:
         model: dict[str, Any] = self.classifier.clip.state_dict()
         record.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
-        record.save_tables(self.path, progress, self.names)
+        record.save_tables(self.path, progress, self.names, self.counts)

@@ -1,15 +1,22 @@
 """What tests share: a tiny CLIP with random weights, a folder of tiny images, and the real command."""
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+
+# A cache of decoded images for this test run alone, also in the commands that tests start.
+os.environ["NUSA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="nusa-bench-tests-")
+atexit.register(shutil.rmtree, os.environ["NUSA_BENCH_CACHE"], ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

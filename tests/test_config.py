@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmarks import registry
-from benchmarks.config import Common, label, recipe, resolve, strategy_settings
+from benchmarks.config import Common, for_task, label, recipe, resolve, strategy_settings
 from benchmarks.errors import UserError
 from benchmarks.options import parse
 from tests.conftest import ROOT
@@ -64,6 +64,52 @@ def test_wrong_values_are_named(given: dict[str, str], parts: list[str]) -> None
         resolve(given)
     assert all(part in str(error.value) for part in parts), str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_rates_and_steps_by_task() -> None:
+    config = resolve({"lr": "1e-5,letters=5e-5, digits=1", "iterations": "7,letters=3"})
+    assert config.common.lr == {"default": 1e-5, "letters": 5e-5, "digits": 1.0}
+    assert for_task(config.common.lr, "letters", "micro") == 5e-5
+    assert for_task(config.common.lr, "letters-1", "letters") == 5e-5
+    assert for_task(config.common.lr, "colours", "micro") == 1e-5
+    assert for_task(3, "colours", "micro") == 3
+    assert label(config) == "seed42,iterations=7+letters-3,lr=1e-05+letters-5e-05+digits-1.0"
+    for wrong, part in (
+        ("letters=1e-5", "for all other tasks"),
+        ("1e-5,letters=0", "greater than 0"),
+        ("1,a=b", "number"),
+    ):
+        with pytest.raises(UserError, match=part):
+            resolve({"lr": wrong})
+
+
+def test_the_recipes_of_mtil_are_the_published_settings() -> None:
+    """Sections 1.1, 2.3 and 5.3 of the papers' facts: a table of their own here."""
+    nusa = resolve({"strategy": "nusa", "stream": "mtil"}).flat()
+    published = {
+        "model": "ViT-B-16-quickgelu", "pretrained": "openai", "iterations": 1000, "batch_size": 16, "lr": 3e-4,
+        "weight_decay": 0.01, "warmup": 50, "label_smoothing": 0.2, "augmentation": "none", "shots": None,
+        "rank": 128, "alpha": 2.0, "dropout": 0.25, "rho": 0.95,
+    }  # fmt: skip
+    assert {name: nusa[name] for name in published} == published
+    finetune = resolve({"strategy": "finetune", "stream": "mtil"}).flat()
+    assert (finetune["batch_size"], finetune["iterations"], finetune["warmup"]) == (64, 1000, 100)
+    assert finetune["lr"] == {"default": 1e-5, "Aircraft": 5e-5, "MNIST": 5e-5}
+    assert (finetune["weight_decay"], finetune["augmentation"]) == (0.0, "random-resized-crop")
+    assert resolve({"stream": "xtail"}).common.shots == 16
+    assert resolve({"stream": "xtail"}).common.lr == 3e-4
+    assert resolve({"stream": "repeat:3"}).flat() == {**nusa, "stream": "repeat:3"}
+    assert resolve({"stream": "repeat:3:micro"}).common.model == "micro"
+    assert [resolve({"stream": f"cifar100:{n}"}).common.iterations for n in (10, 20, 50)] == [79, 40, 16]
+    with pytest.raises(UserError, match="expected one of cifar100:10, cifar100:20, cifar100:50"):
+        resolve({"stream": "cifar100"})
+
+
+def test_every_recipe_has_what_every_run_needs() -> None:
+    arguments = {"cifar100": ":10", "tinyimagenet": ":5", "repeat": ":2", "mtil-split": ":3"}
+    for family in registry.names("stream"):
+        for strategy in registry.names("strategy"):
+            assert resolve({"stream": family + arguments.get(family, ""), "strategy": strategy}).common.lr
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:

@@ -18,7 +18,16 @@ from benchmarks.run import main
 from tests.conftest import ROOT, command, write_images
 
 
-SAME = ("config.yaml", "accuracy.csv", "accuracy_agnostic.csv", "metrics.json", "rank.csv", "model.safetensors")
+SAME = (
+    "config.yaml",
+    "stream.json",
+    "accuracy.csv",
+    "accuracy_agnostic.csv",
+    "accuracy_seen.csv",
+    "metrics.json",
+    "rank.csv",
+    "model.safetensors",
+)
 
 
 def words(images: Path, tiny_clip: Path, results: Path, *more: object) -> list[str]:
@@ -81,6 +90,7 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
     from benchmarks.backbones import load_backbone
     from benchmarks.images import decode
+    from benchmarks.orders import whole
     from benchmarks.sequence import make_classifier
     from benchmarks.streams.folder import build
 
@@ -104,7 +114,7 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("benchmarks",
     assert done.returncode == 0, done.stderr
     plain = load_file(tmp_path / "features")
     backbone = load_backbone(f"local-dir:{tiny_clip}", str(finished / "model.safetensors"))
-    stream = build(str(stream_of(finished)))
+    stream = whole(build(str(stream_of(finished))))
     classifier = make_classifier(backbone, stream).eval()
     with torch.no_grad():
         ours = classifier.encode_images(decode(stream.tasks[2].test, 16))

@@ -1,7 +1,7 @@
 """Tasks as an Avalanche benchmark: one experience for each task, local class labels, the task label its index."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark, with_classes_timeline
 from avalanche.benchmarks.utils import as_classification_dataset
@@ -9,13 +9,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 
+class Pixels(Protocol):
+    """N images of one size; a plain tensor (N, 3, S, S) is one too."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Any, /) -> Tensor:
+        """Image (3, S, S) of a number, images (B, 3, S, S) of a slice; uint8."""
+        ...
+
+
 class LabelledImages(Dataset):
-    """Images (N, 3, H, W) uint8 in memory with their labels (N,).
+    """Images and their labels (N,).
 
     Avalanche reads labels from `targets`, which most of torchvision's data sets lack, and would else read every image.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Pixels, labels: Tensor) -> None:
         self.images, self.targets = images, labels.tolist()
 
     def __len__(self) -> int:

@@ -10,9 +10,10 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import RandomSampler
 
 from strategies.parts.classifier import ClipClassifier
+from strategies.parts.loader import Loader
 
 
 CHECK_EVERY = 10  # steps between looks at the loss: each look makes the host wait for the device
@@ -48,8 +49,10 @@ class ClipTemplate(SupervisedTemplate):
     Args:
         model, plugins, device: as in Avalanche.
         iterations: steps for each task; the images are reshuffled whenever all have been seen.
-        batch_size, lr, weight_decay, label_smoothing: as usual; the peak of `lr` comes after `warmup` (share of the steps).
+        batch_size, lr, weight_decay, label_smoothing: as usual.
+        warmup: below 1 the share of the steps until the peak of `lr`, from 1 on their number.
         seed: with the task's index, determines everything random.
+        threads: that read images ahead.
         on_step: called after every step, for progress.
 
     Raises:
@@ -69,6 +72,7 @@ class ClipTemplate(SupervisedTemplate):
         label_smoothing: float,
         seed: int,
         device: torch.device,
+        threads: int = 1,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
@@ -81,7 +85,7 @@ class ClipTemplate(SupervisedTemplate):
             evaluator=lambda: EvaluationPlugin(loggers=[_Silent()]),
         )
         self.iterations, self.lr, self.weight_decay, self.seed = iterations, lr, weight_decay, seed
-        self.warmup_steps = round(warmup * iterations)
+        self.warmup, self.threads = warmup, threads
         self.on_step = on_step
         self.losses = torch.empty(0)  # (iterations,), of the current task
         self.batch_task: int | None = None
@@ -101,12 +105,11 @@ class ClipTemplate(SupervisedTemplate):
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """A loader of exactly `iterations` batches: one "epoch" of Avalanche's is one task."""
-        data = self.adapted_dataset
-        generator = torch.Generator().manual_seed(task_seed(self.seed, self.task))
-        sampler = RandomSampler(data, num_samples=self.iterations * self.train_mb_size, generator=generator)
-        self.dataloader = DataLoader(
-            data, self.train_mb_size, sampler=sampler, pin_memory=self.device.type == "cuda", collate_fn=data.collate_fn
-        )
+        data, seed = self.adapted_dataset, task_seed(self.seed, self.task)
+        number = self.iterations * self.train_mb_size
+        sampler = RandomSampler(data, num_samples=number, generator=torch.Generator().manual_seed(seed))
+        pin = self.device.type == "cuda"
+        self.dataloader = Loader(data, sampler, self.train_mb_size, seed=seed, threads=self.threads, pin=pin)
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         self.model = self.model_adaptation()
@@ -118,8 +121,9 @@ class ClipTemplate(SupervisedTemplate):
         self.trained_count = sum(parameter.numel() for parameter in parameters)
         if parameters:
             self.optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+            warmup = round(self.warmup * self.iterations if self.warmup < 1 else self.warmup)
             self.schedule = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer, lambda step: learning_rate_share(step, self.iterations, self.warmup_steps)
+                self.optimizer, lambda step: learning_rate_share(step, self.iterations, warmup)
             )
 
     def training_epoch(self, **kwargs: Any) -> None:

@@ -1,0 +1,121 @@
+"""A stream's images, ready for training and testing: in memory, in the cache, or from the files."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.filesize import decimal
+
+from benchmarks.augment import Cropped
+from benchmarks.cache import Cached, CacheFile, check_space, stop
+from benchmarks.config import Augmentation
+from benchmarks.errors import UserError
+from benchmarks.evaluate import EvaluationSet
+from benchmarks.images import FromFiles, check, decode, digests
+from benchmarks.streams import Images, Split, Stream
+from benchmarks.watch import Watch
+from strategies.parts.experiences import LabelledImages, Pixels
+
+
+@dataclass(frozen=True)
+class Data:
+    """By task, in order.
+
+    Attributes:
+        sha256: of all images (at the backbone's size) and labels: whether a run goes on with what it began with.
+    """
+
+    train: Sequence[LabelledImages]
+    test: Sequence[EvaluationSet]
+    sha256: str
+
+
+class Opener:
+    """Splits to `Pixels` with their digests, each split once however many tasks have it."""
+
+    def __init__(self, size: int, cache_root: Path | None, watch: Watch) -> None:
+        self.size, self.cache_root, self.watch = size, cache_root, watch
+        self._files: dict[int, CacheFile] = {}  # by id of the images
+        self._opened: dict[int, tuple[Pixels, np.ndarray]] = {}  # by id of the split
+
+    def _file(self, root: Path, images: Images) -> CacheFile:
+        if id(images) not in self._files:
+            self._files[id(images)] = CacheFile(root, images, self.size)
+        return self._files[id(images)]
+
+    def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> None:
+        """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read."""
+        self.fill(splits, on_bad)
+        for split in splits if self.cache_root is None else ():
+            self.watch.begin(f"reading {split.images.name}", len(split))
+            for error in check(split, self.size, self.watch.advance):
+                on_bad(error)
+
+    def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> None:
+        """Decodes into the cache what is missing there, after saying how much space it takes."""
+        if self.cache_root is None:
+            return
+        rows: dict[CacheFile, list[np.ndarray]] = {}
+        for split in splits:
+            if split.images.fingerprint:
+                rows.setdefault(self._file(self.cache_root, split.images), []).append(split.rows)
+        missing = {file: file.missing(np.concatenate(each)) for file, each in rows.items()}
+        space, count = check_space(self.cache_root, missing), sum(map(len, missing.values()))
+        if count:
+            self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
+        for file, each in missing.items():
+            if len(each):
+                self.watch.begin(f"decoding {file.images.name}", len(each))
+                file.fill(each, self.watch.advance, on_bad)
+
+    def open(self, split: Split) -> tuple[Pixels, np.ndarray]:
+        """Images and their digests (N, DIGEST)."""
+        if id(split) not in self._opened:
+            self._opened[id(split)] = self._open(split)
+        return self._opened[id(split)]
+
+    def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
+        if split.images.fingerprint is None:
+            self.watch.begin(f"drawing {split.images.name}", len(split))
+            drawn = decode(split, self.size, self.watch.advance)
+            return drawn, digests(drawn)
+        if self.cache_root is not None:
+            file = self._file(self.cache_root, split.images)
+            return Cached(file, split.rows), file.ready()[split.rows]
+        return self.open_files(split)
+
+    def open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
+        """Without the cache every image is read once beforehand, so that a bad one stops the run before it begins."""
+        self.watch.begin(f"checking {split.images.name}", len(split))
+        pixels = FromFiles(split, self.size)
+        return pixels, digests(pixels, self.watch.advance)
+
+
+def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, watch: Watch) -> Data:
+    """Makes every image of a stream readable at `size`, and reads each once if nobody has before.
+
+    Args:
+        augmentation: with random crops, training images come from the files.
+        cache_root: where decoded images are kept; None: nowhere, they are decoded at every reading.
+
+    Raises:
+        UserError: an image that can't be read, named; too little space for the cache.
+    """
+    opener = Opener(size, cache_root, watch)
+    trains, tests = [task.train for task in stream.tasks], [task.test for task in stream.tasks]
+    cropped = augmentation != "none"
+    opener.fill(tests if cropped else trains + tests)
+    total = hashlib.sha256()
+    train, test = [], []
+    for task in stream.tasks:
+        pixels, found = opener.open_files(task.train) if cropped else opener.open(task.train)
+        labels = torch.from_numpy(task.train.labels)
+        train.append(LabelledImages(Cropped(task.train, size) if cropped else pixels, labels))
+        total.update(found.tobytes() + task.train.labels.tobytes())
+        pixels, found = opener.open(task.test)
+        test.append(EvaluationSet(pixels, torch.from_numpy(task.test.labels)))
+        total.update(found.tobytes() + task.test.labels.tobytes())
+    return Data(train, test, total.hexdigest())

@@ -1,0 +1,53 @@
+"""A run's accuracies before training beside the published zero-shot row of CLIP ViT-B/16 on MTIL."""
+
+import csv
+from pathlib import Path
+
+import yaml
+from rich.table import Table
+
+from benchmarks import files
+from benchmarks.datasets import info
+
+
+TOLERANCE = 0.3  # points
+MODEL = "ViT-B-16-quickgelu"  # with OpenAI's weights: what the published row was measured on
+SOURCE = "ZSCL's mtil/results.ipynb"
+
+CAUSES = """What usually causes a deviation of more than 0.3 points:
+  nearly every data set, by several points: QuickGELU (model without it, weights with it), or other weights
+  Caltech101, EuroSAT or SUN397 only: the random split (SUN397's published one depends on a disk's order), or class names
+  CIFAR100, MNIST or EuroSAT only (small images): the resize; bicubic, from the original size, without augmentation
+  one data set by far: its class names or templates, as stream.json in the run folder lists them"""
+
+
+def comparison(path: Path) -> tuple[Table, str] | None:
+    """The table and what to say below it; None for a run of another stream, or of a strategy that trains.
+
+    Raises:
+        UserError: a damaged file in the run folder.
+    """
+    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    if config["stream"] != "mtil" or config["strategy"] != "zeroshot":
+        return None
+    with (path / "accuracy.csv").open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    table = Table(title=f"zero-shot in %, published: CLIP ViT-B/16, {SOURCE}", title_justify="left")
+    for heading in ("", "here", "published", "difference"):
+        table.add_column(heading, justify="right" if heading else "left")
+    deviating = []
+    for task in (task["name"] for task in files.read_json(path / "stream.json")["tasks"]):
+        here, published = float(row[task]), info(task).zero_shot
+        assert published is not None, f"{task} has no published zero-shot accuracy"
+        difference = here - published
+        table.add_row(task, f"{here:.1f}", f"{published:.1f}", f"{difference:+.1f}")
+        if abs(difference) > TOLERANCE:
+            deviating.append(task)
+    return table, _verdict(deviating, config["model"])
+
+
+def _verdict(deviating: list[str], model: str) -> str:
+    if not deviating:
+        return f"every data set is within {TOLERANCE} points of the published figure"
+    other = f" (the published row is {MODEL}'s with OpenAI's weights; this is {model})" if model != MODEL else ""
+    return f"more than {TOLERANCE} points off{other}: {', '.join(deviating)}\n{CAUSES}"

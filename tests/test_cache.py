@@ -1,0 +1,137 @@
+"""The decoded-image cache: the same bytes as torchvision's transform, resumable, shared, and never trusted when damaged."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import cache as cache_module
+from benchmarks.cache import Cached, CacheFile, check_space
+from benchmarks.errors import UserError
+from benchmarks.images import FromFiles, decode, digest, digests
+from benchmarks.streams import Images, Split
+from tests.conftest import ROOT
+
+
+def pictures(folder: Path, count: int = 7) -> Split:
+    """Photographs' sizes and kinds: none is square, some are grey."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        shape = (40 + 9 * number, 60, 3) if number % 3 else (50, 41 + number)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{number}.jpg", quality=90)
+    files = sorted(folder.iterdir())
+
+    def fingerprint() -> str:
+        return str([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+
+    images = Images(
+        "a name/with 'signs", count, lambda row: Image.open(files[row]), lambda row: str(files[row]), fingerprint
+    )
+    return Split(images, np.arange(count), np.zeros(count, dtype=np.int64))
+
+
+def test_the_cache_holds_what_torchvisions_transform_makes(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    transform = open_clip.image_transform(24, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))
+    expected = torch.stack([transform(split.images.read(row)) for row in range(len(split))])
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    file.fill(split.rows)
+    cached = Cached(file, split.rows)
+    assert torch.equal(cached[:] / 255, expected)
+    assert torch.equal(decode(split, 24) / 255, expected)
+    assert torch.equal(FromFiles(split, 24)[2:5] / 255, expected[2:5])
+    assert torch.equal(cached[3], cached[:][3])
+    taken = split.take(np.array([5, 1, 5]))
+    assert torch.equal(Cached(file, taken.rows)[:], cached[:][[5, 1, 5]])
+    assert np.array_equal(file.ready(), digests(FromFiles(split, 24)))
+
+
+def test_only_what_is_needed_is_decoded_and_what_is_there_is_used_again(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    decoded: list[int] = []
+    file.fill(np.array([4, 1, 4]), lambda: decoded.append(1))
+    assert len(decoded) == 2 and file.missing(split.rows).tolist() == [0, 2, 3, 5, 6]
+    again = CacheFile(tmp_path / "cache", split.images, 24)
+    again.fill(split.rows, lambda: decoded.append(1))
+    assert len(decoded) == 7 and not len(again.missing(split.rows))
+
+
+def test_a_bad_image_is_named_and_those_before_it_are_kept(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    (tmp_path / "pictures" / "5.jpg").write_bytes(b"")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    with pytest.raises(UserError, match=r"5\.jpg: not a readable image"):
+        file.fill(split.rows)
+    assert set(range(5)).isdisjoint(file.missing(split.rows).tolist())
+
+
+def test_other_data_versions_and_sizes_never_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = pictures(tmp_path / "pictures")
+    folders = {CacheFile(tmp_path, split.images, 24).folder, CacheFile(tmp_path, split.images, 25).folder}
+    os.utime(tmp_path / "pictures" / "3.jpg", ns=(1, 1))
+    folders.add(CacheFile(tmp_path, split.images, 24).folder)
+    monkeypatch.setattr(cache_module, "version", lambda package: "99")
+    folders.add(CacheFile(tmp_path, split.images, 24).folder)
+    assert len(folders) == 4
+
+
+@pytest.mark.parametrize("name", ["pixels.u8", "digests.u8"])
+def test_a_cache_that_was_cut_short_is_built_again(name: str, tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    file.fill(split.rows)
+    whole = Cached(file, split.rows)[:]
+    os.truncate(file.folder / name, 10)
+    assert len(file.missing(split.rows)) == len(split)
+    file.fill(split.rows)
+    assert torch.equal(Cached(file, split.rows)[:], whole)
+
+
+def test_killed_while_it_decodes_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    """A process that dies at the fourth image, after the third was flushed."""
+    split = pictures(tmp_path / "pictures")
+    code = f"""
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from benchmarks import cache
+from tests.test_cache import pictures
+split = pictures(Path({str(tmp_path / "pictures")!r}))
+cache.FLUSH, cache.threads = 0.0, lambda: 1
+done = []
+cache.CacheFile(Path({str(tmp_path / "cache")!r}), split.images, 24).fill(
+    split.rows, lambda: done.append(1) or len(done) > 3 and os._exit(9))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=100, check=False)
+    assert done.returncode == 9
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    assert 0 < len(file.missing(split.rows)) < len(split)
+    file.fill(split.rows)
+    assert torch.equal(Cached(file, split.rows)[:], decode(split, 24))
+    assert file.ready()[2].tobytes() == digest(decode(split, 24)[2])
+
+
+def test_too_little_space_is_said_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = pictures(tmp_path / "pictures")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    missing = {file: file.missing(split.rows)}
+    assert check_space(tmp_path / "cache", missing) == 7 * 3 * 24 * 24
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(UserError, match=r"more are needed.*--no-cache"):
+        check_space(tmp_path / "cache", missing)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match="the cache cannot be written"):
+        CacheFile(tmp_path / "cache", split.images, 24).fill(split.rows)

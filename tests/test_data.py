@@ -1,0 +1,73 @@
+"""A stream's images with and without the cache, in memory, with augmentation: the same pixels, named errors."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.augment import Cropped
+from benchmarks.cache import Cached
+from benchmarks.data import load
+from benchmarks.errors import UserError
+from benchmarks.images import FromFiles
+from benchmarks.streams import Source, Stream, Task
+from benchmarks.watch import Watch
+from tests.test_cache import pictures
+
+
+def stream(folder: Path) -> Stream:
+    split = pictures(folder)
+    train, test = split.take(np.array([0, 2, 4])), split.take(np.array([1, 3, 5]))
+    task = Task("ants", ("a", "b"), ("a {}.",), train, test, Source("ants"))
+    return Stream((task, replace(task, name="ants (2)")), {"default": ("ants", "ants (2)")}, "a test")
+
+
+def test_the_cache_changes_no_pixel(tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    with Watch() as watch:
+        cached = load(found, 24, "none", tmp_path / "cache", watch)
+        plain = load(found, 24, "none", None, watch)
+    assert isinstance(cached.test[0].images, Cached) and isinstance(plain.test[0].images, FromFiles)
+    assert cached.sha256 == plain.sha256
+    for one, other in zip(cached.test, plain.test, strict=True):
+        assert torch.equal(one.images[0:3], other.images[0:3])
+    assert torch.equal(cached.train[1][2][0], plain.train[1][2][0])
+    assert cached.test[0].images is cached.test[1].images  # one reader for what two tasks share
+
+
+def test_only_what_the_tasks_need_is_decoded(tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    (tmp_path / "pictures" / "6.jpg").write_bytes(b"no picture")  # in no task
+    with Watch() as watch:
+        load(found, 24, "none", tmp_path / "cache", watch)
+
+
+def test_the_checksum_tells_other_pixels_labels_and_orders_apart(tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    task = found.tasks[0]
+    other = replace(task, train=task.train.take(np.array([1, 0, 2])))
+    relabelled = replace(task, test=replace(task.test, labels=np.array([0, 1, 0])))
+    with Watch() as watch:
+        sums = {
+            load(replace(found, tasks=(each,)), size, "none", None, watch).sha256
+            for each, size in ((task, 24), (task, 25), (other, 24), (relabelled, 24))
+        }
+    assert len(sums) == 4
+
+
+@pytest.mark.parametrize(("augmentation", "cached"), [("none", True), ("none", False), ("random-resized-crop", True)])
+def test_a_bad_training_image_is_named_before_any_training(augmentation: str, cached: bool, tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    (tmp_path / "pictures" / "4.jpg").write_bytes(b"")
+    with Watch() as watch, pytest.raises(UserError, match=r"4\.jpg: not a readable image"):
+        load(found, 24, augmentation, tmp_path / "cache" if cached else None, watch)  # type: ignore[arg-type]
+
+
+def test_augmentation_crops_training_images_and_leaves_the_tests_alone(tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    with Watch() as watch:
+        data = load(found, 24, "random-resized-crop", tmp_path / "cache", watch)
+    assert isinstance(data.train[0].images, Cropped) and isinstance(data.test[0].images, Cached)
+    assert not torch.equal(data.train[0][1][0], FromFiles(found.tasks[0].train, 24)[1])
