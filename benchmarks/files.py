@@ -1,8 +1,10 @@
 """Writing and reading files so that a kill, a full disk or a damaged file never costs more than a clear line."""
 
 import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,22 @@ def user_cache() -> Path | None:
     except UserError:
         return None
     return path
+
+
+def fingerprint(root: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 over the names below `root`, sizes and times of last change of files: the same data elsewhere are the same.
+
+    A file that is gone counts as such; whoever needs it finds out by reading it.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            found = path.stat()
+            about = f"{found.st_size}\0{found.st_mtime_ns}"
+        except OSError:
+            about = "gone"
+        digest.update(os.fsencode(str(path).removeprefix(str(root))) + f"\0{about}\n".encode())
+    return digest.hexdigest()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,8 +1,7 @@
 """What lies in a folder of images: folders and picture files, whatever else may lie about there."""
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.errors import UserError
@@ -72,19 +71,3 @@ def pictures(folder: Path) -> list[Path]:
         UserError: no permission, a link with such an ending that leads nowhere.
     """
     return [Path(entry.path) for entry in _scan(folder, _is_picture)]
-
-
-def fingerprint(root: Path, files: Sequence[Path]) -> str:
-    """SHA-256 over each file's path below `root`, its size and the time of its last change.
-
-    Raises:
-        UserError: a file that is gone or can't be looked at.
-    """
-    total = hashlib.sha256()
-    for file in files:
-        try:
-            about = file.stat()
-        except OSError as error:
-            raise UserError(f"{shown(file)}: cannot be read: {error.strerror}") from error
-        total.update(os.fsencode(file.relative_to(root)) + f"\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
-    return total.hexdigest()

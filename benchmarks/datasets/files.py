@@ -1,7 +1,5 @@
 """Images that lie in files below the data root, each in its own or many in an archive."""
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.errors import UserError
+from benchmarks.files import fingerprint
 from benchmarks.streams import Images
 
 
@@ -31,7 +29,7 @@ def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Fi
         count=len(dataset),
         read=partial(_read, dataset),
         where=lambda row: str(paths[row]),
-        fingerprint=lambda: _fingerprint(root, paths),
+        fingerprint=lambda: fingerprint(root, paths),
         paths=paths,
     )
 
@@ -43,23 +41,10 @@ def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
         count=len(dataset),
         read=partial(_read, dataset),
         where=lambda row: f"{archive}, image {row}",
-        fingerprint=lambda: _fingerprint(root, (archive,)),
+        fingerprint=lambda: fingerprint(root, (archive,)),
     )
 
 
 def _read(dataset: Any, row: int) -> Image.Image:
     image: Image.Image = dataset[row][0]
     return image
-
-
-def _fingerprint(root: Path, paths: Iterable[Path]) -> str:
-    """Sha256 of the names below the root, sizes and times of the files. Raises UserError for one that is gone."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            found = path.stat()
-        except OSError as error:
-            raise UserError(f"{path}: can't be read ({error.strerror})") from error
-        name = str(path).removeprefix(str(root))  # the same data elsewhere are the same data
-        digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()

@@ -38,7 +38,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.errors import UserError
-from benchmarks.folder_files import ENDINGS, fingerprint, folders, pictures, shown
+from benchmarks.files import fingerprint
+from benchmarks.folder_files import ENDINGS, folders, pictures, shown
 from benchmarks.folder_yaml import FILE, StreamNotes, check_known, read_notes, task_orders
 from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
 
