@@ -105,9 +105,9 @@ def test_the_fingerprint_is_of_paths_sizes_and_times(tmp_path: Path) -> None:
     changed.rename(changed.with_name("6.png"))
     assert fingerprint(second) != before
     images = stream(second).tasks[0].train.images
+    before = fingerprint(second)
     (second / "ants" / "train" / "class_1" / "6.png").unlink()
-    with pytest.raises(UserError, match=r"6\.png: cannot be read: No such file"):
-        assert images.fingerprint and images.fingerprint()
+    assert images.fingerprint and images.fingerprint() != before  # a file that is gone is found out by reading it
 
 
 @pytest.mark.parametrize("below", ["", "train"])

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
@@ -42,6 +43,8 @@ class Loader:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
+        # Torch's own loaders draw a seed here, from the generator that dropout draws from too: so that runs stay what they were.
+        torch.empty((), dtype=torch.int64).random_()
         images = enumerate(self.sampler)
         waiting: deque[list[Future[list[Any]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
