@@ -7,8 +7,10 @@ that decide pixels, so that another version never meets old pixels:
     digests.u8   (count, 8) uint8: a digest of each image's pixels, zero where it has not been decoded yet
     about.json   what the key is made of
 
+    filling      empty; there while a process writes, or after one was killed or the power went
+
 Only the images that a run needs are decoded, so a few-shot run needs little space, and whatever was decoded before is used
-again. An image counts as decoded once its pixels are on the disk and its digest is written: a kill costs the last seconds.
+again. What a process left that did not end by itself is compared with its digests before anybody trusts it.
 """
 
 import hashlib
@@ -16,7 +18,6 @@ import json
 import mmap
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -33,9 +34,6 @@ from benchmarks import files
 from benchmarks.errors import UserError
 from benchmarks.images import DIGEST, TRANSFORM, decode_one, digest, threads
 from benchmarks.streams import Images
-
-
-FLUSH = 5.0  # seconds of decoding that a kill may cost
 
 
 def _about(images: Images, size: int) -> dict[str, object]:
@@ -70,7 +68,7 @@ class CacheFile:
         key = hashlib.sha256(json.dumps(self.about).encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() or c in "-." else "_" for c in images.name)
         self.folder = root / f"{name[:80]}-{size}px-{key}"
-        self.pixels, self.digests = self.folder / "pixels.u8", self.folder / "digests.u8"
+        self.pixels, self.digests, self.filling = (self.folder / n for n in ("pixels.u8", "digests.u8", "filling"))
         self.shape = (images.count, 3, size, size)
 
     @property
@@ -91,7 +89,10 @@ class CacheFile:
         return lengths == (self.images.count * self.image_bytes, self.images.count * DIGEST)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Those of the rows (N,) that are not decoded yet, each once, rising."""
+        """Those of the rows (N,) that are not known to be decoded, each once, rising."""
+        return np.unique(rows) if self.filling.exists() else self._absent(rows)
+
+    def _absent(self, rows: np.ndarray) -> np.ndarray:
         rows = np.unique(rows)
         return rows[~self.ready()[rows].any(axis=1)]
 
@@ -115,7 +116,11 @@ class CacheFile:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
                 self._lay_out()
-                self._decode(self.missing(rows), on_image, on_bad)
+                if self.filling.exists():
+                    self._forget_unwritten()
+                absent = self._absent(rows)
+                self.filling.touch()
+                self._decode(absent, on_image, on_bad)
         except OSError as error:
             raise UserError(
                 f"{self.folder}: the cache cannot be written: {error.strerror}; name another place with --cache, "
@@ -131,42 +136,43 @@ class CacheFile:
             with file.open("wb") as opened:
                 opened.truncate(self.images.count * each)
 
+    def _forget_unwritten(self) -> None:
+        """Takes back the digests of images whose pixels are others: they were not on the disk when the power went."""
+        found, pixels = self.ready(), Cached(self, np.arange(self.images.count))
+
+        def wrong(row: int) -> bool:
+            return digest(pixels[row]) != found[row].tobytes()
+
+        present = np.flatnonzero(found.any(axis=1)).tolist()
+        with ThreadPoolExecutor(threads()) as pool, self.digests.open("r+b") as opened:
+            for row, is_wrong in zip(present, pool.map(wrong, present), strict=True):
+                if is_wrong:
+                    os.pwrite(opened.fileno(), bytes(DIGEST), row * DIGEST)
+
     def _decode(self, rows: np.ndarray, on_image: Callable[[], None], on_bad: Callable[[UserError], None]) -> None:
         pixels, digests = os.open(self.pixels, os.O_RDWR), os.open(self.digests, os.O_RDWR)
-        done: list[tuple[int, bytes]] = []
 
-        def flush() -> None:
-            # The pixels first: a digest on the disk promises that they are there.
-            os.fsync(pixels)
-            for row, found in done:
-                os.pwrite(digests, found, row * DIGEST)
-            done.clear()
-
-        def write(row: int) -> bytes | UserError:
+        def write(row: int) -> UserError | None:
             try:
                 image = decode_one(self.images, row, self.size)
             except UserError as error:
                 return error
             os.pwrite(pixels, image.numpy().data, row * self.image_bytes)
-            return digest(image)
+            os.pwrite(digests, digest(image), row * DIGEST)
+            return None
 
         pool = ThreadPoolExecutor(threads())
         try:
-            last = time.monotonic()
-            for row, found in zip(rows.tolist(), pool.map(write, rows.tolist()), strict=True):
-                if isinstance(found, UserError):
-                    on_bad(found)
-                else:
-                    done.append((row, found))
+            for error in pool.map(write, rows.tolist()):
+                if error:
+                    on_bad(error)
                 on_image()
-                if time.monotonic() - last > FLUSH:
-                    flush()
-                    last = time.monotonic()
         finally:
             pool.shutdown(cancel_futures=True)
-            flush()
-            os.close(pixels)
-            os.close(digests)
+            for file in (pixels, digests):
+                os.fsync(file)
+                os.close(file)
+            self.filling.unlink()
 
 
 class Cached:

@@ -43,7 +43,7 @@ class Loader:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        # Torch's own loaders draw a seed here, from the generator that dropout draws from too: so that runs stay what they were.
+        # Torch's own loaders draw a seed here, from the generator that dropout draws from too. Kept for equal runs.
         torch.empty((), dtype=torch.int64).random_()
         images = enumerate(self.sampler)
         waiting: deque[list[Future[list[Any]]]] = deque()
