@@ -1,5 +1,6 @@
 """Folder streams: what is read, and what is said of a folder that is laid out otherwise."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
