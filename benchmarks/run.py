@@ -124,9 +124,10 @@ def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
     _check_names(config, plan.names, stream)
     if common.shots is None:
         return stream
+    few = few_shot(stream, common.shots, common.seed)
     for line in short(stream, common.shots):
         print(line, file=sys.stderr)
-    return few_shot(stream, common.shots, common.seed)
+    return few
 
 
 def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") -> None:
