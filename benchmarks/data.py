@@ -71,10 +71,10 @@ class Opener:
                 self.watch.begin(f"decoding {file.images.name}", len(each))
                 file.fill(each, self.watch.advance, on_bad)
 
-    def open(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        """Images and their digests (N, DIGEST)."""
+    def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
+        """Images and their digests (N, DIGEST); `from_files` passes memory and cache by."""
         if id(split) not in self._opened:
-            self._opened[id(split)] = self._open(split)
+            self._opened[id(split)] = self._open_files(split) if from_files else self._open(split)
         return self._opened[id(split)]
 
     def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
@@ -85,9 +85,9 @@ class Opener:
         if self.cache_root is not None:
             file = self._file(self.cache_root, split.images)
             return Cached(file, split.rows), file.ready()[split.rows]
-        return self.open_files(split)
+        return self._open_files(split)
 
-    def open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
+    def _open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
         """Without the cache every image is read once beforehand, so that a bad one stops the run before it begins."""
         self.watch.begin(f"checking {split.images.name}", len(split))
         pixels = FromFiles(split, self.size)
@@ -111,7 +111,7 @@ def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path
     total = hashlib.sha256()
     train, test = [], []
     for task in stream.tasks:
-        pixels, found = opener.open_files(task.train) if cropped else opener.open(task.train)
+        pixels, found = opener.open(task.train, from_files=cropped)
         labels = torch.from_numpy(task.train.labels)
         train.append(LabelledImages(Cropped(task.train, size) if cropped else pixels, labels))
         total.update(found.tobytes() + task.train.labels.tobytes())

@@ -4,7 +4,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,17 +45,12 @@ def best(*works: Callable[[int], object]) -> list[float]:
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, float]:
     """Building the cache against plain decoding and resizing on all cores; reading it against decoding, on one."""
     from benchmarks.cache import Cached, CacheFile
-    from benchmarks.images import decode_one, threads
-
-    def decode_all(_: int) -> None:
-        with ThreadPoolExecutor(threads()) as pool:
-            for _ in pool.map(lambda row: decode_one(split.images, row, size) is None, range(len(split))):
-                pass
+    from benchmarks.images import check, decode_one
 
     def build(round_: int) -> None:
         CacheFile(place / str(round_), split.images, size).fill(split.rows)
 
-    plain, built = best(decode_all, build)
+    plain, built = best(lambda _: check(split, size), build)
     cached = Cached(CacheFile(place / "0", split.images, size), split.rows)
     few = range(min(200, len(split)))
     decoding, reading = best(
@@ -92,7 +86,7 @@ def model_clock(clip: Any) -> Any:
     del clip.encode_image, clip.encode_text
 
 
-def evaluation_share(split: Any, place: Path, model: str) -> dict[str, float]:
+def evaluation_share(split: Any, place: Path, model: str, size: int) -> dict[str, float]:
     """Share of an evaluation's time that is spent inside the model, random weights, images out of the cache."""
     import open_clip
     import torch
@@ -102,7 +96,6 @@ def evaluation_share(split: Any, place: Path, model: str) -> dict[str, float]:
     from strategies.parts.classifier import ClipClassifier
 
     clip = open_clip.create_model(model, load_weights=False)
-    size = clip.visual.image_size[0]
     cached = Cached(CacheFile(place / "0", split.images, size), split.rows)
     names = [("cat", "dog")]
     prompts = open_clip.get_tokenizer(model)([f"a photo of a {name}." for name in names[0]])[None]  # (1, 2, L)
@@ -146,7 +139,6 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
 def main(images: int, evaluated: int, model: str, out: Path | None) -> None:
     """Measure the way from the image files to the model: building and reading the cache, evaluation, memory."""
     import numpy as np
-    import open_clip
 
     from benchmarks.files import write_json
     from benchmarks.surroundings import describe, writable_home
@@ -155,10 +147,12 @@ def main(images: int, evaluated: int, model: str, out: Path | None) -> None:
         place = Path(folder)
         (place / "photographs").mkdir()
         split = make_photographs(place / "photographs", images)
-        size = open_clip.get_model_config(model)["vision_cfg"]["image_size"]  # type: ignore[index]
+        from benchmarks.backbones import image_size  # brings Avalanche, which wants a home
+
+        size = image_size(model)
         figures: dict[str, Any] = cache_ratios(split, place, size)
         figures |= reading_memory(place / "memory", size, (1000, 8000))
-        figures |= evaluation_share(split.take(np.arange(min(evaluated, images))), place, model)
+        figures |= evaluation_share(split.take(np.arange(min(evaluated, images))), place, model, size)
     print(json.dumps(figures, indent=2))
     if out:
         write_json(out, figures | {"model": model, **describe("cpu")})

@@ -71,3 +71,20 @@ def test_augmentation_crops_training_images_and_leaves_the_tests_alone(tmp_path:
         data = load(found, 24, "random-resized-crop", tmp_path / "cache", watch)
     assert isinstance(data.train[0].images, Cropped) and isinstance(data.test[0].images, Cached)
     assert not torch.equal(data.train[0][1][0], FromFiles(found.tasks[0].train, 24)[1])
+
+
+def test_a_training_set_that_two_tasks_share_is_checked_once_with_crops_too(tmp_path: Path) -> None:
+    found = stream(tmp_path / "pictures")
+    reads: list[int] = []
+    whole = found.tasks[0].train
+    images = replace(whole.images, read=lambda row: reads.append(row) or whole.images.read(row))  # type: ignore[func-returns-value]
+    train = replace(whole, images=images)
+    with Watch() as watch:
+        load(
+            replace(found, tasks=tuple(replace(task, train=train) for task in found.tasks)),
+            24,
+            "random-resized-crop",
+            tmp_path / "cache",
+            watch,
+        )
+    assert sorted(reads) == [0, 2, 4]

@@ -35,7 +35,7 @@ def download(name: str, root: Path) -> None:
     """
     about = info(name)
     place, staging = root / about.folder, root / f".download-{name}"
-    if name not in CLASSES:
+    if not about.download:
         raise UserError(f"{name}: torchvision cannot fetch it; {about.how}")
     if place.exists():
         raise UserError(f"{name}: {place} is there but not complete; move it away first, then it is fetched anew")

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.config import DATA_ROOT as DATA_ROOT
+from benchmarks.errors import UserError
 
 
 Identity = Literal["known", "unknown", "seen"]
@@ -153,3 +154,9 @@ class Stream:
     orders: dict[str, tuple[str, ...]]
     protocol: str
     identity: Identity = "known"
+
+
+def refuse_argument(family: str, argument: str) -> None:
+    """For families that are one stream. Raises UserError for anything after the colon."""
+    if argument:
+        raise UserError(f'--stream {family}:{argument}: takes nothing after its name; write "{family}"')

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.errors import UserError
 from benchmarks.micro.names import DIGITS, FAMILIES
 from benchmarks.micro.render import SIDE, render, sample
 from benchmarks.micro.seeds import generator
 from benchmarks.micro.shift import PRETRAINING, SERIF, TYPEWRITER, Shift
-from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
+from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task, refuse_argument
 
 
 DATA_SEED = 2026
@@ -157,8 +156,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     Raises:
         UserError: anything after `micro:`; there is nothing to choose.
     """
-    if argument:
-        raise UserError(f'--stream micro:{argument}: takes nothing after its name; write "micro"')
+    refuse_argument("micro", argument)
     return Plan(
         names=tuple(DOMAINS),
         orders={"I": tuple(DOMAINS), "II": ORDER_II},

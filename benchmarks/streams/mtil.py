@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.datasets import NAMES, Opened, open_checked
 from benchmarks.errors import UserError
-from benchmarks.streams import DATA_ROOT, Plan
+from benchmarks.streams import DATA_ROOT, Plan, refuse_argument
 
 
 ORDERS = {
@@ -56,8 +56,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     Raises:
         UserError: anything after `mtil:`; on opening, data sets that are missing or not as published.
     """
-    if argument:
-        raise UserError(f'--stream mtil:{argument}: takes nothing after its name; write "mtil"')
+    refuse_argument("mtil", argument)
     return Plan(
         names=ORDERS["I"],
         orders=ORDERS,

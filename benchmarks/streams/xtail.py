@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.errors import UserError
-from benchmarks.streams import DATA_ROOT, Plan, Task
+from benchmarks.streams import DATA_ROOT, Plan, Task, refuse_argument
 from benchmarks.streams.mtil import ORDERS as MTIL_ORDERS
 from benchmarks.streams.mtil import open_datasets
 
@@ -38,8 +37,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     Raises:
         UserError: anything after `xtail:`; on opening, data sets that are missing or not as published.
     """
-    if argument:
-        raise UserError(f'--stream xtail:{argument}: takes nothing after its name; write "xtail"')
+    refuse_argument("xtail", argument)
     return Plan(
         names=ORDERS["I"],
         orders=ORDERS,
