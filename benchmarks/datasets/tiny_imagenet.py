@@ -1,7 +1,7 @@
 """TinyImageNet, which torchvision has no class for.
 
-Known to be wrong: the published class order indexes `wnids.txt` in the file's own order, and the published class names are a list
-of their own. Here the ids are sorted and the names are `words.txt`'s first, so the stream's steps hold other classes.
+Known to be wrong: the published class order indexes `wnids.txt` in the file's own order, and the published class names are a
+list of their own. Here the ids are sorted and the names are `words.txt`'s first, so the stream's steps hold other classes.
 """
 
 from pathlib import Path
