@@ -24,10 +24,18 @@ def _split_tasks(value: object) -> object:
     """`1e-5,Aircraft=5e-5` to `{"default": "1e-5", "Aircraft": "5e-5"}`; what is no such text stays as it is."""
     if isinstance(value, str) and "=" in value:
         pairs = [part.rpartition("=") for part in value.split(",")]
-        value = {name.strip() or "default": number.strip() for name, _, number in pairs}
+        names = [name.strip() or "default" for name, _, _ in pairs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"should have one value for each task; {twice} has more")
+        value = {name: number.strip() for name, (_, _, number) in zip(names, pairs, strict=True)}
     if isinstance(value, dict) and "default" not in value:
         raise ValueError("needs a value for all other tasks too, as in 1e-5,Aircraft=5e-5")
     return value
+
+
+def _all_shots(value: object) -> object:
+    """`all`, which a command line can say, to None."""
+    return None if value == "all" else value
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -57,7 +65,9 @@ class Common:
     device: Device = Field(default="auto", description="auto takes CUDA where there is one")
     model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: str | None = Field(description="an open_clip tag or a weights file")
-    shots: int | None = Field(default=None, ge=1, description="training images of each class; all without it")
+    shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
+        default=None, description="training images of each class, or all"
+    )
     augmentation: Augmentation = Field(
         default="none", description="random crops of 0.9 to 1 of a training image, or none"
     )
@@ -162,8 +172,9 @@ def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
 def _build(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> Any:
     for name, value in values.items():
         # YAML's yes, no, on and off; pydantic would take them for 1 and 0.
-        if isinstance(value, bool) and cls.__pydantic_fields__[name].annotation is not bool:
-            raise UserError(f"{where.get(name, name)}: must be {cls.__pydantic_fields__[name].annotation}, got {value}")
+        words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
+        if words and cls.__pydantic_fields__[name].annotation is not bool:
+            raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:

@@ -42,5 +42,4 @@ AWKWARD = {
     "Food": ["apple_pie", "baby_back_ribs", "macaroni_and_cheese"],
     "StanfordCars": ["AM General Hummer SUV 2000", "Dodge Sprinter Cargo Van 2009", "Ram C/V Cargo Van Minivan 2012"],
     "SUN397": ["abbey", "apartment_building/outdoor", "ball_pit", "balcony/exterior", "balcony/interior", "zen_garden"],
-    "TinyImageNet": ["goldfish", "black widow", "pop bottle"],
 }

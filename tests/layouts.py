@@ -15,9 +15,11 @@ from typing import cast
 import numpy as np
 import pytest
 import scipy.io
+import yaml
 from PIL import Image
 
 from benchmarks.datasets.about import infos
+from benchmarks.datasets.tiny_imagenet import CLASSES as TINY_IMAGENET
 from tests.layout_names import AWKWARD, CALTECH101, DTD, EUROSAT, PETS
 
 
@@ -234,7 +236,7 @@ def _sun397(root: Path) -> None:
 
 def _tiny_imagenet(root: Path) -> None:
     folder = root / "tiny-imagenet-200"
-    ids = [f"n{10000000 + 37 * label}" for label in range(200)]
+    ids = list(yaml.safe_load(TINY_IMAGENET.read_text(encoding="utf-8")))
     annotations = []
     for half, label, number in _halves(200):
         if half == "train":
@@ -243,9 +245,8 @@ def _tiny_imagenet(root: Path) -> None:
             _write(folder / "val" / "images" / f"val_{label}.JPEG", jpeg(label))
             annotations.append(f"val_{label}.JPEG\t{ids[label]}\t0\t32\t44\t62\n")
     _write(folder / "val" / "val_annotations.txt", "".join(reversed(annotations)))
-    _write(folder / "wnids.txt", "".join(f"{wnid}\n" for wnid in reversed(ids)))
-    words = [f"{wnid}\t{name}, other name\n" for wnid, name in zip(ids, _made_up("TinyImageNet", 200), strict=True)]
-    _write(folder / "words.txt", "n00000001\tentity\n" + "".join(words))
+    _write(folder / "wnids.txt", "".join(f"{wnid}\n" for wnid in sorted(ids)))  # as mirrors have it
+    _write(folder / "words.txt", "".join(f"{wnid}\tanother name\n" for wnid in ids))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {

@@ -78,6 +78,8 @@ def test_rates_and_steps_by_task() -> None:
         ("letters=1e-5", "for all other tasks"),
         ("1e-5,letters=0", "greater than 0"),
         ("1,a=b", "number"),
+        ("1e-3,2e-3,a=1e-4", "default has more"),
+        ("1e-3,a=1e-4,a=1e-4", "a has more"),
     ):
         with pytest.raises(UserError, match=part):
             resolve({"lr": wrong})
@@ -97,10 +99,12 @@ def test_the_recipes_of_mtil_are_the_published_settings() -> None:
     assert finetune["lr"] == {"default": 1e-5, "Aircraft": 5e-5, "MNIST": 5e-5}
     assert (finetune["weight_decay"], finetune["augmentation"]) == (0.0, "random-resized-crop")
     assert resolve({"stream": "xtail"}).common.shots == 16
+    assert resolve({"stream": "xtail", "shots": "all"}).common.shots is None
     assert resolve({"stream": "xtail"}).common.lr == 3e-4
     assert resolve({"stream": "repeat:3"}).flat() == {**nusa, "stream": "repeat:3"}
     assert resolve({"stream": "repeat:3:micro"}).common.model == "micro"
-    assert [resolve({"stream": f"cifar100:{n}"}).common.iterations for n in (10, 20, 50)] == [79, 40, 16]
+    assert [resolve({"stream": f"cifar100:{n}"}).common.iterations for n in (10, 20, 50)] == [79, 40, 17]
+    assert resolve({"stream": "cifar100:10", "strategy": "finetune"}).common.lr == 7.1e-6
     with pytest.raises(UserError, match="expected one of cifar100:10, cifar100:20, cifar100:50"):
         resolve({"stream": "cifar100"})
 
@@ -118,6 +122,8 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         ("- a\n", "name: value"),
         ("rnk: 3\n", '"rank"'),
         ("rho: 2\n", "rho"),
+        ("seed: yes\n", "mean nothing here, got True"),
+        ("lr: {default: yes}\n", "mean nothing here, got True"),
     ):
         file = tmp_path / "wrong.yaml"
         file.write_text(content)

@@ -50,7 +50,7 @@ CLASS_NAMES = {
     "OxfordPet": {0: "Abyssinian", 1: "American Bulldog", 36: "Yorkshire Terrier"},
     "StanfordCars": {1: "Dodge Sprinter Cargo Van 2009", 2: "Ram C/V Cargo Van Minivan 2012"},
     "SUN397": {0: "abbey", 1: "apartment building/outdoor", 2: "balcony/exterior"},
-    "TinyImageNet": {0: "goldfish", 1: "black widow"},
+    "TinyImageNet": {0: "Egyptian Mau", 83: "gas mask or respirator", 199: "African bush elephant"},
 }
 # By data set, the file of one image, as a message names it.
 WHERE = {
@@ -65,7 +65,7 @@ WHERE = {
     "OxfordPet": "oxford-iiit-pet/images/Abyssinian_2.jpg",
     "StanfordCars": "stanford_cars/cars_train/00002.jpg",
     "SUN397": "SUN397/a/abbey/sun_00000001.jpg",
-    "TinyImageNet": "tiny-imagenet-200/train/n10000000/images/n10000000_1.JPEG",
+    "TinyImageNet": "tiny-imagenet-200/train/n02124075/images/n02124075_1.JPEG",
 }
 
 
@@ -321,13 +321,13 @@ def test_counts_other_than_published(key: str, data: Path) -> None:
 
 @about("TinyImageNet")
 def test_a_class_without_images(own: Path) -> None:
-    for image in (own / "tiny-imagenet-200" / "train" / "n10000037" / "images").iterdir():
+    for image in (own / "tiny-imagenet-200" / "train" / "n04067472" / "images").iterdir():
         image.unlink()
     found = problems(open_dataset("TinyImageNet", own))
-    assert found == ["found 398 train images, expected 400", 'class "black widow" has no training image']
+    assert found == ["found 398 train images, expected 400", 'class "fishing casting reel" has no training image']
     opened = open_dataset("TinyImageNet", own)
     kept = opened.test.take(np.flatnonzero(opened.test.labels != 3))
-    assert problems(replace(opened, test=kept))[-1] == 'class "tinyimagenet class 000" has no test image'
+    assert problems(replace(opened, test=kept))[-1] == 'class "rocking chair" has no test image'
 
 
 def _halve(path: Path) -> None:
@@ -349,7 +349,6 @@ def _halve(path: Path) -> None:
         ("StanfordCars", "cars_test_annos_withlabels.mat"),
         ("StanfordCars", "devkit/cars_meta.mat"),
         ("SUN397", "ClassName.txt"),
-        ("TinyImageNet", "words.txt"),
         ("TinyImageNet", "wnids.txt"),
     ],
     indirect=["own"],
@@ -370,6 +369,7 @@ def test_damaged_lists(own: Path, file: str, request: pytest.FixtureRequest) -> 
         ("OxfordPet", "annotations/test.txt", "pug_3 26 2 1", "pug_3 26", "not enough values to unpack"),
         ("OxfordPet", "annotations/trainval.txt", " 37 ", " 38 ", "labels go from 0 to 37, with 37 classes"),
         ("Food", "meta/test.json", "apple_pie", "apple_cake", "same classes: apple_cake, apple_pie"),
+        ("TinyImageNet", "wnids.txt", "n02124075", "n99999999", "other classes than published: n02124075, n99999999"),
         ("TinyImageNet", "val/val_annotations.txt", "val_7.JPEG\t", "val_7.JPEG", "val_annotations.txt: a line with"),
     ],
     indirect=["own"],

@@ -12,7 +12,7 @@ from tests.layouts import accept_layouts, write_layout
 from tests.test_run import fails, only_run
 
 
-NEEDED = ("DTD", "EuroSAT", "MNIST", "CIFAR100")
+NEEDED = ("DTD", "EuroSAT", "MNIST", "CIFAR100", "TinyImageNet")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,26 @@ def test_class_incremental_reports_the_classes_seen_so_far(
     assert metrics["avg"] == pytest.approx(sum(steps) / 3) and metrics["last"] == pytest.approx(steps[-1])
     assert seen[4][1:] == rows(run / "accuracy_agnostic.csv")[4][1:]  # when all are learned, all compete
     assert "among the classes seen so far" in capsys.readouterr().out
+
+
+def test_tiny_imagenet_begins_with_a_hundred_classes(root: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    tasks = ["--order", "base,step-01", "--rank", 4, "--iterations", "1,base=2"]
+    assert main(words("tinyimagenet:10", root, tiny_clip, tmp_path, *tasks)) == 0
+    base, step = json.loads((only_run(tmp_path) / "stream.json").read_text())["tasks"]
+    assert (base["classes"], step["classes"]) == (100, 10) and base["class_names"][0] == "Persian cat"
+
+
+def test_xtail_reports_the_matrix_of_unknown_tasks(
+    root: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ["--order", "DTD,EuroSAT", "--rank", 4]
+    assert main(words("xtail", root, tiny_clip, tmp_path, *tasks)) == 0
+    assert "classes have fewer than 16 training images" in capsys.readouterr().err
+    about = json.loads((only_run(tmp_path) / "stream.json").read_text())
+    assert about["identity"] == "unknown" and "2406.18868" in about["protocol"]
+    assert [task["train"] for task in about["tasks"]] == [94, 52]  # of 94 and 56: one class has 20
+    assert main(words("xtail", root, tiny_clip, tmp_path / "all", *tasks, "--shots", "all")) == 0
+    assert yaml.safe_load((only_run(tmp_path / "all") / "config.yaml").read_text())["shots"] is None
 
 
 def test_repeated_tasks_have_the_same_accuracies(root: Path, tiny_clip: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     class Opened:
         def __init__(self, name: str) -> None:
             self.task: Callable[[], Task] = lambda: made(name)
+            self.own_names = made(name).class_names
 
     def open_checked(name: str, root: Path) -> Opened:
         disk.opened.append(name)
@@ -366,7 +367,19 @@ def test_a_stream_from_disk_has_the_images_of_its_classes(
         for split in (task.train, task.test):
             for place in (0, -1):
                 label = label_of(split.images.read(int(split.rows[place])))
-                assert opened[task.source.dataset].class_names[label] == task.class_names[split.labels[place]]
+                dataset = opened[task.source.dataset]
+                known = dataset.own_names if found.identity == "seen" else dataset.class_names
+                assert known[label] == task.class_names[split.labels[place]]
+
+
+def test_class_incremental_prompts_are_the_published_ones(layouts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR100's names keep their underscores, and TinyImageNet's order indexes its own list, not a sorted one."""
+    accept_layouts(monkeypatch)
+    cifar100 = [name for task in whole(plan("cifar100:10", layouts)).tasks for name in task.class_names]
+    assert cifar100[1] == "aquarium_fish"  # after class 87 comes class 0
+    tiny = whole(plan("tinyimagenet:5", layouts))
+    assert tiny.tasks[0].class_names[:3] == ("Persian cat", "stick insect", "goldfish")
+    assert tiny.tasks[-1].class_names[-1] == "pill bottle"
 
 
 @pytest.mark.parametrize("family", ["mtil", "mtil-split", "xtail", "cifar100", "tinyimagenet", "repeat", "micro"])

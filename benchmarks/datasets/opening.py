@@ -23,12 +23,14 @@ class Opened:
     """A data set as it was found on disk.
 
     Attributes:
-        class_names: C names, in label order.
+        class_names: C names for prompts, in label order.
+        own_names: as the data set has them, for instance with underscores.
         train, test: labels are below C.
     """
 
     info: Info
     class_names: tuple[str, ...]
+    own_names: tuple[str, ...]
     train: Split
     test: Split
 
@@ -85,7 +87,7 @@ def _opened(about: Info, parts: tuple[Part, ...], root: Path) -> Opened:
         raise ValueError(f"found {len(own)} classes, expected {len(about.class_names)}")
     names = about.class_names or tuple(name.replace("_", " ") for name in own)
     train, test = _random_halves(about.name, parts[0], root) if len(parts) == 1 else _halves(about.name, parts, root)
-    return Opened(about, names, train, test)
+    return Opened(about, names, own, train, test)
 
 
 def _check_labels(part: Part, classes: tuple[str, ...]) -> None:

@@ -1,19 +1,20 @@
-"""TinyImageNet, which torchvision has no class for.
-
-Known to be wrong: the published class order indexes `wnids.txt` in the file's own order, and the published class names are a
-list of their own. Here the ids are sorted and the names are `words.txt`'s first, so the stream's steps hold other classes.
-"""
+"""TinyImageNet, which torchvision has no class for."""
 
 from pathlib import Path
 
+import yaml
 from PIL import Image
+
+
+CLASSES = Path(__file__).with_suffix(".yaml")
 
 
 class TinyImageNet:
     """One half of it: item i is (image, label).
 
     Attributes:
-        classes: each class's first name in `words.txt`, in the sorted order of the WordNet ids in `wnids.txt`.
+        classes: the published prompts' names, in the published order: `tiny_imagenet.yaml`. Only whether `wnids.txt` has the
+            same classes is asked: mirrors sort it, and the fixed class order indexes it as it was published.
         labels, paths: by image; training images by class and file name, validation images as their list has them.
 
     Raises:
@@ -22,9 +23,12 @@ class TinyImageNet:
 
     def __init__(self, folder: Path, half: str) -> None:
         """Args: folder: `tiny-imagenet-200`. half: `train` or `val`."""
-        ids = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
-        words = dict(_rows(folder / "words.txt", 2))
-        self.classes = [words[wnid].split(",")[0].strip() for wnid in ids]
+        names = yaml.safe_load(CLASSES.read_text(encoding="utf-8"))
+        ids = list(names)
+        found = (folder / "wnids.txt").read_text(encoding="utf-8").split()
+        if odd := sorted({*ids} ^ {*found}):
+            raise ValueError(f"{folder / 'wnids.txt'}: other classes than published: {', '.join(odd)}")
+        self.classes = list(names.values())
         label = {wnid: place for place, wnid in enumerate(ids)}
         pairs = _training(folder / "train", ids) if half == "train" else _validation(folder / "val")
         self.paths = [path for path, _ in pairs]

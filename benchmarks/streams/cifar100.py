@@ -1,7 +1,8 @@
 """CIFAR100, class-incremental: its classes in 10, 20 or 50 steps, written cifar100:10 and so on.
 
 The protocol of ZSCL's class-incremental code (arXiv 2303.06628), which builds on Continual-CLIP and continuum: a fixed order of
-the classes, one template, and at test time the classes learned so far compete. The class orders of this stream and of
+the classes, one template, and at test time the classes learned so far compete. Class names are the data set's own, and keep
+their underscores ("a bad photo of a aquarium_fish."), which MTIL's don't. The class orders of this stream and of
 TinyImageNet, in `benchmarks/datasets/class_orders.json`, are those of that code; they index the data set's own class list.
 """
 
@@ -19,7 +20,9 @@ from benchmarks.streams.mtil import open_datasets
 
 CLASS_ORDERS = Path(__file__).parent.parent / "datasets" / "class_orders.json"
 TEMPLATES = ("a bad photo of a {}.",)
-PROTOCOL = "class-incremental as in ZSCL's code (arXiv 2303.06628), whose tests crop at random while ours do not"
+PROTOCOL = (
+    "class-incremental as in ZSCL's code (arXiv 2303.06628), but tested on centre crops where that code crops at random"
+)
 STEPS = (10, 20, 50)
 
 
@@ -57,7 +60,8 @@ def incremental(dataset: str, stream: str, classes: dict[str, np.ndarray], data_
 def _open(
     dataset: str, stream: str, classes: dict[str, np.ndarray], data_root: Path, chosen: tuple[str, ...]
 ) -> tuple[Task, ...]:
-    task = replace(open_datasets((dataset,), data_root, stream)[dataset].task(), templates=TEMPLATES)
+    opened = open_datasets((dataset,), data_root, stream)[dataset]
+    task = replace(opened.task(), class_names=opened.own_names, templates=TEMPLATES)
     return tuple(task.part(name, classes[name]) for name in chosen)
 
 

@@ -1,7 +1,6 @@
 """TinyImageNet, class-incremental: 100 classes, then 100 more in 5, 10 or 20 steps, written tinyimagenet:5 and so on.
 
-The protocol is that of `cifar100`, with 100 classes in the first task, `base`. Known to be wrong: the class order is applied to
-the sorted WordNet ids, where the published one indexes `wnids.txt` in its own order; see `benchmarks.datasets.tiny_imagenet`.
+The protocol is that of `cifar100`, with 100 classes in the first task, `base`.
 """
 
 from pathlib import Path
