@@ -10,7 +10,8 @@ that decide pixels, so that another version never meets old pixels:
     filling      empty; there while a process writes, or after one was killed or the power went
 
 Only the images that a run needs are decoded, so a few-shot run needs little space, and whatever was decoded before is used
-again. What a process left that did not end by itself is compared with its digests before anybody trusts it.
+again. What a process left that did not end by itself is compared with its digests before anybody trusts it; the rest only by
+`benchmarks.prepare --check`.
 """
 
 import hashlib
@@ -67,7 +68,8 @@ class CacheFile:
         self.about = _about(images, size)
         key = hashlib.sha256(json.dumps(self.about).encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() or c in "-." else "_" for c in images.name)
-        self.folder = root / f"{name[:80]}-{size}px-{key}"
+        name = name.encode()[:80].decode(errors="ignore")  # file systems end at 255 bytes
+        self.folder = root / f"{name}-{size}px-{key}"
         self.pixels, self.digests, self.filling = (self.folder / n for n in ("pixels.u8", "digests.u8", "filling"))
         self.shape = (images.count, 3, size, size)
 
@@ -89,12 +91,18 @@ class CacheFile:
         return lengths == (self.images.count * self.image_bytes, self.images.count * DIGEST)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Those of the rows (N,) that are not known to be decoded, each once, rising."""
-        return np.unique(rows) if self.filling.exists() else self._absent(rows)
-
-    def _absent(self, rows: np.ndarray) -> np.ndarray:
+        """Those of the rows (N,) that have not been decoded yet, each once, rising."""
         rows = np.unique(rows)
         return rows[~self.ready()[rows].any(axis=1)]
+
+    def trusted(self) -> bool:
+        """Whether what has been decoded needs no comparing with its digests."""
+        return not self.filling.exists()
+
+    def distrust(self) -> None:
+        """Has the next `fill` compare what is there with its digests, and decode anew what differs."""
+        if self._whole():
+            self.filling.touch()
 
     def fill(
         self,
@@ -118,7 +126,7 @@ class CacheFile:
                 self._lay_out()
                 if self.filling.exists():
                     self._forget_unwritten()
-                absent = self._absent(rows)
+                absent = self.missing(rows)
                 self.filling.touch()
                 self._decode(absent, on_image, on_bad)
         except OSError as error:
@@ -137,7 +145,7 @@ class CacheFile:
                 opened.truncate(self.images.count * each)
 
     def _forget_unwritten(self) -> None:
-        """Takes back the digests of images whose pixels are others: they were not on the disk when the power went."""
+        """Takes back the digests of images whose pixels are others: not on the disk when the power went, or damaged since."""
         found, pixels = self.ready(), Cached(self, np.arange(self.images.count))
 
         def wrong(row: int) -> bool:

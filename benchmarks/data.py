@@ -47,7 +47,12 @@ class Opener:
         return self._files[id(images)]
 
     def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> None:
-        """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read."""
+        """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read.
+
+        What the cache has already is compared with its digests there, and decoded anew where it differs.
+        """
+        for file in self._rows(splits):
+            file.distrust()
         self.fill(splits, on_bad)
         for split in splits if self.cache_root is None else ():
             self.watch.begin(f"reading {split.images.name}", len(split))
@@ -58,18 +63,23 @@ class Opener:
         """Decodes into the cache what is missing there, after saying how much space it takes."""
         if self.cache_root is None:
             return
-        rows: dict[CacheFile, list[np.ndarray]] = {}
-        for split in splits:
-            if split.images.fingerprint:
-                rows.setdefault(self._file(self.cache_root, split.images), []).append(split.rows)
-        missing = {file: file.missing(np.concatenate(each)) for file, each in rows.items()}
+        rows = self._rows(splits)
+        missing = {file: file.missing(each) for file, each in rows.items()}
         space, count = check_space(self.cache_root, missing), sum(map(len, missing.values()))
         if count:
             self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
-        for file, each in missing.items():
-            if len(each):
-                self.watch.begin(f"decoding {file.images.name}", len(each))
-                file.fill(each, self.watch.advance, on_bad)
+        for file, absent in missing.items():
+            if len(absent) or not file.trusted():
+                self.watch.begin(f"decoding {file.images.name}", len(absent))
+                file.fill(rows[file], self.watch.advance, on_bad)
+
+    def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:
+        """The rows (N,) that the splits take of each cache file."""
+        rows: dict[CacheFile, list[np.ndarray]] = {}
+        for split in splits:
+            if split.images.fingerprint and self.cache_root is not None:
+                rows.setdefault(self._file(self.cache_root, split.images), []).append(split.rows)
+        return {file: np.concatenate(each) for file, each in rows.items()}
 
     def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
         """Images and their digests (N, DIGEST); `from_files` passes memory and cache by."""

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Wrong input or a broken surrounding. The command prints the message on one line and exits with status 2."""
+
+
+class UnreadableImage(UserError):
+    """An image that can't be used, named; where there is one there may be more."""

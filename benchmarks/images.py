@@ -14,8 +14,8 @@ import xxhash
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILToTensor, Resize
 
-from benchmarks.errors import UserError
-from benchmarks.pictures import read_rgb
+from benchmarks.errors import UnreadableImage, UserError
+from benchmarks.pictures import MOST_PIXELS, read_rgb
 from benchmarks.streams import Images, Split
 from strategies.parts.experiences import Pixels
 
@@ -30,10 +30,16 @@ def threads() -> int:
 
 
 def decode_one(images: Images, row: int, size: int) -> Tensor:
-    """Image `row` as (3, size, size) uint8. Raises UserError naming its file if it can't be read."""
+    """Image `row` as (3, size, size) uint8. Raises UnreadableImage if it can't be read or is too thin to resize."""
     # A square image of the right size passes through both unchanged.
     transform = Compose([Resize(size, InterpolationMode.BICUBIC), CenterCrop(size), PILToTensor()])
-    return transform(read_rgb(images, row)).contiguous()
+    picture = read_rgb(images, row)
+    if size * size * max(picture.size) > MOST_PIXELS * min(picture.size):
+        raise UnreadableImage(
+            f"{images.where(row)}: not a usable image ({picture.width} x {picture.height} pixels, so thin that with a shorter "
+            f"side of {size} it has more than {MOST_PIXELS}; cut it)"
+        )
+    return transform(picture).contiguous()
 
 
 def digest(image: Tensor) -> bytes:

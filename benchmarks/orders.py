@@ -35,6 +35,8 @@ def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: s
             raise UserError(f'--order {order}: "{name}" is a whole order and cannot stand in a list of tasks')
         if name not in names:
             near = registry.nearest(name, [*names, *named])
+            if any("," in each for each in names):
+                near += " (a task with a comma in its name can't stand in a list; give it another in stream.yaml)"
             raise UserError(
                 f'--order: no task or order "{name}"{near}; orders: {", ".join(named)}; tasks: {", ".join(names)}'
             )

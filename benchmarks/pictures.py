@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UnreadableImage
 from benchmarks.streams import Images
 
 
@@ -64,7 +64,7 @@ def read_rgb(images: Images, row: int) -> Image.Image:
     """Image `row` as RGB (see `to_rgb`), its file closed.
 
     Raises:
-        UserError: naming the file of one that can't be read, is cut short, or has more than MOST_PIXELS pixels.
+        UnreadableImage: naming the file of one that can't be read, is cut short, or has more than MOST_PIXELS pixels.
     """
     try:
         with images.read(row) as picture:
@@ -72,4 +72,4 @@ def read_rgb(images: Images, row: int) -> Image.Image:
                 raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS}; make it smaller")
             return to_rgb(picture)
     except UNREADABLE as error:
-        raise UserError(f"{images.where(row)}: not a readable image ({_reason(error)})") from error
+        raise UnreadableImage(f"{images.where(row)}: not a readable image ({_reason(error)})") from error

@@ -80,24 +80,27 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 
 
 def read_images(found: list[Found], model: str, cache: Path | None) -> int:
-    """Reads every image once, into the cache if there is one, names each that can't be read, and returns their number."""
+    """Reads every image of what is complete once, names each that can't be read, and returns their number."""
     from benchmarks.backbones import image_size
     from benchmarks.data import Opener
     from benchmarks.watch import Watch
 
     bad: list[str] = []
-    splits = [split for each in found for split in each.splits]
+    splits = [split for each in found if each.state == "complete" for split in each.splits]
     with Watch() as watch:
         Opener(image_size(model), cache, watch).read_all(splits, lambda error: bad.append(str(error)))
-    print("\n".join(bad) if bad else f"read {sum(map(len, splits))} images, all good")
+    if splits:
+        print("\n".join(bad) if bad else f"read {sum(map(len, splits))} images, all good")
     return len(bad)
 
 
 @click.command(params=[*place_options()])
-@click.option("--stream", required=True, metavar="TEXT", help="as for benchmarks.run")
+@click.option("--stream", default="mtil", metavar="TEXT", help="as for benchmarks.run  [mtil]")
 @click.option("--download", is_flag=True, help="fetch what is missing, where torchvision can")
 @click.option(
-    "--check", is_flag=True, help="read every image once, name the bad ones, and keep the others in the cache"
+    "--check",
+    is_flag=True,
+    help="read every image of what is complete once, name the bad ones, and keep the others in the cache",
 )
 @click.option("--model", metavar="TEXT", help="whose image size the cache gets  [the stream's own]")
 @click.option("--no-cache", is_flag=True, help="with --check: keep nothing")
@@ -108,11 +111,17 @@ def main(
 
     Nothing is written without --download or --check; both go on where they were stopped.
     """
+    from benchmarks.datasets import check_root
+
     try:
         family, argument = stream_family(stream)
         plan = registry.load("stream", family).build(argument, data_root)
-        found = inspect(plan, data_root, fetch=download)
         place = None if no_cache else cache or files.user_cache()
+        if check and place is not None:
+            files.check_writable(place)
+        if plan.datasets and not download:
+            check_root(data_root)
+        found = inspect(plan, data_root, fetch=download)
         bad = read_images(found, model or recipe(stream, "nusa")["model"], place) if check else 0
         if lacking := [each.name for each in found if each.state != "complete"]:
             raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")

@@ -136,16 +136,20 @@ def save_stream(path: Path, stream: Stream) -> None:
     Raises:
         UserError: the run there had other tasks, prompts or splits.
     """
-    file = path / "stream.json"
-    about = {
-        "protocol": stream.protocol,
-        "identity": stream.identity,
-        "tasks": [_describe(task) for task in stream.tasks],
-    }
+    file, about = path / "stream.json", describe(stream)
     if not file.exists():
         files.write_json(file, about)
     elif files.read_json(file) != about:
         raise UserError(f"{file}: the run there has other tasks, prompts or splits; choose another --results")
+
+
+def describe(stream: Stream) -> dict[str, Any]:
+    """What `stream.json` says of a stream."""
+    return {
+        "protocol": stream.protocol,
+        "identity": stream.identity,
+        "tasks": [_describe(task) for task in stream.tasks],
+    }
 
 
 def _describe(task: Task) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
     if record.is_finished(path):
         record.check_config(path, config)
         (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
+        _note_other_data(config, path, places.data_root)
         print(f"finished before; shown from {path} (--again runs it once more)\n")
     else:
         _run(config, path, places)
@@ -130,6 +131,18 @@ def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
     return few
 
 
+def _note_other_data(config: RunConfig, path: Path, data_root: Path) -> None:
+    """Says so where a user's own folders are others than when the run was made. A run is shown without its data, too."""
+    from benchmarks import record
+
+    if stream_family(config.common.stream)[0] != "folder":
+        return
+    with contextlib.suppress(UserError):
+        stream = _open_stream(config, data_root)
+        if record.describe(stream) != files.read_json(path / "stream.json"):
+            print("the folders have other images or names now than when this run was made", file=sys.stderr)
+
+
 def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") -> None:
     """Settings by task must name tasks or data sets of the stream; what a recipe names beyond them does no harm."""
     names = [*known, *(task.source.dataset for task in stream.tasks), "default"]
@@ -138,7 +151,8 @@ def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") ->
         given, usual = getattr(config.common, setting), published[setting]
         for name in given if isinstance(given, dict) else ():
             if name not in names and name not in (usual if isinstance(usual, dict) else ()):
-                raise UserError(f'--{setting}: no task or data set "{name}"{registry.nearest(name, names)}')
+                near = registry.nearest(name, names) or f"; there are {', '.join(dict.fromkeys(names))}"
+                raise UserError(f'--{setting}: no task or data set "{name}"{near}')
 
 
 def _check_inputs(path: Path, inputs: dict[str, str]) -> None:

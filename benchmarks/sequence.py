@@ -9,7 +9,7 @@ from benchmarks import record
 from benchmarks.backbones import Backbone, tokenize_prompts
 from benchmarks.config import RunConfig, for_task
 from benchmarks.data import load
-from benchmarks.errors import UserError
+from benchmarks.errors import UnreadableImage, UserError
 from benchmarks.evaluate import evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
@@ -59,7 +59,12 @@ class TaskSequence:
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
         self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
-        self.data = load(stream, backbone.size, common.augmentation, cache, watch)
+        try:
+            self.data = load(stream, backbone.size, common.augmentation, cache, watch)
+        except UnreadableImage as error:
+            raise UserError(
+                f"{error}; benchmarks.prepare --stream {common.stream} --check names all such images"
+            ) from error
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         self.template = ClipTemplate(

@@ -1,5 +1,6 @@
 """Draw every plot of a run into the folder's `plots/`."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def draw_all(folder: Path) -> list[Path]:
         UserError: the folder is no run folder, one of its files is broken, or a plot cannot be written.
     """
     run = read(folder)
+    if letters := style.missing_letters(run.tasks):
+        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
     target = folder / "plots"
     written = []
     for name, figure in PLOTS.items():

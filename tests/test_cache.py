@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from PIL import Image
 from benchmarks import cache as cache_module
 from benchmarks.cache import Cached, CacheFile, check_space
 from benchmarks.errors import UserError
-from benchmarks.images import FromFiles, decode, digests
+from benchmarks.images import FromFiles, decode, decode_one, digests
 from benchmarks.streams import Images, Split
 from tests.conftest import ROOT
 
@@ -113,7 +114,8 @@ cache.CacheFile(Path({str(tmp_path / "cache")!r}), split.images, 24).fill(
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=100, check=False)
     assert done.returncode == 9
     file = CacheFile(tmp_path / "cache", split.images, 24)
-    assert file.ready()[1].any() and len(file.missing(split.rows)) == len(split)  # nothing is trusted yet
+    assert file.ready()[1].any() and not file.trusted()
+    assert 0 < len(file.missing(split.rows)) < len(split)  # the space that is asked for is what is still to be written
     with file.pixels.open("r+b") as opened:
         opened.seek(file.image_bytes)
         opened.write(bytes(file.image_bytes))
@@ -121,7 +123,33 @@ cache.CacheFile(Path({str(tmp_path / "cache")!r}), split.images, 24).fill(
     file.fill(split.rows, lambda: decoded.append(1))
     assert 0 < len(decoded) < len(split)
     assert torch.equal(Cached(file, split.rows)[:], decode(split, 24))
-    assert not len(file.missing(split.rows))
+    assert file.trusted() and not len(file.missing(split.rows))
+
+
+def test_pixels_that_were_damaged_are_found_when_asked_for(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    file.distrust()  # nothing is there
+    file.fill(split.rows)
+    with file.pixels.open("r+b") as opened:
+        opened.seek(3 * file.image_bytes)
+        opened.write(b"abc")
+    file.distrust()
+    decoded: list[int] = []
+    file.fill(split.rows, lambda: decoded.append(1))
+    assert len(decoded) == 1 and torch.equal(Cached(file, split.rows)[:], decode(split, 24))
+
+
+def test_long_names_in_any_letters_make_a_folder(tmp_path: Path) -> None:
+    images = replace(pictures(tmp_path / "pictures").images, name="ж語" * 100)
+    CacheFile(tmp_path / "cache", images, 24).fill(np.array([0]))
+
+
+def test_a_picture_too_thin_to_resize_is_named(tmp_path: Path) -> None:
+    Image.new("RGB", (65500, 1)).save(tmp_path / "line.png")
+    images = Images("thin", 1, lambda row: Image.open(tmp_path / "line.png"), lambda row: "line.png", None)
+    with pytest.raises(UserError, match=r"line\.png: not a usable image \(65500 x 1 pixels, so thin"):
+        decode_one(images, 0, 224)
 
 
 def test_too_little_space_is_said_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

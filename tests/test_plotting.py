@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,6 +183,15 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
         second = draw_all(make_run(tmp_path / "two", 11))
     for left, right in zip(first, second, strict=True):
         assert left.read_bytes() == right.read_bytes(), left.name
+
+
+def test_letters_that_no_font_has_are_said_once_and_drawn_as_boxes(tmp_path: Path) -> None:
+    assert style.missing_letters(["ants", "жуки\n", "\U000103a0 \U000103a0"]) == "\U000103a0"  # Old Persian
+    drawing = Figure((1, 1))
+    drawing.text(0, 0, "\U000103a0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        style.save(drawing, tmp_path / "boxes.png")
 
 
 def command(*arguments: object) -> Result:

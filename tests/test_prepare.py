@@ -87,8 +87,21 @@ def test_a_damaged_root(complete: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     checked = prepare(root, "--check", "--cache", cache, "--model", "micro")
     assert checked.exit_code == 2 and f"{flower}: not a readable image" in checked.stdout
+    assert checked.stdout.count("\n") == 12  # what is not there is said once, not image by image
+    assert not any(path.name.startswith("Food") for path in cache.iterdir())
     plain = prepare(root, "--check", "--no-cache", "--model", "micro")
     assert plain.exit_code == 2 and f"{flower}: not a readable image" in plain.stdout
+
+
+def test_a_root_or_a_cache_that_cannot_be(complete: Path, tmp_path: Path) -> None:
+    done = prepare(tmp_path / "absent")
+    assert (
+        done.exit_code == 2 and not done.stdout and done.stderr.startswith(f"error: data root {tmp_path / 'absent'}: ")
+    )
+    file = tmp_path / "file"
+    file.write_text("")
+    done = prepare(complete, "--check", "--cache", file, stream="cifar100:10")
+    assert done.exit_code == 2 and f"{file}: cannot be written" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_checking_fills_the_cache_and_goes_on_from_there(complete: Path, tmp_path: Path) -> None:
@@ -164,6 +177,7 @@ def test_what_cannot_be_fetched_says_how_to_get_it(tmp_path: Path, monkeypatch: 
     assert done.exit_code == 2
     assert "cannot be fetched" in found["DTD"] and "DATA_ROOT" in found["DTD"]
     assert "torchvision cannot fetch it" in found["StanfordCars"]
+    assert not any("--download" in line for line in found.values())
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,23 @@ def test_a_finished_run_is_shown_not_run_and_never_overwritten(
     assert figures(again) == figures(finished)  # same settings and seed: same figures, in another process
 
 
+def test_a_finished_run_of_folders_that_have_changed_is_shown_with_a_word_about_it(
+    tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = write_images(tmp_path / "pictures", {"ants": 2})
+    line = ["--strategy", "zeroshot", *words(pictures, tiny_clip, tmp_path / "results")]
+    assert main(line) == 0
+    assert main(line) == 0
+    assert "have other images" not in capsys.readouterr().err
+    (pictures / "ants" / "test" / "class_1" / "0.png").unlink()
+    assert main(line) == 0
+    captured = capsys.readouterr()
+    assert "finished before" in captured.out and "have other images or names now" in captured.err
+    shutil.rmtree(pictures)
+    assert main(line) == 0
+    assert "have other images" not in capsys.readouterr().err
+
+
 def test_two_runs_in_one_folder(finished: Path, images: Path, tiny_clip: Path, tmp_path: Path) -> None:
     from filelock import FileLock
 
@@ -297,7 +315,8 @@ def test_wrong_input_leaves_no_files(
     assert "not a config that open_clip reads" in line(model=f"local-dir:{tmp_path / 'broken'}")
     pictures = write_images(tmp_path / "pictures", {"ants": 2})
     (pictures / "ants" / "test" / "class_1" / "2.png").write_bytes(b"no picture")
-    assert "class_1/2.png: not a readable image" in line(stream=pictures)
+    error = line(stream=pictures)
+    assert "class_1/2.png: not a readable image" in error and f"prepare --stream folder:{pictures} --check" in error
     assert not results.exists()
 
 

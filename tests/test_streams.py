@@ -177,10 +177,13 @@ def test_orders_of_names() -> None:
     ("missing", "message"),
     [
         ({"Food"}, "Food: not in nowhere"),
-        ({"Food", "DTD"}, "DTD: not in nowhere; and 1 other: Food; python -m benchmarks.prepare --stream {} shows all"),
+        (
+            {"Food", "DTD"},
+            "DTD: not in nowhere; and 1 other: Food; python -m benchmarks.prepare --stream {} --data-root nowhere shows all",
+        ),
         (
             {"MNIST", "Food", "CIFAR100", "DTD"},
-            "CIFAR100: not in nowhere; and 3 others: DTD, Food, MNIST; python -m benchmarks.prepare --stream {} shows all",
+            "CIFAR100: not in nowhere; and 3 others: DTD, Food, MNIST; python -m benchmarks.prepare --stream {} --data-root nowhere shows all",
         ),
     ],
 )

@@ -9,4 +9,5 @@ from benchmarks.datasets.about import info as info
 from benchmarks.datasets.checks import open_checked as open_checked
 from benchmarks.datasets.checks import problems as problems
 from benchmarks.datasets.opening import Opened as Opened
+from benchmarks.datasets.opening import check_root as check_root
 from benchmarks.datasets.opening import open_dataset as open_dataset

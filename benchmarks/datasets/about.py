@@ -25,7 +25,7 @@ class Info:
         folder: below the data root, where torchvision expects it.
         origin, archive: addresses of its page and of what is to be downloaded.
         download: whether torchvision knows how to fetch it.
-        how: how to get it and where to put it, in one sentence.
+        by_hand: where to get it and where to put it, in one sentence.
         split: which images are for training and which for testing, in words.
         licence, citation: as its owner states them.
         expected: published counts: `train`, `test`, `classes`.
@@ -39,7 +39,7 @@ class Info:
     origin: str
     archive: str
     download: bool
-    how: str
+    by_hand: str
     split: str
     licence: str
     citation: str
@@ -47,6 +47,12 @@ class Info:
     templates: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     zero_shot: float | None = None
+
+    @property
+    def how(self) -> str:
+        """How to get it, in one sentence."""
+        fetched = f"benchmarks.prepare --download fetches {self.archive}; or " if self.download else ""
+        return fetched + self.by_hand
 
 
 @cache

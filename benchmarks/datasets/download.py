@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import textwrap
 from pathlib import Path
 
 from benchmarks.datasets.about import info
@@ -36,7 +37,7 @@ def download(name: str, root: Path) -> None:
     about = info(name)
     place, staging = root / about.folder, root / f".download-{name}"
     if not about.download:
-        raise UserError(f"{name}: torchvision cannot fetch it; {about.how}")
+        raise UserError(f"{name}: torchvision cannot fetch it; {about.by_hand}")
     if place.exists():
         raise UserError(f"{name}: {place} is there but not complete; move it away first, then it is fetched anew")
     try:
@@ -45,8 +46,8 @@ def download(name: str, root: Path) -> None:
         (staging / about.folder).rename(place)
         shutil.rmtree(staging)
     except Exception as error:  # whatever the network and half an archive bring up
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{name}: cannot be fetched from {about.archive} ({reason}); {about.how}") from error
+        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        raise UserError(f"{name}: cannot be fetched from {about.archive} ({reason}); {about.by_hand}") from error
 
 
 def _clear(staging: Path, *, keep: bool) -> None:

@@ -49,7 +49,7 @@ def open_dataset(name: str, root: Path) -> Opened:
     """
     about = info(name)
     folder = root / about.folder
-    _check_root(root)
+    check_root(root)
     # Asked first: torchvision's Caltech101 would make the folder.
     if not folder.is_dir():
         raise UserError(f"{name}: {folder}: no such folder; {about.how}")
@@ -59,7 +59,8 @@ def open_dataset(name: str, root: Path) -> Opened:
         raise UserError(f"{name}: {_reason(folder, error)}; {about.how}") from error
 
 
-def _check_root(root: Path) -> None:
+def check_root(root: Path) -> None:
+    """Raises UserError for a data root that is missing or may not be looked into."""
     try:
         os.stat(f"{root}/.")  # the dot asks whether it may be looked into
     except OSError as error:

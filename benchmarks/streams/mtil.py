@@ -44,9 +44,8 @@ def open_datasets(names: tuple[str, ...], data_root: Path, stream: str) -> dict[
         if not others:
             raise first
         count = f"{len(others)} other{'s' if len(others) > 1 else ''}"
-        raise UserError(
-            f"{first}; and {count}: {', '.join(others)}; python -m benchmarks.prepare --stream {stream} shows all"
-        )
+        command = f"python -m benchmarks.prepare --stream {stream} --data-root {data_root}"
+        raise UserError(f"{first}; and {count}: {', '.join(others)}; {command} shows all")
     return opened
 
 
