@@ -73,7 +73,8 @@ def _entries(file: Path) -> tuple[Any, dict[str, str]]:
     except pickle.UnpicklingError as error:
         raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
     except Exception as error:  # whatever torch or safetensors make of somebody's bytes
-        raise UserError(f"{file}: damaged or no weights file ({line(error)})") from error
+        why = f"{type(error).__name__}: {line(error)}"
+        raise UserError(f"{file}: damaged, or no weights file ({why})") from error
     if isinstance(found, dict) and "state_dict" in found:
         found = found["state_dict"]
     return found, {}

@@ -183,7 +183,8 @@ def test_orders_of_names() -> None:
         ),
         (
             {"MNIST", "Food", "CIFAR100", "DTD"},
-            "CIFAR100: not in nowhere; and 3 others: DTD, Food, MNIST; python -m benchmarks.prepare --stream {} --data-root nowhere shows all",
+            "CIFAR100: not in nowhere; and 3 others: DTD, Food, MNIST; python -m benchmarks.prepare --stream {} "
+            "--data-root nowhere shows all",
         ),
     ],
 )
