@@ -51,6 +51,9 @@ def _about(images: Images, size: int) -> dict[str, object]:
     }
 
 
+FLUSH = 32 * 2**20  # bytes that are decoded before the disk is made to begin with them
+
+
 def stop(error: UserError) -> None:
     """What to do about an image that can't be read, in a run: say which, and end."""
     raise error
@@ -169,14 +172,19 @@ class CacheFile:
             os.pwrite(digests, digest(image), row * DIGEST)
             return None
 
-        pool = ThreadPoolExecutor(threads())
+        pool, disk, flushed = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), []
+        batch = max(FLUSH // self.image_bytes, 1)
         try:
-            for error in pool.map(write, rows.tolist()):
+            for done, error in enumerate(pool.map(write, rows.tolist()), start=1):
                 if error:
                     on_bad(error)
                 on_image()
+                if done % batch == 0:
+                    flushed.append(disk.submit(os.fsync, pixels))  # while others are decoded
         finally:
             pool.shutdown(cancel_futures=True)
+            for flush in flushed:
+                flush.result()  # the system reports a write that failed only once
             for file in (pixels, digests):
                 os.fsync(file)
                 os.close(file)
