@@ -58,6 +58,7 @@ class TaskSequence:
         self.about = backbone.about
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
+        plugin.begin(self.classifier)
         self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
         try:
             self.data = load(stream, backbone.size, common.augmentation, cache, watch)

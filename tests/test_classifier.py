@@ -62,3 +62,34 @@ def test_text_features_are_new_after_training() -> None:
 
 def test_the_logit_scale_is_frozen() -> None:
     assert not tiny_classifier().clip.logit_scale.requires_grad
+
+
+def test_a_routed_image_gets_the_logits_of_its_route_alone_and_in_a_batch() -> None:
+    """Route 1 doubles the text tower's last projection's first column; the features of each route are kept apart."""
+    classifier = tiny_classifier().eval()
+    plain = classifier.clip.text_projection.detach().clone()
+    changed = plain.clone()
+    changed[:, 0] *= 5
+
+    class ByBrightness:
+        def choose(self, images: torch.Tensor) -> torch.Tensor:
+            return (images.float().mean(dim=(1, 2, 3)) > 127).long()
+
+        def use(self, route: int) -> None:
+            classifier.clip.text_projection.data.copy_(changed if route else plain)
+
+    routing = ByBrightness()
+    expected = []
+    for route in (0, 1):
+        routing.use(route)
+        expected.append(classifier.eval().union_logits(images()))
+        classifier.train(False)
+    routes = routing.choose(images())
+    assert set(routes.tolist()) == {0, 1}
+    classifier.routing = routing
+    classifier.train(False)
+    together = classifier.union_logits(images())
+    assert torch.allclose(together, torch.where(routes[:, None] == 1, expected[1], expected[0]), atol=1e-5)
+    single = torch.cat([classifier.union_logits(image[None]) for image in images()])
+    assert torch.allclose(single, together, atol=1e-5)
+    assert (expected[0] - expected[1]).abs().max() > 1e-3

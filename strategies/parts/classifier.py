@@ -1,12 +1,24 @@
 """CLIP as a classifier over the prompts of many tasks, in the form that Avalanche's strategies expect."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
+
+
+class Routing(Protocol):
+    """How a method answers some images with one set of weights and others with another, unseen by whoever evaluates."""
+
+    def choose(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W), uint8, as they are evaluated together, to the number of the route (B,) int64 of each."""
+        ...
+
+    def use(self, route: int) -> None:
+        """From now on the model computes both towers as this route does."""
+        ...
 
 
 class ClipClassifier(MultiTaskModule):
@@ -20,6 +32,9 @@ class ClipClassifier(MultiTaskModule):
         clip: an open_clip model.
         prompts: for each task its tokens (K templates, C classes, L).
         mean, std: normalisation of the three channels, for images in 0..1.
+
+    Attributes:
+        routing: set by a method that has several answers; None for all others.
     """
 
     mean: Tensor
@@ -35,7 +50,8 @@ class ClipClassifier(MultiTaskModule):
         for task, tokens in enumerate(prompts):
             self.register_buffer(f"tokens_{task}", tokens, persistent=False)
         self.class_counts = [tokens.shape[1] for tokens in prompts]
-        self._features: dict[int, Tensor] = {}
+        self.routing: Routing | None = None
+        self._features: dict[tuple[int, int], Tensor] = {}  # by route and task
 
     def tokens(self, task: int) -> Tensor:
         """(K, C, L) int64."""
@@ -52,13 +68,17 @@ class ClipClassifier(MultiTaskModule):
         return F.normalize(self.clip.encode_text(self.tokens(task)[0]), dim=-1)
 
     @torch.no_grad()
-    def evaluation_features(self, task: int) -> Tensor:
-        """Unit text features (C, D): normalised mean of the unit features of all templates. Kept until `train()`."""
-        if task not in self._features:
+    def evaluation_features(self, task: int, route: int = 0) -> Tensor:
+        """Unit text features (C, D): normalised mean of the unit features of all templates. Kept until `train()`.
+
+        Args:
+            route: the one that the model computes with now.
+        """
+        if (route, task) not in self._features:
             tokens = self.tokens(task)
             each = torch.stack([F.normalize(self.clip.encode_text(prompts), dim=-1) for prompts in tokens])  # (K, C, D)
-            self._features[task] = F.normalize(each.mean(dim=0), dim=-1)
-        return self._features[task]
+            self._features[route, task] = F.normalize(each.mean(dim=0), dim=-1)
+        return self._features[route, task]
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
         """Logits (B, C) over the classes of one task."""
@@ -88,7 +108,17 @@ class ClipClassifier(MultiTaskModule):
     @torch.no_grad()
     def union_logits(self, images: Tensor) -> Tensor:
         """Evaluation: logits (B, sum of C) over the classes of all tasks side by side, each task's with its own prompts."""
-        features = torch.cat([self.evaluation_features(task) for task in range(len(self.class_counts))])
+        if self.routing is None:
+            return self._all_logits(images, route=0)
+        routes = self.routing.choose(images)  # (B,)
+        out = torch.empty(len(images), sum(self.class_counts), device=self.mean.device)
+        for route in routes.unique().tolist():
+            self.routing.use(route)
+            out[routes == route] = self._all_logits(images[routes == route], route)
+        return out
+
+    def _all_logits(self, images: Tensor, route: int) -> Tensor:
+        features = torch.cat([self.evaluation_features(task, route) for task in range(len(self.class_counts))])
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
     def train(self, mode: bool = True) -> "ClipClassifier":

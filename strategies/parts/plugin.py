@@ -5,6 +5,7 @@ from typing import Any
 from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
+from strategies.parts.classifier import ClipClassifier
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
 from strategies.parts.settings import LowRankSettings, Matrix
 from strategies.parts.sites import Site, sites
@@ -30,6 +31,9 @@ class StrategyPlugin(SupervisedPlugin):
         self.settings = settings
         self.notes: list[str] = []
         self.decomposition_seconds = 0.0
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        """Called once with the untrained model, before any task, and also before a run goes on: see `state_dict`."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is carried from task to task besides the model. Its bytes are counted, and it survives a resume."""
