@@ -35,10 +35,15 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
 
 
 class Cropped(FromFiles):
-    """RandomResizedCrop (bicubic) of a split's images, a `Pixels`; each crop a pure function of the training loop's `draw`."""
+    """RandomResizedCrop (bicubic) of a split's images, a `Pixels`; each crop a pure function of the training loop's `draw`.
+
+    Read outside the loop, where nothing is drawn, they are as in a test.
+    """
 
     def one(self, place: int) -> Tensor:
         """Image (3, S, S)."""
+        if draw.get() is None:
+            return super().one(place)
         picture = read_rgb(self.split.images, int(self.split.rows[place]))
         box = crop_box(*picture.size, np.random.default_rng(draw.get()))
         cropped = resized_crop(picture, *box, [self.size, self.size], InterpolationMode.BICUBIC)

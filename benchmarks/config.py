@@ -98,7 +98,10 @@ class RunConfig:
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
 # Words of the command, not settings: nothing here changes a figure.
-HARNESS_NAMES = ("config", "results", "data_root", "cache", "no_cache", "again", "debug", "list", "version", "help")
+HARNESS_NAMES = (
+    "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "debug", "list",
+    "version", "help",
+)  # fmt: skip
 
 
 def strategy_settings(strategy: str) -> dict[str, Any]:

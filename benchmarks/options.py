@@ -71,6 +71,18 @@ def _harness_options() -> list[click.Parameter]:
     return [
         click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these"),
         *place_options(),
+        click.Option(
+            ["--reference-images"],
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="images for methods that read others than the tasks'; of the micro CLIP's kind without it",
+        ),
+        click.Option(
+            ["--reference-texts"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="captions for such methods, one in each line",
+        ),
         click.Option(["--no-cache"], is_flag=True, help="decode images at every reading; the same figures, slower"),
         click.Option(
             ["--results"],

@@ -44,11 +44,14 @@ class Places:
         results: run folders.
         data_root: published data sets.
         cache: decoded images; None without a cache.
+        reference_images, reference_texts: a folder and a file that some methods read besides; None where none is named.
     """
 
     results: Path
     data_root: Path
     cache: Path | None
+    reference_images: Path | None
+    reference_texts: Path | None
 
     @classmethod
     def of(cls, harness: dict[str, Any]) -> "Places":
@@ -58,7 +61,8 @@ class Places:
             files.check_writable(cache)
         elif not harness["no_cache"] and (cache := files.user_cache()) is None:
             print("no place for a cache of decoded images; name one with --cache", file=sys.stderr)
-        return cls(harness["results"], harness["data_root"], cache)
+        others = harness["reference_images"], harness["reference_texts"]
+        return cls(harness["results"], harness["data_root"], cache, *others)
 
 
 def start(config: RunConfig, places: Places, *, again: bool) -> None:
@@ -83,6 +87,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
 def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
+    from benchmarks.reference import find
     from benchmarks.surroundings import describe, pick_device, writable_home
 
     began = time.perf_counter()
@@ -96,14 +101,15 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         from benchmarks.watch import Watch
 
         plugin = registry.load("strategy", config.common.strategy).Plugin(config.settings)
+    reference = find(config, plugin.reads, places.reference_images, places.reference_texts)
     config = replace(config, common=replace(config.common, device=pick_device(config.common.device)))
     backbone = load_backbone(config.common.model, config.common.pretrained)
     with Watch() as watch:
-        sequence = TaskSequence(config, stream, backbone, plugin, path, places.cache, watch)
+        sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
         held = held or record.lock(path)  # kept until this function ends
         record.save_config(path, config)
         record.save_stream(path, stream)
-        inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256}
+        inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256, **sequence.reference_sha256}
         _check_inputs(path, inputs)
         with _status(path, {**inputs, **describe(config.common.device)}, began):
             sequence.run()

@@ -8,11 +8,13 @@ import torch
 from benchmarks import record
 from benchmarks.backbones import Backbone, tokenize_prompts
 from benchmarks.config import RunConfig, for_task
-from benchmarks.data import load
+from benchmarks.cost import Ledger
+from benchmarks.data import Opener, load
 from benchmarks.errors import UnreadableImage, UserError
 from benchmarks.evaluate import evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
+from benchmarks.reference import Reference, give
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
@@ -37,6 +39,7 @@ class TaskSequence:
     Args:
         config: with the device resolved.
         stream: tasks in the order in which they are learned.
+        reference: what the strategy reads besides them.
         plugin: the strategy.
         path: the run folder, to be locked by the caller before `run`.
         cache: where decoded images are kept, None for nowhere.
@@ -46,6 +49,7 @@ class TaskSequence:
         self,
         config: RunConfig,
         stream: Stream,
+        reference: Reference,
         backbone: Backbone,
         plugin: StrategyPlugin,
         path: Path,
@@ -58,7 +62,6 @@ class TaskSequence:
         self.about = backbone.about
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
-        plugin.begin(self.classifier)
         self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
         try:
             self.data = load(stream, backbone.size, common.augmentation, cache, watch)
@@ -66,6 +69,8 @@ class TaskSequence:
             raise UserError(
                 f"{error}; benchmarks.prepare --stream {common.stream} --check names all such images"
             ) from error
+        self.reference_sha256 = give(reference, plugin, backbone, Opener(backbone.size, cache, watch))
+        plugin.begin(self.classifier)
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         self.template = ClipTemplate(
@@ -107,7 +112,8 @@ class TaskSequence:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
         found = record.load_checkpoint(self.path)
         if found is None:
-            return Progress()
+            images = self.plugin.reference_images
+            return Progress(cost=Ledger(reference_images=0 if images is None else len(images)))
         model, strategy, progress = found
         try:
             self.classifier.clip.load_state_dict(model)

@@ -63,9 +63,13 @@ class ClipClassifier(MultiTaskModule):
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
         return F.normalize(self.clip.encode_image(scaled), dim=-1)
 
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Tokens (N, L) to unit features (N, D)."""
+        return F.normalize(self.clip.encode_text(tokens), dim=-1)
+
     def training_features(self, task: int) -> Tensor:
         """Unit text features (C, D) of the first template, recomputed each time: the text tower may be learning."""
-        return F.normalize(self.clip.encode_text(self.tokens(task)[0]), dim=-1)
+        return self.encode_texts(self.tokens(task)[0])
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
@@ -76,7 +80,7 @@ class ClipClassifier(MultiTaskModule):
         """
         if (route, task) not in self._features:
             tokens = self.tokens(task)
-            each = torch.stack([F.normalize(self.clip.encode_text(prompts), dim=-1) for prompts in tokens])  # (K, C, D)
+            each = torch.stack([self.encode_texts(prompts) for prompts in tokens])  # (K, C, D)
             self._features[route, task] = F.normalize(each.mean(dim=0), dim=-1)
         return self._features[route, task]
 

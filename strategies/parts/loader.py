@@ -15,7 +15,8 @@ from torch.utils.data import RandomSampler
 AHEAD = 3  # batches that are read before they are asked for
 
 # What a data set with augmentation draws from for the image being read: the task's seed and the image's number in the task.
-draw: ContextVar[tuple[int, int]] = ContextVar("draw", default=(0, 0))
+# None: nothing is drawn, images are read as in a test.
+draw: ContextVar[tuple[int, int] | None] = ContextVar("draw", default=None)
 
 
 class Loader:
@@ -28,13 +29,13 @@ class Loader:
         data: an Avalanche data set; `data[i]` is (x, y, t).
         sampler: names the images in order.
         batch_size: images in a batch.
-        seed: of the task, for `draw`.
+        seed: of the task, for `draw`; None without augmentation.
         threads: that read at once.
         pin: page-locked tensors, for a faster way to the GPU.
     """
 
     def __init__(
-        self, data: Any, sampler: RandomSampler, batch_size: int, *, seed: int, threads: int, pin: bool = False
+        self, data: Any, sampler: RandomSampler, batch_size: int, *, seed: int | None, threads: int, pin: bool = False
     ) -> None:
         self.data, self.sampler, self.batch_size = data, sampler, batch_size
         self.seed, self.threads, self.pin = seed, threads, pin
@@ -64,7 +65,7 @@ class Loader:
     def _read(self, images: list[tuple[int, int]]) -> list[Any]:
         items = []
         for number, index in images:
-            draw.set((self.seed, number))
+            draw.set(None if self.seed is None else (self.seed, number))
             items.append(self.data[index])
         return items
 

@@ -1,14 +1,18 @@
 """What a strategy's plugin is here: an Avalanche plugin that says what it trains and what it keeps between tasks."""
 
-from typing import Any
+from typing import Any, Literal
 
 from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
 from strategies.parts.classifier import ClipClassifier
+from strategies.parts.experiences import Pixels
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
 from strategies.parts.settings import LowRankSettings, Matrix
 from strategies.parts.sites import Site, sites
+
+
+Reading = Literal["images", "texts"]
 
 
 class StrategyPlugin(SupervisedPlugin):
@@ -20,11 +24,16 @@ class StrategyPlugin(SupervisedPlugin):
         trains: whether training takes any time.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: time spent in decompositions so far.
+        reads: what the method reads besides the task's data; the harness sets `reference_images` (N images) and
+            `reference_texts` (M, L tokens) of it before `begin`.
     """
 
     rho = 0.95  # the paper's
     matrices: tuple[Matrix, ...] = ("q", "k", "v", "o")
     trains = True
+    reads: tuple[Reading, ...] = ()
+    reference_images: Pixels | None = None
+    reference_texts: Tensor | None = None
 
     def __init__(self, settings: Any) -> None:
         super().__init__()

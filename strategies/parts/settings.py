@@ -16,6 +16,21 @@ Towers = Literal["both", "image", "text"]
 
 
 @dataclass(frozen=True)
+class DistillationSettings:
+    """What every method of ZSCL's family has. Defaults: ZSCL's MTIL scripts."""
+
+    temperature: float = Field(default=2.0, gt=0, description="softens the logits of teacher and student")
+    distillation: float = Field(default=1.0, ge=0, description="weight of each of the two distillation terms")
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """What every method has that reads images besides the tasks' own."""
+
+    pool: int = Field(default=100_000, ge=1, description="reference images that are drawn from the folder, at most")
+
+
+@dataclass(frozen=True)
 class LowRankSettings:
     """What every low-rank update has. Defaults: the released NuSA-CL code, shared there by all its methods."""
 

@@ -1,0 +1,46 @@
+"""LwF-VR: LwF with random token sequences as texts in place of the task's prompts.
+
+Ding et al., Don't Stop Learning: Towards Continual Learning for the CLIP Model, arXiv 2207.09248, in the form of ZSCL's code
+(arXiv 2303.06628): as `lwf`, but the reference texts are 1000 sequences of 10 tokens drawn uniformly from the vocabulary (its
+two special tokens excepted), between a start and an end token, drawn anew for each task.
+
+Fidelity: as ZSCL's code; a shorter context than 12 tokens takes as many as fit. The draw is a function of seed and task.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.distillation import DistillationPlugin
+from strategies.parts.settings import DistillationSettings
+
+
+@dataclass(frozen=True)
+class Settings(DistillationSettings):
+    """Defaults: ZSCL's MTIL scripts."""
+
+    sentences: int = Field(default=1000, ge=1, description="random texts for each task")
+    length: int = Field(default=10, ge=1, description="random tokens of each text")
+
+
+def random_texts(number: int, length: int, vocabulary: int, context: int) -> Tensor:
+    """(number, context) int64; CLIP's vocabularies end with the start and the end token, and 0 fills up."""
+    length = min(length, context - 2)
+    tokens = torch.zeros(number, context, dtype=torch.int64)  # (number, context)
+    tokens[:, 0] = vocabulary - 2
+    tokens[:, 1 : 1 + length] = torch.randint(vocabulary - 2, (number, length))
+    tokens[:, 1 + length] = vocabulary - 1
+    return tokens
+
+
+class Plugin(DistillationPlugin):
+    """The method as an Avalanche plugin."""
+
+    settings: Settings
+
+    def reference_tokens(self, strategy: Any) -> Tensor:
+        context = strategy.model.tokens(strategy.experience.task_label).shape[-1]
+        return random_texts(self.settings.sentences, self.settings.length, strategy.model.clip.vocab_size, context)

@@ -1,0 +1,116 @@
+"""ZSCL: the initial CLIP teaches on reference images and texts, weights are averaged and held near the task's start.
+
+Zheng et al., Preventing Zero-Shot Transfer Degradation in Continual Learning of Vision-Language Models, arXiv 2303.06628
+(ICCV 2023). All parameters W but the logit scale learn from
+
+    cross-entropy + w * distill(S, T) + w * distill(S^T, T^T) + l2 * sum (W - W_start)^2
+
+with S and T from `strategies.parts.distillation`: the teacher is the **initial** CLIP in every task, the images are reference
+images (ImageNet), the texts captions (Conceptual Captions, validation). W_start is the model at the start of the task. After
+the steps 0, I, 2I, ... the weights go into a mean in which W_start and every snapshot count alike; the mean is what the task
+ends with. ZSCL* of the paper is `--l2 0`.
+
+Fidelity, against the authors' MTIL code: both terms, T = 2, weights 1, all captions at each step, interval I = 100 with the
+start counted. Their loop makes one step more, with rate 0, whose snapshot is the final weights: it is counted here where I
+divides the number of steps. The captions' features are computed once instead of at each step (the teacher is frozen: exact).
+Reference images are drawn from at most `pool` images of the folder, 100 000 as in the paper; their order is a function of seed
+and task.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.distillation import DistillationPlugin, frozen_copy
+from strategies.parts.settings import DistillationSettings, ReferenceSettings
+
+
+@dataclass(frozen=True)
+class Settings(ReferenceSettings, DistillationSettings):
+    """Defaults: the authors' MTIL scripts."""
+
+    l2: float = Field(default=1.0, ge=0, description="weight of the squared distance to the task's start; 0 is ZSCL*")
+    interval: int = Field(default=100, ge=1, description="steps between the snapshots that are averaged")
+
+
+class WeightMean:
+    """The running mean of a model's parameters, beginning with what they are now."""
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self.mean, self.count = [parameter.detach().clone() for parameter in parameters], 1
+
+    @torch.no_grad()
+    def add(self, parameters: list[Tensor]) -> None:
+        """One snapshot more."""
+        self.count += 1
+        torch._foreach_lerp_(self.mean, parameters, 1 / self.count)
+
+
+def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Sum over all entries of all parameters."""
+    return torch.stack([(one - other).square().sum() for one, other in zip(parameters, others, strict=True)]).sum()
+
+
+class Plugin(DistillationPlugin):
+    """The method as an Avalanche plugin."""
+
+    settings: Settings
+    reads = ("images", "texts")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._initial: ClipClassifier | None = None  # until `begin`
+        self._captions: Tensor | None = None  # (N, D)
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        self._initial, self._captions = frozen_copy(classifier), None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The teacher. What can be had from it, the captions' features, is computed again."""
+        return {} if self._initial is None else dict(self._initial.clip.state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        assert self._initial is not None, "begin comes before"
+        self._initial.clip.load_state_dict(state)
+
+    def make_teacher(self, strategy: Any) -> ClipClassifier | None:
+        return self._initial
+
+    def reference_tokens(self, strategy: Any) -> Tensor:
+        assert self.reference_texts is not None, "the harness gives what `reads` names"
+        return self.reference_texts
+
+    def reference_data(self, strategy: Any) -> Any:
+        return self.reference_images
+
+    def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
+        if self._captions is None:
+            self._captions = super().make_texts(strategy, teacher)
+        return self._captions
+
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        super().before_training_exp(strategy)
+        self._trained = [parameter for parameter in strategy.model.clip.parameters() if parameter.requires_grad]
+        self._start = [parameter.detach().clone() for parameter in self._trained]
+        self._mean = WeightMean(self._trained)
+
+    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        super().before_backward(strategy)
+        if self.settings.l2:
+            strategy.loss = strategy.loss + self.settings.l2 * squared_distance(self._trained, self._start)
+
+    def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if strategy.clock.train_exp_iterations % self.settings.interval == 0:
+            self._mean.add(self._trained)
+
+    @torch.no_grad()
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        super().after_training_exp(strategy)
+        if strategy.clock.train_exp_iterations % self.settings.interval == 0:
+            self._mean.add(self._trained)
+        torch._foreach_copy_(self._trained, self._mean.mean)
+        del self._start, self._mean, self._trained
