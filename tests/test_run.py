@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from benchmarks import registry
 from benchmarks.run import main
 from tests.conftest import ROOT, command, write_images
 
@@ -241,11 +242,14 @@ def test_two_runs_in_one_folder(finished: Path, images: Path, tiny_clip: Path, t
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("strategy", ["lora", "finetune", "zeroshot"])
+@pytest.mark.parametrize("strategy", [name for name in registry.names("strategy") if name != "nusa"])
 def test_every_strategy_runs_through_the_command_and_resumes(
     strategy: str, images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = ["--strategy", strategy, *words(images, tiny_clip, tmp_path / "whole")]
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a cat\na dog\na bird\n")
+    references = ["--reference-images", images, "--reference-texts", captions]
+    line = ["--strategy", strategy, *words(images, tiny_clip, tmp_path / "whole", *references)]
     assert main(line) == 0
     from benchmarks import record
 

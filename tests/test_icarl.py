@@ -1,0 +1,94 @@
+"""iCaRL: herding against the formula, the memory's size and order, and that it is what the distillation reads."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from strategies.icarl import Plugin, Settings, herd
+from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
+
+
+def plain_herding(features: np.ndarray, count: int) -> list[int]:
+    chosen: list[int] = []
+    for k in range(1, count + 1):
+        others = [place for place in range(len(features)) if place not in chosen]
+        far = [
+            np.linalg.norm(features.mean(axis=0) - (features[place] + features[chosen].sum(axis=0)) / k)
+            for place in others
+        ]
+        chosen.append(others[int(np.argmin(far))])
+    return chosen
+
+
+def test_herding_is_the_formulas() -> None:
+    features = F.normalize(torch.randn(15, 6, generator=torch.Generator().manual_seed(2)).double(), dim=1)
+    assert herd(features, 7) == plain_herding(features.numpy(), 7)
+    assert sorted(herd(features, 99)) == list(range(15))
+
+
+def trained(memory: int) -> tuple[list[dict[str, torch.Tensor]], Any]:
+    """The memory after each of the two tiny tasks (2 and 3 classes of 6 and 4 images)."""
+    plugin = Plugin(Settings(memory=memory))
+    template = tiny_template(tiny_classifier(), [plugin])
+    states = []
+    for experience in tiny_experiences():
+        template.train(experience)
+        states.append({name: tensor.clone() for name, tensor in plugin.state_dict().items()})
+    return states, template
+
+
+def test_all_classes_share_the_memory_and_keep_their_first() -> None:
+    (first, second), template = trained(11)
+    assert first["classes"].bincount().tolist() == [5, 5]
+    assert second["classes"].bincount().tolist() == [2, 2, 2, 2, 2] and second["images"].dtype == torch.uint8
+    for label in (0, 1):
+        before, after = (state["images"][state["classes"] == label] for state in (first, second))
+        assert torch.equal(after, before[:2])
+    own = tiny_images(3)
+    rows = [row for row, label in enumerate(own.targets) if label == 1]
+    features = template.model.eval().encode_images(own.images[:][rows]).detach().double()
+    best = plain_herding(features.numpy(), 2)
+    assert torch.equal(second["images"][second["classes"] == 3], own.images[:][rows][best])
+
+
+def test_it_distils_on_the_memory_from_the_second_task_on() -> None:
+    plugin = Plugin(Settings(memory=4))
+    classifier = tiny_classifier()
+    template = tiny_template(classifier, [plugin], iterations=2)
+    first, second = tiny_experiences()
+    template.train(first)
+    memory, start, read = plugin.images.clone(), snapshot(classifier.clip), []
+    make = plugin.make_teacher
+
+    def spy(strategy: Any) -> Any:
+        teacher = make(strategy)
+        assert teacher is not None
+        for name, tensor in teacher.clip.state_dict().items():
+            assert torch.equal(tensor, start[name])
+        encode = teacher.encode_images
+        teacher.encode_images = lambda images: (read.append(images.clone()), encode(images))[1]  # type: ignore[func-returns-value,method-assign]
+        return teacher
+
+    plugin.make_teacher = spy  # type: ignore[method-assign]
+    template.train(second)
+    assert len(read) == 2
+    assert all(any(torch.equal(image, kept) for kept in memory) for image in itertools.chain(*read))
+
+
+def test_a_second_run_begins_without_memory_and_a_resumed_one_goes_on_the_same() -> None:
+    (_, whole), _ = trained(11)
+    classifier, plugin = tiny_classifier(), Plugin(Settings(memory=11))
+    assert plugin.state_dict() == {}
+    template = tiny_template(classifier, [plugin])
+    first, second = tiny_experiences()
+    template.train(first)
+    other, again = Plugin(Settings(memory=11)), tiny_classifier(seed=3)
+    again.clip.load_state_dict(snapshot(classifier.clip))
+    other.load_state_dict({name: tensor.clone() for name, tensor in plugin.state_dict().items()})
+    resumed = tiny_template(again, [other])
+    resumed.clock.train_exp_counter = 1
+    resumed.train(second)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in other.state_dict().items())
