@@ -10,13 +10,10 @@ Fidelity: as the comparison method in the released NuSA-CL code (rank 128, alpha
 scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank LoRA is `--rank 8`.
 """
 
-import math
-
-import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
-from strategies.parts.lowrank import LowRankUpdate, scale
+from strategies.parts.lowrank import LowRankUpdate, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
 
@@ -30,15 +27,4 @@ class Plugin(LowRankPlugin):
     """The method as an Avalanche plugin."""
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        settings = self.settings
-        out_features, in_features = weight.shape
-        # Drawn on the CPU: the same start on every device.
-        down = nn.init.kaiming_uniform_(torch.empty(settings.rank, in_features), a=math.sqrt(5))
-        return LowRankUpdate(
-            down=down.to(weight.device),
-            up=torch.zeros(out_features, settings.rank, device=weight.device),
-            core=None,
-            scale=scale(settings.alpha, settings.rank),
-            dropout=settings.dropout,
-            trained=("down", "up"),
-        )
+        return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import Site, blocks
 
 
@@ -136,3 +137,21 @@ def merge(clip: nn.Module, updates: Mapping[Site, LowRankUpdate]) -> None:
 def scale(alpha: float, rank: int) -> float:
     """alpha / sqrt(rank): the rank-stabilised convention of the released code."""
     return alpha / math.sqrt(rank)
+
+
+def kaiming(weight: Tensor, rank: int) -> Tensor:
+    """LoRA's start of `down` for a weight (d_out, d_in): (rank, d_in), Kaiming-uniform with a = sqrt(5)."""
+    # Drawn on the CPU: the same start on every device.
+    return nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5)).to(weight.device)
+
+
+def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: tuple[str, ...]) -> LowRankUpdate:
+    """The update of a weight (d_out, d_in) with this `down` (r, d_in) and an `up` of zeros, so that it starts at none."""
+    return LowRankUpdate(
+        down=down,
+        up=torch.zeros(weight.shape[0], len(down), device=weight.device),
+        core=None,
+        scale=scale(settings.alpha, settings.rank),
+        dropout=settings.dropout,
+        trained=trained,
+    )

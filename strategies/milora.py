@@ -1,0 +1,87 @@
+"""MiLoRA: LoRA that starts from the smallest singular triplets of the weight; merged after each task.
+
+Wang et al., MiLoRA, arXiv 2406.09044, used sequentially as in the NuSA-CL paper's comparison. Before each task every adapted
+matrix is decomposed, W = U S V^T (d_out, d_in), and its r = min(rank, d_out, d_in) smallest triplets are shared out evenly:
+
+    B_0 = U_r S_r^(1/2) (d_out, r)        A_0 = S_r^(1/2) V_r^T (r, d_in)        s = alpha / sqrt(rank)
+
+A and B are trained from there, without any constraint. After the task the weight is what the model computed with last:
+
+    original    W <- (W - s B_0 A_0) + s B A        what was put into the factors was taken out of the frozen part first
+    released    W <- W + s B A                      nothing was taken out: the task starts at W + s B_0 A_0
+
+Fidelity. `original` is the paper's: the frozen part sees the layer's input, the factors its dropout, and without dropout the
+function at the start is the one before, bit for bit. The paper's scaling is 1; with the s that all low-rank methods here share,
+it is s B_0 A_0 that has to be taken out. It is not taken out of W itself but computed beside it, from frozen copies of A_0 and
+B_0, so W is the same until the task is merged and a task that breaks off leaves nothing half subtracted. `released` is the
+comparison method in the released NuSA-CL code, as its documentation and papers describe it, behind their figures. Settings are
+that code's for both (the paper's own were for language models).
+"""
+
+import time
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.lowrank import LowRankUpdate, scale
+from strategies.parts.plugin import LowRankPlugin
+from strategies.parts.settings import LowRankSettings
+from strategies.parts.subspace import choose, decompose
+
+
+@dataclass(frozen=True)
+class Settings(LowRankSettings):
+    """Defaults: the comparison setting of the NuSA-CL paper, but with the function unchanged at the start."""
+
+    variant: Literal["original", "released"] = Field(
+        default="original",
+        description="the paper's, unchanged at the start, or that of the NuSA-CL comparison, which subtracts nothing",
+    )
+
+
+class TailUpdate(LowRankUpdate):
+    """dW = scale * (up @ down - up_0 @ down_0), with copies of the start that stay: nothing at the start.
+
+    Args:
+        down: (r, d_in), trained from here.
+        up: (d_out, r), trained from here.
+        scale: factor on the products.
+        dropout: probability, on the input of the trained product only, while training.
+    """
+
+    down_0: Tensor
+    up_0: Tensor
+
+    def __init__(self, down: Tensor, up: Tensor, *, scale: float, dropout: float) -> None:
+        super().__init__(down, up, None, scale=scale, dropout=dropout, trained=("down", "up"))
+        self.register_buffer("down_0", down.clone())
+        self.register_buffer("up_0", up.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) - F.linear(F.linear(x, self.down_0), self.up_0) * self.scale
+
+    def delta(self) -> Tensor:
+        return super().delta() - self.scale * (self.up_0 @ self.down_0)
+
+
+class Plugin(LowRankPlugin):
+    """The method as an Avalanche plugin."""
+
+    settings: Settings
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate:
+        settings = self.settings
+        began = time.perf_counter()
+        decomposition = decompose(weight)
+        self.decomposition_seconds += time.perf_counter() - began
+        rank = min(settings.rank, len(decomposition.s))
+        u, vh = choose(decomposition, rank, "tail")
+        root = decomposition.s[-rank:].sqrt()  # (r,)
+        down, up = root[:, None] * vh, u * root
+        factor = scale(settings.alpha, settings.rank)
+        if settings.variant == "original":
+            return TailUpdate(down, up, scale=factor, dropout=settings.dropout)
+        return LowRankUpdate(down, up, None, scale=factor, dropout=settings.dropout, trained=("down", "up"))
