@@ -20,7 +20,7 @@ from benchmarks.streams import Stream
 from benchmarks.watch import Watch
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import make_benchmark
-from strategies.parts.plugin import StrategyPlugin
+from strategies.parts.plugin import Budget, StrategyPlugin
 from strategies.parts.template import ClipTemplate, NotFinite
 
 
@@ -73,12 +73,17 @@ class TaskSequence:
         plugin.begin(self.classifier)
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
+        tasks = range(len(self.names))
+        self.budgets = plugin.budgets(
+            [Budget(self._of(common.iterations, task), self._of(common.lr, task)) for task in tasks],
+            for_task(common.lr, "default", "default"),
+        )
         self.template = ClipTemplate(
             model=self.classifier,
             plugins=[plugin],
-            iterations=self._of(common.iterations, 0),
+            iterations=self.budgets[0].steps,
             batch_size=common.batch_size,
-            lr=self._of(common.lr, 0),
+            lr=self.budgets[0].lr,
             weight_decay=common.weight_decay,
             warmup=common.warmup,
             label_smoothing=common.label_smoothing,
@@ -131,14 +136,14 @@ class TaskSequence:
         common = self.config.common
         states = len(self.names) + 1 - progress.states
         left = range(max(progress.states - 1, 0), len(self.names))
-        steps = sum(self._of(common.iterations, task) for task in left) if self.plugin.trains else 0
+        steps = sum(self.budgets[task].steps for task in left) if self.plugin.trains else 0
         self.watch.begin("", states * sum(self.counts) + STEP_WORK * steps * common.batch_size)
 
     def _learn(self, task: int, progress: Progress) -> None:
-        name, cost = self.names[task], progress.cost
+        name, cost, budget = self.names[task], progress.cost, self.budgets[task]
         self.watch.now(f"{task + 1}/{len(self.names)} {name}: training")
-        decomposing, common = self.plugin.decomposition_seconds, self.config.common
-        self.template.iterations, self.template.lr = self._of(common.iterations, task), self._of(common.lr, task)
+        decomposing = self.plugin.decomposition_seconds
+        self.template.iterations, self.template.lr = budget.steps, budget.lr
         try:
             with cost.timed("training"):
                 self.template.train(self.experiences[task])

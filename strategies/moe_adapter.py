@@ -28,8 +28,8 @@ code computes but never adds, is left out; an expert without an image in a step 
 momentum still moves it. Not known: what is frozen if one of the two most used is frozen already (here: nothing in its place).
 Different: an auto-encoder learns at a constant rate of 0.003, where in that code a scheduler overrides this nominal rate by
 0.01 (0.003 in few-shot) and divides it by ten every ten epochs. AlexNet sees images normalised as for CLIP, and its features
-are taken before the last ReLU. The reference auto-encoder learns from the run's reference images (there: TinyImageNet);
-**without any there is none**, and the threshold alone sends images to the untouched CLIP. Without `--alexnet` the features
+are taken before the last ReLU. The reference auto-encoder learns from the run's reference images (there: TinyImageNet).
+Without `--alexnet` the features
 are CLIP's own: they cost a second pass of the image tower in evaluation, and no threshold was published for them, so that
 there is none unless given. The class-incremental version in that code (two experts, one router, no freezing, no DDAS) is
 another method, not here.
@@ -47,14 +47,15 @@ from torch.utils.data import RandomSampler
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
-from strategies.parts.experiences import LabelledImages, Pixels, make_benchmark
+from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.loader import Loader
 from strategies.parts.moe import ORIGINAL, attach_mixtures
 from strategies.parts.plugin import StrategyPlugin
+from strategies.parts.settings import ReferenceSettings
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ReferenceSettings):
     """Defaults: the paper's full-shot MTIL setting."""
 
     experts: int = Field(default=22, ge=2, description="adapters in each block")
@@ -85,7 +86,7 @@ class Plugin(StrategyPlugin):
     """The method as an Avalanche plugin, and the classifier's `Routing`. A route is a task's index, or `ORIGINAL`."""
 
     settings: Settings
-    reference: Pixels | None = None
+    reads = ("images",)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -124,8 +125,8 @@ class Plugin(StrategyPlugin):
         strategy.model.clip.logit_scale.requires_grad_(False)
         for mixture in self._each():
             mixture.freeze(TOP_K)
-        if self.reference is not None and not self.autoencoders:
-            images = LabelledImages(self.reference, torch.zeros(len(self.reference), dtype=torch.int64))
+        if self.reference_images is not None and not self.autoencoders:
+            images = LabelledImages(self.reference_images, torch.zeros(len(self.reference_images), dtype=torch.int64))
             data = make_benchmark([images]).train_stream[0].dataset
             self._learn_features(strategy, ORIGINAL, data, self.settings.reference_steps)
         data = strategy.experience.dataset

@@ -184,7 +184,7 @@ def test_a_run_that_goes_on_from_its_state_equals_one_that_was_not_stopped() -> 
 
     def start() -> tuple[Any, Plugin, Any]:
         classifier, plugin = tiny_classifier(), small(decision="image")
-        plugin.reference = tiny_images(2, count=70, seed=8).images
+        plugin.reference_images = tiny_images(2, count=70, seed=8).images
         plugin.begin(classifier)
         return classifier, plugin, tiny_template(classifier, [plugin])
 
@@ -291,7 +291,7 @@ def test_learned_tasks_are_told_apart_and_strangers_go_to_the_untouched_clip() -
     labels = torch.arange(30) % 2
     sets = [pixels(0, 20, 1), pixels(230, 250, 2)]
     classifier, plugin = tiny_classifier(), small(decision="image", autoencoder_steps=100, reference_steps=100)
-    plugin.reference = pixels(0, 255, 3)
+    plugin.reference_images = pixels(0, 255, 3)
     plugin.begin(classifier)
     template = tiny_template(classifier, [plugin])
     for experience in make_benchmark([LabelledImages(images, labels) for images in sets]).train_stream:

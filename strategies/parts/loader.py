@@ -1,7 +1,7 @@
 """Mini-batches of a fixed number, read ahead by threads while the model computes."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from itertools import islice
@@ -27,7 +27,7 @@ class Loader:
 
     Args:
         data: an Avalanche data set; `data[i]` is (x, y, t).
-        sampler: names the images in order.
+        sampler: names the images in order; also a list of them.
         batch_size: images in a batch.
         seed: of the task, for `draw`; None without augmentation.
         threads: that read at once.
@@ -35,7 +35,14 @@ class Loader:
     """
 
     def __init__(
-        self, data: Any, sampler: RandomSampler, batch_size: int, *, seed: int | None, threads: int, pin: bool = False
+        self,
+        data: Any,
+        sampler: RandomSampler | Sequence[int],
+        batch_size: int,
+        *,
+        seed: int | None,
+        threads: int,
+        pin: bool = False,
     ) -> None:
         self.data, self.sampler, self.batch_size = data, sampler, batch_size
         self.seed, self.threads, self.pin = seed, threads, pin

@@ -1,5 +1,7 @@
 """What a strategy's plugin is here: an Avalanche plugin that says what it trains and what it keeps between tasks."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from avalanche.core import SupervisedPlugin
@@ -13,6 +15,14 @@ from strategies.parts.sites import Site, sites
 
 
 Reading = Literal["images", "texts"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a task is trained with: so many steps, and the peak learning rate."""
+
+    steps: int
+    lr: float
 
 
 class StrategyPlugin(SupervisedPlugin):
@@ -43,6 +53,15 @@ class StrategyPlugin(SupervisedPlugin):
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Called once with the untrained model, before any task, and also before a run goes on: see `state_dict`."""
+
+    def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
+        """What each task is trained with, from what the settings say. Asked once, before any task.
+
+        Args:
+            budgets: (T,) by the settings.
+            lr: the rate for tasks that the settings do not name.
+        """
+        return list(budgets)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is carried from task to task besides the model. Its bytes are counted, and it survives a resume."""

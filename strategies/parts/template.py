@@ -48,7 +48,7 @@ class ClipTemplate(SupervisedTemplate):
 
     Args:
         model, plugins, device: as in Avalanche.
-        iterations: steps for each task; the images are reshuffled whenever all have been seen.
+        iterations: steps for each task, 0 for none; the images are reshuffled whenever all have been seen.
         batch_size, lr, weight_decay, label_smoothing: as usual.
         warmup: below 1 the share of the steps until the peak of `lr`, from 1 on their number.
         seed: with the task's index, determines everything random.
@@ -105,6 +105,9 @@ class ClipTemplate(SupervisedTemplate):
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """A loader of exactly `iterations` batches: one "epoch" of Avalanche's is one task."""
+        if not self.iterations:
+            self.dataloader: Any = []  # torch has no sampler of nothing
+            return
         data, seed = self.adapted_dataset, task_seed(self.seed, self.task)
         number = self.iterations * self.train_mb_size
         sampler = RandomSampler(data, num_samples=number, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,74 @@
+"""Joint training: all tasks at once, at the first one (the ceiling).
+
+At the first task all parameters of both towers, except the logit scale, are trained on the training images of every task of
+the stream. Each step takes a batch (B, 3, S, S) of one task with that task's prompts. A task gets as many steps as it would
+get alone, with the same images in the same batches, and the steps of all tasks are shuffled among each other: sum_t N_t steps
+of AdamW, one warm-up and one cosine over all of them. So the budget is that of the sequential methods. At the tasks that
+follow nothing is trained: every row of the accuracy matrix after the first shows the same model.
+
+Hence Transfer of this method is no transfer: the tasks to the right of the diagonal have been learned too. Read Last. The
+learning rate is one for all tasks: where rates are given by task, the default among them holds.
+
+Fidelity: the usual upper bound of continual learning; no authors' code. Some papers give another ceiling, each task fine-tuned
+alone from the pretrained model; here one model learns all. It takes its budget from this project's template, so it does not run
+under Avalanche's `Naive` (Avalanche has `JointTraining` for that).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from avalanche.benchmarks.utils.utils import concat_datasets
+from pydantic.dataclasses import dataclass
+from torch.utils.data import RandomSampler
+
+from strategies import finetune
+from strategies.parts.loader import Loader
+from strategies.parts.plugin import Budget
+from strategies.parts.template import task_seed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Nothing besides what every strategy has."""
+
+
+class Plugin(finetune.Plugin):
+    """The method as an Avalanche plugin: brings a loader of its own to the first task."""
+
+    def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
+        self.steps = [budget.steps for budget in budgets]
+        return [Budget(sum(self.steps), lr), *(replace(budget, steps=0) for budget in budgets[1:])]
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        super().before_train_dataset_adaptation(strategy)
+        if strategy.task > 0:
+            strategy.model.clip.requires_grad_(False)
+
+    # After the template has made its loader of the first task's images.
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if strategy.task == 0:
+            stock: Loader = strategy.dataloader
+            sets = [experience.dataset.train() for experience in strategy.experience.origin_stream]
+            images = mixed_batches(list(map(len, sets)), self.steps, stock.batch_size, strategy.seed)
+            strategy.dataloader = Loader(
+                concat_datasets(sets), images, stock.batch_size, seed=stock.seed, threads=stock.threads, pin=stock.pin
+            )
+
+
+def mixed_batches(counts: Sequence[int], steps: Sequence[int], batch_size: int, seed: int) -> list[int]:
+    """Places (sum of steps * batch_size) in the tasks' images one after the other: batches of one task each, shuffled.
+
+    Args:
+        counts: (T,) images of each task.
+        steps: (T,) batches of each task.
+    """
+    batches: list[list[int]] = []
+    for task, (count, number) in enumerate(zip(counts, steps, strict=True)):
+        generator = torch.Generator().manual_seed(task_seed(seed, task))
+        first = sum(counts[:task])
+        images = [first + i for i in RandomSampler(range(count), num_samples=number * batch_size, generator=generator)]
+        batches += [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(task_seed(seed, len(counts))))
+    return [image for number in order.tolist() for image in batches[number]]
