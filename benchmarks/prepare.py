@@ -63,12 +63,14 @@ def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
 
 def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
     """Prints a line for each data set, as soon as it is known; with `fetch`, after trying to download what is missing."""
+    from benchmarks.datasets import info
     from benchmarks.datasets.download import download
 
     found = []
     for each in look_at_all(plan, data_root):
         if fetch and each.state == "missing":
-            print(f"{each.name:<13} fetching ...", file=sys.stderr)
+            if info(each.name).download:
+                print(f"{each.name:<13} fetching ...", file=sys.stderr)
             try:
                 download(each.name, data_root)
                 each = look(each.name, data_root)
@@ -126,7 +128,7 @@ def main(
         if lacking := [each.name for each in found if each.state != "complete"]:
             raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")
         if bad:
-            raise UserError(f"{bad} images cannot be read")
+            raise UserError(f"{bad} image{'s' if bad > 1 else ''} cannot be read")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

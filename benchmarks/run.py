@@ -157,7 +157,7 @@ def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") ->
         given, usual = getattr(config.common, setting), published[setting]
         for name in given if isinstance(given, dict) else ():
             if name not in names and name not in (usual if isinstance(usual, dict) else ()):
-                near = registry.nearest(name, names) or f"; there are {', '.join(dict.fromkeys(names))}"
+                near = registry.nearest(name, names) or f"; there are {', '.join(dict.fromkeys(names[:-1]))}"
                 raise UserError(f'--{setting}: no task or data set "{name}"{near}')
 
 
