@@ -1,17 +1,12 @@
-"""How fast the harness is, as ratios measured in one run: `python -m benchmarks.perf`."""
+"""The way from the image files to the model: building and reading the cache, evaluation, memory."""
 
-import json
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
-
-ROUNDS = 5  # each timing is the best of these, taken in turns
+from benchmarks.perf.timing import best
 
 
 def make_photographs(folder: Path, count: int) -> Any:
@@ -29,17 +24,6 @@ def make_photographs(folder: Path, count: int) -> Any:
     files = sorted(folder.iterdir())
     images = Images("perf", count, lambda row: Image.open(files[row]), lambda row: str(files[row]), lambda: "perf")
     return Split(images, np.arange(count), np.zeros(count, dtype=np.int64))
-
-
-def best(*works: Callable[[int], object]) -> list[float]:
-    """Seconds of each piece of work, the best of ROUNDS, in turns so that a slow spell of the machine meets all alike."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for round_ in range(ROUNDS):
-        for each, work in zip(seconds, works, strict=True):
-            began = time.perf_counter()
-            work(round_)
-            each.append(time.perf_counter() - began)
-    return [min(each) for each in seconds]
 
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, float]:
@@ -129,34 +113,17 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
     return taken
 
 
-@click.command()
-@click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True, help="made photographs")
-@click.option(
-    "--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="images through the model"
-)
-@click.option("--model", default="ViT-B-16-quickgelu", show_default=True, help="open_clip model, with random weights")
-@click.option("--out", type=click.Path(path_type=Path), help="also write the figures as json")
-def main(images: int, evaluated: int, model: str, out: Path | None) -> None:
-    """Measure the way from the image files to the model: building and reading the cache, evaluation, memory."""
+def measure(images: int, evaluated: int, model: str, place: Path) -> dict[str, Any]:
+    """All figures of this part, by name; files are made below `place`."""
     import numpy as np
 
-    from benchmarks.files import write_json
-    from benchmarks.surroundings import describe, writable_home
+    (place / "photographs").mkdir()
+    split = make_photographs(place / "photographs", images)
+    from benchmarks.backbones import image_size
 
-    with writable_home(), tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "photographs").mkdir()
-        split = make_photographs(place / "photographs", images)
-        from benchmarks.backbones import image_size  # brings Avalanche, which wants a home
-
-        size = image_size(model)
-        figures: dict[str, Any] = cache_ratios(split, place, size)
-        figures |= reading_memory(place / "memory", size, (1000, 8000))
-        figures |= evaluation_share(split.take(np.arange(min(evaluated, images))), place, model, size)
-    print(json.dumps(figures, indent=2))
-    if out:
-        write_json(out, figures | {"model": model, **describe("cpu")})
-
-
-if __name__ == "__main__":
-    main()
+    size = image_size(model)
+    return {
+        **cache_ratios(split, place, size),
+        **reading_memory(place / "memory", size, (1000, 8000)),
+        **evaluation_share(split.take(np.arange(min(evaluated, images))), place, model, size),
+    }

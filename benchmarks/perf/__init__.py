@@ -1,0 +1,1 @@
+"""How fast the harness is, as ratios measured in one run."""

@@ -1,0 +1,18 @@
+"""Timings that are compared with each other."""
+
+import time
+from collections.abc import Callable
+
+
+ROUNDS = 5
+
+
+def best(*works: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
+    """Seconds of each piece of work, the best of some rounds, in turns so that a slow spell of the machine meets all alike."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for round_ in range(rounds):
+        for each, work in zip(seconds, works, strict=True):
+            began = time.perf_counter()
+            work(round_)
+            each.append(time.perf_counter() - began)
+    return [min(each) for each in seconds]
