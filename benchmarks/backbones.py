@@ -109,12 +109,13 @@ def _config_name(model: str, folder: Path | None) -> str:
 
 def image_size(model: str) -> int:
     """Side of the square images that a model reads, in pixels. Raises UserError for an unknown model or a broken config."""
-    config = open_clip.get_model_config(_config_name(model, _folder(model)))
+    folder = _folder(model)
     try:
-        size = config["vision_cfg"]["image_size"]  # type: ignore[index]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"--model {model}: its config names no image size") from error
-    return int(size[0] if isinstance(size, (list, tuple)) else size)
+        config: Any = open_clip.get_model_config(_config_name(model, folder))
+        size = config["vision_cfg"]["image_size"]
+        return int(size[0] if isinstance(size, (list, tuple)) else size)
+    except Exception as error:  # whatever open_clip makes of somebody's file
+        raise UserError(f"--model {model}: its config names no image size ({weights.line(error)})") from error
 
 
 def _uses_quick_gelu(model: str, folder: Path | None) -> bool:
@@ -147,6 +148,15 @@ def _about(model: str, folder: Path | None) -> dict[str, str]:
     """What the file of a model trained from this one has to say of it; of a folder its name, not its place."""
     name = f"local-dir:{folder.resolve().name}" if folder and folder != MICRO else model
     return {"model": name, "quick_gelu": str(_uses_quick_gelu(model, folder)).lower()}
+
+
+def _check_normalisation(model: str, config: Any) -> None:
+    """Raises UserError for anything but three numbers each, the deviations above zero."""
+    for name in ("mean", "std"):
+        values = config[name]
+        whole = isinstance(values, (list, tuple)) and len(values) == 3
+        if not whole or not all(isinstance(value, (int, float)) and (value > 0 or name == "mean") for value in values):
+            raise UserError(f"--model {model}: its {name} must be three numbers for the colours, got {values!r}")
 
 
 def _digest(clip: torch.nn.Module) -> str:
@@ -189,6 +199,7 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     weights.fit(clip, found, model)
     config: Any = open_clip.get_model_preprocess_cfg(clip) | found.normalisation
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
+    _check_normalisation(model, config)
     tokenize = make_tokenizer(model, folder, clip)
     about = _about(model, folder)
     return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip), about)

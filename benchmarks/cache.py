@@ -19,7 +19,7 @@ import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -105,7 +105,8 @@ class CacheFile:
     def distrust(self) -> None:
         """Has the next `fill` compare what is there with its digests, and decode anew what differs."""
         if self._whole():
-            self.filling.touch()
+            with FileLock(self.folder / ".lock"):  # not while another process fills: it would take the mark away
+                self.filling.touch()
 
     def fill(
         self,
@@ -161,6 +162,7 @@ class CacheFile:
                     os.pwrite(opened.fileno(), bytes(DIGEST), row * DIGEST)
 
     def _decode(self, rows: np.ndarray, on_image: Callable[[], None], on_bad: Callable[[UserError], None]) -> None:
+        """Ends with `filling` gone, unless the disk refused something: then all is compared before anybody trusts it."""
         pixels, digests = os.open(self.pixels, os.O_RDWR), os.open(self.digests, os.O_RDWR)
 
         def write(row: int) -> UserError | None:
@@ -168,27 +170,43 @@ class CacheFile:
                 image = decode_one(self.images, row, self.size)
             except UserError as error:
                 return error
-            os.pwrite(pixels, image.numpy().data, row * self.image_bytes)
-            os.pwrite(digests, digest(image), row * DIGEST)
+            _write_whole(pixels, image.numpy().data.cast("B"), row * self.image_bytes)
+            _write_whole(digests, memoryview(digest(image)), row * DIGEST)
             return None
 
-        pool, disk, flushed = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), []
-        batch = max(FLUSH // self.image_bytes, 1)
+        pool, disk, flushes, refused = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), [], False
         try:
-            for done, error in enumerate(pool.map(write, rows.tolist()), start=1):
-                if error:
-                    on_bad(error)
-                on_image()
-                if done % batch == 0:
-                    flushed.append(disk.submit(os.fsync, pixels))  # while others are decoded
-        finally:
+            for some in _pieces(rows, max(FLUSH // self.image_bytes, 1)):
+                flushes.append(disk.submit(os.fsync, pixels))  # what was decoded before, while these are
+                for error in pool.map(write, some):
+                    if error:
+                        on_bad(error)
+                    on_image()
+        except OSError:
+            refused = True
+            raise
+        finally:  # also after a bad image or an interruption, which leave whole images
             pool.shutdown(cancel_futures=True)
-            for flush in flushed:
+            for flush in flushes:
                 flush.result()  # the system reports a write that failed only once
             for file in (pixels, digests):
                 os.fsync(file)
                 os.close(file)
-            self.filling.unlink()
+            if not refused:
+                self.filling.unlink()
+
+
+def _pieces(rows: np.ndarray, count: int) -> Iterator[list[int]]:
+    """At most `count` rows at once, so that what waits takes no memory."""
+    for first in range(0, len(rows), count):
+        yield rows[first : first + count].tolist()
+
+
+def _write_whole(file: int, data: memoryview, place: int) -> None:
+    """The system may write less than it was given, on a full disk without a word."""
+    while data:
+        written = os.pwrite(file, data, place)
+        data, place = data[written:], place + written
 
 
 class Cached:

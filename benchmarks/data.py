@@ -46,18 +46,26 @@ class Opener:
             self._files[id(images)] = CacheFile(root, images, self.size)
         return self._files[id(images)]
 
-    def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> None:
+    def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> int:
         """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read.
 
-        What the cache has already is compared with its digests there, and decoded anew where it differs.
+        What the cache has already is compared with its digests there, and decoded anew where it differs; its files were read
+        when it was made, and are not read again.
+
+        Returns:
+            How many images were read from their files.
         """
         for file in self._rows(splits):
             file.distrust()
+        count = sum(len(file.missing(rows)) for file, rows in self._rows(splits).items())
         self.fill(splits, on_bad)
-        for split in splits if self.cache_root is None else ():
-            self.watch.begin(f"reading {split.images.name}", len(split))
-            for error in check(split, self.size, self.watch.advance):
-                on_bad(error)
+        for split in splits:
+            if self.cache_root is None or split.images.fingerprint is None:
+                self.watch.begin(f"reading {split.images.name}", len(split))
+                for error in check(split, self.size, self.watch.advance):
+                    on_bad(error)
+                count += len(split)
+        return count
 
     def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> None:
         """Decodes into the cache what is missing there, after saying how much space it takes."""
@@ -70,7 +78,8 @@ class Opener:
             self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
         for file, absent in missing.items():
             if len(absent) or not file.trusted():
-                self.watch.begin(f"decoding {file.images.name}", len(absent))
+                what = "decoding" if len(absent) else "waiting for, or comparing, what is cached of"
+                self.watch.begin(f"{what} {file.images.name}", len(absent) or None)
                 file.fill(rows[file], self.watch.advance, on_bad)
 
     def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -68,6 +68,8 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 
     found = []
     for each in look_at_all(plan, data_root):
+        if fetch and each.state == "incomplete":
+            each = replace(each, words=f"{each.words}; to have it fetched anew, move it away first")
         if fetch and each.state == "missing":
             if info(each.name).download:
                 print(f"{each.name:<13} fetching ...", file=sys.stderr)
@@ -90,9 +92,11 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     bad: list[str] = []
     splits = [split for each in found if each.state == "complete" for split in each.splits]
     with Watch() as watch:
-        Opener(image_size(model), cache, watch).read_all(splits, lambda error: bad.append(str(error)))
+        read = Opener(image_size(model), cache, watch).read_all(splits, lambda error: bad.append(str(error)))
+    cached = sum(map(len, splits)) - read
+    before = f", {cached} were cached before and have their pixels still" if cached else ""
     if splits:
-        print("\n".join(bad) if bad else f"read {sum(map(len, splits))} images, all good")
+        print("\n".join(bad) if bad else f"read {read} images, all good{before}")
     return len(bad)
 
 

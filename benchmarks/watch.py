@@ -32,8 +32,8 @@ class Watch:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, what: str, total: float) -> None:
-        """Starts the bar anew for another piece of work."""
+    def begin(self, what: str, total: float | None) -> None:
+        """Starts the bar anew for another piece of work, of unknown length without a total."""
         self._bar.reset(self._task, description=what, total=total, visible=True)
 
     def advance(self, amount: float = 1) -> None:

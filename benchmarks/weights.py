@@ -150,6 +150,9 @@ def fit(clip: torch.nn.Module, weights: Weights, model: str) -> None:
             f"{weights.file}: not the weights of {model}: {names[0]} is {_shape(tensors, names[0])} in the file, "
             f"{_shape(wanted, names[0])} in the model{why}"
         )
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or not tensor.isfinite().all():
+            raise UserError(f"{weights.file}: {name} does not hold finite numbers; the file is damaged")
     clip.load_state_dict(tensors)
 
 

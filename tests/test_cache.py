@@ -1,5 +1,6 @@
 """The decoded-image cache: the same bytes as torchvision's transform, resumable, shared, and never trusted when damaged."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -138,6 +139,30 @@ def test_pixels_that_were_damaged_are_found_when_asked_for(tmp_path: Path) -> No
     decoded: list[int] = []
     file.fill(split.rows, lambda: decoded.append(1))
     assert len(decoded) == 1 and torch.equal(Cached(file, split.rows)[:], decode(split, 24))
+
+
+def test_a_disk_that_takes_half_an_image_leaves_nothing_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a full disk does: a short count, then an error."""
+    split = pictures(tmp_path / "pictures")
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    write, left = os.pwrite, [4 * (file.image_bytes + 8) + 700]
+
+    def full(descriptor: int, data: memoryview, place: int) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(descriptor, data[: left[0]], place)
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        file.fill(split.rows)
+    monkeypatch.undo()
+    assert not file.trusted()
+    file.fill(split.rows)
+    assert file.trusted() and torch.equal(Cached(file, split.rows)[:], decode(split, 24))
 
 
 def test_long_names_in_any_letters_make_a_folder(tmp_path: Path) -> None:

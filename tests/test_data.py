@@ -14,6 +14,7 @@ from benchmarks.errors import UserError
 from benchmarks.images import FromFiles
 from benchmarks.streams import Source, Stream, Task
 from benchmarks.watch import Watch
+from strategies.parts.loader import draw
 from tests.test_cache import pictures
 
 
@@ -70,7 +71,11 @@ def test_augmentation_crops_training_images_and_leaves_the_tests_alone(tmp_path:
     with Watch() as watch:
         data = load(found, 24, "random-resized-crop", tmp_path / "cache", watch)
     assert isinstance(data.train[0].images, Cropped) and isinstance(data.test[0].images, Cached)
-    assert not torch.equal(data.train[0][1][0], FromFiles(found.tasks[0].train, 24)[1])
+    plain = FromFiles(found.tasks[0].train, 24)[1]
+    assert torch.equal(data.train[0][1][0], plain)  # nothing is drawn outside the training loop
+    token = draw.set((1, 1))
+    assert not torch.equal(data.train[0][1][0], plain)
+    draw.reset(token)
 
 
 def test_a_training_set_that_two_tasks_share_is_checked_once_with_crops_too(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_checking_fills_the_cache_and_goes_on_from_there(complete: Path, tmp_pat
     assert first.exit_code == 0 and "all good" in first.stdout and "decoding" in first.stderr
     again = prepare(complete, *words, stream="cifar100:10")
     assert again.exit_code == 0 and "decoding" not in again.stderr
+    assert "read 0 images, all good, 300 were cached before" in again.stdout
 
 
 def test_streams_without_published_data(tmp_path: Path) -> None:

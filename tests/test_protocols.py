@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from benchmarks.run import main
+from tests.conftest import SHARED
 from tests.layouts import accept_layouts, write_layout
 from tests.test_run import fails, only_run
 
@@ -156,3 +157,14 @@ def test_missing_data_and_wrong_words(
     assert "cifar100:10, cifar100:20, cifar100:50" in line(stream="cifar100")
     assert "mtil-split:N" in line(stream="mtil-split:11")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the private test data are not here")
+def test_real_domains_from_end_to_end(tmp_path: Path) -> None:
+    """Photographs and scans with the micro CLIP: NuSA-CL, few steps on the two smallest domains."""
+    stream = f"folder:{SHARED / 'data' / 'real-domains'}"
+    line = ["--stream", stream, "--order", "mnist,oxford_pets", "--iterations", "5", "--results", str(tmp_path)]
+    assert main([*line, "--cache", str(tmp_path / "cache")]) == 0
+    known = [[float(cell) for cell in row[1:]] for row in rows(only_run(tmp_path) / "accuracy.csv")[1:]]
+    assert len(known) == 3 and all(0 <= cell <= 100 for row in known for cell in row)
+    assert known[1][0] != known[0][0]
