@@ -74,7 +74,7 @@ class StrategyPlugin(SupervisedPlugin):
 class LowRankPlugin(StrategyPlugin):
     """Trains one low-rank update for each chosen matrix, everything else frozen; merged after the task.
 
-    A strategy says in `make_update` what its update of one matrix is.
+    A strategy says in `make_update`, or in `update_of`, what its update of one matrix is.
     """
 
     settings: LowRankSettings
@@ -90,6 +90,10 @@ class LowRankPlugin(StrategyPlugin):
         """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
         raise NotImplementedError
 
+    def update_of(self, site: Site) -> LowRankUpdate | None:
+        """As `make_update`, for a method to which it matters where the matrix is."""
+        return self.make_update(site.weight().detach())
+
     # This hook, because one later the optimiser has been made and would never see the new parameters.
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         clip = strategy.model.clip
@@ -99,7 +103,7 @@ class LowRankPlugin(StrategyPlugin):
         clip.requires_grad_(False)
         self.notes, self.updates = [], {}
         for site in sites(clip, self.settings.towers, self.settings.matrices):
-            update = self.make_update(site.weight().detach())
+            update = self.update_of(site)
             if update is None:
                 self.notes.append(f"{site.name}: {self.why_none}, skipped")
             else:
