@@ -1,0 +1,94 @@
+"""O-LoRA: one LoRA pair for each task, its A pushed to be orthogonal to those of all earlier tasks.
+
+Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, arXiv 2310.14152 (not PEFT's OLoRA). For task t
+
+    dW_t = alpha / sqrt(rank) * B_t A_t        A_t (rank, d_in) Kaiming-uniform, B_t (d_out, rank) zero, both trained,
+
+    loss + orthogonality * sum over matrices, over i < t, of sum_jk |A_i A_t^T|_jk        A_i A_t^T (rank, rank)
+
+with the earlier pairs frozen and all of them in the weight: W + sum_i dW_i.
+
+Fidelity. As in the authors' code: the sum of absolute entries (the paper's formula squares them; the code, behind its figures,
+does not), lambda = 0.5, every pair kept. Its second penalty, an L2 norm of the new pair, is off by default there and left out
+here; AdamW's weight decay is what acts on the pair. Different: earlier pairs are merged into W, which computes the same, and
+kept beside it for the penalty alone, 2 rank (d_in + d_out) figures for each matrix and task; they are counted as stored, B too,
+which the penalty does not need, since the authors keep pairs. On CLIP no settings were published: rank, scaling, dropout and
+optimiser are those of the NuSA-CL paper's comparison, and lambda is the authors' for language models of rank 8. A sum over
+rank * rank entries grows with the rank: at rank 128 the same lambda weighs 256 times as many of them.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.lowrank import LowRankUpdate, from_zero, kaiming
+from strategies.parts.plugin import LowRankPlugin
+from strategies.parts.settings import LowRankSettings
+
+
+@dataclass(frozen=True)
+class Settings(LowRankSettings):
+    """Defaults: the low-rank settings of the NuSA-CL paper's comparison, the penalty's weight that of the O-LoRA paper."""
+
+    orthogonality: float = Field(default=0.5, ge=0, description="weight (lambda) of the overlap with earlier tasks' A")
+
+
+def overlap(old: Tensor, new: Tensor) -> Tensor:
+    """Sum of the absolute entries of old (n, d_in) new^T (r, d_in): 0 where their rows are orthogonal."""
+    return (old @ new.T).abs().sum()
+
+
+class Plugin(LowRankPlugin):
+    """The method as an Avalanche plugin."""
+
+    settings: Settings
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.old_a: dict[str, Tensor] = {}  # by matrix: (t rank, d_in) after t tasks
+        self.old_b: dict[str, Tensor] = {}  # by matrix: (d_out, t rank)
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        self.old_a, self.old_b = {}, {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """For each matrix the A of all tasks below one another, `NAME.A`, and their B side by side, `NAME.B`."""
+        return {
+            **{f"{name}.A": stored for name, stored in self.old_a.items()},
+            **{f"{name}.B": stored for name, stored in self.old_b.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.old_a = {key.removesuffix(".A"): stored for key, stored in state.items() if key.endswith(".A")}
+        self.old_b = {key.removesuffix(".B"): stored for key, stored in state.items() if key.endswith(".B")}
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate:
+        return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        super().before_train_dataset_adaptation(strategy, *args, **kwargs)
+        self.old_a = {name: stored.to(strategy.device) for name, stored in self.old_a.items()}  # from a checkpoint
+
+    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.old_a:
+            strategy.loss = strategy.loss + self.settings.orthogonality * self.penalty()
+
+    def penalty(self) -> Tensor:
+        """The sum over all matrices of the new A's overlap with the earlier tasks'."""
+        each = [overlap(self.old_a[site.name], update.down) for site, update in self.updates.items()]
+        return torch.stack(each).sum()
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        for site, update in self.updates.items():
+            _append(self.old_a, site.name, update.down, dim=0)
+            _append(self.old_b, site.name, update.up, dim=1)
+        super().after_training_exp(strategy, *args, **kwargs)
+
+
+def _append(stored: dict[str, Tensor], name: str, factor: Tensor, dim: int) -> None:
+    new = factor.detach()
+    stored[name] = torch.cat([stored[name].to(new.device), new], dim) if name in stored else new.clone()
