@@ -265,17 +265,19 @@ def test_ddas_decides_for_each_image_alone_or_for_the_batch_by_its_mean() -> Non
 
 
 def test_an_autoencoder_takes_adams_steps_on_the_mean_squared_error() -> None:
-    batches = [torch.rand(6, 8, generator=torch.Generator().manual_seed(step)) for step in range(3)]
+    features = torch.rand(10, 8)
     torch.manual_seed(0)
     expected = AutoEncoder(8)
+    rows = [*torch.randperm(10).tolist(), *torch.randperm(10).tolist()]  # batches run on across epochs
     optimizer = torch.optim.Adam(expected.parameters(), lr=0.003, weight_decay=1e-4)
-    for x in batches:
+    for step in range(3):
+        x = features[rows[6 * step : 6 * step + 6]]
         optimizer.zero_grad()
         out = torch.sigmoid(F.linear(F.relu(expected.encode(x)), expected.decode.weight, expected.decode.bias))
         F.mse_loss(out, x).backward()
         optimizer.step()
     torch.manual_seed(0)
-    found = train_autoencoder(batches, lr=0.003)
+    found = train_autoencoder(features, steps=3, batch=6, lr=0.003)
     assert all(torch.allclose(t, found.state_dict()[n], atol=1e-6) for n, t in expected.state_dict().items())
     assert not any(parameter.requires_grad for parameter in found.parameters())
 

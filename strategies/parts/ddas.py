@@ -4,7 +4,7 @@ An auto-encoder for each task, F -> 100 (ReLU) -> F (sigmoid), learns to reconst
 images; the error of an image is the mean squared difference.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -32,17 +32,19 @@ class AutoEncoder(nn.Module):
         return (self.decode(self.encode(features).relu()).sigmoid() - features).square().mean(dim=1)
 
 
-def train_autoencoder(batches: Iterable[Tensor], lr: float) -> AutoEncoder:
-    """One Adam step for each batch of features (B, F); at least one. Drawn on the CPU, from torch's generator."""
-    model = optimizer = None
-    for features in batches:
-        if model is None or optimizer is None:
-            model = AutoEncoder(features.shape[1]).to(features.device)
-            optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
+def train_autoencoder(features: Tensor, steps: int, batch: int, lr: float) -> AutoEncoder:
+    """Adam on features (N, F), in batches that go through all of them again and again, each time in another order.
+
+    Start and order are drawn on the CPU, from torch's generator.
+    """
+    model = AutoEncoder(features.shape[1]).to(features.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
+    epochs = -(-steps * batch // len(features))
+    rows = torch.cat([torch.randperm(len(features)) for _ in range(epochs)])
+    for each in rows.split(batch)[:steps]:
         optimizer.zero_grad()
-        model.errors(features).mean().backward()
+        model.errors(features[each.to(features.device)]).mean().backward()
         optimizer.step()
-    assert model is not None
     return model.requires_grad_(False)
 
 

@@ -120,7 +120,7 @@ class Mixture(nn.Module):
         images, sizes = order // self.top_k, counts.tolist()
         parts = x.index_select(0, images).split(sizes)  # for each expert (n_e, L, d)
         weights = (SCALE * gates.flatten()[order, None, None]).split(sizes)  # for each expert (n_e, 1, 1)
-        # While training an expert without images runs too, on none: its gradient is zero, not missing, as in the authors' code.
+        # While training an expert without images runs too, on none: its gradient is zero, not missing.
         mixed = [
             expert(part, weight)
             for expert, part, weight in zip(self.experts, parts, weights, strict=True)
