@@ -75,21 +75,27 @@ def test_a_routed_image_gets_the_logits_of_its_route_alone_and_in_a_batch() -> N
         def choose(self, images: torch.Tensor) -> torch.Tensor:
             return (images.float().mean(dim=(1, 2, 3)) > 127).long()
 
-        def use(self, route: int) -> None:
+        def use(self, route: int, rows: torch.Tensor) -> None:
+            taken.append(rows)
             classifier.clip.text_projection.data.copy_(changed if route else plain)
 
     routing = ByBrightness()
+    taken: list[torch.Tensor] = []
     expected = []
     for route in (0, 1):
-        routing.use(route)
+        routing.use(route, torch.ones(6, dtype=torch.bool))
         expected.append(classifier.eval().union_logits(images()))
         classifier.train(False)
     routes = routing.choose(images())
     assert set(routes.tolist()) == {0, 1}
     classifier.routing = routing
     classifier.train(False)
+    taken.clear()
     together = classifier.union_logits(images())
+    assert [rows.tolist() for rows in taken] == [(routes == route).tolist() for route in (0, 1)]
     assert torch.allclose(together, torch.where(routes[:, None] == 1, expected[1], expected[0]), atol=1e-5)
     single = torch.cat([classifier.union_logits(image[None]) for image in images()])
     assert torch.allclose(single, together, atol=1e-5)
+    with torch.no_grad():  # Avalanche's own evaluation
+        assert torch.allclose(classifier(images(), 1), together[:, CLASSES[0] :], atol=1e-5)
     assert (expected[0] - expected[1]).abs().max() > 1e-3

@@ -16,8 +16,12 @@ class Routing(Protocol):
         """Images (B, 3, H, W), uint8, as they are evaluated together, to the number of the route (B,) int64 of each."""
         ...
 
-    def use(self, route: int) -> None:
-        """From now on the model computes both towers as this route does."""
+    def use(self, route: int, rows: Tensor) -> None:
+        """From now on the model computes both towers as this route does.
+
+        Args:
+            rows: (B,) bool, which of the images of the last choice take it: the image tower gets these, in their order.
+        """
         ...
 
 
@@ -59,9 +63,13 @@ class ClipClassifier(MultiTaskModule):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), uint8, at the model's size, to unit features (B, D)."""
+        return F.normalize(self.embed_images(images), dim=-1)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """As `encode_images`, but of the length that the model gives them."""
         # On the model's device, so that a quarter of the bytes travel; the arithmetic is torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
-        return F.normalize(self.clip.encode_image(scaled), dim=-1)
+        return self.clip.encode_image(scaled)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Tokens (N, L) to unit features (N, D)."""
@@ -86,8 +94,9 @@ class ClipClassifier(MultiTaskModule):
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
         """Logits (B, C) over the classes of one task."""
-        features = self.training_features(task_label) if self.training else self.evaluation_features(task_label)
-        return self.clip.logit_scale.exp() * self.encode_images(x) @ features.T
+        if not self.training:
+            return self._evaluation_logits(x, [task_label])
+        return self.clip.logit_scale.exp() * self.encode_images(x) @ self.training_features(task_label).T
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
         """Logits (B, C), unpadded for a batch of one task; a mixed batch is padded with the dtype's minimum.
@@ -112,17 +121,22 @@ class ClipClassifier(MultiTaskModule):
     @torch.no_grad()
     def union_logits(self, images: Tensor) -> Tensor:
         """Evaluation: logits (B, sum of C) over the classes of all tasks side by side, each task's with its own prompts."""
+        return self._evaluation_logits(images, range(len(self.class_counts)))
+
+    def _evaluation_logits(self, images: Tensor, tasks: Sequence[int]) -> Tensor:
+        """Logits (B, sum of C) over the classes of these tasks, each image's as its route computes them."""
         if self.routing is None:
-            return self._all_logits(images, route=0)
+            return self._route_logits(images, tasks, route=0)
         routes = self.routing.choose(images)  # (B,)
-        out = torch.empty(len(images), sum(self.class_counts), device=self.mean.device)
+        out = torch.empty(len(images), sum(self.class_counts[task] for task in tasks), device=self.mean.device)
         for route in routes.unique().tolist():
-            self.routing.use(route)
-            out[routes == route] = self._all_logits(images[routes == route], route)
+            rows = routes == route
+            self.routing.use(route, rows)
+            out[rows] = self._route_logits(images[rows], tasks, route)
         return out
 
-    def _all_logits(self, images: Tensor, route: int) -> Tensor:
-        features = torch.cat([self.evaluation_features(task, route) for task in range(len(self.class_counts))])
+    def _route_logits(self, images: Tensor, tasks: Sequence[int], route: int) -> Tensor:
+        features = torch.cat([self.evaluation_features(task, route) for task in tasks])
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
     def train(self, mode: bool = True) -> "ClipClassifier":
