@@ -151,7 +151,7 @@ class Plugin(StrategyPlugin):
         encoders: dict[int, Any] = {int(route): encoder for route, encoder in self.autoencoders.items()}
         return decide(encoders, self.extract(images), self.settings.decision, self.threshold, ORIGINAL)
 
-    def use(self, route: int) -> None:
+    def use(self, route: int, rows: Tensor | None = None) -> None:
         for mixture in self._each():
             mixture.route = route
 
