@@ -29,8 +29,8 @@ images, theirs 256, and by default each image decides for itself.
 Not said in the sources at hand, and taken here: the branch is added before the output projection (there the paper's formula
 for attention ends); keys have standard deviation 0.02, as CLIP's own tokens; a batch decides by majority; images with
 w < 1/2 lose the rest of the branch, and texts have all or nothing of it, so that their features can be kept. The score goes
-into the sigmoid as it is. A density has units, so its zero depends on the features' length: at unit length nearly every
-image has a density above 1 under every task, and w is no calibration at all; at the length that CLIP gives them it is one.
+into the sigmoid as it is. A density has units, so its zero depends on the features' length: at unit length most images of
+other domains of `micro` have a density above 1 too; at the length that CLIP gives them two in three have not.
 With fewer training images than D the Gaussian is flat outside their span and refuses new images of its own task too.
 """
 
