@@ -1,4 +1,4 @@
-"""The accuracy matrix as a heat map with the figures in its cells: rows are states, columns tasks."""
+"""The accuracy matrix as a heat map, with the figures in its cells where they can be read: rows are states, columns tasks."""
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ ROW = 0.19
 NARROWEST = 0.19
 ROOM_FOR_DECIMALS = 0.3
 LEFT = 0.9
+# With more cells nobody reads their figures, and drawing them takes minutes; the colours remain.
+MOST_FIGURES = 1500
 FURNITURE = 0.5
 
 
@@ -50,7 +52,8 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set_ylabel("tasks learned")
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
-    _figures(axes, states.to_numpy(), decimals=1 if cell >= ROOM_FOR_DECIMALS else 0)
+    if states.size <= MOST_FIGURES:
+        _figures(axes, states.to_numpy(), decimals=1 if cell >= ROOM_FOR_DECIMALS else 0)
     for task in range(columns):
         own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=1.4)
         axes.add_patch(own)
