@@ -45,7 +45,7 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
 
     drawing = Figure((width, ROW * rows + FURNITURE + (longest if upright else 0)), layout="constrained")
     axes = drawing.add_subplot()
-    axes.imshow(states, cmap=COLOURS, vmin=0, vmax=100, aspect="auto")
+    image = axes.imshow(states, cmap=COLOURS, vmin=0, vmax=100, aspect="auto")
     axes.set_xticks(range(columns), names, rotation=90 if upright else 0)
     axes.set_yticks(range(rows), ["0 (zero-shot)", *map(str, range(1, rows))])
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
@@ -54,6 +54,8 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
     if states.size <= MOST_FIGURES:
         _figures(axes, states.to_numpy(), decimals=1 if cell >= ROOM_FOR_DECIMALS else 0)
+    else:
+        drawing.colorbar(image, ax=axes, label="%", fraction=0.02, pad=0.01)
     for task in range(columns):
         own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=1.4)
         axes.add_patch(own)
