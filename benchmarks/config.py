@@ -108,7 +108,7 @@ def strategy_settings(strategy: str) -> dict[str, Any]:
     """Name to pydantic FieldInfo of the strategy's own settings."""
     found = registry.settings_class(strategy).__pydantic_fields__
     if clash := set(found) & {*COMMON_NAMES, *HARNESS_NAMES}:
-        raise UserError(f"strategies/{strategy}.py: settings {sorted(clash)} exist for every strategy; rename them")
+        raise UserError(f"strategy {strategy}: settings {sorted(clash)} exist for every strategy; rename them")
     return found
 
 
@@ -129,7 +129,8 @@ def recipe(stream: str, strategy: str) -> dict[str, Any]:
     """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`.
 
     A file has `all` for every strategy, `strategies` by name, and may have `like` (another file, which it adds to) and
-    `variants` (the same by what follows the stream's colon). What is nearer to the strategy, then to the variant, wins.
+    `variants` (the same by what follows the stream's colon). What is nearer to the strategy, then to the variant, wins. A name
+    without what follows its colon (`avalanche`) is all such strategies.
     """
     family, argument = stream_family(stream)
     if family == "repeat":
@@ -146,7 +147,8 @@ def recipe(stream: str, strategy: str) -> dict[str, Any]:
     for part in parts:
         found |= part.get("all", {})
     for part in parts:
-        found |= part.get("strategies", {}).get(strategy, {})
+        named = part.get("strategies", {})
+        found |= named.get(strategy.partition(":")[0], {}) | named.get(strategy, {})
     return found
 
 

@@ -43,7 +43,7 @@ def _print_list(context: click.Context, _parameter: click.Parameter, value: bool
         for kind in ("strategy", "stream"):
             click.echo({"strategy": "Strategies (--strategy)", "stream": "Streams (--stream)"}[kind])
             for name in registry.names(kind):
-                click.echo(f"  {name:<12} {registry.summary(kind, name)}")
+                click.echo(f"  {name:<16} {registry.summary(kind, name)}")
         context.exit()
 
 

@@ -58,7 +58,7 @@ def run_path(results: Path, config: RunConfig) -> Path:
     name = label(config)
     if len(name) > 120:  # file systems end at 255 bytes
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return results / stream / config.common.strategy / name
+    return results / stream / config.common.strategy.replace(":", "-") / name
 
 
 def is_finished(path: Path) -> bool:

@@ -21,18 +21,29 @@ LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "st
 
 
 def names(kind: str) -> list[str]:
-    """The known strategies or streams: the file names in their folder; a stream's with hyphens for underscores."""
-    found = sorted(path.stem for path in FOLDERS[kind].glob("*.py") if path.stem != "__init__")
-    return [name.replace("_", "-") for name in found] if kind == "stream" else found
+    """The known strategies or streams: the file names in their folder; a stream's with hyphens for underscores.
+
+    A strategy in a folder below is `FOLDER:FILE`, as `avalanche:ewc`; `parts` is no such folder.
+    """
+    folder = FOLDERS[kind]
+    files = [path.relative_to(folder) for pattern in ("*.py", "*/*.py") for path in folder.glob(pattern)]
+    found = [
+        ":".join(file.with_suffix("").parts) for file in files if file.stem != "__init__" and file.parts[0] != "parts"
+    ]
+    return sorted(name.replace("_", "-") if kind == "stream" else name for name in found)
 
 
 def _module(kind: str, name: str) -> str:
-    return name.replace("-", "_") if kind == "stream" else name
+    return name.replace("-", "_") if kind == "stream" else name.replace(":", ".")
+
+
+def _path(kind: str, name: str) -> Path:
+    return FOLDERS[kind] / f"{_module(kind, name).replace('.', '/')}.py"
 
 
 @cache
 def _tree(kind: str, name: str) -> ast.Module:
-    return ast.parse((FOLDERS[kind] / f"{_module(kind, name)}.py").read_text(encoding="utf-8"))
+    return ast.parse(_path(kind, name).read_text(encoding="utf-8"))
 
 
 def summary(kind: str, name: str) -> str:
@@ -64,11 +75,11 @@ def settings_class(strategy: str) -> Any:
     body = _tree("strategy", strategy).body
     imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
     classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
-    path = FOLDERS["strategy"] / f"{strategy}.py"
+    path = _path("strategy", strategy)
     if not classes:
         raise UserError(f"{path}: a strategy needs a class Settings")
     # The namespace poses as the module, so that the class resolves its annotations and pickles under its real name.
-    namespace: dict[str, Any] = {"__name__": f"strategies.{strategy}"}
+    namespace: dict[str, Any] = {"__name__": f"strategies.{_module('strategy', strategy)}"}
     exec(compile(ast.Module(body=[*imports, *classes], type_ignores=[]), str(path), "exec"), namespace)
     return namespace["Settings"]
 

@@ -20,7 +20,7 @@ from benchmarks.streams import Stream
 from benchmarks.watch import Watch
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import make_benchmark
-from strategies.parts.plugin import Budget, StrategyPlugin
+from strategies.parts.plugin import Budget, StrategyPlugin, Unfit
 from strategies.parts.template import ClipTemplate, NotFinite
 
 
@@ -70,7 +70,10 @@ class TaskSequence:
                 f"{error}; benchmarks.prepare --stream {common.stream} --check names all such images"
             ) from error
         self.reference_sha256 = give(reference, plugin, backbone, Opener(backbone.size, cache, watch))
-        plugin.begin(self.classifier)
+        try:
+            plugin.begin(self.classifier)
+        except Unfit as error:
+            raise UserError(str(error)) from error
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         tasks = range(len(self.names))
@@ -80,7 +83,7 @@ class TaskSequence:
         )
         self.template = ClipTemplate(
             model=self.classifier,
-            plugins=[plugin],
+            plugins=plugin.plugins(),
             iterations=self.budgets[0].steps,
             batch_size=common.batch_size,
             lr=self.budgets[0].lr,

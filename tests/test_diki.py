@@ -74,6 +74,7 @@ class PlainAttention(nn.Module):
         return self.base.out_proj(torch.cat(heads, dim=-1)), None
 
 
+@torch.no_grad()
 def plain_logits(state: dict[str, Tensor], image: Tensor, task: int, weight: float) -> Tensor:
     """(1, sum of C) float64 of one image: from the original model where the weight is below one half."""
     classifier = tiny_classifier().double().eval()

@@ -94,9 +94,20 @@ class ClipClassifier(MultiTaskModule):
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
         """Logits (B, C) over the classes of one task."""
-        if not self.training:
-            return self._evaluation_logits(x, [task_label])
-        return self.clip.logit_scale.exp() * self.encode_images(x) @ self.training_features(task_label).T
+        if self._learning():
+            return self.clip.logit_scale.exp() * self.encode_images(x) @ self.training_features(task_label).T
+        return self._evaluation_logits(x, [task_label])
+
+    def _learning(self) -> bool:
+        # Also in evaluation mode where gradients are wanted: EWC differentiates there, and features kept without gradients
+        # would leave the text tower without importance.
+        return self.training or torch.is_grad_enabled()
+
+    def forward_all_tasks(self, x: Tensor) -> dict[int, Tensor]:
+        """For each task seen in training its logits (B, C). Avalanche's own version encodes the images for each task."""
+        scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
+        features = self.training_features if self._learning() else self.evaluation_features
+        return {task: scaled @ features(task).T for task in self.known_train_tasks_labels}
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
         """Logits (B, C), unpadded for a batch of one task; a mixed batch is padded with the dtype's minimum.

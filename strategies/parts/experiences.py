@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark, with_classes_timeline
-from avalanche.benchmarks.utils import as_classification_dataset
+from avalanche.benchmarks.utils import DataAttribute, TaskAwareClassificationDataset
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,5 +37,9 @@ class LabelledImages(Dataset):
 
 def make_benchmark(train: Sequence[LabelledImages]) -> Any:
     """An Avalanche benchmark whose `train_stream` has the tasks in the order given."""
-    sets = [as_classification_dataset(data) for data in train]
+    # The class that Avalanche's LwF asks for a task's images; `as_classification_dataset` makes another.
+    sets = [
+        TaskAwareClassificationDataset([data], data_attributes=[DataAttribute(data.targets, "targets")])
+        for data in train
+    ]
     return with_classes_timeline(task_incremental_benchmark(benchmark_from_datasets(train=sets)))

@@ -17,6 +17,10 @@ from strategies.parts.sites import Site, sites
 Reading = Literal["images", "texts"]
 
 
+class Unfit(ValueError):
+    """A setting that does not go with the model or the stream; names the setting, and what would do."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a task is trained with: so many steps, and the peak learning rate."""
@@ -52,7 +56,15 @@ class StrategyPlugin(SupervisedPlugin):
         self.decomposition_seconds = 0.0
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Called once with the untrained model, before any task, and also before a run goes on: see `state_dict`."""
+        """Called once with the untrained model, before any task, and also before a run goes on: see `state_dict`.
+
+        Raises:
+            Unfit: a setting does not go with the model or the number of tasks.
+        """
+
+    def plugins(self) -> list[SupervisedPlugin]:
+        """What an Avalanche strategy is given for this method, after `begin`, in the order in which they are told of events."""
+        return [self]
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
         """What each task is trained with, from what the settings say. Asked once, before any task.

@@ -1,10 +1,12 @@
 """The training loop: Avalanche's supervised template with MTIL's unit of work, a fixed number of steps for each task."""
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
@@ -43,6 +45,21 @@ def learning_rate_share(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
+class MixedCrossEntropy(nn.CrossEntropyLoss):
+    """Cross-entropy of a batch that may have several tasks: label smoothing goes over the classes of an image's own task alone.
+
+    The classifier pads such logits with the dtype's minimum; torch's own loss would smooth the label onto the padding, and be
+    1e37 in size.
+    """
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, C) and labels (B,) to the mean over the batch."""
+        real = (logits > torch.finfo(logits.dtype).min).to(logits.dtype)  # (B, C)
+        smooth = self.label_smoothing * real / real.sum(dim=1, keepdim=True)
+        targets = smooth + (1 - self.label_smoothing) * F.one_hot(labels, logits.shape[1])  # (B, C)
+        return F.cross_entropy(logits, targets)
+
+
 class ClipTemplate(SupervisedTemplate):
     """Trains a `ClipClassifier` for `iterations` steps on each experience, with a fresh AdamW for each.
 
@@ -78,7 +95,7 @@ class ClipTemplate(SupervisedTemplate):
         super().__init__(
             model=model,
             optimizer=None,  # type: ignore[arg-type]  # made anew for every task
-            criterion=nn.CrossEntropyLoss(label_smoothing=label_smoothing),
+            criterion=MixedCrossEntropy(label_smoothing=label_smoothing),
             train_mb_size=batch_size,
             device=device,
             plugins=list(plugins),
@@ -100,7 +117,9 @@ class ClipTemplate(SupervisedTemplate):
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def _before_training_exp(self, **kwargs: Any) -> None:
-        torch.manual_seed(task_seed(self.seed, self.task))  # before the plugins' hooks: they draw initial values
+        seed = task_seed(self.seed, self.task)
+        torch.manual_seed(seed)  # before the plugins' hooks: they draw initial values
+        random.seed(seed)  # Avalanche's A-GEM draws from this one
         super()._before_training_exp(**kwargs)
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
@@ -143,6 +162,11 @@ class ClipTemplate(SupervisedTemplate):
     def forward(self) -> Tensor:
         """Logits (B, C), unpadded unless a plugin (replay) mixes tasks in a batch."""
         return self.model(self.mb_x, self.mb_task_id if self.batch_task is None else self.batch_task)
+
+    def criterion(self) -> Tensor:
+        if self.batch_task is None:
+            return self._criterion(self.mb_output, self.mb_y)
+        return F.cross_entropy(self.mb_output, self.mb_y, label_smoothing=self._criterion.label_smoothing)
 
     def optimizer_step(self) -> None:
         step = self.clock.train_exp_iterations

@@ -1,0 +1,56 @@
+"""Avalanche's A-GEM: a step may not raise the loss on a sample of past tasks' images.
+
+Chaudhry et al., Efficient Lifelong Learning with A-GEM, arXiv 1812.00420, as `AGEMPlugin` of avalanche-lib computes it. With
+g the gradient of the batch and r that of a sample of `sample_size` stored images (the same number of each past task):
+
+    g <- g - (g r) / (r r) r        if g r < 0
+
+`patterns_per_exp` images of each task are kept, drawn at random after it. AdamW turns the projected gradient into the step.
+
+Carried: the stored images as pixels (uint8) and their labels.
+
+Fidelity: the stock plugin, unchanged. A sample has images of several tasks: each has the logits of its own task's prompts, and
+label smoothing goes over its own task's classes alone.
+"""
+
+from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.training.plugins import AGEMPlugin
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.plugin import Unfit
+from strategies.parts.stock import MemoryPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults: the paper's sample size would be 256 to 1300; these are sized for the cost of a step."""
+
+    patterns_per_exp: int = Field(default=64, ge=1, description="images of each task that are kept")
+    sample_size: int = Field(default=64, ge=1, description="stored images in a step; at least one of each past task")
+
+
+class Plugin(MemoryPlugin):
+    """The stock plugin and its images."""
+
+    stock: AGEMPlugin
+
+    def make(self) -> AGEMPlugin:
+        return AGEMPlugin(self.settings.patterns_per_exp, self.settings.sample_size)
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        past = len(classifier.class_counts) - 1
+        if self.settings.sample_size < past:
+            raise Unfit(
+                f"--sample-size: must be at least {past}, one image of each past task, got {self.settings.sample_size}"
+            )
+        super().begin(classifier)
+
+    def buffers(self) -> list[AvalancheDataset]:
+        return self.stock.buffers
+
+    def refill(self, buffers: list[AvalancheDataset]) -> None:
+        self.stock.buffers.clear()
+        for buffer in buffers:
+            self.stock.update_memory(buffer)  # no larger than what it keeps, so it keeps all

@@ -1,0 +1,66 @@
+"""Avalanche's EWC: a quadratic penalty on leaving the last tasks' weights, by importance.
+
+Kirkpatrick et al., Overcoming catastrophic forgetting, arXiv 1612.00796, as `EWCPlugin` of avalanche-lib computes it:
+
+    loss + lambda * sum over past tasks t and parameters i of F_ti (w_i - w_ti)^2
+
+w_t: the weights after task t. F_t: after the task, one pass over its training images in batches of the run's size, the mean
+over the batches of the squared gradient of the batch's loss. (The paper's Fisher information is the mean of the squared
+gradients of single images; this is smaller the larger the batch.) With `decay_factor` d there is one penalty in place of one
+for each task (online EWC): F <- d F + F_t, around the last weights.
+
+Carried: F_t and w_t, each as large as the model, for every task (11 tasks with ViT-B/16: 13 GB); of the last alone with
+`decay_factor`.
+
+Fidelity: the stock plugin, unchanged. The gradient is taken in evaluation mode with the prompts of training (the first
+template), text tower included.
+"""
+
+from avalanche.training.plugins import EWCPlugin
+from avalanche.training.utils import ParamData
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.stock import StockPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Avalanche has no default for lambda; 1 is a place to begin a search, not a recommendation."""
+
+    ewc_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
+    decay_factor: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="one penalty for all tasks, in which earlier ones fade by this (online EWC)",
+    )
+
+
+class Plugin(StockPlugin):
+    """The stock plugin and its state."""
+
+    stock: EWCPlugin
+
+    def make(self) -> EWCPlugin:
+        settings = self.settings
+        mode = "separate" if settings.decay_factor is None else "online"
+        return EWCPlugin(settings.ewc_lambda, mode=mode, decay_factor=settings.decay_factor)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`importance.TASK.NAME` and `weight.TASK.NAME`, each of the parameter's shape."""
+        kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
+        return {
+            f"{what}.{task}.{name}": data.data
+            for what, tasks in kept.items()
+            for task, parameters in tasks.items()
+            for name, data in parameters.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
+        device = self.classifier.mean.device
+        for key, tensor in state.items():
+            what, task, name = key.split(".", 2)
+            kept[what][int(task)][name] = ParamData(name, init_tensor=tensor.to(device), device=device)

@@ -1,0 +1,61 @@
+"""Avalanche's LwF: distillation from the model before the task, over the classes of past tasks.
+
+Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, as `LwFPlugin` of avalanche-lib computes it on the images of the
+current task:
+
+    loss + alpha * sum over past tasks t of KL(softmax(z'_t / T) || softmax(z_t / T))        z_t (B, C_t)
+
+z_t: logits over task t's prompts, z'_t those of the model before the task; the mean over the batch, without the factor T^2.
+Not ZSCL's LwF (`lwf`), which distils over the current task's prompts. Both compute past tasks' prompts anew at every step.
+
+Carried: the previous model, which the plugin keeps as a whole second copy (between tasks it equals the model).
+
+Fidelity: the stock plugin, unchanged. At the first task there is no teacher, so the pretrained model's knowledge is not held.
+"""
+
+from copy import deepcopy
+
+import torch
+from avalanche.training.plugins import LwFPlugin
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.stock import StockPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults: Avalanche's."""
+
+    alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the distillation")
+    temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="softens teacher and student")
+
+
+class Plugin(StockPlugin):
+    """The stock plugin and its state."""
+
+    stock: LwFPlugin
+
+    def make(self) -> LwFPlugin:
+        return LwFPlugin(self.settings.alpha, self.settings.temperature)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`model.NAME` of the previous model, and `classes` (n, 2) int64: task and class of all that were seen."""
+        lwf = self.stock.lwf
+        if lwf.prev_model is None:
+            return {}
+        seen = [(task, label) for task, labels in lwf.prev_classes_by_task.items() for label in sorted(labels)]
+        model = {f"model.{name}": tensor for name, tensor in lwf.prev_model.clip.state_dict().items()}
+        return {**model, "classes": torch.tensor(seen)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if state:
+            lwf = self.stock.lwf
+            for task, label in state["classes"].tolist():
+                lwf.prev_classes_by_task[task].add(label)
+            lwf.expcount = len(lwf.prev_classes_by_task)
+            lwf.prev_model = deepcopy(self.classifier).train()
+            lwf.prev_model.known_train_tasks_labels = set(lwf.prev_classes_by_task)
+            model = {name.removeprefix("model."): tensor for name, tensor in state.items() if name != "classes"}
+            lwf.prev_model.clip.load_state_dict(model)

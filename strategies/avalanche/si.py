@@ -1,0 +1,67 @@
+"""Avalanche's Synaptic Intelligence: a quadratic penalty by each weight's share in the fall of the loss.
+
+Zenke et al., Continual Learning Through Synaptic Intelligence, arXiv 1703.04200, as `SynapticIntelligencePlugin` of
+avalanche-lib computes it, after arXiv 1806.08568:
+
+    loss + lambda / 2 * sum over parameters i of Omega_i (w_i - w*_i)^2
+    Omega_i = min(0.001, - sum over past tasks of (sum over steps of g_i dw_i) / ((change of w_i in the task)^2 + eps))
+
+w*: the weights at the start of the task; g: the gradient of the step (penalty included), dw: the step of the optimiser.
+
+Carried: the sums and Omega, each as large as the model, on the CPU as the plugin keeps them.
+
+Fidelity: the stock plugin, unchanged. It keeps "copies" of the weights as views, which on the CPU share the model's memory: the
+weights before and after a step are then the same tensor and every Omega is 0. They are made copies here, as they are on a GPU.
+"""
+
+from typing import Any
+
+from avalanche.training.plugins import SynapticIntelligencePlugin
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.parts.stock import StockPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Avalanche has no default for lambda; 1 is a place to begin a search, not a recommendation."""
+
+    si_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
+    eps: float = Field(default=1e-7, gt=0, allow_inf_nan=False, description="added to the squared change of a weight")
+
+
+class Plugin(StockPlugin):
+    """The stock plugin, its copies made copies, and its state."""
+
+    stock: SynapticIntelligencePlugin
+
+    def make(self) -> SynapticIntelligencePlugin:
+        return SynapticIntelligencePlugin(self.settings.si_lambda, eps=self.settings.eps)
+
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        _own(self.stock.ewc_data[0])
+
+    def before_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        _own(self.stock.syn_data["old_theta"])
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        return {"importance": self.stock.ewc_data[1], "sum": self.stock.syn_data["cum_trajectory"]}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`importance.NAME` and `sum.NAME`, flat."""
+        return {f"{what}.{name}": data.data for what, kept in self._kept().items() for name, data in kept.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if state:
+            stock = self.stock
+            stock.create_syn_data(self.classifier, stock.ewc_data, stock.syn_data, stock.excluded_parameters)
+            for what, kept in self._kept().items():
+                for name, data in kept.items():
+                    data.data = state[f"{what}.{name}"].clone()  # the plugin adds to it in place
+
+
+def _own(copies: dict[str, Any]) -> None:
+    for data in copies.values():
+        data.data = data.data.clone()
