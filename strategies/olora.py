@@ -11,10 +11,11 @@ with the earlier pairs frozen and all of them in the weight: W + sum_i dW_i.
 Fidelity. As in the authors' code: the sum of absolute entries (the paper's formula squares them; the code, behind its figures,
 does not), lambda = 0.5, every pair kept. Its second penalty, an L2 norm of the new pair, is off by default there and left out
 here; AdamW's weight decay is what acts on the pair. Different: earlier pairs are merged into W, which computes the same, and
-kept beside it for the penalty alone, 2 rank (d_in + d_out) figures for each matrix and task; they are counted as stored, B too,
-which the penalty does not need, since the authors keep pairs. On CLIP no settings were published: rank, scaling, dropout and
-optimiser are those of the NuSA-CL paper's comparison, and lambda is the authors' for language models of rank 8. A sum over
-rank * rank entries grows with the rank: at rank 128 the same lambda weighs 256 times as many of them.
+kept beside it for the penalty alone, rank (d_in + d_out) figures for each matrix and task; they are counted as stored, B too,
+which the penalty does not need, since the authors keep pairs. On CLIP no settings were published: rank 8 and lambda are the
+authors' for language models, scaling, dropout and optimiser those of the NuSA-CL paper's comparison. Its rank of 128 can't be
+taken: once the ranks of all tasks add up to d_in, no A but zero is orthogonal to the earlier ones, and nothing more is learned
+(ViT-B/16's text tower, 512 wide, after four tasks; seen on `micro`, 128 wide, at rank 32 from the fifth task on).
 """
 
 from typing import Any
@@ -32,8 +33,11 @@ from strategies.parts.settings import LowRankSettings
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the low-rank settings of the NuSA-CL paper's comparison, the penalty's weight that of the O-LoRA paper."""
+    """Defaults: rank and lambda of the O-LoRA paper, the other low-rank settings of the NuSA-CL paper's comparison."""
 
+    rank: int = Field(
+        default=8, ge=1, description="rank of a task's pair; over all tasks it should not add up to the width"
+    )
     orthogonality: float = Field(default=0.5, ge=0, description="weight (lambda) of the overlap with earlier tasks' A")
 
 
