@@ -95,7 +95,8 @@ class ClipClassifier(MultiTaskModule):
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
         """Logits (B, C) over the classes of one task."""
         if self._learning():
-            return self.clip.logit_scale.exp() * self.encode_images(x) @ self.training_features(task_label).T
+            features = self.training_features(task_label)  # before the images: dropout draws for the texts first
+            return self.clip.logit_scale.exp() * self.encode_images(x) @ features.T
         return self._evaluation_logits(x, [task_label])
 
     def _learning(self) -> bool:
