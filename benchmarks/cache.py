@@ -113,13 +113,16 @@ class CacheFile:
         rows: np.ndarray,
         on_image: Callable[[], None] = lambda: None,
         on_bad: Callable[[UserError], None] = stop,
-    ) -> None:
+    ) -> int:
         """Decodes what is missing of the rows, on all cores. Another process that fills the same waits, then finds it done.
 
         Args:
             on_image: called after each, for progress.
             on_bad: called with the message on an image that can't be read, which stays missing; unless it raises, the
                 others follow.
+
+        Returns:
+            How many were missing.
 
         Raises:
             UserError: an image that can't be read (those before it are kept), a full disk, a folder without permission.
@@ -133,6 +136,7 @@ class CacheFile:
                 absent = self.missing(rows)
                 self.filling.touch()
                 self._decode(absent, on_image, on_bad)
+                return len(absent)
         except OSError as error:
             raise UserError(
                 f"{self.folder}: the cache cannot be written: {error.strerror}; name another place with --cache, "
@@ -159,7 +163,7 @@ class CacheFile:
         with ThreadPoolExecutor(threads()) as pool, self.digests.open("r+b") as opened:
             for row, is_wrong in zip(present, pool.map(wrong, present), strict=True):
                 if is_wrong:
-                    os.pwrite(opened.fileno(), bytes(DIGEST), row * DIGEST)
+                    _write_whole(opened.fileno(), memoryview(bytes(DIGEST)), row * DIGEST)
 
     def _decode(self, rows: np.ndarray, on_image: Callable[[], None], on_bad: Callable[[UserError], None]) -> None:
         """Ends with `filling` gone, unless the disk refused something: then all is compared before anybody trusts it."""

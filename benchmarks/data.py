@@ -57,8 +57,7 @@ class Opener:
         """
         for file in self._rows(splits):
             file.distrust()
-        count = sum(len(file.missing(rows)) for file, rows in self._rows(splits).items())
-        self.fill(splits, on_bad)
+        count = self.fill(splits, on_bad)
         for split in splits:
             if self.cache_root is None or split.images.fingerprint is None:
                 self.watch.begin(f"reading {split.images.name}", len(split))
@@ -67,20 +66,22 @@ class Opener:
                 count += len(split)
         return count
 
-    def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> None:
-        """Decodes into the cache what is missing there, after saying how much space it takes."""
+    def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> int:
+        """Decodes into the cache what is missing there, after saying how much space it takes. Returns how many images."""
         if self.cache_root is None:
-            return
+            return 0
         rows = self._rows(splits)
         missing = {file: file.missing(each) for file, each in rows.items()}
         space, count = check_space(self.cache_root, missing), sum(map(len, missing.values()))
         if count:
             self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
+        decoded = 0
         for file, absent in missing.items():
             if len(absent) or not file.trusted():
                 what = "decoding" if len(absent) else "waiting for, or comparing, what is cached of"
                 self.watch.begin(f"{what} {file.images.name}", len(absent) or None)
-                file.fill(rows[file], self.watch.advance, on_bad)
+                decoded += file.fill(rows[file], self.watch.advance, on_bad)
+        return decoded
 
     def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:
         """The rows (N,) that the splits take of each cache file."""

@@ -111,6 +111,11 @@ def test_checking_fills_the_cache_and_goes_on_from_there(complete: Path, tmp_pat
     again = prepare(complete, *words, stream="cifar100:10")
     assert again.exit_code == 0 and "decoding" not in again.stderr
     assert "read 0 images, all good, 300 were cached before" in again.stdout
+    pixels = next(tmp_path.rglob("pixels.u8"))
+    with pixels.open("r+b") as opened:
+        opened.write(b"abc")
+    mended = prepare(complete, *words, stream="cifar100:10")
+    assert "read 1 images, all good, 299 were cached before" in mended.stdout
 
 
 def test_streams_without_published_data(tmp_path: Path) -> None:
