@@ -1,10 +1,15 @@
 """What lies in a folder of images: folders and picture files, whatever else may lie about there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks.errors import UserError
+from benchmarks.files import fingerprint
+from benchmarks.streams import Images
 
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -71,3 +76,14 @@ def pictures(folder: Path) -> list[Path]:
         UserError: no permission, a link with such an ending that leads nowhere.
     """
     return [Path(entry.path) for entry in _scan(folder, _is_picture)]
+
+
+def of_files(name: str, files: Sequence[Path], root: Path) -> Images:
+    """The pictures in these files below `root`, under a name."""
+    return Images(
+        name=name,
+        count=len(files),
+        read=lambda row: Image.open(files[row]),
+        where=lambda row: shown(files[row]),
+        fingerprint=partial(fingerprint, root, files),
+    )

@@ -8,17 +8,16 @@ Captions' validation file), each only for methods that read it.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks import files
 from benchmarks.config import RunConfig
 from benchmarks.errors import UserError
-from benchmarks.folder_files import folders, pictures, shown
+from benchmarks.folder_files import folders, of_files, pictures, shown
 from benchmarks.streams import Images, Split
 
 
@@ -80,15 +79,7 @@ def _folder_images(folder: Path) -> Split:
     """All pictures in a folder and in those below it, sorted folder by folder."""
     if not folder.is_dir():
         raise UserError(f"--reference-images {shown(folder)}: no such folder")
-    paths = list(_below(folder))
-    images = Images(
-        name=f"reference-{folder.resolve().name}",
-        count=len(paths),
-        read=lambda row: Image.open(paths[row]),
-        where=lambda row: shown(paths[row]),
-        fingerprint=partial(files.fingerprint, folder, paths),
-    )
-    return _whole(images)
+    return _whole(of_files(f"reference-{folder.resolve().name}", list(_below(folder)), folder))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -29,17 +29,13 @@ text, so that `007` and `no` need no quotes:
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.errors import UserError
-from benchmarks.files import fingerprint
-from benchmarks.folder_files import ENDINGS, folders, pictures, shown
+from benchmarks.folder_files import ENDINGS, folders, of_files, pictures, shown
 from benchmarks.folder_yaml import FILE, StreamNotes, check_known, read_notes, task_orders
 from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
 
@@ -73,19 +69,8 @@ def _half(place: Path, classes: list[str]) -> _Half:
     return _Half(place, classes, files)
 
 
-def _read(files: Sequence[Path], row: int) -> Image.Image:
-    return Image.open(files[row])
-
-
 def _images(root: Path, name: str, half: _Half) -> Images:
-    files = [file for found in half.files for file in found]
-    return Images(
-        name=name,
-        count=len(files),
-        read=partial(_read, files),
-        where=lambda row: shown(files[row]),
-        fingerprint=partial(fingerprint, root, files),
-    )
+    return of_files(name, [file for found in half.files for file in found], root)
 
 
 def _classes(place: Path) -> list[str]:
