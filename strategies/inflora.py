@@ -25,7 +25,6 @@ the prompts is in C, tokens after the end of the text too.
 
 import math
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -33,11 +32,10 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.gpm import GradientMemory, empty
-from strategies.parts.loader import Loader
+from strategies.parts.loader import sample
 from strategies.parts.lowrank import LowRankUpdate, detach, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
@@ -137,7 +135,8 @@ def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Te
     ]
     try:
         if "image" in towers:
-            for images in _images(strategy, samples):
+            # By the seed the same ones before and after the task is learned.
+            for images, *_ in sample(strategy, strategy.experience.dataset, samples, strategy.train_mb_size):
                 model.encode_images(images.to(strategy.device))
         if "text" in towers:
             for prompts in model.tokens(strategy.experience.task_label)[0].split(strategy.train_mb_size):
@@ -146,12 +145,3 @@ def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Te
         for hook in hooks:
             hook.remove()
     return sums
-
-
-def _images(strategy: Any, samples: int) -> Iterator[Tensor]:
-    """Batches (B, 3, H, W) of the current task's training images: the same ones before and after it is learned."""
-    data, seed = strategy.experience.dataset, torch.initial_seed()  # under our template the task's seed
-    sampler = RandomSampler(data, num_samples=min(samples, len(data)), generator=torch.Generator().manual_seed(seed))
-    threads = getattr(strategy, "threads", 1)  # Avalanche's own strategies have none
-    for batch in Loader(data, sampler, strategy.train_mb_size, seed=seed, threads=threads):
-        yield batch[0]

@@ -44,12 +44,11 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
 from strategies.parts.experiences import LabelledImages, make_benchmark
-from strategies.parts.loader import Loader
+from strategies.parts.loader import sample
 from strategies.parts.moe import ORIGINAL, attach_mixtures
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.settings import ReferenceSettings
@@ -136,9 +135,7 @@ class Plugin(StrategyPlugin):
 
     def _learn_features(self, strategy: Any, route: int, data: Any, steps: int) -> None:
         """Trains the auto-encoder of a route on images from `data`, drawn by torch's seed: that of the task."""
-        seed, count = torch.initial_seed(), min(len(data), POOL)
-        sampler = RandomSampler(data, num_samples=count, generator=torch.Generator().manual_seed(seed))
-        loader = Loader(data, sampler, AUTOENCODER_BATCH, seed=seed, threads=getattr(strategy, "threads", 1))
+        loader = sample(strategy, data, POOL, AUTOENCODER_BATCH)
         self.use(ORIGINAL)
         features = torch.cat([self.extract(images.to(strategy.device)) for images, *_ in loader])  # (count, F)
         rate = self.settings.autoencoder_lr

@@ -60,5 +60,30 @@ def tiny_template(classifier: ClipClassifier, plugins: list[Any], **changes: Any
     return ClipTemplate(model=classifier, plugins=plugins, **{**settings, **changes})
 
 
+def assert_resumes(plugin: Any, other: Any) -> None:
+    """Two tasks in one go, and in two halves with the state handed over, end the same; a new run begins without any.
+
+    Args:
+        plugin, other: two plugins with the same settings.
+    """
+    straight = tiny_classifier()
+    template = tiny_template(straight, [plugin])
+    template.train(tiny_experiences()[0])
+    state = {name: tensor.clone() for name, tensor in plugin.state_dict().items()}
+    weights = snapshot(straight.clip)
+    template.train(tiny_experiences()[1])
+
+    resumed = tiny_classifier(seed=3)
+    other.begin(resumed)
+    resumed.clip.load_state_dict(weights)
+    other.load_state_dict(state)
+    tiny_template(resumed, [other]).train(tiny_experiences()[1])
+    assert state
+    assert all(torch.equal(t, resumed.clip.state_dict()[n]) for n, t in straight.clip.state_dict().items())
+    assert all(torch.equal(t, other.state_dict()[n]) for n, t in plugin.state_dict().items())
+    plugin.begin(straight)
+    assert plugin.state_dict() == {}
+
+
 def snapshot(clip: Any) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in clip.state_dict().items()}

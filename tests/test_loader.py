@@ -52,10 +52,11 @@ def test_crops_are_a_function_of_seed_and_place_and_not_of_the_threads(tmp_path:
     found = [torch.cat([x for x, _, _ in batches(data, threads)]) for threads in (1, 2, 5)]
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
     cropped = Cropped(split, 24)
-    draw.set((1, 1))
+    before = draw.set((1, 1))
     first, again = cropped.one(4), cropped.one(4)
     draw.set((1, 2))
     assert torch.equal(first, again) and not torch.equal(first, cropped.one(4))
+    draw.reset(before)
 
 
 def test_crop_boxes_are_distributed_as_torchvisions() -> None:

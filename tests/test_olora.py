@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from strategies.olora import Plugin, Settings, overlap
 from strategies.parts.sites import sites
-from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
+from tests.models import assert_resumes, tiny_classifier, tiny_experiences, tiny_template
 
 
 def test_the_overlap_is_the_sum_of_absolute_products_over_all_earlier_tasks() -> None:
@@ -87,22 +87,7 @@ def test_every_pair_is_stored_bit_for_bit_and_their_sum_is_in_the_weight() -> No
 
 
 def test_state_resumes_bit_for_bit_and_begin_forgets() -> None:
-    straight, plugin = tiny_classifier(), Plugin(Settings(rank=2))
-    template = tiny_template(straight, [plugin])
-    template.train(tiny_experiences()[0])
-    state = {name: tensor.clone() for name, tensor in plugin.state_dict().items()}
-    weights = snapshot(straight.clip)
-    template.train(tiny_experiences()[1])
-
-    resumed, other = tiny_classifier(seed=3), Plugin(Settings(rank=2))
-    other.begin(resumed)
-    resumed.clip.load_state_dict(weights)
-    other.load_state_dict(state)
-    tiny_template(resumed, [other]).train(tiny_experiences()[1])
-    assert all(torch.equal(t, resumed.clip.state_dict()[n]) for n, t in straight.clip.state_dict().items())
-    assert all(torch.equal(t, other.state_dict()[n]) for n, t in plugin.state_dict().items())
-    plugin.begin(straight)
-    assert plugin.state_dict() == {}
+    assert_resumes(Plugin(Settings(rank=2)), Plugin(Settings(rank=2)))
 
 
 def test_a_task_that_broke_off_stores_no_pair() -> None:

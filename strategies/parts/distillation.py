@@ -20,7 +20,7 @@ from torch.utils.data import RandomSampler
 
 from strategies.finetune import Plugin as FineTune
 from strategies.parts.classifier import ClipClassifier
-from strategies.parts.loader import Loader
+from strategies.parts.loader import Loader, threads
 
 
 TEXTS = 256  # encoded at once
@@ -98,11 +98,11 @@ class DistillationPlugin(FineTune):
     def _loader(self, strategy: Any) -> Loader:
         """As many batches as the epoch has, of the same size, reshuffled whenever all images have been seen."""
         data = _Images(self.reference_data(strategy))
-        number, threads = len(strategy.dataloader) * strategy.train_mb_size, getattr(strategy, "threads", 1)
+        number = len(strategy.dataloader) * strategy.train_mb_size
         order = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # drawn from the task's own generator
         sampler = RandomSampler(data, num_samples=number, generator=order)
         pin = strategy.device.type == "cuda"
-        return Loader(data, sampler, strategy.train_mb_size, seed=None, threads=threads, pin=pin)
+        return Loader(data, sampler, strategy.train_mb_size, seed=None, threads=threads(strategy), pin=pin)
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.teacher is None:

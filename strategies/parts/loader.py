@@ -19,6 +19,18 @@ AHEAD = 3  # batches that are read before they are asked for
 draw: ContextVar[tuple[int, int] | None] = ContextVar("draw", default=None)
 
 
+def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
+    """At most `count` images of a data set, drawn by torch's seed (under this project's template the task's), each once."""
+    seed = torch.initial_seed()
+    sampler = RandomSampler(data, num_samples=min(count, len(data)), generator=torch.Generator().manual_seed(seed))
+    return Loader(data, sampler, batch_size, seed=seed, threads=threads(strategy))
+
+
+def threads(strategy: Any) -> int:
+    """That read images ahead; Avalanche's own strategies say nothing of them."""
+    return getattr(strategy, "threads", 1)
+
+
 class Loader:
     """Yields the images that the sampler names in batches, as Avalanche's own loaders do.
 
