@@ -50,9 +50,15 @@ class WeightMean:
         torch._foreach_lerp_(self.mean, parameters, 1 / self.count)
 
 
-def squared_distance(parameters: list[Tensor], others: list[Tensor]) -> Tensor:
-    """Sum over all entries of all parameters."""
-    return torch.stack([(one - other).square().sum() for one, other in zip(parameters, others, strict=True)]).sum()
+@torch.no_grad()
+def add_l2_gradient(parameters: list[Tensor], starts: list[Tensor], l2: float) -> None:
+    """Adds the gradient of l2 * sum (W - W_start)^2 to those that the parameters have.
+
+    By hand, since autograd would hold W - W_start of all weights until backward: as much memory as one more model.
+    """
+    for parameter, start in zip(parameters, starts, strict=True):
+        if parameter.grad is not None:
+            parameter.grad.add_(parameter - start, alpha=2 * l2)
 
 
 class Plugin(DistillationPlugin):
@@ -98,10 +104,9 @@ class Plugin(DistillationPlugin):
         self._start = [parameter.detach().clone() for parameter in self._trained]
         self._mean = WeightMean(self._trained)
 
-    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        super().before_backward(strategy)
+    def after_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.settings.l2:
-            strategy.loss = strategy.loss + self.settings.l2 * squared_distance(self._trained, self._start)
+            add_l2_gradient(self._trained, self._start, self.settings.l2)
 
     def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if strategy.clock.train_exp_iterations % self.settings.interval == 0:

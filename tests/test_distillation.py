@@ -12,7 +12,7 @@ from torch import Tensor
 from strategies import lwf, lwf_vr, wise_ft, zscl
 from strategies.lwf_vr import random_texts
 from strategies.parts.distillation import distill
-from strategies.zscl import WeightMean, squared_distance
+from strategies.zscl import WeightMean, add_l2_gradient
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 
@@ -221,12 +221,15 @@ def test_zscl_ends_with_the_mean_over_the_published_steps(
 
 
 def test_the_l2_term_is_the_squared_distance_to_the_tasks_start() -> None:
-    ones, others = (
-        [torch.randn(3, 2).double(), torch.randn(4).double()],
-        [torch.randn(3, 2).double(), torch.zeros(4).double()],
-    )
-    wanted = sum(((a - b) ** 2).sum() for a, b in zip(ones, others, strict=True))
-    assert float(squared_distance(ones, others)) == pytest.approx(float(wanted))
+    ones = [torch.randn(3, 2).double().requires_grad_(), torch.randn(4).double().requires_grad_()]
+    others = [torch.randn(3, 2).double(), torch.zeros(4).double()]
+    loss = sum((a.exp() * 2).sum() for a in ones)
+    distance = sum(((a - b) ** 2).sum() for a, b in zip(ones, others, strict=True))
+    wanted = torch.autograd.grad(loss + 0.7 * distance, ones, retain_graph=True)
+    loss.backward()
+    add_l2_gradient(ones, others, 0.7)
+    for one, gradient in zip(ones, wanted, strict=True):
+        assert one.grad is not None and torch.allclose(one.grad, gradient)
     held, free = (_moved(reference_plugin(l2=l2, interval=10**6)) for l2 in (1e4, 0.0))
     assert held < 0.5 * free
 
@@ -239,7 +242,8 @@ def _moved(plugin: zscl.Plugin) -> float:
     ends: list[float] = []
 
     def note() -> None:
-        ends.append(float(squared_distance(list(classifier.clip.parameters()), start).detach()))
+        pairs = zip(classifier.clip.parameters(), start, strict=True)
+        ends.append(sum(float((now.detach() - before).square().sum()) for now, before in pairs))
 
     tiny_template(classifier, [plugin], iterations=12, lr=1e-3, on_step=note).train(tiny_experiences()[0])
     return ends[-1]
