@@ -223,8 +223,8 @@ def test_zscl_ends_with_the_mean_over_the_published_steps(
 def test_the_l2_term_is_the_squared_distance_to_the_tasks_start() -> None:
     ones = [torch.randn(3, 2).double().requires_grad_(), torch.randn(4).double().requires_grad_()]
     others = [torch.randn(3, 2).double(), torch.zeros(4).double()]
-    loss = sum((a.exp() * 2).sum() for a in ones)
-    distance = sum(((a - b) ** 2).sum() for a, b in zip(ones, others, strict=True))
+    loss = torch.stack([(a.exp() * 2).sum() for a in ones]).sum()
+    distance = torch.stack([((a - b) ** 2).sum() for a, b in zip(ones, others, strict=True)]).sum()
     wanted = torch.autograd.grad(loss + 0.7 * distance, ones, retain_graph=True)
     loss.backward()
     add_l2_gradient(ones, others, 0.7)

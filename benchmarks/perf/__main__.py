@@ -9,20 +9,27 @@ import click
 
 @click.command()
 @click.option(
-    "--part", type=click.Choice(["data", "methods"]), default="data", show_default=True, help="what is measured"
+    "--part",
+    type=click.Choice(["data", "methods", "memory"]),
+    default="data",
+    show_default=True,
+    help="what is measured",
 )
 @click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True, help="data: made photographs")
 @click.option(
     "--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="data: images through the model"
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=2), default=16, show_default=True, help="methods: images in a step"
+    "--batch-size", type=click.IntRange(min=2), default=16, show_default=True, help="methods, memory: images in a step"
 )
-@click.option("--classes", type=click.IntRange(min=2), default=10, show_default=True, help="methods: prompts in a step")
+@click.option(
+    "--classes", type=click.IntRange(min=2), default=10, show_default=True, help="methods, memory: prompts in a step"
+)
 @click.option("--model", default="ViT-B-16-quickgelu", show_default=True, help="open_clip model, with random weights")
 @click.option("--out", type=click.Path(path_type=Path), help="also write the figures as json")
 def main(part: str, images: int, evaluated: int, batch_size: int, classes: int, model: str, out: Path | None) -> None:
-    """Measure the way from the image files to the model (data), or what a method's step costs beside its parts (methods)."""
+    """Measure the way from the image files to the model (data), what a method's step costs beside its parts
+    (methods), or what memory it takes beside its own tensors (memory)."""
     from benchmarks.files import check_writable, write_json
     from benchmarks.surroundings import describe, writable_home
 
@@ -33,6 +40,10 @@ def main(part: str, images: int, evaluated: int, batch_size: int, classes: int, 
             from benchmarks.perf import data
 
             figures = data.measure(images, evaluated, model, Path(folder))
+        elif part == "memory":
+            from benchmarks.perf import memory
+
+            figures = memory.measure(model, batch_size, classes)
         else:
             from benchmarks.perf import methods
 

@@ -12,64 +12,23 @@ import torch
 import torchvision
 from torch import Tensor
 
-from benchmarks.backbones import image_size, make_tokenizer
+from benchmarks.perf.setting import STEPS, Setting
 from benchmarks.perf.timing import best
 from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
-from strategies.parts.experiences import LabelledImages, make_benchmark
-from strategies.parts.plugin import StrategyPlugin
-from strategies.parts.template import ClipTemplate
 
 
-ROUNDS, STEPS = 3, 2
-MEAN = STD = (0.5, 0.5, 0.5)
-
-
-class _Setting:
-    """A model with random weights, one task of made pictures, and prompts for it."""
-
-    def __init__(self, model: str, batch_size: int, classes: int) -> None:
-        import open_clip
-
-        torch.manual_seed(0)
-        self.batch_size, self.device = batch_size, torch.device("cpu")
-        clip = open_clip.create_model(model, load_weights=False)
-        prompts = make_tokenizer(model, None, clip)(
-            [f"a photo of number {label}." for label in range(classes)]
-        )  # (C, L)
-        self.classifier = ClipClassifier(clip, [prompts[None]], MEAN, STD)
-        side = image_size(model)
-        self.images = torch.randint(0, 256, (STEPS * batch_size, 3, side, side), dtype=torch.uint8)
-        self.data = LabelledImages(self.images, torch.arange(len(self.images)) % classes)
-
-    @property
-    def batch(self) -> Tensor:
-        """(B, 3, S, S)."""
-        return self.images[: self.batch_size]
-
-    def training(self, plugin: StrategyPlugin) -> Callable[[int], None]:
-        """Seconds of STEPS steps through the template, what surrounds a task included as little as can be."""
-        (experience,) = make_benchmark([self.data]).train_stream
-        template = ClipTemplate(
-            model=self.classifier, plugins=[plugin], iterations=STEPS, batch_size=self.batch_size, lr=1e-5,
-            weight_decay=0.0, warmup=0.0, label_smoothing=0.2, seed=0, device=self.device,
-        )  # fmt: skip
-
-        def train(_round: int) -> None:
-            template.clock.train_exp_counter = 0
-            template.train(experience)
-
-        return train
+ROUNDS = 3
 
 
 def _backward(features: Tensor) -> None:
     features.sum().backward()
 
 
-def zscl_over_parts(setting: _Setting) -> dict[str, float]:
+def zscl_over_parts(setting: Setting) -> dict[str, float]:
     """A ZSCL step over: student forward and backward on task and reference images and on prompts, teacher forward."""
     plugin = zscl.Plugin(zscl.Settings())
-    plugin.reference_images, plugin.reference_texts = setting.images, setting.classifier.tokens(0)[0]
+    setting.refer(plugin)
     student = setting.classifier
     plugin.begin(student)
     teacher = deepcopy(student).requires_grad_(False)
@@ -88,7 +47,7 @@ def zscl_over_parts(setting: _Setting) -> dict[str, float]:
     return {"zscl_step_seconds": step / STEPS, "zscl_step_over_parts": step / floor}
 
 
-def moe_over_floor(setting: _Setting, place: Path) -> dict[str, float]:
+def moe_over_floor(setting: Setting, place: Path) -> dict[str, float]:
     """A MoE step over forward and input-gradient of both towers; its evaluation over zero-shot, with AlexNet's features."""
     weights = place / "alexnet.pt"
     torch.save(torchvision.models.alexnet().state_dict(), weights)
@@ -130,6 +89,6 @@ def measure(model: str, batch_size: int, classes: int, place: Path) -> dict[str,
     return {
         "batch_size": batch_size,
         "classes": classes,
-        **zscl_over_parts(_Setting(model, batch_size, classes)),
-        **moe_over_floor(_Setting(model, batch_size, classes), place),
+        **zscl_over_parts(Setting(model, batch_size, classes)),
+        **moe_over_floor(Setting(model, batch_size, classes), place),
     }
