@@ -1,5 +1,5 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing.
-.PHONY: check test slow lint format types pins reference
+.PHONY: check test slow lint format types pins reference search
 
 check: lint types test
 
@@ -24,7 +24,19 @@ types:
 pins:
 	uv run python .ci/pins.py
 
-# The runs in results/reference/micro: about a quarter of an hour on two cores. What is there already is not run again.
+# The runs in results/reference: hours on two cores. What is there already is not run again.
+STRATEGIES = zeroshot finetune joint lora milora inflora olora nusa wise_ft lwf lwf_vr icarl zscl moe_adapter diki \
+	$(addprefix avalanche:,ewc si replay agem lwf)
+RUN = OMP_NUM_THREADS=1 uv run python -m benchmarks.run --results results/reference
+
 reference:
-	for strategy in zeroshot finetune lora nusa; do for seed in 42 43 44; do \
-	uv run python -m benchmarks.run --strategy $$strategy --seed $$seed --results results/reference || exit 1; done; done
+	for seed in 42 43 44; do for strategy in $(STRATEGIES) "milora --variant released"; do \
+	$(RUN) --seed $$seed --strategy $$strategy || exit 1; done; done
+
+# How the recipe of micro got its learning rates.
+search:
+	for strategy in $(filter-out zeroshot diki,$(STRATEGIES)) avalanche:gem "milora --variant released"; do \
+	for lr in 1e-4 3e-4 1e-3 3e-3 1e-2; do $(SEARCH) --lr $$lr --strategy $$strategy || exit 1; done; done
+	for lr in 1e-2 3e-2 1e-1 3e-1 1; do $(SEARCH) --lr $$lr --strategy diki || exit 1; done
+
+SEARCH = $(RUN)/search --order shapes,clocks,scans,colours,symbols --seed 7
