@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.runs import Run
 from plotting import style
-from plotting.run_folder import Run
 
 
 # Inches.
@@ -32,7 +32,7 @@ def figure(run: Run) -> Figure:
         first = first or axes
         axes.set_title(title)
         axes.tick_params(labelleft=task % columns == 0)
-        _panel(axes, run.accuracy.iloc[:, task], task + 1)
+        _panel(axes, run.frame("known").iloc[:, task], task + 1)
         style.over_tasks(axes, tasks, ticks=4)
         axes.set_ylim(-4, 104)
         axes.set_yticks([0, 50, 100])

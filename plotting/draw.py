@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks.runs import Run, read
 from plotting import curves, matrix, null, rank, style
-from plotting.run_folder import Run, read
 
 
 PLOTS: dict[str, Callable[[Run], Figure]] = {

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from benchmarks.runs import Run
 from plotting import style
-from plotting.run_folder import Run
 
 
 COLOURS = colormaps["cividis"]
@@ -25,12 +25,12 @@ FURNITURE = 0.5
 
 def figure(run: Run) -> Figure:
     """The task known: the best of the task's own classes counts."""
-    return _heat_map(run.accuracy, "accuracy on each task (%), task known")
+    return _heat_map(run.frame("known"), "accuracy on each task (%), task known")
 
 
 def figure_agnostic(run: Run) -> Figure:
     """The task unknown: the best of all classes of all tasks counts."""
-    return _heat_map(run.agnostic, "accuracy on each task (%), task unknown")
+    return _heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")
 
 
 @style.paper()

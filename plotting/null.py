@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.runs import TOWERS, Run
 from plotting import style, towers
-from plotting.run_folder import TOWERS, Run
 
 
 LINES = {

@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.runs import TOWERS, Run
 from plotting import style, towers
-from plotting.run_folder import TOWERS, Run
 
 
 @style.paper()

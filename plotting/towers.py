@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from benchmarks.runs import TOWERS, Run
 from plotting import style
-from plotting.run_folder import TOWERS, Run
 
 
 def panels(run: Run) -> tuple[Figure, ndarray]:

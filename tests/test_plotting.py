@@ -1,6 +1,5 @@
 """Run folders as the record writes them, drawn by the plots."""
 
-import csv
 import subprocess
 import sys
 import warnings
@@ -15,17 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from benchmarks.runs import read
 from plotting import matrix, null, rank, style
 from plotting.__main__ import main
 from plotting.draw import PLOTS, draw_all
-from plotting.run_folder import read
+from tests.run_folders import RANK, rank_rows, write_csv
 
 
 TASKS = "Aircraft,Caltech101,CIFAR100,DTD,EuroSAT,Flowers,Food,MNIST,OxfordPet,StanfordCars,SUN397"
-RANK = (
-    "after,tower,block,matrix,dim,rho,energy_rank,energy_share,effective_rank,null_directions,update_norm,"
-    "interference_left,interference_right,interference"
-)
 
 
 def names(tasks: int) -> list[str]:
@@ -34,11 +30,6 @@ def names(tasks: int) -> list[str]:
         *TASKS.split(","),
         *(f"industrial buildings or commercial buildings, part {part}" for part in range(tasks)),
     ][:tasks]
-
-
-def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
 def accuracy_rows(tasks: int, done: int, trained: bool) -> list[list[object]]:
@@ -50,24 +41,6 @@ def accuracy_rows(tasks: int, done: int, trained: bool) -> list[list[object]]:
         turn = np.arange(1, tasks + 1)
         moved = np.where(after >= turn, learned - (after - turn), zero_shot - 0.5 * after)
         rows.append([after, *(moved if trained else zero_shot)])
-    return rows
-
-
-def rank_rows(done: int, trained: bool, blocks: int = 12) -> list[list[object]]:
-    rows: list[list[object]] = []
-    levels = {"q": 0.50, "k": 0.49, "v": 0.60, "o": 0.62}
-    for after in range(done + 1):
-        for tower, dim in (("image", 768), ("text", 512)):
-            for block in range(blocks):
-                for kind, level in levels.items():
-                    grown = after if trained else 0
-                    energy_rank = round(dim * (level + 0.004 * block)) + grown
-                    update: list[object] = [0.5, 0.01, 0.02, 0.02] if after and trained else ["", "", "", ""]
-                    if after and not trained:
-                        update[0] = 0.0
-                    share, entropy = energy_rank / dim, 0.8 * dim + 2 * block + 0.3 * grown
-                    site = [after, tower, block, kind, dim, 0.95]
-                    rows.append([*site, energy_rank, share, entropy, dim - energy_rank, *update])
     return rows
 
 
@@ -137,7 +110,7 @@ def test_unmeasured_cells_stay_blank(tmp_path: Path) -> None:
 def test_matrix_shows_the_figures_of_the_file(tmp_path: Path) -> None:
     run = read(make_run(tmp_path / "run", 2))
     shown = [text.get_text() for text in matrix.figure(run).axes[0].texts]
-    assert shown == [f"{percent:.1f}" for percent in run.accuracy.to_numpy().flat]
+    assert shown == [f"{percent:.1f}" for percent in run.accuracy["known"].flat]
 
 
 def test_rank_draws_the_mean_over_matrices(tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""Which runs may stand in one table: those of one stream, protocol, backbone and number of shots; and which are one method."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.runs import Run, read
+
+
+# What names a run within its method, or its group: all other settings tell methods apart.
+OF_THE_RUN = ("seed", "order", "device")
+OF_THE_GROUP = ("stream", "model", "pretrained", "shots")
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A strategy with its settings, over seeds and orders.
+
+    Attributes:
+        label: the strategy, with those settings that tell it from others of the same strategy in the group.
+    """
+
+    strategy: str
+    label: str
+    runs: tuple[Run, ...]
+
+    def settings(self) -> dict[str, Any]:
+        """All settings that the runs have in common by definition."""
+        return settings(self.runs[0])
+
+    def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
+        """The runs that learn the tasks in an order, by seed."""
+        return tuple(run for run in self.runs if run.tasks == tasks)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that may be compared."""
+
+    methods: tuple[Method, ...]
+
+    @property
+    def first(self) -> Run:
+        """Any run: all have the same stream, protocol and backbone."""
+        return self.methods[0].runs[0]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of all methods."""
+        return [run for method in self.methods for run in method.runs]
+
+    @property
+    def identity(self) -> str:
+        """The matrix that the protocol reports."""
+        return self.first.protocol.identity
+
+    @cached_property
+    def orders(self) -> dict[tuple[str, ...], str]:
+        """The orders of the tasks with their names, `default` first."""
+        names: dict[tuple[str, ...], set[str]] = {}
+        for run in self.runs:
+            names.setdefault(run.tasks, set()).add(str(run.config["order"]))
+        # The same order may be run by its name and as the default: "I, the default".
+        named = {
+            tasks: ", the ".join(sorted(given, key=lambda name: name == "default")) for tasks, given in names.items()
+        }
+        return dict(sorted(named.items(), key=lambda item: ("default" not in item[1], item[1])))
+
+    def named(self, name: str) -> Method:
+        """The method with a label, or the only one of a strategy.
+
+        Raises:
+            UserError: there is none, or there are several.
+        """
+        found = [method for method in self.methods if method.label == name]
+        found = found or [method for method in self.methods if method.strategy == name]
+        if len(found) != 1:
+            labels = ", ".join(repr(method.label) for method in found or self.methods)
+            wrong = f"{len(found)} methods are called that" if found else "no such method"
+            raise UserError(f"--baseline {name}: {wrong} in {self.title}; there are {labels}")
+        return found[0]
+
+    @property
+    def title(self) -> str:
+        """Stream, backbone and shots in a line."""
+        config = self.first.config
+        shots = config.get("shots")
+        model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
+        parts = [f"stream {config['stream']}", f"{len(self.first.tasks)} tasks", f"model {model}"]
+        return ", ".join([*parts, f"{shots} shots" if shots else "all training images"])
+
+
+@dataclass
+class Sorted:
+    """What became of the folders.
+
+    Attributes:
+        left_out: of the folders that are in no group, the reason in a line each.
+        remarks: what is odd about folders that are.
+    """
+
+    groups: list[Group]
+    left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which runs are wanted; empty is all.
+
+    Attributes:
+        settings: `name=value` as `config.yaml` has them.
+    """
+
+    streams: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    def takes(self, run: Run) -> bool:
+        config = run.config
+        wanted = (("stream", self.streams), ("order", self.orders), ("strategy", self.strategies))
+        if any(values and str(config[name]) not in values for name, values in wanted):
+            return False
+        return all(
+            shown(config.get(name)) == value for name, _, value in (each.partition("=") for each in self.settings)
+        )
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a label has it."""
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    if isinstance(value, dict):
+        return "+".join(f"{name}:{number}" for name, number in value.items())
+    return {None: "none", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """What tells a run's method from others."""
+    return {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
+
+
+def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
+    """Reads run folders, and sorts those that came to their end into groups."""
+    found = Sorted([])
+    piles: dict[tuple[str, ...], dict[tuple[str, ...], list[Run]]] = {}
+    for folder in folders:
+        try:
+            run = read(folder)
+            if wanted is not None and not wanted.takes(run):
+                continue
+            if not run.is_finished:
+                found.left_out.append(f"{folder}: {run.about['status']}, not finished")
+                continue
+            if remark := run.contradiction():
+                found.remarks.append(remark)
+            key = _key(run)
+            _ = run.cost  # read now, so that a damaged one is found now
+        except UserError as error:
+            found.left_out.append(str(error))
+            continue
+        method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
+        piles.setdefault(key, {}).setdefault(method, []).append(run)
+    found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(piles.items())]
+    return found
+
+
+def _key(run: Run) -> tuple[str, ...]:
+    config = run.config
+    weights = str(run.about.get("weights_sha256"))
+    stream = (
+        str(config["stream"]).partition(":")[0] if str(config["stream"]).startswith("folder:") else config["stream"]
+    )
+    return str(stream), run.protocol.digest, str(config["model"]), weights, shown(config.get("shots"))
+
+
+def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tuple[Method, ...]:
+    """The methods, labelled, the one with the best Avg first; those that learn all at once have none and come last."""
+    strategies: dict[str, list[list[Run]]] = {}
+    for runs in pile.values():
+        strategies.setdefault(str(runs[0].config["strategy"]), []).append(_once(runs, left_out))
+    methods = []
+    for strategy, variants in strategies.items():
+        telling = _telling([settings(runs[0]) for runs in variants])
+        for runs in variants:
+            words = [f"{name}={shown(runs[0].config.get(name))}" for name in telling]
+            methods.append(Method(strategy, " ".join([strategy, *words]), tuple(runs)))
+    return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.label)))
+
+
+def _telling(variants: list[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for variant in variants for name in variant)
+    return [name for name in names if len({shown(variant.get(name)) for variant in variants}) > 1]
+
+
+def _mean_avg(runs: tuple[Run, ...]) -> float:
+    figures = [-1.0 if run.learns_at_once or (avg := run.metrics["known"]["avg"]) is None else avg for run in runs]
+    return sum(figures) / len(figures)
+
+
+def _once(runs: list[Run], left_out: list[str]) -> list[Run]:
+    """Each seed once in each order: a second run of the same is the same draw, and no more evidence."""
+    kept: dict[tuple[Any, ...], Run] = {}
+    for run in sorted(runs, key=lambda run: (run.tasks, run.config["seed"], str(run.folder))):
+        first = kept.setdefault((run.tasks, run.config["seed"]), run)
+        if first is not run:
+            left_out.append(f"{run.folder}: same settings, order and seed as {first.folder}, which counts")
+    return list(kept.values())

@@ -1,0 +1,94 @@
+"""The figures of a run that tables show: each a name, a function of the run, and which way is better."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.comparison.statistics import Measure
+from benchmarks.metrics import class_incremental
+from benchmarks.runs import Run
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A column: its heading, its value for a run (percent or points), whether more is better."""
+
+    heading: str
+    key: str
+    of: Measure
+    more_is_better: bool = True
+
+
+def headline(identity: str) -> list[Figure]:
+    """The columns for a matrix of `benchmarks.runs.MATRICES`."""
+    if identity == "seen":
+        return [
+            Figure("Avg", "avg", lambda run: _seen(run, "avg")),
+            Figure("Last", "last", lambda run: _seen(run, "last")),
+        ]
+
+    def metric(name: str) -> Measure:
+        return lambda run: None if name != "last" and run.learns_at_once else run.metrics[identity][name]
+
+    return [
+        Figure("Transfer", "transfer", metric("transfer")),
+        Figure("Avg", "avg", metric("avg")),
+        Figure("Last", "last", metric("last")),
+        Figure("forgetting", "forgetting", metric("forgetting"), more_is_better=False),
+        Figure("right after", "right_after", lambda run: right_after(run, identity)),
+    ]
+
+
+def right_after(run: Run, identity: str) -> float | None:
+    """Mean accuracy on each task right after learning it."""
+    mean = float(np.diagonal(run.accuracy[identity][1:]).mean())
+    return None if np.isnan(mean) or run.learns_at_once else mean
+
+
+def _seen(run: Run, name: str) -> float | None:
+    if "seen" not in run.accuracy:
+        return None
+    return class_incremental(run.accuracy["seen"][1:], np.array(run.protocol.tests))[name]
+
+
+def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list[float | None]:
+    """A metric of each task by name, in the order of `tasks`."""
+    if metric != "last" and run.learns_at_once:
+        return [None] * len(tasks)
+    figures = dict(zip(run.tasks, run.metrics[identity]["per_task"][metric], strict=True))
+    return [figures[task] for task in tasks]
+
+
+def trained(run: Run) -> tuple[int, int]:
+    """Trained parameters in the first and in the last training; 0 where there was none."""
+    counts = run.cost["trained_parameters"]
+    return (counts[0], counts[-1]) if counts else (0, 0)
+
+
+def carried(run: Run) -> int:
+    """Most bytes kept from task to task besides the model."""
+    return max(run.cost["carried_bytes"], default=0)
+
+
+def memory(run: Run) -> int:
+    """Peak memory in bytes: the GPU's where there was one."""
+    return run.cost.get("peak_gpu_memory_bytes") or run.cost["peak_memory_bytes"]
+
+
+def training_seconds(run: Run) -> float:
+    """Training with decomposition."""
+    seconds = run.cost["total_seconds"]
+    return seconds["training"] + seconds.get("decomposition", 0)
+
+
+def evaluation_seconds(run: Run) -> float:
+    """Evaluation on all tasks in all states."""
+    return run.cost["total_seconds"]["evaluation"]
+
+
+def machine(run: Run) -> str:
+    """What the times belong to."""
+    hardware = run.about.get("hardware", {})
+    device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
+    return device if hardware.get("gpu") else f"{device}, {hardware.get('threads')} threads"

@@ -1,0 +1,236 @@
+"""Published figures beside a group of runs: under a heading of their own, and compared only where the protocol is the same."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.comparison import measures
+from benchmarks.comparison.groups import Group, Method, shown
+from benchmarks.comparison.statistics import Measure, over_seeds
+from benchmarks.comparison.tables import MISSING, Cell, Section, Table, signed
+from benchmarks.config import recipe
+
+
+HERE = Path(__file__).parent
+METRICS = {"Transfer": "transfer", "Avg": "avg", "Last": "last"}
+STANDINGS = ("original", "derived", "second-hand")  # the first that has a figure is taken
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure as its source prints it, in percent; `task` is a data set or `mean`."""
+
+    value: str
+    standing: str
+    source: str
+
+
+@cache
+def about() -> dict[str, Any]:
+    """`published.yaml`."""
+    return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def figures() -> dict[tuple[str, str, str, str, str], Published]:
+    """`published.csv` by protocol, order, method, metric and task; of several, the one nearest to its authors."""
+    with (HERE / "published.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: STANDINGS.index(row["standing"]))
+    found: dict[tuple[str, str, str, str, str], Published] = {}
+    for row in rows:
+        key = (row["protocol"], row["order"], row["method"], row["metric"], row["task"])
+        found.setdefault(key, Published(row["value"], row["standing"], row["source"]))
+    return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published method beside ours.
+
+    Attributes:
+        here: the runs that are the same method, or None.
+        why_not: why `here` is not compared; empty where it is, and where there is nothing to compare.
+    """
+
+    name: str
+    here: Method | None
+    why_not: str
+    tolerance: float
+
+
+def _orders(group: Group, protocol: str) -> dict[str, tuple[str, ...]]:
+    """Published order names to the group's task sequences."""
+    published = {order for at, order, *_ in figures() if at == protocol}
+    found = {}
+    for tasks, name in group.orders.items():
+        names = name.replace("the ", "").split(", ")
+        # The default is what was published where there is one order only, else order I.
+        default = "I" if "I" in published else next(iter(published))
+        for order in ("I", "II", *published):
+            if order in published and (order in names or ("default" in names and order == default)):
+                found[order] = tasks
+    return found
+
+
+def _rows(group: Group, protocol: str, order: str, tasks: tuple[str, ...]) -> list[Row]:
+    names = dict.fromkeys(
+        method for at, in_order, method, metric, task in figures()
+        if (at, in_order, task) == (protocol, order, MEAN) and metric in METRICS
+    )  # fmt: skip
+    rows = []
+    for name in names:
+        entry = about()["methods"].get(name, {})
+        here, why_not = _partner(group, entry, tasks) if entry else (None, "")
+        differs = about()["protocols"][protocol].get("differs") or _differs(entry, protocol)
+        if here is not None and differs:
+            why_not = differs
+        rows.append(Row(name, here, why_not, entry.get("tolerance", about()["tolerance"])))
+    return rows
+
+
+def _differs(entry: dict[str, Any], protocol: str) -> str:
+    differs = entry.get("differs", "")
+    return differs.get(protocol, "") if isinstance(differs, dict) else differs
+
+
+def _partner(group: Group, entry: dict[str, Any], tasks: tuple[str, ...]) -> tuple[Method | None, str]:
+    """Our runs of a published method, and why they are not quite that; those that are it are preferred."""
+    candidates = [
+        (method, _departure(group, method, entry.get("settings", {})))
+        for method in group.methods
+        if method.strategy == entry["strategy"] and method.in_order(tasks)
+    ]
+    return min(candidates, key=lambda candidate: len(candidate[1]), default=(None, ""))
+
+
+def _departure(group: Group, method: Method, wanted: dict[str, Any]) -> str:
+    """The settings that are not the published ones; empty where all are."""
+    stream = str(group.first.config["stream"])
+    expected = {**recipe(stream, method.strategy), **wanted}
+    expected.pop("pretrained")  # the published weights may lie in a file of any name
+    found = method.runs[0].config
+    departing = [f"{name} {shown(found.get(name))}, not {shown(value)}" for name, value in expected.items()
+                 if found.get(name) != value]  # fmt: skip
+    return "; ".join(departing)
+
+
+def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...], rows: list[Row]) -> Table:
+    identity = about()["protocols"][protocol]["identity"]
+    header = (
+        "published method",
+        "standing",
+        *METRICS,
+        "here",
+        *(f"{name} here" for name in METRICS),
+        "difference",
+        "agreement",
+    )
+    table = Table(f"{protocol}, order {order}", header, [])
+    for row in rows:
+        published = [figures().get((protocol, order, row.name, metric, MEAN)) for metric in METRICS]
+        standing = "/".join(dict.fromkeys(each.standing for each in published if each))
+        cells = [Cell(row.name), Cell(standing), *(_printed(each) for each in published)]
+        if row.here is None:
+            table.rows.append((*cells, *[Cell(MISSING)] * (len(header) - len(cells))))
+            continue
+        figures_here = {figure.key: figure.of for figure in measures.headline(identity)}
+        here = [_here(row.here, tasks, figures_here.get(metric)) for metric in METRICS.values()]
+        differences = [] if row.why_not else _differences(published, here)
+        words = " / ".join(MISSING if each is None else signed(each) for each in differences)
+        table.rows.append((*cells, Cell(row.here.label), *(_number(each) for each in here), Cell(words or MISSING),
+                           Cell(_agreement(differences, row.tolerance) or "not compared")))  # fmt: skip
+        if row.why_not:
+            table.notes.append(f"{row.name} is not compared: {row.why_not}.")
+    return table
+
+
+def _per_task_table(protocol: str, order: str, tasks: tuple[str, ...], rows: list[Row], metric: str) -> Table:
+    """Three lines for each method that is compared: published, here, difference."""
+    identity = about()["protocols"][protocol]["identity"]
+    table = Table(f"{protocol}, order {order}: {metric} of each task", ("", *tasks, MEAN, "agreement"), [])
+    for row in rows:
+        published = [figures().get((protocol, order, row.name, metric, task)) for task in (*tasks, MEAN)]
+        if not any(published[:-1]) or row.here is None or row.why_not:
+            continue
+        measured = [_here(row.here, tasks, _of_task(identity, METRICS[metric], task)) for task in tasks]
+        measured.append(_here(row.here, tasks, lambda run: run.metrics[identity][METRICS[metric]]))
+        differences = _differences(published, measured)
+        table.rows += [
+            (Cell(f"{row.name}, published"), *(_printed(each) for each in published), Cell("")),
+            (Cell(f"{row.here.label}, here"), *(_number(each) for each in measured), Cell("")),
+            (Cell("difference"), *(Cell(MISSING if each is None else signed(each), value=each) for each in differences),
+             Cell(_agreement(differences, row.tolerance))),
+        ]  # fmt: skip
+    return table
+
+
+def _of_task(identity: str, metric: str, task: str) -> Measure:
+    return lambda run: measures.per_task(run, identity, metric, [task])[0]
+
+
+def _here(method: Method, tasks: tuple[str, ...], measure: Measure | None) -> float | None:
+    found = over_seeds(method, tasks, measure) if measure else None
+    return found.mean if found else None
+
+
+def _printed(figure: Published | None) -> Cell:
+    return Cell(figure.value, value=float(figure.value)) if figure else Cell(MISSING)
+
+
+def _number(figure: float | None) -> Cell:
+    return Cell(MISSING if figure is None else f"{figure:.1f}", value=figure)
+
+
+def _differences(published: list[Published | None], here: list[float | None]) -> list[float | None]:
+    """Ours minus theirs, ours rounded as theirs is: what differs in print."""
+    differences: list[float | None] = []
+    for theirs, ours in zip(published, here, strict=True):
+        if theirs is None or ours is None:
+            differences.append(None)
+        else:
+            decimals = len(theirs.value.partition(".")[2])
+            differences.append(round(round(ours, decimals) - float(theirs.value), decimals))
+    return differences
+
+
+def _agreement(differences: list[float | None], tolerance: float) -> str:
+    known = [abs(each) for each in differences if each is not None]
+    if not known:
+        return ""
+    within = sum(each <= tolerance + 1e-9 for each in known)
+    return f"{within} of {len(known)} within {tolerance} points"
+
+
+def beside(group: Group, *, per_task: bool) -> Section:
+    """The published figures of every protocol that the group's runs have."""
+    config = group.first.config
+    tables, sources = [], {}
+    for protocol, entry in about()["protocols"].items():
+        if (str(config["stream"]), config.get("shots")) != (entry["stream"], entry["shots"]):
+            continue
+        for order, tasks in _orders(group, protocol).items():
+            rows = _rows(group, protocol, order, tasks)
+            tables.append(_means_table(group, protocol, order, tasks, rows))
+            if per_task:
+                made = [_per_task_table(protocol, order, tasks, rows, metric) for metric in METRICS]
+                tables += [table for table in made if table.rows]
+            for row in rows:
+                sources[row.name] = next(
+                    each.source for key, each in figures().items() if key[:3] == (protocol, order, row.name)
+                )
+    title = f"published figures for {group.title}"
+    if not tables:
+        return Section(title, [], ["None are known for this stream, number of shots and order."])
+    listed = "; ".join(f"{name}: {source}" for name, source in sources.items())
+    notes = [
+        "As their sources print them, in percent; none was measured here. Second-hand: transcribed by others, not checked "
+        f"against the paper. Differences are here minus published. {about()['tolerance']} point is called agreement (0.3 for "
+        "zero-shot): no seeds' spread is published for any of them.",
+        f"Sources: {listed}.",
+    ]
+    return Section(title, tables, notes)

@@ -1,0 +1,81 @@
+"""Mean and spread over runs, and paired differences."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.comparison.groups import Method
+from benchmarks.runs import Run
+
+
+CONFIDENCE = 0.95
+Measure = Callable[[Run], float | None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several runs.
+
+    Attributes:
+        deviation: the sample standard deviation; None for a single run, whose spread nobody knows.
+    """
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+def spread(figures: Sequence[float | None]) -> Spread | None:
+    """None where there are none, or one is undefined."""
+    known = [figure for figure in figures if figure is not None]
+    if not known or len(known) < len(figures):
+        return None
+    deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return Spread(float(np.mean(known)), deviation, len(known))
+
+
+def over_seeds(method: Method, tasks: tuple[str, ...], measure: Measure) -> Spread | None:
+    """Over the runs of a method in one order."""
+    return spread([measure(run) for run in method.in_order(tasks)])
+
+
+def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Measure) -> Spread | None:
+    """Over the means of the orders, each of which counts alike; None unless the method ran all of them."""
+    means = [over_seeds(method, tasks, measure) for tasks in orders]
+    return spread([mean.mean if mean else None for mean in means])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of a method to the baseline.
+
+    Attributes:
+        half_width: of the 95 % confidence interval of the mean, by Student's t over the pairs; None for a single pair.
+    """
+
+    mean: float
+    half_width: float | None
+    pairs: int
+
+
+def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
+    """Over the runs of both that have the same seed and order; None without any, or where a figure is undefined."""
+    from scipy.special import stdtrit
+
+    others = {(run.tasks, run.config["seed"]): run for run in baseline.runs}
+    pairs = [(run, others[key]) for run in method.runs if (key := (run.tasks, run.config["seed"])) in others]
+    differences = []
+    for here, there in pairs:
+        a, b = measure(here), measure(there)
+        if a is None or b is None:
+            return None
+        differences.append(a - b)
+    found = spread(differences)
+    if found is None:
+        return None
+    half_width = None
+    if found.deviation is not None:
+        quantile = float(stdtrit(found.count - 1, (1 + CONFIDENCE) / 2))
+        half_width = quantile * found.deviation / found.count**0.5
+    return Difference(found.mean, half_width, found.count)

@@ -1,0 +1,262 @@
+"""The tables of a group of runs, in no format yet: `formats` writes them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.comparison import measures
+from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.measures import Figure
+from benchmarks.comparison.statistics import Difference, Spread, over_orders, over_seeds, paired
+from benchmarks.runs import MATRICES, Run
+
+
+MISSING = "–"
+PER_TASK = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands there; `mark` is `best`, `second` or empty; `value` is what to sort by."""
+
+    text: str
+    mark: str = ""
+    value: float | None = None
+
+
+@dataclass
+class Table:
+    """The first column holds names, all others figures."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Section:
+    """All tables of a group, or of the published figures beside it."""
+
+    title: str
+    tables: list[Table]
+    notes: list[str] = field(default_factory=list)
+
+
+def shown(found: Spread | None) -> Cell:
+    """`49.3 ± 0.4`; without a spread where there is one run only."""
+    if found is None:
+        return Cell(MISSING)
+    deviation = "" if found.deviation is None else f" ± {found.deviation:.1f}"
+    return Cell(f"{found.mean:.1f}{deviation}", value=found.mean)
+
+
+def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
+    """Best and second best by the printed figure: what looks equal is marked alike."""
+    printed = [round(cell.value, 1) if cell.value is not None else None for cell in cells]
+    ranked = sorted({figure for figure, may in zip(printed, competes, strict=True) if may and figure is not None})
+    if more_is_better:
+        ranked.reverse()
+    marks = dict(zip(ranked, ("best", "second"), strict=False)) if len(ranked) > 1 else {}
+    pairs = zip(cells, printed, competes, strict=True)
+    return [Cell(cell.text, marks.get(figure, "") if may else "", cell.value) for cell, figure, may in pairs]  # type: ignore[arg-type]
+
+
+def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> list[tuple[Cell, ...]]:
+    return list(zip([Cell(method.label) for method in methods], *columns, strict=True))
+
+
+def _competes(methods: Iterable[Method]) -> list[bool]:
+    """The two ends of the scale compete with nobody: what learns nothing, and what learns all tasks at once."""
+    return [not (method.runs[0].learns_nothing or method.runs[0].learns_at_once) for method in methods]
+
+
+def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
+    """What ± means here."""
+    if len(orders) > 1:
+        return f"Percent; mean and standard deviation over {len(orders)} orders, each the mean over its seeds."
+    counts = {len(runs) for method in methods if (runs := method.in_order(orders[0]))}
+    if counts == {1}:
+        return "Percent; one seed each, so no spread is known."
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
+    single = "; a method without ± has one seed" if 1 in counts else ""
+    return f"Percent; mean and standard deviation over {seeds} seeds{single}."
+
+
+def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: str) -> Table:
+    """The means over tasks of each method, over the seeds of one order, or over orders."""
+    methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
+    competes = _competes(methods)
+
+    def column(figure: Figure) -> list[Cell]:
+        if len(orders) == 1:
+            found = [over_seeds(method, orders[0], figure.of) for method in methods]
+        else:
+            found = [over_orders(method, orders, figure.of) for method in methods]
+        return marked([shown(each) for each in found], competes, figure.more_is_better)
+
+    figures = measures.headline(identity)
+    header = ("method", *(figure.heading for figure in figures))
+    rows = _by_columns(methods, (column(figure) for figure in figures))
+    notes = [_count(methods, orders)]
+    if not all(competes):
+        alone = ", ".join(method.label for method, may in zip(methods, competes, strict=True) if not may)
+        notes.append(f"Not ranked, since nothing is learned, or all tasks at once: {alone}.")
+    if len(orders) > 1 and (part := [m.label for m in methods if not all(m.in_order(tasks) for tasks in orders)]):
+        notes.append(f"{MISSING}: not run in every order: {', '.join(part)}.")
+    return Table(MATRICES[identity][1], header, rows, notes)
+
+
+def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
+    """Transfer, Avg and Last of each task, as papers print them: means over seeds, by the matrix that the protocol reports."""
+    identity = group.identity if group.identity != "seen" else "known"
+    methods = [method for method in group.methods if method.in_order(tasks)]
+    competes = _competes(methods)
+    tables = []
+    for metric, heading in PER_TASK:
+        columns = []
+        figures = [
+            [measures.per_task(run, identity, metric, tasks) for run in method.in_order(tasks)] for method in methods
+        ]
+        mean = next(figure.of for figure in measures.headline(identity) if figure.key == metric)
+        means = [[mean(run) for run in method.in_order(tasks)] for method in methods]
+        for task in range(len(tasks)):
+            columns.append([_mean([run[task] for run in runs]) for runs in figures])
+        columns.append([_mean(each) for each in means])
+        rows = _by_columns(methods, (marked(column, competes, more_is_better=True) for column in columns))
+        tables.append(Table(f"{heading} of each task, {MATRICES[identity][1]}", ("method", *tasks, "mean"), rows))
+    return tables
+
+
+def _mean(figures: list[float | None]) -> Cell:
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < len(figures) or not known:
+        return Cell(MISSING)
+    return Cell(f"{np.mean(known):.1f}", value=float(np.mean(known)))
+
+
+def cost_table(group: Group) -> Table:
+    """What each method takes, over all its runs."""
+    methods = group.methods
+    headings = (
+        "trained parameters", "carried", "reference images", "peak memory", "training", "evaluation", "effective rank",
+    )  # fmt: skip
+    machines = sorted({measures.machine(run) for run in group.runs})
+    notes = [
+        "Carried: most bytes kept from task to task besides the model. Training and evaluation: mean time over the whole "
+        f"stream, on {' and '.join(machines)}. Effective rank: entropy rank, mean over the attention's matrices, before the "
+        "first task and after the last."
+    ]
+    if len(machines) > 1:
+        notes.append("The runs come from different machines: their times and memory do not compare.")
+    return Table("cost", ("method", *headings), _by_columns(methods, zip(*map(_costs, methods), strict=True)), notes)  # type: ignore[arg-type]
+
+
+def _costs(method: Method) -> list[Cell]:
+    first, last = np.mean([measures.trained(run) for run in method.runs], axis=0)
+    parameters = f"{_thousands(first)}" if first == last else f"{_thousands(first)} → {_thousands(last)}"
+    ranks = [run.entropy_rank for run in method.runs]
+    rank = Cell(MISSING)
+    if None not in ranks:
+        before, after = np.mean([each for each in ranks if each is not None], axis=0)
+        rank = Cell(f"{before:.1f} → {after:.1f}", value=float(after))
+    return [
+        Cell(parameters, value=float(first)),
+        _average(method, measures.carried, size),
+        _average(method, lambda run: run.cost.get("reference_images", 0), _thousands),
+        _average(method, measures.memory, size),
+        _average(method, measures.training_seconds, duration),
+        _average(method, measures.evaluation_seconds, duration),
+        rank,
+    ]
+
+
+def _average(method: Method, of: Callable[[Run], float], show: Callable[[float], str]) -> Cell:
+    mean = float(np.mean([of(run) for run in method.runs]))
+    return Cell(show(mean), value=mean)
+
+
+def _thousands(number: float) -> str:
+    return f"{round(number):,}".replace(",", "\u202f")  # a narrow space, of which no line breaks
+
+
+def size(number: float) -> str:
+    """Bytes, in powers of a thousand."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.0f} s"
+
+
+def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
+    """Paired differences of every other method to one."""
+    others = [method for method in group.methods if method is not baseline]
+    figures = measures.headline(identity)
+    found = [[paired(method, baseline, figure.of) for figure in figures] for method in others]
+    rows = []
+    for method, differences in zip(others, found, strict=True):
+        pairs = max((each.pairs for each in differences if each), default=0)
+        rows.append((Cell(method.label), *map(_difference, differences), Cell(str(pairs), value=pairs)))
+    notes = [
+        "Points; mean of the differences between runs of the same seed and order, with its 95 % confidence interval "
+        "(Student's t over the pairs)."
+    ]
+    if any(each and each.half_width is None for row in found for each in row):
+        notes.append("A single pair gives no interval.")
+    header = ("method", *(figure.heading for figure in figures), "pairs")
+    return Table(f"difference to {baseline.label}, {MATRICES[identity][1]}", header, rows, notes)
+
+
+def _difference(found: Difference | None) -> Cell:
+    if found is None:
+        return Cell(MISSING)
+    if found.half_width is None:
+        return Cell(signed(found.mean), value=found.mean)
+    low, high = found.mean - found.half_width, found.mean + found.half_width
+    return Cell(f"{signed(found.mean)} [{signed(low)}, {signed(high)}]", value=found.mean)
+
+
+def signed(points: float, decimals: int = 1) -> str:
+    """With its sign; nothing is -0.0."""
+    return f"{round(points, decimals) + 0.0:+.{decimals}f}"
+
+
+def identities(group: Group) -> list[str]:
+    """The matrices that tables are made of: the one that the protocol reports first."""
+    wanted = ("known", "unknown") if group.identity != "seen" else ("seen", "known", "unknown")
+    there = [identity for identity in wanted if all(identity in run.accuracy for run in group.runs)]
+    return sorted(there, key=lambda identity: identity != group.identity)
+
+
+def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
+    """All tables of a group.
+
+    Raises:
+        UserError: no method or several are called `baseline`.
+    """
+    orders = list(group.orders)
+    tables = []
+    for tasks in orders:
+        made = [accuracy_table(group, [tasks], identity) for identity in identities(group)]
+        made += per_task_tables(group, tasks) if per_task else []
+        for table in made:
+            table.title = f"order {group.orders[tasks]}, {table.title}"
+        tables += made
+    if len(orders) > 1:
+        for identity in identities(group):
+            table = accuracy_table(group, orders, identity)
+            table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
+            tables.append(table)
+    if baseline is not None:
+        chosen = group.named(baseline)
+        tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
+    notes = [f"Protocol: {group.first.protocol.name}"]
+    return Section(group.title, [*tables, cost_table(group)], notes)

@@ -1,0 +1,326 @@
+"""`python -m benchmarks.compare`: tables of run folders, beside published figures, and what is said of bad folders."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks.compare import main
+from tests.run_folders import write_run
+from tests.test_metrics import ZSCL, published, published_states
+
+
+TASKS = ["one", "two", "three"]
+# Student's t for 95 %, by degrees of freedom, from a printed table.
+T = {1: 12.706, 2: 4.303, 3: 3.182}
+OURS = {
+    "Continual-FT": "finetune", "LwF": "lwf", "iCaRL": "icarl", "LwF-VR": "lwf_vr", "WiSE-FT": "wise_ft", "ZSCL*": "zscl",
+    "ZSCL": "zscl",
+}  # fmt: skip
+
+
+def compare(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def states(seed: int, base: float = 50.0, tasks: int = 3) -> np.ndarray:
+    return base + np.random.default_rng(seed).uniform(0, 10, (tasks + 1, tasks))
+
+
+def transfer(matrix: np.ndarray) -> float:
+    """The mean of the columns' means above the diagonal, spelled out."""
+    columns = [
+        [matrix[row][task] for row in range(1, task + 1)] for task in range(1, matrix.shape[1])
+    ]  # row 0 is zero-shot
+    return sum(sum(column) / len(column) for column in columns) / len(columns)
+
+
+def csv_rows(*arguments: object) -> list[dict[str, str]]:
+    result = compare(*arguments, "--format", "csv")
+    assert result.exit_code == 0, result.stderr
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def only(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def two_methods(root: Path) -> dict[str, list[np.ndarray]]:
+    """NuSA-CL and LoRA, three seeds each."""
+    made: dict[str, list[np.ndarray]] = {"nusa": [], "lora": []}
+    for number, strategy in enumerate(made):
+        for seed in (42, 43, 44):
+            made[strategy].append(states(seed + 10 * number, base=50 - 5 * number))
+            write_run(root / strategy / f"seed{seed}", made[strategy][-1], TASKS, strategy, seed)
+    return made
+
+
+def test_mean_and_standard_deviation_over_seeds(tmp_path: Path) -> None:
+    made = two_methods(tmp_path)
+    rows = csv_rows(tmp_path)
+    for strategy, matrices in made.items():
+        figures = [transfer(matrix) for matrix in matrices]
+        row = only(rows, method=strategy, metric="transfer", task_identity="known")
+        assert float(row["mean"]) == pytest.approx(sum(figures) / 3)
+        assert float(row["standard_deviation"]) == pytest.approx(statistics.stdev(figures))
+        assert row["count"] == "3"
+    text = compare(tmp_path).stdout
+    row = only(rows, method="nusa", metric="last", task_identity="known")
+    assert f"{float(row['mean']):.1f} ± {float(row['standard_deviation']):.1f} *" in text
+    assert "over 3 seeds" in text
+
+
+def test_paired_differences_with_their_interval(tmp_path: Path) -> None:
+    made = two_methods(tmp_path)
+    shutil.rmtree(tmp_path / "lora" / "seed44")  # that pair is gone, NuSA-CL's third seed counts for nothing here
+    differences = [transfer(a) - transfer(b) for a, b in zip(made["nusa"][:2], made["lora"][:2], strict=True)]
+    row = only(csv_rows(tmp_path, "--baseline", "lora"), metric="transfer minus lora", task_identity="known")
+    assert float(row["mean"]) == pytest.approx(sum(differences) / 2)
+    width = T[1] * statistics.stdev(differences) / math.sqrt(2)
+    assert float(row["interval_half_width"]) == pytest.approx(width, rel=1e-3)
+    assert row["count"] == "2"
+
+
+def test_one_seed_claims_no_spread(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", states(1), TASKS)
+    result = compare(tmp_path)
+    assert "±" not in result.stdout and "one seed each, so no spread is known" in result.stdout
+
+
+def test_orders_stand_apart_and_are_averaged_alike(tmp_path: Path) -> None:
+    matrices = {}
+    for order, tasks, seeds in (("I", TASKS, (1, 2)), ("II", TASKS[::-1], (1,))):
+        for seed in seeds:
+            matrices[order, seed] = states(seed + len(order))
+            write_run(tmp_path / f"{order}{seed}", matrices[order, seed], tasks, seed=seed, order=order)
+    write_run(tmp_path / "lora", states(9), TASKS, "lora", order="I")
+    rows = csv_rows(tmp_path)
+    first = (transfer(matrices["I", 1]) + transfer(matrices["I", 2])) / 2
+    second = transfer(matrices["II", 1])
+    row = only(rows, order="all", method="nusa", metric="transfer", task_identity="known")
+    assert float(row["mean"]) == pytest.approx((first + second) / 2)
+    assert float(row["standard_deviation"]) == pytest.approx(statistics.stdev([first, second]))
+    assert not [row for row in rows if row["method"] == "lora" and row["order"] == "all"]
+    assert "not run in every order: lora" in compare(tmp_path).stdout
+
+
+def test_what_cannot_be_compared_has_tables_of_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", states(1), TASKS)
+    write_run(tmp_path / "b", states(2), TASKS, model="ViT-B-32")
+    write_run(tmp_path / "c", states(3), TASKS, shots=5)
+    write_run(tmp_path / "d", states(4), ["one", "two", "four"])
+    write_run(tmp_path / "e", states(5), TASKS, identity="unknown")
+    text = compare(tmp_path, "--format", "markdown").stdout
+    assert text.count("\n### ") + text.startswith("### ") == 5
+    assert text.count("| `nusa` |") == 5 * 3
+
+
+def test_methods_are_told_apart_by_the_settings_that_differ(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", states(1), TASKS, "lora", lr=0.001)
+    write_run(tmp_path / "b", states(2), TASKS, "lora", lr=0.01)
+    write_run(tmp_path / "c", states(3), TASKS, "nusa")
+    text = compare(tmp_path, "--format", "markdown").stdout
+    assert "`lora lr=0.001`" in text and "`lora lr=0.01`" in text and "`nusa`" in text
+    only_one = compare(tmp_path, "--format", "markdown", "--setting", "lr=0.001").stdout
+    assert "`lora`" in only_one and "nusa" not in only_one
+    ambiguous = compare(tmp_path, "--baseline", "lora")
+    assert ambiguous.exit_code == 2 and "'lora lr=0.001', 'lora lr=0.01'" in ambiguous.stderr
+    assert compare(tmp_path, "--baseline", "lora lr=0.01").exit_code == 0
+
+
+def test_best_and_second_best_by_what_is_printed(tmp_path: Path) -> None:
+    flat = {"nusa": 60.0, "lora": 60.04, "zscl": 59.0, "finetune": 50.0, "zeroshot": 90.0}
+    for strategy, level in flat.items():
+        cost = {"trained_parameters": [0, 0, 0]} if strategy == "zeroshot" else {}
+        write_run(tmp_path / strategy, np.full((4, 3), level), TASKS, strategy, cost=cost)
+    write_run(tmp_path / "joint", np.full((4, 3), 95.0), TASKS, "joint", cost={"trained_parameters": [9, 0, 0]})
+    table = compare(tmp_path, "--format", "markdown").stdout
+    assert table.index("`lora`") < table.index("`nusa`") < table.index("`zscl`")
+    assert "| `nusa` | **60.0** | **60.0** | **60.0** |" in table
+    assert "| `lora` | **60.0** | **60.0** | **60.0** |" in table
+    assert "| `zscl` | *59.0* | *59.0* | *59.0* |" in table
+    assert "| `zeroshot` | 90.0 | 90.0 | 90.0 |" in table
+    assert "| `joint` | – | – | 95.0 | – | – |" in table
+
+
+def test_left_out_and_said(tmp_path: Path) -> None:
+    good = write_run(tmp_path / "good", states(1), TASKS)
+    write_run(tmp_path / "running", states(2), TASKS, seed=1, status="running")
+    write_run(tmp_path / "again", states(3), TASKS)
+    for name, file in (
+        ("cut", "accuracy.csv"),
+        ("cost", "cost.json"),
+        ("config", "config.yaml"),
+        ("stream", "stream.json"),
+    ):
+        broken = write_run(tmp_path / name, states(4), TASKS, seed=5) / file
+        broken.write_text(broken.read_text()[: 3 if file == "config.yaml" else -30])
+    result = compare(tmp_path)
+    assert result.exit_code == 0
+    said = result.stderr.splitlines()
+    assert len(said) == 6 and all(line.startswith("left out: ") for line in said)
+    for words in ("running: running, not finished", "accuracy.csv", "cost.json", "config.yaml", "stream.json"):
+        assert sum(words in line for line in said) == 1, words
+    assert "same settings, order and seed as" in result.stderr
+    assert "one seed each" in result.stdout and str(good) not in result.stdout
+    only_bad = compare(tmp_path / "running")
+    assert only_bad.exit_code == 2 and "error: nothing to compare: all are left out" in only_bad.stderr
+
+
+def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", states(1), TASKS)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["avg"] = 99.0
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    result = compare(run)
+    right = states(1)[1:].mean()
+    assert f"avg is 99.00 there, {right:.2f} by accuracy.csv, which counts" in result.stderr
+    assert f"{right:.1f}" in result.stdout and "99.0" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["empty"], "empty: no run folder there"),
+        (["run", "--strategy", "zscl"], "no run there is of the stream, order, strategy or setting"),
+        (["run", "--setting", "lr"], "expected NAME=VALUE"),
+        (["run", "--baseline", "zscl"], "--baseline zscl: no such method"),
+        (["run", "--format", "word"], "'word' is not one of 'terminal', 'markdown', 'latex', 'html', 'csv'"),
+        (["run", "-o", "run/accuracy.csv/table.md"], "cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "run", states(1), TASKS)
+    (tmp_path / "empty").mkdir()
+    result = compare(*arguments)
+    assert result.exit_code == 2 and not result.stdout
+    assert words in result.stderr and "Traceback" not in result.stderr
+    assert sum(line.lower().startswith("error: ") for line in result.stderr.splitlines()) == 1
+
+
+class Cells(HTMLParser):
+    """Text and tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+STRANGE = ["a_b <b>bold</b> & 50 %", "x|y $z$ #1 \\cmd{}", "tilde~ caret^ `code`"]
+
+
+def test_strange_names_are_taken_as_they_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", states(1), STRANGE, "nusa", note="<script>alert(1)</script>")
+    write_run(tmp_path / "other", states(2), STRANGE, "nusa", note="a_b|c")
+    page = Cells()
+    page.feed(compare(tmp_path, "--per-task", "--format", "html").stdout)
+    assert not {"script", "b"} & set(page.tags)
+    assert all(name in page.text for name in (*STRANGE, "nusa note=<script>alert(1)</script>"))
+    table = compare(tmp_path, "--per-task", "--format", "markdown").stdout
+    assert "`nusa note=a_b\\|c`" in table and r"a\_b \<b\>bold" in table
+    text = compare(tmp_path, "--per-task").stdout
+    assert all(name in text for name in STRANGE)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path: Path) -> None:
+    two_methods(tmp_path / "runs")
+    write_run(tmp_path / "runs" / "strange", states(1), STRANGE, "nusa", note="a_b")
+    written = compare(tmp_path / "runs", "--per-task", "--baseline", "lora", "--strategy", "nusa", "--strategy", "lora",
+                      "--format", "latex", "-o", tmp_path / "tables.tex")  # fmt: skip
+    assert written.exit_code == 2  # in the strange stream there is no lora
+    written = compare(tmp_path / "runs", "--per-task", "--format", "latex", "-o", tmp_path / "tables.tex")
+    assert written.exit_code == 0 and not written.stdout
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{tables}\\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"], cwd=tmp_path, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull \\hbox" not in done.stdout
+
+
+def zscl_runs(root: Path) -> None:
+    """A run folder for each published matrix of ZSCL's repository, as our strategies would have written it."""
+    for row in published():
+        order, method = row["matrix"].split("_")[0], row["method"]
+        states = published_states(row["matrix"])
+        states[0] = states[1]  # no row was published for the untrained model, and nothing here uses it
+        with (ZSCL / f"{row['matrix']}.csv").open() as file:
+            tasks = next(csv.reader(file))
+        own: dict[str, Any] = {"l2": 0.0 if method == "ZSCL*" else 1.0} if method.startswith("ZSCL") else {}
+        name = {"order1": "I", "order2": "II"}[order]
+        write_run(root / row["matrix"], states, tasks, OURS[method], stream="mtil", order=name, **own)
+
+
+def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -> None:
+    zscl_runs(tmp_path)
+    lines = compare(tmp_path, "--published", "--per-task", "--format", "markdown").stdout.splitlines()
+    for method in ("Continual-FT", "LwF", "iCaRL", "LwF-VR", "WiSE-FT", "ZSCL", "ZSCL* (no L2 term)"):
+        means = [line for line in lines if line.startswith(f"| `{method}` | original |")]
+        assert len(means) == 2, method
+        for line in means:
+            assert line.endswith(r"| +0.0 / +0.0 / +0.0 | 3 of 3 within 1.0 points |"), line
+    differences = [line for line in lines if line.startswith("| `difference` |")]
+    assert len(differences) == 2 * 3 * 7
+    for line in differences:
+        cells = {cell.strip() for cell in line.split("|")[2:-2]}
+        assert cells <= {"+0.0", "–"}, line
+
+
+def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> None:
+    with (ZSCL / "order1_1.csv").open() as file:
+        tasks = next(csv.reader(file))
+    write_run(tmp_path / "diki", states(1, tasks=11), tasks, "diki", stream="mtil")
+    write_run(tmp_path / "lora", states(2, tasks=11), tasks, "lora", stream="mtil", rank=8)
+    text = compare(tmp_path, "--published").stdout
+    assert "DIKI is not compared: CoOp's splits and SGD; here ZSCL's splits and AdamW." in text
+    assert "LoRA (NuSA re-impl.) is not compared: rank 8, not 128." in text
+    write_run(tmp_path / "few" / "moe", states(1, tasks=11), tasks, "moe_adapter", stream="mtil", shots=16)
+    few = compare(tmp_path / "few", "--published").stdout
+    assert "MoE-Adapters is not compared: CoOp's splits and its draw of 16 images" in few
+    assert "within" not in few
+    write_run(tmp_path / "micro" / "run", states(1), TASKS)
+    assert "None are known for this stream" in compare(tmp_path / "micro", "--published").stdout
+
+
+def test_every_published_method_that_is_ours_exists() -> None:
+    from benchmarks import registry
+    from benchmarks.comparison import published as data
+
+    known = registry.names("strategy")
+    for name, entry in data.about()["methods"].items():
+        assert entry["strategy"] in known
+        assert any(key[2] == name for key in data.figures()), name
+    assert set(data.about()["protocols"]) <= {key[0] for key in data.figures()}
+
+
+def test_needs_neither_torch_nor_avalanche() -> None:
+    heavy = "torch", "avalanche", "pandas", "matplotlib"
+    code = f"import sys, benchmarks.compare; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
