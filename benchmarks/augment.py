@@ -35,16 +35,17 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
 
 
 class Cropped(FromFiles):
-    """RandomResizedCrop (bicubic) of a split's images, a `Pixels`; each crop a pure function of the training loop's `draw`.
+    """RandomResizedCrop (bicubic) of a split's images, a `Pixels`; each crop a pure function of `draw` and the image.
 
     Read outside the loop, where nothing is drawn, they are as in a test.
     """
 
     def one(self, place: int) -> Tensor:
         """Image (3, S, S)."""
-        if draw.get() is None:
+        drawn = draw.get()
+        if drawn is None:
             return super().one(place)
         picture = read_rgb(self.split.images, int(self.split.rows[place]))
-        box = crop_box(*picture.size, np.random.default_rng(draw.get()))
+        box = crop_box(*picture.size, np.random.default_rng((*drawn, place)))
         cropped = resized_crop(picture, *box, [self.size, self.size], InterpolationMode.BICUBIC)
         return pil_to_tensor(cropped).contiguous()

@@ -30,7 +30,7 @@ class Ledger:
     Attributes:
         trained_parameters: that the optimiser saw.
         carried_bytes: kept from task to task besides the model itself.
-        reference_images: read besides the tasks' own.
+        reference_images, reference_texts: read besides the tasks' own.
         training, decomposition, evaluation, spectrum: seconds; training does not count the decomposition within it.
         peak_memory_bytes: of the process; over a resumed run the largest of its parts.
         peak_gpu_memory_bytes: allocated on the device, None on the CPU.
@@ -39,6 +39,7 @@ class Ledger:
     trained_parameters: list[int] = field(default_factory=list)
     carried_bytes: list[int] = field(default_factory=list)
     reference_images: int = 0
+    reference_texts: int = 0
     training: list[float] = field(default_factory=list)
     decomposition: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)

@@ -54,6 +54,14 @@ def fingerprint(root: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def checksum(paths: Iterable[Path]) -> str:
+    """SHA-256 over the content of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Whole or not at all: written beside its place, flushed to the disk, then renamed.
 

@@ -44,20 +44,25 @@ def find(config: RunConfig, reads: tuple[str, ...], folder: Path | None, file: P
         folder, file: of images and of captions; None for the micro CLIP's own.
 
     Raises:
-        UserError: something is to be read and nobody says where it is; an empty folder, or one with fewer images than a batch;
+        UserError: something is to be read and nobody says where it is, or named and not read; an empty folder, or one with
+            fewer images than a batch;
             a file that can't be read or has empty lines.
     """
+    for what, place in (("images", folder), ("texts", file)):
+        if place is not None and what not in reads:
+            raise UserError(
+                f"--reference-{what}: {config.common.strategy} reads no {what} besides the tasks'; leave it out"
+            )
     images = _images(config, folder) if "images" in reads else None
     captions = _captions(config, file) if "texts" in reads else None
     return Reference(images, captions)
 
 
 def _images(config: RunConfig, folder: Path | None) -> Split:
+    if folder is None and config.common.model == "micro":
+        pairs = Images("micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format)
+        return _drawn(_whole(pairs), config)
     if folder is None:
-        if config.common.model == "micro":
-            return _whole(
-                Images("micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format)
-            )
         raise UserError(
             f"{config.common.strategy} reads images besides the tasks': name a folder of them with --reference-images "
             "(published on MTIL: ImageNet's training images, 100 000 of them drawn)"
@@ -67,6 +72,10 @@ def _images(config: RunConfig, folder: Path | None) -> Split:
         raise UserError(
             f"--reference-images {folder}: {len(split)} images, fewer than a batch of {config.common.batch_size}; add some"
         )
+    return _drawn(split, config)
+
+
+def _drawn(split: Split, config: RunConfig) -> Split:
     drawn = np.random.default_rng(0).permutation(len(split))[: config.settings.pool]
     return split.take(np.sort(drawn))
 

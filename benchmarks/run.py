@@ -110,6 +110,8 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         record.save_config(path, config)
         record.save_stream(path, stream)
         inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256, **sequence.reference_sha256}
+        if plugin.files:
+            inputs["files_sha256"] = files.checksum(plugin.files)
         _check_inputs(path, inputs)
         with _status(path, {**inputs, **describe(config.common.device)}, began):
             sequence.run()

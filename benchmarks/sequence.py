@@ -120,8 +120,9 @@ class TaskSequence:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
         found = record.load_checkpoint(self.path)
         if found is None:
-            images = self.plugin.reference_images
-            return Progress(cost=Ledger(reference_images=0 if images is None else len(images)))
+            read = self.plugin.reference_images, self.plugin.reference_texts
+            images, texts = (0 if each is None else len(each) for each in read)
+            return Progress(cost=Ledger(reference_images=images, reference_texts=texts))
         model, strategy, progress = found
         try:
             self.classifier.clip.load_state_dict(model)

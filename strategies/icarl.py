@@ -24,6 +24,7 @@ from torch import Tensor
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.distillation import DistillationPlugin
+from strategies.parts.plugin import Unfit
 from strategies.parts.settings import DistillationSettings
 
 
@@ -64,6 +65,11 @@ class Plugin(DistillationPlugin):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.images, self.classes = torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        classes = sum(classifier.class_counts)
+        if self.settings.memory < classes:
+            raise Unfit(f"--memory: must be at least {classes}, one image of each class, got {self.settings.memory}")
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"images": self.images, "classes": self.classes} if len(self.classes) else {}

@@ -5,9 +5,9 @@ Liang and Li, InfLoRA, arXiv 2404.00228 (CVPR 2024), as adapted to CLIP in the N
     dW = alpha / sqrt(rank) * B A        A (r, d_in) frozen, B (d_out, r) trained from zero.
 
 Before a task, some of its images and all its training prompts (first template) pass once through the model. Of each block's
-attention input H (all tokens, d) the covariance C = H^T H is gathered, what the block's memory holds is removed from it, and
+attention input H (all tokens, d) the covariance C = H^T H is gathered, what the block's memory M holds is removed from it, and
 
-    for k and v     A = the r = min(rank, free directions) top directions of what remains, as rows, divided by sqrt(3)
+    for k and v     A = the first r = min(rank, free directions) left singular vectors of C - M M^T C, as rows, over sqrt(3)
     for others      A = Kaiming-uniform, frozen too (the adaptation's q and o; here also fc and proj)
 
 After the task W <- W + dW, the inputs are gathered once more, with the model as it now is, and the memory grows by the rule in
@@ -81,7 +81,7 @@ class Plugin(LowRankPlugin):
         began = time.perf_counter()
         detach(strategy.model.clip)  # what an interrupted task may have left
         for name, covariance in self._gather(strategy).items():
-            directions = self._memory_of(name, covariance).free(covariance).directions[:, : self.settings.rank]
+            directions = self._memory_of(name, covariance).leading(covariance, self.settings.rank)  # (d, r)
             self._down[name] = (directions.T / math.sqrt(3)).float().contiguous()  # (r, d)
         self.decomposition_seconds += time.perf_counter() - began
         super().before_train_dataset_adaptation(strategy, *args, **kwargs)

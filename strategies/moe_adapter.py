@@ -9,7 +9,8 @@ stays as it is. In every block of both towers, with x (L, d) the residual stream
 
 with 22 experts (W_down (64, d), W_up (d, 64)), x_0 the first token (CLS; the start of the text), and W_t, W_t^noise (d, 22)
 task t's router, from zero. All tokens of an image or prompt go to the same two experts. After each task the two experts
-chosen most in its training are frozen for good, in each block of each tower.
+chosen most in its training are frozen for good, in each block of each tower. The others learn on: under the
+router of an earlier task the answers stay the same only where it chooses frozen experts.
 
 DDAS decides which router answers: an auto-encoder for each task learns that task's features under a frozen extractor, and the
 one with the smallest reconstruction error names the task. If that is the reference auto-encoder (which has learnt images of no
@@ -94,8 +95,9 @@ class Plugin(StrategyPlugin):
         self.mixtures, self.autoencoders = nn.ModuleDict(), nn.ModuleDict()  # the latter by route
         self.extract: Callable[[Tensor], Tensor]
         self.threshold = settings.threshold
-        if settings.alexnet and self.threshold is None:
-            self.threshold = ALEXNET_THRESHOLD
+        if settings.alexnet:
+            self.files = (Path(settings.alexnet),)
+            self.threshold = settings.threshold or ALEXNET_THRESHOLD
 
     def begin(self, classifier: ClipClassifier) -> None:
         settings = self.settings

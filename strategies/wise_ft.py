@@ -2,7 +2,7 @@
 
 Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, arXiv 2109.01903, used sequentially as in ZSCL (arXiv 2303.06628):
 
-    W <- alpha * W_fine-tuned + (1 - alpha) * W_start        after each task, over every parameter.
+    W <- alpha * W_fine-tuned + (1 - alpha) * W_start        after each task, over every trained parameter.
 
 Fidelity: alpha 0.8 and the start of the current task (not the initial CLIP) as in ZSCL's scripts. Nothing is kept between
 tasks; during a task there is a second copy of the weights.
@@ -20,6 +20,8 @@ from strategies.finetune import Plugin as FineTune
 
 @dataclass(frozen=True)
 class Settings:
+    """Default: ZSCL's scripts."""
+
     alpha: float = Field(default=0.8, ge=0, le=1, description="share of the fine-tuned weights in the average")
 
 
@@ -30,13 +32,15 @@ class Plugin(FineTune):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self._trained: list[Tensor] = []
         self._start: list[Tensor] = []
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        self._start = [parameter.detach().clone() for parameter in strategy.model.clip.parameters()]
+        self._trained = [parameter for parameter in strategy.model.clip.parameters() if parameter.requires_grad]
+        self._start = [parameter.detach().clone() for parameter in self._trained]
 
     @torch.no_grad()
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        for parameter, start in zip(strategy.model.clip.parameters(), self._start, strict=True):
+        for parameter, start in zip(self._trained, self._start, strict=True):
             parameter.mul_(self.settings.alpha).add_(start, alpha=1 - self.settings.alpha)
-        self._start = []
+        self._trained, self._start = [], []

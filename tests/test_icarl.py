@@ -4,10 +4,12 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
 from strategies.icarl import Plugin, Settings, herd
+from strategies.parts.plugin import Unfit
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 
@@ -55,7 +57,7 @@ def test_all_classes_share_the_memory_and_keep_their_first() -> None:
 
 
 def test_it_distils_on_the_memory_from_the_second_task_on() -> None:
-    plugin = Plugin(Settings(memory=4))
+    plugin = Plugin(Settings(memory=5))
     classifier = tiny_classifier()
     template = tiny_template(classifier, [plugin], iterations=2)
     first, second = tiny_experiences()
@@ -92,3 +94,8 @@ def test_a_second_run_begins_without_memory_and_a_resumed_one_goes_on_the_same()
     resumed.clock.train_exp_counter = 1
     resumed.train(second)
     assert all(torch.equal(tensor, whole[name]) for name, tensor in other.state_dict().items())
+
+
+def test_a_memory_smaller_than_the_classes_is_refused() -> None:
+    with pytest.raises(Unfit, match="--memory: must be at least 5, one image of each class, got 4"):
+        Plugin(Settings(memory=4)).begin(tiny_classifier())

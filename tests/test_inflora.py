@@ -64,6 +64,24 @@ def test_a_task_that_the_memory_holds_already_changes_no_bit_of_it() -> None:
 
 
 @pytest.mark.parametrize("tasks", [0, 1, 5])  # nothing remembered, remembered, dual
+def test_the_leading_directions_are_the_left_singular_vectors_of_the_rest_of_the_covariance(tasks: int) -> None:
+    memory = empty(12)
+    for task in range(tasks):
+        h = inputs(40, 12, seed=task)
+        memory = memory.extended(h.T @ h, 0.9)
+    h = inputs(40, 12, seed=99)
+    covariance = h.T @ h
+    u, _, _ = torch.linalg.svd(covariance - remembered(memory) @ covariance)
+    leading = memory.leading(covariance, 3)
+    top = min(3, 12 - round(float(remembered(memory).trace())))
+    assert leading.shape == (12, top)
+    assert torch.allclose((leading.T @ u[:, :top]).abs(), torch.eye(top, dtype=torch.float64), atol=1e-3)
+    few, _, _ = torch.linalg.svd(covariance)
+    differs = not torch.allclose((leading.T @ few[:, :top]).abs(), torch.eye(top, dtype=torch.float64), atol=1e-2)
+    assert differs == (tasks > 0)
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 5])  # nothing remembered, remembered, dual
 def test_the_free_directions_are_the_top_ones_of_what_the_memory_does_not_hold(tasks: int) -> None:
     memory = empty(12)
     for task in range(tasks):

@@ -7,7 +7,7 @@ twice a step of fine-tuning. Whenever all stored images have been taken, a batch
 
 Carried: the stored images as pixels (uint8) and their labels.
 
-Fidelity: the stock plugin, unchanged. Its own loader makes one epoch; so that this is exactly the steps of the run, the task's
+Fidelity: the stock plugin. Its own loader makes one epoch; so that this is exactly the steps of the run, the task's
 images are given to it as often as the run takes them (each as often as the others, plus or minus one). Each image has the
 logits of its own task's prompts, and label smoothing goes over its own task's classes alone. The memory differs from
 Avalanche's in one thing: it does not go through a deprecated method.
@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
 from strategies.parts.classifier import ClipClassifier
+from strategies.parts.loader import draw
 from strategies.parts.plugin import Unfit
 from strategies.parts.stock import MemoryPlugin
 from strategies.parts.template import task_seed
@@ -63,6 +64,16 @@ class Plugin(MemoryPlugin):
             data, number = strategy.adapted_dataset, strategy.iterations * strategy.train_mb_size
             generator = torch.Generator().manual_seed(task_seed(strategy.seed, strategy.task))
             strategy.adapted_dataset = data.subset(list(RandomSampler(data, num_samples=number, generator=generator)))
+
+    # The stock plugin's loader reads by itself, so that augmentation has to be told here what to draw from.
+    def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        draw.set((task_seed(strategy.seed, strategy.task), 0))
+
+    def after_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        draw.set((task_seed(strategy.seed, strategy.task), strategy.clock.train_exp_iterations))
+
+    def after_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        draw.set(None)
 
     def buffers(self) -> list[AvalancheDataset]:
         return self.stock.storage_policy.buffer_datasets

@@ -39,13 +39,22 @@ class GradientMemory(NamedTuple):
     basis: Tensor
     dual: bool
 
+    def complement(self, device: torch.device) -> Tensor:
+        """An orthonormal basis (d, f) of what is free, float64."""
+        basis = self.basis.to(device).double()
+        return basis if self.dual else torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
+
     def free(self, covariance: Tensor) -> Free:
         """The free space seen through a task's covariance (d, d), which may be scaled by any factor."""
-        basis = self.basis.to(covariance.device).double()
-        if not self.dual:
-            basis = torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]  # (d, f)
+        basis = self.complement(covariance.device)
         energy, within = torch.linalg.eigh(basis.T @ covariance.double() @ basis)  # (f,) rising, (f, f)
         return Free(energy.flip(0).clamp(min=0), basis @ within.flip(1))
+
+    def leading(self, covariance: Tensor, count: int) -> Tensor:
+        """The first left singular vectors (d, min(count, f)) of C - M M^T C, float64: InfLoRA's directions for a new task."""
+        basis = self.complement(covariance.device)
+        u, _, _ = torch.linalg.svd(basis.T @ covariance.double(), full_matrices=False)  # (f, f)
+        return basis @ u[:, :count]
 
     def extended(self, covariance: Tensor, threshold: float) -> "GradientMemory":
         """The memory after a task with this covariance (d, d); the same one if it holds the task's inputs already."""

@@ -14,7 +14,8 @@ from torch.utils.data import RandomSampler
 
 AHEAD = 3  # batches that are read before they are asked for
 
-# What a data set with augmentation draws from for the image being read: the task's seed and the image's number in the task.
+# What a data set with augmentation draws from, beside which image it is: the task's seed, and the image's number in the
+# task or, where another loader reads, the step's.
 # None: nothing is drawn, images are read as in a test.
 draw: ContextVar[tuple[int, int] | None] = ContextVar("draw", default=None)
 

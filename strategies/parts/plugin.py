@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from avalanche.core import SupervisedPlugin
@@ -38,6 +39,7 @@ class StrategyPlugin(SupervisedPlugin):
         trains: whether training takes any time.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: time spent in decompositions so far.
+        files: that the settings name and the figures depend on; a run goes on only with the same ones.
         reads: what the method reads besides the task's data; the harness sets `reference_images` (N images) and
             `reference_texts` (M, L tokens) of it before `begin`.
     """
@@ -45,6 +47,7 @@ class StrategyPlugin(SupervisedPlugin):
     rho = 0.95  # the paper's
     matrices: tuple[Matrix, ...] = ("q", "k", "v", "o")
     trains = True
+    files: tuple[Path, ...] = ()
     reads: tuple[Reading, ...] = ()
     reference_images: Pixels | None = None
     reference_texts: Tensor | None = None

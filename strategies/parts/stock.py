@@ -44,7 +44,7 @@ class MemoryPlugin(StockPlugin):
 
     Avalanche's buffers are lists of places in the tasks' training sets. A method that may not see those again keeps the
     images, so after each task they are replaced with their pixels, which are what is carried, counted and read from then on.
-    Where training crops at random, that is one crop of each.
+    Where training crops at random, they are kept as a test sees them.
     """
 
     def __init__(self, settings: Any) -> None:
