@@ -34,6 +34,7 @@ class Progress:
     Attributes:
         known, unknown, seen: accuracy in percent, a row for each state, a column for each task; None is unmeasured.
         rank: rows of `rank.csv`.
+        spectra: rows of `spectrum.csv`, before any training and after the last task.
         cost: the ledger.
     """
 
@@ -41,6 +42,7 @@ class Progress:
     unknown: list[list[float]] = field(default_factory=list)
     seen: list[list[float | None]] = field(default_factory=list)
     rank: list[dict[str, Any]] = field(default_factory=list)
+    spectra: list[dict[str, Any]] = field(default_factory=list)
     cost: Ledger = field(default_factory=Ledger)
 
     @property
@@ -231,8 +233,15 @@ def save_tables(path: Path, progress: Progress, tasks: list[str], counts: Sequen
     for name, rows in zip(("accuracy", "accuracy_agnostic", "accuracy_seen"), matrices, strict=True):
         files.write_text(path / f"{name}.csv", accuracy_table(rows, tasks).to_csv(index=False))
     files.write_text(path / "rank.csv", pd.DataFrame(progress.rank).to_csv(index=False))
+    files.write_text(path / "spectrum.csv", spectrum_table(progress.spectra).to_csv(index=False, float_format="%.6g"))
     files.write_json(path / "metrics.json", metrics(progress, counts))
     files.write_json(path / "cost.json", progress.cost.as_json())
+
+
+def spectrum_table(spectra: list[dict[str, Any]]) -> pd.DataFrame:
+    """Each row's singular values in columns 1, 2, ..., empty where a matrix is smaller than the largest."""
+    flat = [{**row, **dict(enumerate(row["values"], start=1))} for row in spectra]
+    return pd.DataFrame(flat).drop(columns="values", errors="ignore")
 
 
 def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:

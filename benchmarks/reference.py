@@ -45,8 +45,7 @@ def find(config: RunConfig, reads: tuple[str, ...], folder: Path | None, file: P
 
     Raises:
         UserError: something is to be read and nobody says where it is, or named and not read; an empty folder, or one with
-            fewer images than a batch;
-            a file that can't be read or has empty lines.
+            fewer images than a batch; a file that can't be read or has empty lines.
     """
     for what, place in (("images", folder), ("texts", file)):
         if place is not None and what not in reads:

@@ -131,6 +131,20 @@ class Run:
         return _rank(self.folder / "rank.csv")
 
     @cached_property
+    def spectrum(self) -> "pd.DataFrame | None":
+        """`spectrum.csv`: one row for each matrix before and after the stream; None in folders from before 0.3."""
+        import pandas as pd
+
+        path = self.folder / "spectrum.csv"
+        if not path.is_file():
+            return None
+        header, rows = _table(path, required=("after", "tower", "block", "matrix"))
+        table = pd.DataFrame(rows, columns=header)
+        columns = [name for name in header if name not in NAMES]
+        numbers = _numbers(table[columns].to_numpy().tolist(), path, len(columns))
+        return table[list(NAMES)].join(pd.DataFrame(numbers, columns=columns))
+
+    @cached_property
     def entropy_rank(self) -> tuple[float, float] | None:
         """Mean over the attention's matrices of `effective_rank`, before any training and at the end; None without."""
         file = self.folder / "rank.csv"

@@ -172,6 +172,8 @@ class TaskSequence:
             accuracies = evaluate(self.classifier, self.data.test, class_names, self.device, state, self.watch.advance)
         with progress.cost.timed("spectrum"):
             progress.rank += self.meter.measure(state)
+            if state in (0, len(self.names)):
+                progress.spectra += self.meter.spectra(state)
         progress.known.append(accuracies.known)
         progress.unknown.append(accuracies.unknown)
         progress.seen.append(accuracies.seen)

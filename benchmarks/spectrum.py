@@ -1,4 +1,5 @@
-"""How full the weights are after each task, and how much the last task touched what was there: rows of `rank.csv`."""
+"""How full the weights are after each task, and how much the last task touched what was there: rows of `rank.csv`, and the
+singular values themselves: rows of `spectrum.csv`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ class SpectrumMeter:
         self.sites = sites(clip, "both", matrices)
         self.rho = rho
         self.before: dict[Site, Principal] = {}
+        self.values: dict[Site, Tensor] = {}  # (n,) singular values, as last measured
 
     def remember(self) -> None:
         """Takes the present weights as those before the next task."""
@@ -57,6 +59,13 @@ class SpectrumMeter:
         """One row for each matrix; `after` is the number of tasks learned. The update is that since the last call."""
         return [self._measure(site, after) for site in self.sites]
 
+    def spectra(self, after: int) -> list[dict[str, Any]]:
+        """The singular values as last measured, in falling order: one row for each matrix."""
+        return [
+            {"after": after, "tower": site.tower, "block": site.block, "matrix": site.matrix, "values": values.tolist()}
+            for site, values in self.values.items()
+        ]
+
     def _measure(self, site: Site, after: int) -> dict[str, Any]:
         left = right = norm = None
         if site in self.before:
@@ -65,6 +74,7 @@ class SpectrumMeter:
             left, right = interference(self.before[site], delta)
         decomposition = decompose(site.weight())
         k, dim = self._remember(site, decomposition), len(decomposition.s)
+        self.values[site] = decomposition.s
         return {
             "after": after,
             "tower": site.tower,

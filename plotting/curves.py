@@ -1,51 +1,93 @@
-"""The accuracy of each task over the stream, a small panel for each: before its turn, and from its training on."""
+"""The accuracy of each task over the stream, a small panel for each, and two means: over tasks seen, over tasks to come.
+
+`python -m plotting.curves [RESULTS...] -o FILE`
+"""
 
 import math
 
-import pandas as pd
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.runs import Run
+from benchmarks.comparison.groups import Group, Method
+from benchmarks.errors import UserError
 from plotting import style
+from plotting.command import for_group
 
 
 # Inches.
 PANEL_HEIGHT = 1.0
-FURNITURE = 0.6
+FURNITURE = 0.5
+MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 
 @style.paper()
-def figure(run: Run) -> Figure:
-    """Accuracy in percent with the task known, over the number of tasks learned."""
-    tasks = len(run.tasks)
-    columns = min(tasks, 4 if tasks <= 16 else 6)
-    width = style.COLUMN if columns <= 2 else style.PAGE
-    rows = math.ceil(tasks / columns)
-    titles = [style.wrap(f"{number} {name}", width / columns) for number, name in enumerate(run.tasks, start=1)]
-    lines = max(title.count("\n") for title in titles) + 1
+def figure(group: Group, width: float = style.PAGE) -> Figure:
+    """Accuracy in percent by the matrix that the protocol reports, over the number of tasks learned; mean over seeds.
 
-    drawing = Figure((width, FURNITURE + rows * (PANEL_HEIGHT + 0.13 * lines)), layout="constrained")
+    Raises:
+        UserError: the runs learn their tasks in several orders.
+    """
+    if len(group.orders) > 1:
+        raise UserError(
+            f"the runs have {len(group.orders)} orders: {'; '.join(group.orders.values())}; choose one with --order"
+        )
+    tasks = group.first.tasks
+    columns = min(len(tasks) + len(MEANS), max(int(width / 1.6), 2) if len(tasks) <= 16 else max(int(width / 1.1), 2))
+    rows = math.ceil((len(tasks) + len(MEANS)) / columns)
+    titles = [*MEANS, *(f"{number} {name}" for number, name in enumerate(tasks, start=1))]
+    titles = [style.wrap(title, width / columns) for title in titles]
+    lines = max(title.count("\n") for title in titles) + 1
+    labels = [method.label for method in group.methods]
+    height = FURNITURE + style.legend_height(labels, width) + rows * (PANEL_HEIGHT + 0.13 * lines)
+
+    drawing = Figure((width, height), layout="constrained")
     first = None
-    for task, title in enumerate(titles):
-        axes = drawing.add_subplot(rows, columns, task + 1, sharex=first, sharey=first)
+    for place, title in enumerate(titles):
+        axes = drawing.add_subplot(rows, columns, place + 1, sharex=first, sharey=first)
         first = first or axes
         axes.set_title(title)
-        axes.tick_params(labelleft=task % columns == 0)
-        _panel(axes, run.frame("known").iloc[:, task], task + 1)
-        style.over_tasks(axes, tasks, ticks=4)
+        axes.tick_params(labelleft=place % columns == 0)
+        for method, look in zip(group.methods, style.looks(group.methods), strict=True):
+            states = _states(group, method)  # (R, T+1, T)
+            if place < len(MEANS):
+                style.plot_band(axes, _mean(states, learned=place == 0), look, method.label)
+            else:
+                _task(axes, states[:, :, place - len(MEANS)], place - len(MEANS) + 1, look)
+        style.over_tasks(axes, len(tasks), ticks=4)
         axes.set_ylim(-4, 104)
         axes.set_yticks([0, 50, 100])
-    drawing.supxlabel("tasks learned")
+    drawing.supxlabel("tasks learned (grey line: the task's own training; thin before it)")
     drawing.supylabel("accuracy (%)")
-    style.legend(drawing, columns=2 if width == style.COLUMN else 4)
+    style.legend(drawing)
     return drawing
 
 
-def _panel(axes: Axes, states: pd.Series, own: int) -> None:
-    """Draw one task's (T+1,) percent; `own` is the state right after its training."""
-    axes.axhline(states.loc[0], color=style.GREY, linewidth=0.8, linestyle=":", label="zero-shot")
+def _states(group: Group, method: Method) -> np.ndarray:
+    identity = "known" if group.identity == "seen" else group.identity
+    return np.array([run.accuracy[identity] for run in method.runs])
+
+
+def _mean(states: np.ndarray, learned: bool) -> np.ndarray:
+    """(R, T+1, T) to (R, T+1): over the tasks learned so far, or over the others; NaN where there are none."""
+    _, count, tasks = states.shape
+    wanted = np.arange(tasks)[None] < np.arange(count)[:, None]  # (T+1, T)
+    wanted = wanted if learned else ~wanted
+    total = np.where(wanted, states, 0.0).sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        return total / wanted.sum(axis=1)
+
+
+def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
+    """Draw one task's (R, T+1) percent; `own` is the state right after its training."""
     axes.axvline(own, color=style.GREY, linewidth=0.6)
-    axes.plot(states.loc[:own], color=style.BLUE, linestyle="--", marker=".", label="before its turn")
-    axes.plot(states.loc[own:], color=style.VERMILLION, marker=".", label="from its training on")
-    axes.plot(states.loc[[own]], "D", color=style.BLACK, label="right after its training")
+    mean = states.mean(axis=0)
+    axes.plot(range(own + 1), mean[: own + 1], color=look.colour, linestyle=look.dash, linewidth=0.6)
+    axes.plot(range(own, len(mean)), mean[own:], color=look.colour, linestyle=look.dash)
+    axes.plot([own], [mean[own]], color=look.colour, marker=look.marker)
+
+
+main = for_group(figure, "python -m plotting.curves", __doc__.splitlines()[0])
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks.comparison.groups import alone
 from benchmarks.runs import Run, read
 from plotting import curves, matrix, null, rank, style
 
@@ -13,8 +14,8 @@ from plotting import curves, matrix, null, rank, style
 PLOTS: dict[str, Callable[[Run], Figure]] = {
     "matrix": matrix.figure,
     "matrix_agnostic": matrix.figure_agnostic,
-    "curves": curves.figure,
-    "rank": rank.figure,
+    "curves": lambda run: curves.figure(alone(run)),
+    "rank": lambda run: rank.figure(alone(run)),
     "null": null.figure,
 }
 

@@ -1,5 +1,11 @@
-"""The accuracy matrix as a heat map, with the figures in its cells where they can be read: rows are states, columns tasks."""
+"""The accuracy matrix as a heat map, with the figures in its cells where they can be read: rows are states, columns tasks.
 
+`python -m plotting.matrix RUN -o FILE`; with two runs, the first minus the second.
+"""
+
+from pathlib import Path
+
+import click
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -7,11 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from benchmarks.runs import Run
+from benchmarks.errors import UserError
+from benchmarks.runs import MATRICES, Run, find, read
 from plotting import style
+from plotting.command import write
 
 
 COLOURS = colormaps["cividis"]
+DIFFERENCES = colormaps["PuOr_r"]  # violet below, orange above, white where nothing differs; colour-blind safe
 
 # Inches. The narrowest cell holds "100" without decimals; a stream too long for the page makes a wider figure.
 ROW = 0.19
@@ -33,9 +42,15 @@ def figure_agnostic(run: Run) -> Figure:
     return _heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")
 
 
+def difference(run: Run, other: Run, identity: str) -> Figure:
+    """Points by which the first is better than the second."""
+    title = f"difference of the accuracies on each task (points), {MATRICES[identity][1]}"
+    return _heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
+
+
 @style.paper()
-def _heat_map(states: pd.DataFrame, title: str) -> Figure:
-    """Draw (T+1, T) percent; a cell that was not measured stays blank."""
+def _heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
+    """Draw (T+1, T) percent, or differences in points; a cell that was not measured stays blank."""
     rows, columns = states.shape
     width = max(style.COLUMN if columns <= 4 else style.PAGE, LEFT + NARROWEST * columns)
     cell = (width - LEFT) / columns
@@ -45,7 +60,9 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
 
     drawing = Figure((width, ROW * rows + FURNITURE + (longest if upright else 0)), layout="constrained")
     axes = drawing.add_subplot()
-    image = axes.imshow(states, cmap=COLOURS, vmin=0, vmax=100, aspect="auto")
+    most = float(np.nanmax(np.abs(states.to_numpy()))) or 1.0 if differs else 100.0
+    colours, least = (DIFFERENCES, -most) if differs else (COLOURS, 0.0)
+    image = axes.imshow(states, cmap=colours, vmin=least, vmax=most, aspect="auto")
     axes.set_xticks(range(columns), names, rotation=90 if upright else 0)
     axes.set_yticks(range(rows), ["0 (zero-shot)", *map(str, range(1, rows))])
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
@@ -53,7 +70,9 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
     axes.set_ylabel("tasks learned")
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
     if states.size <= MOST_FIGURES:
-        _figures(axes, states.to_numpy(), decimals=1 if cell >= ROOM_FOR_DECIMALS else 0)
+        # Cividis grows evenly from dark to light; PuOr is dark at both ends.
+        dark = states.abs() > 0.6 * most if differs else states <= 50
+        _figures(axes, states.to_numpy(), 1 if cell >= ROOM_FOR_DECIMALS else 0, dark.to_numpy())
     else:
         drawing.colorbar(image, ax=axes, label="%", fraction=0.02, pad=0.01)
     for task in range(columns):
@@ -62,9 +81,47 @@ def _heat_map(states: pd.DataFrame, title: str) -> Figure:
     return drawing
 
 
-def _figures(axes: Axes, states: np.ndarray, decimals: int) -> None:
+def _figures(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) -> None:
     for (row, column), percent in np.ndenumerate(states):
         if not np.isnan(percent):
-            # Cividis grows evenly from dark to light, so black is readable from its middle on.
-            colour = "black" if percent > 50 else "white"
+            colour = "white" if dark[row, column] else "black"
             axes.text(column, row, f"{percent:.{decimals}f}", ha="center", va="center", color=colour)
+
+
+@click.command("python -m plotting.matrix")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN]")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help=".png, .svg or .pdf"
+)
+@click.option(
+    "--identity", type=click.Choice(list(MATRICES)), default="known", help="what is known of the task at test time"
+)
+def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
+    """Draw the accuracy matrix of a run folder, or the first's minus the second's."""
+
+    def make() -> Figure:
+        found = [_only(place, identity) for place in runs]
+        if len(found) > 2:
+            raise UserError(f"{len(found)} runs; expected one, or two for their difference")
+        if len(found) == 1:
+            return _heat_map(found[0].frame(identity), f"accuracy on each task (%), {MATRICES[identity][1]}")
+        if found[0].tasks != found[1].tasks:
+            raise UserError(f"{runs[0]} and {runs[1]}: other tasks, or another order; their difference means nothing")
+        return difference(found[0], found[1], identity)
+
+    write(make, output)
+
+
+def _only(place: Path, identity: str) -> Run:
+    """The one run at or below a folder."""
+    folders = find([place])
+    if len(folders) > 1:
+        raise UserError(f"{place}: {len(folders)} run folders there; name one, for instance {folders[0]}")
+    run = read(folders[0])
+    if identity not in run.accuracy:
+        raise UserError(f"{folders[0]}: no {MATRICES[identity][0]}")
+    return run
+
+
+if __name__ == "__main__":
+    main()

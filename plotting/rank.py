@@ -1,36 +1,120 @@
-"""How full the weights get: both effective ranks over the stream, for each tower."""
+"""Rank accumulation: how full the weights get over the stream, for each method and tower.
 
+`python -m plotting.rank [RESULTS...] -o FILE`; `--by-block` draws one method's matrices one by one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.runs import TOWERS, Run
-from plotting import style, towers
+from benchmarks.comparison.choose import choice, chosen, only_group
+from benchmarks.comparison.groups import Group, Method
+from benchmarks.errors import UserError
+from benchmarks.runs import ATTENTION, TOWERS, Run
+from plotting import style
+from plotting.command import WIDTHS, output, write
+
+
+# Heading, column of `rank.csv`, factor.
+MEASURES = (
+    ("energy share\n(% of dimension)", "energy_share", 100.0),
+    ("entropy rank\n(directions)", "effective_rank", 1.0),
+    ("null directions\nleft", "null_directions", 1.0),
+)
+ROW = 1.25  # inches
 
 
 @style.paper()
-def figure(run: Run) -> Figure:
-    """Energy share in percent of the dimension (NuSA-CL) above, entropy rank (Roy and Vetterli, 2007) below."""
-    measures = {
-        "energy share (% of dimension)": 100 * run.rank["energy_share"],
-        "entropy rank (directions)": run.rank["effective_rank"],
-    }
-    drawing, grid = towers.panels(run)
-    for row, (label, values) in zip(grid, measures.items(), strict=True):
-        row[0].set_ylabel(label)
-        for axes, tower in zip(row, TOWERS, strict=True):
-            mean = _band(axes, values[run.rank["tower"] == tower], run.rank["after"])
-            ends = dict.fromkeys(mean.index[[0, -1]] if len(mean) else ())
-            axes.set_title(f"{tower} tower: {' → '.join(f'{mean[state]:.1f}' for state in ends)}")
-    style.legend(drawing, columns=2)
+def figure(group: Group, width: float = style.PAGE) -> Figure:
+    """Energy share (NuSA-CL's effective rank), entropy rank (Roy and Vetterli, 2007) and null directions left: the mean over a
+    tower's attention matrices, with a band of a standard deviation over runs, or the quartiles over matrices for a single run.
+    """
+    labels = [method.label for method in group.methods]
+    height = len(MEASURES) * ROW + 0.5 + style.legend_height(labels, width)
+    drawing = Figure((width, height), layout="constrained")
+    grid = drawing.subplots(len(MEASURES), 2, sharex=True, sharey="row")
+    for column, tower in enumerate(TOWERS):
+        grid[0][column].set_title(f"{tower} tower")
+        for row, (label, name, factor) in zip(grid, MEASURES, strict=True):
+            axes = row[column]
+            style.over_tasks(axes, len(group.first.tasks), ticks=11 if width > style.COLUMN else 6)
+            if not column:
+                axes.set_ylabel(label)
+            for method, look in zip(group.methods, style.looks(group.methods), strict=True):
+                states = np.array([over_states(run, tower, name) for run in method.runs]) * factor  # (R, T+1)
+                style.plot_band(axes, states, look, method.label)
+            if len(group.runs) == 1:
+                _quartiles(axes, group.first, tower, name, factor)
+    drawing.supxlabel("tasks learned")
+    style.legend(drawing)
     return drawing
 
 
-def _band(axes: Axes, values: pd.Series, after: pd.Series) -> pd.Series:
-    """Draw the mean over a tower's matrices with the quartiles around it, and return the mean by state."""
-    states = values.groupby(after)
-    mean = states.mean()
-    axes.plot(mean, "o-", color=style.BLUE, label="mean over matrices, first → last above each panel")
-    low, high = states.quantile(0.25), states.quantile(0.75)
-    axes.fill_between(mean.index, low, high, color=style.BLUE, alpha=0.2, linewidth=0, label="quartiles over matrices")
-    return mean
+def over_states(run: Run, tower: str, name: str) -> np.ndarray:
+    """A column of `rank.csv` after each of the states 0..T, the mean over a tower's attention matrices; NaN is unmeasured."""
+    states = range(len(run.tasks) + 1)
+    return _of_tower(run, tower).groupby("after")[name].mean().reindex(states).to_numpy()
+
+
+def _of_tower(run: Run, tower: str) -> pd.DataFrame:
+    return run.rank[(run.rank["tower"] == tower) & run.rank["matrix"].isin(ATTENTION)]
+
+
+def _quartiles(axes: Any, run: Run, tower: str, name: str, factor: float) -> None:
+    states = _of_tower(run, tower).groupby("after")[name]
+    low, high = factor * states.quantile(0.25), factor * states.quantile(0.75)
+    label = "quartiles over matrices"
+    axes.fill_between(low.index, low, high, color=style.GREY, alpha=0.3, linewidth=0, label=label)
+
+
+@style.paper()
+def by_block(method: Method, width: float = style.PAGE) -> Figure:
+    """The entropy rank of each attention matrix as a share of its dimension, the mean over runs: a panel for each tower and
+    kind, a line for each block."""
+    table = pd.concat([run.rank for run in method.runs])
+    table = table.assign(share=100 * table["effective_rank"] / table["dim"])
+    mean = table.groupby(["tower", "matrix", "block", "after"])["share"].mean()
+    drawing = Figure((width, 3.4 if width > style.COLUMN else 2.6), layout="constrained")
+    grid = drawing.subplots(2, len(ATTENTION), sharex=True, sharey=True)
+    blocks = 1 + int(table["block"].max())
+    shades = colormaps["cividis"](np.linspace(0, 0.9, blocks))
+    for row, tower in zip(grid, TOWERS, strict=True):
+        row[0].set_ylabel(f"{tower} tower")
+        for axes, matrix in zip(row, ATTENTION, strict=True):
+            style.over_tasks(axes, len(method.runs[0].tasks), ticks=4)
+            axes.set_title(matrix if tower == TOWERS[0] else "")
+            for block in range(blocks):
+                if (tower, matrix, block) in mean.index.droplevel("after"):
+                    axes.plot(mean[tower, matrix, block], color=shades[block], label=f"block {block + 1}")
+    drawing.supxlabel("tasks learned")
+    drawing.supylabel("entropy rank (% of dimension)")
+    style.legend(drawing)
+    return drawing
+
+
+@click.command("python -m plotting.rank")
+@choice
+@output
+@click.option("--by-block", "blocks", is_flag=True, help="one method's matrices, a line for each block")
+def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
+    """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS."""
+
+    def make() -> Figure:
+        group = only_group(chosen(**choice))
+        if not blocks:
+            return figure(group, WIDTHS[width])
+        if len(group.methods) > 1:
+            labels = ", ".join(method.label for method in group.methods)
+            raise UserError(f"--by-block draws one method, and there are {labels}; choose with --strategy or --setting")
+        return by_block(group.methods[0], WIDTHS[width])
+
+    write(make, output)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,20 +2,27 @@
 come out the same, byte for byte, whenever the figures are the same."""
 
 import io
+import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks import files
+from benchmarks.comparison.groups import Method
 
 
 # Inches: one column and the full page of the usual two-column proceedings.
@@ -33,6 +40,18 @@ VERMILLION = "#D55E00"
 GREEN = "#009E73"
 PURPLE = "#CC79A7"
 ORANGE = "#E69F00"
+SKY = "#56B4E9"
+
+# A colour and a marker for each strategy, the same in every figure; the markers also tell them apart in grey print. Seven and
+# eleven have no common divisor, so 77 strategies differ.
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
+STRATEGIES = (
+    "nusa", "lora", "zscl", "moe_adapter", "inflora", "finetune", "milora", "olora", "lwf", "lwf_vr", "wise_ft", "icarl",
+    "diki", "joint", "zeroshot", "avalanche:lwf", "avalanche:ewc", "avalanche:si", "avalanche:replay", "avalanche:agem",
+    "avalanche:gem",
+)  # fmt: skip
+DASHES = ("-", "--", ":", "-.")  # for variants of one strategy
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so every machine has it
 # For letters that it lacks, those of these that are installed: on Linux, macOS and Windows.
@@ -67,6 +86,34 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn wherever it is."""
+
+    colour: str
+    marker: str
+    dash: str
+
+    def line(self) -> dict[str, Any]:
+        """Arguments of `Axes.plot`."""
+        filled = "full" if self.dash == "-" else "none"
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "fillstyle": filled}
+
+
+def looks(methods: Sequence[Method]) -> list[Look]:
+    """Of each method; variants of a strategy share its colour and marker, and differ in dashes and in filling."""
+    seen: Counter[str] = Counter()
+    found = []
+    for method in methods:
+        name = method.strategy
+        # The user's own strategies have a place beyond the known ones, by their name alone.
+        place = STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES) + zlib.crc32(name.encode()) % 56
+        dash = DASHES[min(seen[name], len(DASHES) - 1)]
+        found.append(Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], dash))
+        seen[name] += 1
+    return found
+
+
 @contextmanager
 def paper() -> Iterator[None]:
     """Settings for drawing and saving, whatever the reader's own matplotlibrc says; a decorator as well."""
@@ -95,10 +142,37 @@ def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
 
 
-def legend(figure: Figure, columns: int) -> None:
-    """Explain the lines of all panels once, above them; they are the same in each."""
+def legend(figure: Figure, columns: int | None = None) -> None:
+    """Explain the lines of all panels once, above them; they are the same in each.
+
+    Args:
+        columns: as many as fit the figure unless told.
+    """
     handles, labels = figure.axes[0].get_legend_handles_labels()
+    if columns is None:
+        longest = LETTER * max((len(label) for label in labels), default=0) + 0.55  # the handle and the gaps
+        columns = min(int(figure.get_figwidth() / longest), len(labels))
     figure.legend(handles, labels, loc="outside upper center", ncols=max(columns, 1))
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Inches that `legend` takes of a figure's height."""
+    longest = LETTER * max(map(len, labels), default=0) + 0.55
+    return 0.14 * math.ceil(len(labels) / max(int(width / longest), 1)) + 0.1
+
+
+def plot_band(axes: Axes, figures: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
+    """Draw the mean over runs (R, S) against the states 0..S-1 with a standard deviation to each side, and return it.
+
+    A single run has no band.
+    """
+    mean = figures.mean(axis=0)  # (S,)
+    axes.plot(mean, label=label, **look.line())
+    if len(figures) > 1:
+        deviation = figures.std(axis=0, ddof=1)
+        states = np.arange(len(mean))
+        axes.fill_between(states, mean - deviation, mean + deviation, color=look.colour, alpha=0.2, linewidth=0)
+    return mean
 
 
 def wrap(name: str, width: float) -> str:
@@ -108,9 +182,10 @@ def wrap(name: str, width: float) -> str:
 
 @paper()
 def save(figure: Figure, path: Path) -> None:
-    """Write an image in the format of the path's suffix, png or svg; whole or not at all."""
-    form = path.suffix[1:]
+    """Write an image in the format of the path's suffix, png, svg or pdf; whole or not at all."""
+    form = path.suffix[1:].lower()
     image = io.BytesIO()
     # A drawing says when it was made unless told not to.
-    figure.savefig(image, format=form, metadata={"Date": None} if form == "svg" else None)
+    dates: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    figure.savefig(image, format=form, metadata=dates.get(form))
     files.write_bytes(path, image.getvalue())

@@ -14,11 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from benchmarks.comparison.groups import alone
 from benchmarks.runs import read
 from plotting import matrix, null, rank, style
 from plotting.__main__ import main
 from plotting.draw import PLOTS, draw_all
-from tests.run_folders import RANK, rank_rows, write_csv
+from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
 
 TASKS = "Aircraft,Caltech101,CIFAR100,DTD,EuroSAT,Flowers,Food,MNIST,OxfordPet,StanfordCars,SUN397"
@@ -47,8 +48,8 @@ def accuracy_rows(tasks: int, done: int, trained: bool) -> list[list[object]]:
 def make_run(folder: Path, tasks: int, done: int | None = None, trained: bool = True) -> Path:
     """A run folder with the states 0..done of a stream of T tasks (all of them unless told)."""
     done = tasks if done is None else done
-    folder.mkdir(parents=True)
-    for name in ("accuracy.csv", "accuracy_agnostic.csv"):
+    write_run(folder, np.zeros((tasks + 1, tasks)), names(tasks), status="finished" if done == tasks else "running")
+    for name in ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv"):
         write_csv(folder / name, ["after", *names(tasks)], accuracy_rows(tasks, done, trained))
     write_csv(folder / "rank.csv", RANK.split(","), rank_rows(done, trained))
     return folder
@@ -115,7 +116,7 @@ def test_matrix_shows_the_figures_of_the_file(tmp_path: Path) -> None:
 
 def test_rank_draws_the_mean_over_matrices(tmp_path: Path) -> None:
     run = read(make_run(tmp_path / "run", 3))
-    image_share = rank.figure(run).axes[0].lines[0].get_ydata()
+    image_share = rank.figure(alone(run)).axes[0].lines[0].get_ydata()
     chosen = run.rank[run.rank["tower"] == "image"]
     expected = [100 * chosen.loc[chosen["after"] == after, "energy_share"].mean() for after in range(4)]
     assert image_share == pytest.approx(expected)
@@ -236,7 +237,7 @@ def test_a_plot_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_names_are_taken_as_they_are(tmp_path: Path) -> None:
     strange = ["after", "$\\alpha_1$", 'commas, "quotes"']
     run = make_run(tmp_path / "run", 3)
-    for name in ("accuracy.csv", "accuracy_agnostic.csv"):
+    for name in ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv"):
         write_csv(run / name, ["after", *strange], accuracy_rows(3, done=3, trained=True))
     labels = {text.get_text() for text in drawn(matrix.figure(read(run)))}
     assert {f"{number} {name}" for number, name in enumerate(strange, start=1)} <= labels

@@ -29,6 +29,7 @@ SAME = (
     "accuracy_seen.csv",
     "metrics.json",
     "rank.csv",
+    "spectrum.csv",
     "model.safetensors",
 )
 

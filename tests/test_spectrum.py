@@ -1,9 +1,10 @@
-"""Rows of rank.csv against plain float64 references."""
+"""Rows of rank.csv and spectrum.csv against plain float64 references."""
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.record import spectrum_table
 from benchmarks.spectrum import SpectrumMeter
 from strategies.parts.sites import sites
 from tests.models import tiny_model
@@ -38,6 +39,18 @@ def test_a_states_rows_and_its_update() -> None:
     assert row["interference_left"] == pytest.approx(left, rel=1e-4)
     assert row["interference_right"] == pytest.approx(right, rel=1e-4)
     assert row["interference"] == max(row["interference_left"], row["interference_right"])
+    spectrum = next(r for r in meter.spectra(1) if (r["tower"], r["block"], r["matrix"]) == ("text", 0, "q"))
+    assert spectrum["after"] == 1 and spectrum["values"] == pytest.approx(s, rel=1e-4, abs=1e-5)
+
+
+def test_the_table_of_spectra_has_a_column_for_each_value_of_the_largest() -> None:
+    clip = tiny_model()
+    meter = SpectrumMeter(clip, ("q", "o"), 0.9)
+    meter.measure(0)
+    table = spectrum_table(meter.spectra(0))
+    assert list(table.columns) == ["after", "tower", "block", "matrix", *range(1, 33)]
+    text = table[table["tower"] == "text"]
+    assert text[24].notna().all() and text[25].isna().all() and table[table["tower"] == "image"][32].notna().all()
 
 
 def test_an_unchanged_matrix_has_no_interference_and_a_meter_may_begin_anywhere() -> None:

@@ -169,6 +169,12 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
     return found
 
 
+def alone(run: Run) -> Group:
+    """A group of one run, whatever became of it."""
+    strategy = str(run.config["strategy"])
+    return Group((Method(strategy, strategy, (run,)),))
+
+
 def _key(run: Run) -> tuple[str, ...]:
     config = run.config
     weights = str(run.about.get("weights_sha256"))

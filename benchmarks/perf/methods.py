@@ -19,6 +19,7 @@ from strategies.parts.classifier import ClipClassifier
 
 
 ROUNDS = 3
+EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
 
 
 def _backward(features: Tensor) -> None:
@@ -66,22 +67,36 @@ def moe_over_floor(setting: Setting, place: Path) -> dict[str, float]:
             _backward(plain.training_features(0))
         plain.requires_grad_(False)
 
+    images = setting.images.repeat(-(-EVALUATED // len(setting.images)), 1, 1, 1)[:EVALUATED]  # (128, 3, S, S)
+
     def evaluate(classifier: ClipClassifier) -> Callable[[int], None]:
         classifier.eval().union_logits(setting.batch)  # the prompts' features, which stay
 
         def run(_round: int) -> None:
             with torch.no_grad():
-                classifier.union_logits(setting.images)
+                classifier.union_logits(images)
 
         return run
 
     step, least = best(learn, floor, rounds=ROUNDS)
+    as_after_eleven_tasks(plugin, images)
     routed, bare = best(evaluate(setting.classifier), evaluate(plain), rounds=ROUNDS)
     return {
         "moe_step_seconds": step / STEPS,
         "moe_step_over_floor": step / least,
         "moe_evaluation_over_zero_shot": routed / bare,
     }
+
+
+@torch.no_grad()
+def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
+    """Twelve auto-encoders, of which the first task's is the best, so that its router and experts answer for the images."""
+    plugin.threshold, best_one = None, plugin.autoencoders["0"]
+    for route in (moe_adapter.ORIGINAL, *range(1, 11)):
+        worse: Any = deepcopy(best_one)
+        worse.decode.bias += 10.0
+        plugin.autoencoders[str(route)] = worse
+    assert not plugin.choose(images).any(), "the first task's router is to answer"
 
 
 def measure(model: str, batch_size: int, classes: int, place: Path) -> dict[str, Any]:

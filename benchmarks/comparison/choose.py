@@ -1,0 +1,62 @@
+"""The arguments with which commands choose run folders, and what is said of those left out."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.comparison.groups import Filter, Group, Sorted, sort
+from benchmarks.errors import UserError
+from benchmarks.runs import find
+
+
+RESULTS = Path("results")
+
+
+def choice(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds RESULTS and the filters to a command; they reach it as the arguments of `chosen`."""
+    options = (
+        click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS...]"),
+        click.option("--stream", multiple=True, metavar="TEXT", help="only these streams (again for more)"),
+        click.option("--order", multiple=True, metavar="TEXT", help="only these orders"),
+        click.option("--strategy", multiple=True, metavar="TEXT", help="only these strategies"),
+        click.option("--setting", multiple=True, metavar="NAME=VALUE", help="only runs with these settings"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def chosen(
+    results: tuple[Path, ...], stream: tuple[str, ...], order: tuple[str, ...], strategy: tuple[str, ...],
+    setting: tuple[str, ...],
+) -> Sorted:  # fmt: skip
+    """The runs at or below the folders, in groups; what is left out is said on stderr.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    if wrong := [each for each in setting if "=" not in each]:
+        raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
+    found = sort(find(results or (RESULTS,)), Filter(stream, order, strategy, setting))
+    for line in [*(f"left out: {line}" for line in found.left_out), *(f"note: {line}" for line in found.remarks)]:
+        print(line, file=sys.stderr)
+    if not found.groups:
+        reason = "all are left out" if found.left_out else "no run there is of the stream, order, strategy or setting"
+        raise UserError(f"nothing to compare: {reason}")
+    return found
+
+
+def only_group(found: Sorted) -> Group:
+    """The one group; a figure can't hold runs that do not compare.
+
+    Raises:
+        UserError: there are several, naming them.
+    """
+    if len(found.groups) > 1:
+        titles = "; ".join(group.title for group in found.groups)
+        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare: {titles}. Name fewer folders, or "
+                        "choose with --stream or --setting")  # fmt: skip
+    return found.groups[0]

@@ -1,0 +1,62 @@
+"""What the commands `python -m plotting.NAME` share: choosing runs, and writing one figure."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from matplotlib.figure import Figure
+
+from benchmarks.comparison.choose import choice, chosen, only_group
+from benchmarks.comparison.groups import Group
+from benchmarks.errors import UserError
+from plotting import style
+
+
+WIDTHS = {"column": style.COLUMN, "page": style.PAGE}
+FORMS = ("png", "svg", "pdf")
+
+
+def output(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds -o and --width."""
+    command = click.option(
+        "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="a .png, .svg or .pdf"
+    )(command)
+    return click.option(
+        "--width", type=click.Choice(list(WIDTHS)), default="page", help="of a paper's column or page  [page]"
+    )(command)
+
+
+def write(make: Callable[[], Figure], output: Path) -> None:
+    """Makes and writes a figure; what is wrong is one line on stderr, with exit status 2."""
+    try:
+        if output.suffix[1:].lower() not in FORMS:
+            raise UserError(f"{output}: unknown format; expected a name that ends in .png, .svg or .pdf")
+        style.save(make(), output)
+        print(output)
+    except (UserError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
+    """A command that draws a group of runs."""
+
+    @click.command(name, help=words)
+    @choice
+    @output
+    def command(width: str, output: Path, **choice: Any) -> None:
+        def make() -> Figure:
+            group = only_group(chosen(**choice))
+            _say_missing_letters(group)
+            return figure(group, WIDTHS[width])
+
+        write(make, output)
+
+    return command
+
+
+def _say_missing_letters(group: Group) -> None:
+    if letters := style.missing_letters([*group.first.tasks, *(method.label for method in group.methods)]):
+        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)

@@ -1,0 +1,67 @@
+"""Does touching the principal space make a model forget? Interference of the updates against what is forgotten.
+
+`python -m plotting.interference [RESULTS...] -o FILE`
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.comparison.groups import Group
+from benchmarks.runs import ATTENTION, Run
+from plotting import style
+from plotting.command import for_group
+
+
+@style.paper()
+def figure(group: Group, width: float = style.PAGE) -> Figure:
+    """Left a dot for each method, mean and standard deviation over runs; right a dot for each task from the second on.
+
+    Interference: the share of an update's norm that falls into the principal directions as they were before (0 to 1), the mean
+    over the attention's matrices that changed. Forgotten: by how many points the accuracy on the tasks learned before fell in
+    this training, on average over them.
+    """
+    labels = [method.label for method in group.methods]
+    drawing = Figure((width, 2.6 + style.legend_height(labels, width)), layout="constrained")
+    means, single = drawing.subplots(1, 2, sharex=True)
+    for method, look in zip(group.methods, style.looks(group.methods), strict=True):
+        steps = [of_steps(run) for run in method.runs]
+        touched = [float(np.mean(interference)) for interference, _ in steps if len(interference)]
+        lost = [float(np.mean(forgotten)) for _, forgotten in steps if len(forgotten)]
+        line = {**look.line(), "linestyle": "none"}
+        if touched:
+            spread = len(touched) > 1
+            across, up = (np.std(each, ddof=1) if spread else None for each in (touched, lost))
+            means.errorbar(
+                np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=method.label, linewidth=0.6, **line
+            )
+        else:
+            means.plot([], [], label=f"{method.label} (no update)", **line)
+        for interference, forgotten in steps:
+            single.plot(interference, forgotten, alpha=0.5, **{**line, "markersize": 2})
+    means.set_title("mean over tasks")
+    single.set_title("each task")
+    for axes in (means, single):
+        axes.axhline(0, color=style.GREY, linewidth=0.6)
+        axes.set_xlim(-0.03, 1.03)
+    means.set_ylabel("forgotten in a task (points)")
+    drawing.supxlabel("interference with the principal space (share of the update)")
+    style.legend(drawing)
+    return drawing
+
+
+def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Interference and points forgotten of the tasks 2..T in which weights changed, both (n,)."""
+    rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
+    by_task = rank.groupby("after")["interference"].mean()
+    accuracy = run.accuracy["known"]
+    steps = [(by_task.get(task, np.nan), (accuracy[task - 1] - accuracy[task])[: task - 1].mean())
+             for task in range(2, len(run.tasks) + 1)]  # fmt: skip
+    found = np.array(steps).reshape(-1, 2)
+    found = found[~np.isnan(found).any(axis=1)]
+    return found[:, 0], found[:, 1]
+
+
+main = for_group(figure, "python -m plotting.interference", __doc__.splitlines()[0])
+
+if __name__ == "__main__":
+    main()

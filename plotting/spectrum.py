@@ -1,0 +1,67 @@
+"""The singular values of the attention's matrices before and after the stream, for each method and tower.
+
+`python -m plotting.spectrum [RESULTS...] -o FILE`
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.comparison.groups import Group
+from benchmarks.errors import UserError
+from benchmarks.runs import ATTENTION, TOWERS
+from plotting import style
+from plotting.command import for_group
+
+
+@style.paper()
+def figure(group: Group, width: float = style.PAGE) -> Figure:
+    """The geometric mean over a tower's attention matrices and over runs, in falling order, on a logarithmic scale.
+
+    Raises:
+        UserError: no run has a spectrum, as those from before version 0.3.
+    """
+    pairs = list(zip(group.methods, style.looks(group.methods), strict=True))
+    pairs = [(method, look) for method, look in pairs if any(run.spectrum is not None for run in method.runs)]
+    if not pairs:
+        raise UserError("no run there has a spectrum.csv (runs since version 0.3 have); run them again")
+    labels = [method.label for method, _ in pairs]
+    drawing = Figure((width, 2.5 + style.legend_height(["before any training", *labels], width)), layout="constrained")
+    for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):
+        axes.set_title(f"{tower} tower")
+        axes.set_yscale("log")
+        begun = False
+        for method, look in pairs:
+            for after, label in ((0, "before any training"), (len(group.first.tasks), method.label)):
+                if after == 0 and begun:
+                    continue
+                values = mean_values(method.runs, tower, after)  # (n,)
+                colour, dash = (style.GREY, "-") if after == 0 else (look.colour, look.dash)
+                places = np.arange(1, len(values) + 1)
+                marked = max(len(values) // 8, 1)
+                axes.plot(places, values, label=label, color=colour, linestyle=dash, markevery=marked,
+                          marker="" if after == 0 else look.marker, linewidth=2 if after == 0 else 1)  # fmt: skip
+            begun = True
+    drawing.supxlabel("singular value, from the largest")
+    drawing.supylabel("size (geometric mean)")
+    style.legend(drawing)
+    return drawing
+
+
+def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ignore[type-arg]
+    """(n,) over the matrices of a tower that have the same number of singular values as the first, and over runs."""
+    found = []
+    for run in runs:
+        if run.spectrum is not None:
+            table = run.spectrum
+            rows = table[(table["after"] == after) & (table["tower"] == tower) & table["matrix"].isin(ATTENTION)]
+            found.append(
+                rows.drop(columns=["after", "tower", "block", "matrix"]).dropna(axis=1, how="all").to_numpy(float)
+            )
+    values = np.concatenate(found)
+    return np.exp(np.log(np.maximum(values, 1e-12)).mean(axis=0))
+
+
+main = for_group(figure, "python -m plotting.spectrum", __doc__.splitlines()[0])
+
+if __name__ == "__main__":
+    main()

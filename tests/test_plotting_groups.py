@@ -1,0 +1,176 @@
+"""The commands `python -m plotting.NAME`: figures of many runs, for 1 to 33 tasks and 1 to 15 methods."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
+
+from benchmarks.comparison.groups import Group, sort
+from benchmarks.runs import find, read
+from plotting import compare, curves, interference, rank, spectrum, style
+from tests.run_folders import write_csv, write_run
+from tests.test_plotting import drawn, names, overlapping
+
+
+FIGURES = {
+    "rank": rank.figure, "curves": curves.figure, "compare": compare.figure, "interference": interference.figure,
+    "spectrum": spectrum.figure, "rank --by-block": lambda group, width: rank.by_block(group.methods[0], width),
+}  # fmt: skip
+
+
+def write_spectrum(run: Path, tasks: int) -> None:
+    """Singular values that fall by a factor, and are a quarter larger after the stream."""
+    rows: list[list[object]] = []
+    for after in (0, tasks):
+        for tower, dim in (("image", 8), ("text", 6)):
+            for matrix in "qkvo":
+                values = [f"{(1.25 if after else 1) * 0.5**place:.6g}" for place in range(dim)]
+                rows.append([after, tower, 0, matrix, *values, *[""] * (8 - dim)])
+    write_csv(run / "spectrum.csv", ["after", "tower", "block", "matrix", *map(str, range(1, 9))], rows)
+
+
+def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
+    """The first methods of the list, two seeds each; the last one carries most."""
+    chance = np.random.default_rng(tasks)
+    for number, strategy in enumerate(style.STRATEGIES[:methods]):
+        for seed in range(seeds):
+            states = chance.uniform(20, 90, (tasks + 1, tasks))
+            carried = [number * 10_000_000] * tasks
+            run = write_run(
+                root / strategy / str(seed), states, names(tasks), strategy, seed, cost={"carried_bytes": carried}
+            )
+            write_spectrum(run, tasks)
+    (group,) = sort(find([root])).groups
+    return group
+
+
+@pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
+@pytest.mark.parametrize(("tasks", "methods"), [(1, 1), (1, 15), (11, 1), (11, 15), (33, 1), (33, 15)])
+def test_labels_are_readable_and_apart(tmp_path: Path, tasks: int, methods: int, width: float) -> None:
+    group = make_group(tmp_path, tasks, methods)
+    for name, make in FIGURES.items():
+        figure = make(group, width)
+        texts = drawn(figure)
+        assert overlapping(texts) == [], name
+        right, top = figure.bbox.size
+        for text in texts:
+            x0, y0, x1, y1 = text.get_window_extent().extents
+            assert x0 >= -1 and y0 >= -1 and x1 <= right + 1 and y1 <= top + 1, (name, text)
+        assert figure.get_figwidth() == width
+        if name != "rank --by-block":
+            shown = " ".join(text.get_text() for text in texts)
+            assert all(method.label in shown for method in group.methods), name
+
+
+def lines(figure: Figure, axes: int) -> dict[str, np.ndarray]:
+    return {str(line.get_label()): np.asarray(line.get_ydata(), dtype=float) for line in figure.axes[axes].lines}
+
+
+def test_rank_draws_the_mean_over_matrices_and_seeds(tmp_path: Path) -> None:
+    group = make_group(tmp_path, 3, 2)
+    drawn_lines = lines(rank.figure(group), 0)
+    table = group.methods[0].runs[0].rank
+    chosen = table[table["tower"] == "image"]
+    expected = [100 * chosen.loc[chosen["after"] == after, "energy_share"].mean() for after in range(4)]
+    assert drawn_lines[group.methods[0].label] == pytest.approx(expected)
+
+
+def test_curves_draw_the_means_over_tasks_learned_and_to_come(tmp_path: Path) -> None:
+    states = np.array([[10.0, 20, 30], [50, 26, 32], [48, 60, 34], [46, 58, 70]])
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), states + 2 * seed, names(3), seed=seed)
+    (group,) = sort(find([tmp_path])).groups
+    figure = curves.figure(group)
+    assert lines(figure, 0)["nusa"][1:] == pytest.approx([51, 55, 59])
+    assert lines(figure, 1)["nusa"][:3] == pytest.approx([21, 30, 35])
+
+
+def test_interference_against_what_was_forgotten_in_each_task(tmp_path: Path) -> None:
+    states = np.array([[10.0, 20, 30], [50, 26, 32], [48, 60, 34], [44, 58, 70]])
+    run = read(write_run(tmp_path / "run", states, names(3)))
+    touched, forgotten = interference.of_steps(run)
+    assert forgotten == pytest.approx([2, (4 + 2) / 2])
+    table = run.rank[run.rank["after"] == 2]
+    assert touched[0] == pytest.approx(table["interference"].mean())
+
+
+def test_spectrum_draws_the_values_of_the_file(tmp_path: Path) -> None:
+    group = make_group(tmp_path, 3, 1)
+    drawn_lines = lines(spectrum.figure(group), 1)
+    assert drawn_lines["before any training"] == pytest.approx([0.5**place for place in range(6)], rel=1e-4)
+    assert drawn_lines["nusa"] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
+
+
+def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_path: Path) -> None:
+    few, many = make_group(tmp_path / "few", 1, 3), make_group(tmp_path / "many", 1, 15)
+    found = [
+        dict(zip([m.label for m in group.methods], style.looks(group.methods), strict=True)) for group in (few, many)
+    ]
+    assert all(found[1][label] == look for label, look in found[0].items())
+    looks = set(found[1].values())
+    assert len(looks) == 15
+    write_run(tmp_path / "own" / "a", np.ones((2, 1)), ["one"], "nusa", rank=1)
+    write_run(tmp_path / "own" / "b", np.ones((2, 1)), ["one"], "nusa", rank=2)
+    (own,) = sort(find([tmp_path / "own"])).groups
+    first, second = style.looks(own.methods)
+    assert first.colour == second.colour and first.dash != second.dash
+
+
+def run_command(name: str, *arguments: object) -> Result:
+    command = importlib.import_module(f"plotting.{name}").main
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("name", ["rank", "curves", "compare", "interference", "spectrum"])
+def test_the_commands_write_png_svg_and_pdf(tmp_path: Path, name: str) -> None:
+    make_group(tmp_path / "runs", 2, 2)
+    for suffix, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        result = run_command(name, tmp_path / "runs", "-o", tmp_path / f"out.{suffix}", "--width", "column")
+        assert result.exit_code == 0, result.stderr
+        assert (tmp_path / f"out.{suffix}").read_bytes().startswith(magic)
+
+
+def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
+    states = np.array([[10.0, 20], [50, 26], [48, 60]])
+    first = write_run(tmp_path / "a", states, ["one", "two"])
+    second = write_run(tmp_path / "b", states - 1.5, ["one", "two"], seed=1)
+    third = write_run(tmp_path / "c", states, ["one", "three"])
+    assert run_command("matrix", first, "-o", tmp_path / "one.svg").exit_code == 0
+    assert run_command("matrix", first, second, "-o", tmp_path / "two.svg", "--identity", "unknown").exit_code == 0
+    figure = importlib.import_module("plotting.matrix").difference(read(first), read(second), "known")
+    assert {text.get_text() for text in figure.axes[0].texts} == {"1.5"}
+    for arguments, words in (
+        ((first, third), "other tasks, or another order"),
+        ((tmp_path,), "3 run folders there; name one"),
+        ((first, second, third), "3 runs; expected one, or two"),
+    ):
+        result = run_command("matrix", *arguments, "-o", tmp_path / "x.png")
+        assert result.exit_code == 2 and words in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("rank", ["runs", "-o", "x.gif"], "x.gif: unknown format; expected a name that ends in .png, .svg or .pdf"),
+        ("rank", ["nowhere", "-o", "x.png"], "nowhere: no such folder"),
+        ("rank", [".", "-o", "x.png"], "2 kinds that do not compare"),
+        ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),
+        ("curves", ["orders", "-o", "x.png"], "the runs have 2 orders"),
+        ("spectrum", ["orders", "-o", "x.png"], "no run there has a spectrum.csv"),
+        ("compare", ["runs", "-o", "runs/nusa/0/config.yaml/x.png"], "cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_group(tmp_path / "runs", 2, 2, seeds=1)
+    write_run(tmp_path / "orders" / "a", np.ones((4, 3)), ["one", "two", "three"], order="I")
+    write_run(tmp_path / "orders" / "b", np.ones((4, 3)), ["three", "two", "one"], order="II")
+    result = run_command(name, *arguments)
+    assert result.exit_code == 2 and words in result.stderr and "Traceback" not in result.stderr
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("x.*"))
