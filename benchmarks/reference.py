@@ -86,7 +86,8 @@ def _whole(images: Images) -> Split:
 def _folder_images(folder: Path) -> Split:
     """All pictures in a folder and in those below it, sorted folder by folder."""
     if not folder.is_dir():
-        raise UserError(f"--reference-images {shown(folder)}: no such folder")
+        wrong = "a file, not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"--reference-images {shown(folder)}: {wrong}; expected a folder with pictures in it")
     return _whole(of_files(f"reference-{folder.resolve().name}", list(_below(folder)), folder))
 
 
@@ -109,7 +110,9 @@ def _captions(config: RunConfig, file: Path | None) -> tuple[str, ...]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise UserError(f"--reference-texts {file}: cannot be read: {reason}") from error
+        raise UserError(
+            f"--reference-texts {file}: cannot be read: {reason}; expected a text file with a caption in each line"
+        ) from error
     captions = tuple(line.partition("\t")[0].strip() for line in lines)
     if not captions:
         raise UserError(f"--reference-texts {file}: empty; expected a caption in each line")

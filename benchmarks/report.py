@@ -8,16 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import files
+from benchmarks.runs import MATRICES, read
 
 
 FIGURES = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))
-
-# By what the protocol tells a model at test time: the matrix that it reports, and how that reads.
-MATRICES = {
-    "known": ("accuracy", "task known"),
-    "unknown": ("accuracy_agnostic", "task unknown"),
-    "seen": ("accuracy_seen", "among the classes seen so far"),
-}
 
 
 def _shown(figure: float | str | None) -> str:
@@ -33,7 +27,7 @@ def _identity(path: Path) -> str:
 def matrix_table(path: Path) -> Table:
     """The protocol's accuracy matrix with one decimal; the row of each task names it, its own cell stands out."""
     name, how = MATRICES[_identity(path)]
-    with (path / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+    with (path / name).open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     tasks = header[1:]
     table = Table(title=f"accuracy in %, {how}", title_justify="left", padding=(0, 1, 0, 0))
@@ -50,6 +44,8 @@ def matrix_table(path: Path) -> Table:
 def figures_table(path: Path) -> Table:
     """The means; the row that the stream's protocol reports is marked."""
     metrics = files.read_json(path / "metrics.json")
+    if read(path).learns_at_once:  # there is no before and after
+        metrics = {"last": metrics["last"], "agnostic": {"last": metrics["agnostic"]["last"]}, "seen": {}}
     values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
     table = Table(title="percent; *: what the stream's protocol reports", title_justify="left")
     table.add_column("")

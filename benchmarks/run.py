@@ -53,6 +53,12 @@ class Places:
     reference_images: Path | None
     reference_texts: Path | None
 
+    @property
+    def references(self) -> dict[str, str | None]:
+        """What was named, as `run.json` has it; None is the micro CLIP's own, or nothing."""
+        named = {"reference_images": self.reference_images, "reference_texts": self.reference_texts}
+        return {name: str(path.resolve()) if path else None for name, path in named.items()}
+
     @classmethod
     def of(cls, harness: dict[str, Any]) -> "Places":
         """Raises UserError for a cache that was named and can't be written; the user's own is done without then."""
@@ -74,6 +80,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
         path = record.next_path(path)
     if record.is_finished(path):
         record.check_config(path, config)
+        _check_references(path, places.references)
         (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
         _note_other_data(config, path, places.data_root)
         print(f"finished before; shown from {path} (--again runs it once more)\n")
@@ -113,7 +120,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         if plugin.files:
             inputs["files_sha256"] = files.checksum(plugin.files)
         _check_inputs(path, inputs)
-        with _status(path, {**inputs, **describe(config.common.device)}, began):
+        with _status(path, {**inputs, **places.references, **describe(config.common.device)}, began):
             sequence.run()
             from plotting.draw import draw_all
 
@@ -170,8 +177,24 @@ def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
     found = record.run_json(path) if (path / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
         if found.get(name) != sha256:
-            what = name.removesuffix("_sha256")
-            raise UserError(f"{path}: the run there began with other {what}; choose another --results")
+            what = {"reference_sha256": "reference images or texts", "files_sha256": "files that its settings name"}
+            words = what.get(name, name.removesuffix("_sha256"))
+            raise UserError(
+                f"{path}: the run there began with other {words}; name those again, or choose another --results"
+            )
+
+
+def _check_references(path: Path, references: dict[str, str | None]) -> None:
+    """A finished run is shown for the reference data that it read, and for no others."""
+    from benchmarks import record
+
+    found = record.run_json(path)
+    for name, place in references.items():
+        if name in found and found[name] != place:
+            option, were = f"--{name.replace('_', '-')}", found[name] or "the model's own, or none"
+            raise UserError(
+                f"{option}: the finished run in {path} read {were}; name those, or choose another --results"
+            )
 
 
 @contextlib.contextmanager

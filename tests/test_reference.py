@@ -65,6 +65,8 @@ def test_wrong_references(tmp_path: Path) -> None:
     assert "0 images, fewer than a batch of 4" in refusal(images=tmp_path / "empty")
     assert "3 images, fewer than a batch of 4" in refusal(images=folder(tmp_path / "few", 3))
     assert "cannot be read" in refusal(("texts",), texts=tmp_path / "absent.txt")
+    assert "a file, not a folder" in refusal(images=Path(__file__))
+    assert "zscl reads no texts besides the tasks'; leave it out" in refusal(("images",), tmp_path, tmp_path)
     file = tmp_path / "captions.txt"
     for content, part in (
         (b"", "empty"),
@@ -93,7 +95,14 @@ def test_through_the_command(data: Path, tiny_clip: Path, tmp_path: Path, capsys
     run = only_run(tmp_path)
     assert len(json.loads((run / "run.json").read_text())["reference_sha256"]) == 64
     cost = json.loads((run / "cost.json").read_text())
-    assert cost["reference_images"] == 8 and len(set(cost["carried_bytes"])) == 1 and cost["carried_bytes"][0] > 0
+    assert main(given) == 0  # the finished run is shown
+    assert "read" in fails(line, capsys) and "choose another --results" in fails(line, capsys)
+    assert "--reference-texts: the finished run in" in fails([*given[:-1], str(data / "tasks")], capsys)
+    assert (
+        (cost["reference_images"], cost["reference_texts"]) == (8, 2)
+        and len(set(cost["carried_bytes"])) == 1
+        and cost["carried_bytes"][0] > 0
+    )
     assert any(path.name.startswith("reference-reference") for path in (tmp_path / "cache").iterdir())
     (data / "reference" / "bad.png").write_bytes(b"")
     more = ["--seed", "1", *given[2:]]

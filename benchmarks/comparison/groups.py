@@ -83,6 +83,11 @@ class Group:
             raise UserError(f"--baseline {name}: {wrong} in {self.title}; there are {labels}")
         return found[0]
 
+    def in_order(self, tasks: tuple[str, ...]) -> "Group":
+        """The runs of one order alone."""
+        found = ((method, method.in_order(tasks)) for method in self.methods)
+        return Group(tuple(Method(method.strategy, method.label, runs) for method, runs in found if runs))
+
     @property
     def title(self) -> str:
         """Stream, backbone and shots in a line."""

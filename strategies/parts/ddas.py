@@ -98,7 +98,8 @@ class AlexNetFeatures:
     def __init__(self, file: Path, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
         if not file.is_file():
-            raise FileNotFoundError(f"--alexnet {file}: no such file; expected torchvision's AlexNet weights")
+            wrong = "a folder, not a file" if file.exists() else "no such file"
+            raise FileNotFoundError(f"--alexnet {file}: {wrong}; expected torchvision's AlexNet weights")
         with torch.device("meta"):
             self.layers: nn.Sequential = torchvision.models.alexnet().features[:11]
         try:
@@ -109,7 +110,9 @@ class AlexNetFeatures:
             own = {name.removeprefix("features."): state[f"features.{name}"] for name in self.layers.state_dict()}
             self.layers.load_state_dict(own, assign=True)
         except Exception as error:  # whatever the readers make of somebody's file
-            raise OSError(f"--alexnet {file}: not torchvision's AlexNet weights") from error
+            raise OSError(
+                f"--alexnet {file}: not torchvision's AlexNet weights; expected alexnet-owt-7be5be79.pth or its tensors"
+            ) from error
         self.layers.to(mean.device).requires_grad_(False)
 
     @torch.no_grad()
