@@ -91,4 +91,5 @@ def machine(run: Run) -> str:
     """What the times belong to."""
     hardware = run.about.get("hardware", {})
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
-    return device if hardware.get("gpu") else f"{device}, {hardware.get('threads')} threads"
+    threads = hardware.get("threads")
+    return device if hardware.get("gpu") else f"{device}, {threads} thread{'' if threads == 1 else 's'}"
