@@ -1,5 +1,5 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing.
-.PHONY: check test slow lint format types pins reference search
+.PHONY: check test slow lint format types pins readme reference search
 
 check: lint types test
 
@@ -23,6 +23,10 @@ types:
 # Takes the newest versions that pyproject.toml's ranges allow, and pins them there.
 pins:
 	uv run python .ci/pins.py
+
+# The tables in README.md, from the run folders.
+readme:
+	uv run python .ci/readme.py
 
 # The runs in results/reference: hours on two cores. What is there already is not run again.
 STRATEGIES = zeroshot finetune joint lora milora inflora olora nusa wise_ft lwf lwf_vr icarl zscl moe_adapter diki \

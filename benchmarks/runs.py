@@ -132,7 +132,7 @@ class Run:
 
     @cached_property
     def spectrum(self) -> "pd.DataFrame | None":
-        """`spectrum.csv`: one row for each matrix before and after the stream; None in folders from before 0.3."""
+        """`spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
         import pandas as pd
 
         path = self.folder / "spectrum.csv"

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.runs import TOWERS, Run
-from plotting import style, towers
+from plotting import style
 
 
 LINES = {
@@ -20,7 +20,13 @@ LINES = {
 @style.paper()
 def figure(run: Run) -> Figure:
     """The mean over blocks above, the fullest block below: there the room runs out first."""
-    drawing, grid = towers.panels(run)
+    drawing = Figure((style.PAGE, 3.8), layout="constrained")
+    grid = drawing.subplots(2, 2, sharex=True)
+    for axes in grid.flat:
+        style.over_tasks(axes, len(run.tasks), ticks=11)
+    for axes, tower in zip(grid[0], TOWERS, strict=True):
+        axes.set_title(f"{tower} tower")
+    drawing.supxlabel("tasks learned")
     left = run.rank.groupby(["after", "tower", "matrix"])["null_directions"]
     measures = {"null directions\n(mean over blocks)": left.mean(), "null directions\n(fewest in a block)": left.min()}
     kinds = [kind for kind in LINES if kind in set(run.rank["matrix"])]

@@ -18,12 +18,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """The geometric mean over a tower's attention matrices and over runs, in falling order, on a logarithmic scale.
 
     Raises:
-        UserError: no run has a spectrum, as those from before version 0.3.
+        UserError: no run has a spectrum, as older ones have none.
     """
     pairs = list(zip(group.methods, style.looks(group.methods), strict=True))
     pairs = [(method, look) for method, look in pairs if any(run.spectrum is not None for run in method.runs)]
     if not pairs:
-        raise UserError("no run there has a spectrum.csv (runs since version 0.3 have); run them again")
+        raise UserError("no run there has a spectrum.csv (older ones have none); run them again")
     labels = [method.label for method, _ in pairs]
     drawing = Figure((width, 2.5 + style.legend_height(["before any training", *labels], width)), layout="constrained")
     for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):

@@ -17,16 +17,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.compare import main
+from tests.conftest import ROOT
 from tests.run_folders import write_run
-from tests.test_metrics import ZSCL, published, published_states
+from tests.test_metrics import ZSCL, printed, published_states
 
 
 TASKS = ["one", "two", "three"]
 # Student's t for 95 %, by degrees of freedom, from a printed table.
 T = {1: 12.706, 2: 4.303, 3: 3.182}
 OURS = {
-    "Continual-FT": "finetune", "LwF": "lwf", "iCaRL": "icarl", "LwF-VR": "lwf_vr", "WiSE-FT": "wise_ft", "ZSCL*": "zscl",
-    "ZSCL": "zscl",
+    "Continual-FT": "finetune", "LwF": "lwf", "iCaRL": "icarl", "LwF-VR": "lwf_vr", "WiSE-FT": "wise_ft",
+    "ZSCL* (no L2 term)": "zscl", "ZSCL": "zscl",
 }  # fmt: skip
 
 
@@ -267,15 +268,13 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 def zscl_runs(root: Path) -> None:
     """A run folder for each published matrix of ZSCL's repository, as our strategies would have written it."""
-    for row in published():
-        order, method = row["matrix"].split("_")[0], row["method"]
-        states = published_states(row["matrix"])
+    for matrix, order, method in printed():
+        states = published_states(matrix)
         states[0] = states[1]  # no row was published for the untrained model, and nothing here uses it
-        with (ZSCL / f"{row['matrix']}.csv").open() as file:
+        with (ZSCL / f"{matrix}.csv").open() as file:
             tasks = next(csv.reader(file))
-        own: dict[str, Any] = {"l2": 0.0 if method == "ZSCL*" else 1.0} if method.startswith("ZSCL") else {}
-        name = {"order1": "I", "order2": "II"}[order]
-        write_run(root / row["matrix"], states, tasks, OURS[method], stream="mtil", order=name, **own)
+        own: dict[str, Any] = {"l2": 0.0 if "*" in method else 1.0} if method.startswith("ZSCL") else {}
+        write_run(root / matrix, states, tasks, OURS[method], stream="mtil", order=order, **own)
 
 
 def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -> None:
@@ -324,3 +323,10 @@ def test_needs_neither_torch_nor_avalanche() -> None:
     heavy = "torch", "avalanche", "pandas", "matplotlib"
     code = f"import sys, benchmarks.compare; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_readmes_tables_are_what_the_commands_print() -> None:
+    done = subprocess.run(
+        [sys.executable, ".ci/readme.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -25,17 +25,17 @@ from tests.layouts import WHOLE, accept_layouts, counts, jpeg, label_of, write_a
 ALL = (*NAMES, "TinyImageNet")
 # From the protocol's description: train, test, classes, templates, and CLIP ViT-B/16's published zero-shot accuracy.
 PROTOCOL = {
-    "Aircraft": (3334, 3333, 100, 2, 24.3),
-    "Caltech101": (6941, 1736, 101, 34, 88.4),
-    "CIFAR100": (50000, 10000, 100, 18, 68.2),
-    "DTD": (1880, 1880, 47, 8, 44.6),
-    "EuroSAT": (21600, 5400, 10, 3, 54.9),
-    "Flowers": (1020, 6149, 102, 1, 71.0),
-    "Food": (75750, 25250, 101, 1, 88.5),
-    "MNIST": (60000, 10000, 10, 1, 59.4),
-    "OxfordPet": (3680, 3669, 37, 1, 89.0),
-    "StanfordCars": (8144, 8041, 196, 9, 64.7),
-    "SUN397": (87003, 21751, 397, 2, 65.2),
+    "Aircraft": (3334, 3333, 100, 2),
+    "Caltech101": (6941, 1736, 101, 34),
+    "CIFAR100": (50000, 10000, 100, 18),
+    "DTD": (1880, 1880, 47, 8),
+    "EuroSAT": (21600, 5400, 10, 3),
+    "Flowers": (1020, 6149, 102, 1),
+    "Food": (75750, 25250, 101, 1),
+    "MNIST": (60000, 10000, 10, 1),
+    "OxfordPet": (3680, 3669, 37, 1),
+    "StanfordCars": (8144, 8041, 196, 9),
+    "SUN397": (87003, 21751, 397, 2),
 }
 # Class names by label: those that are rewritten, and those that a careless reader would spoil.
 CLASS_NAMES = {
@@ -155,7 +155,7 @@ def test_the_protocol_is_zscls(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [info(name) for name in NAMES]
     for each in known:
         expected = (each.expected["train"], each.expected["test"], each.expected["classes"])
-        assert (*expected, len(each.templates), each.zero_shot) == PROTOCOL[each.name]
+        assert (*expected, len(each.templates)) == PROTOCOL[each.name]
         assert all(template.count("{}") == 1 for template in each.templates)
         assert len(each.class_names) in (0, each.expected["classes"])
     assert sum(each.expected["classes"] for each in known) == 1201
@@ -164,7 +164,7 @@ def test_the_protocol_is_zscls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(each.expected["classes"] * len(each.templates) for each in known) == 8648
     tiny = info("TinyImageNet")
     assert tiny.expected == {"train": 100000, "test": 10000, "classes": 200}
-    assert (tiny.templates, tiny.class_names, tiny.zero_shot) == (("a bad photo of a {}.",), (), None)
+    assert (tiny.templates, tiny.class_names) == (("a bad photo of a {}.",), ())
     assert [each.name for each in infos().values() if not each.download] == ["StanfordCars", "TinyImageNet"]
 
 

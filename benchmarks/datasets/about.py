@@ -31,7 +31,6 @@ class Info:
         expected: published counts: `train`, `test`, `classes`.
         templates: prompts with one `{}`.
         class_names: those that stand in for the data set's own, in label order; empty where its own are used.
-        zero_shot: published accuracy (%) of CLIP ViT-B/16 before training; None where there is none.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Info:
     expected: Mapping[str, int]
     templates: tuple[str, ...]
     class_names: tuple[str, ...] = ()
-    zero_shot: float | None = None
 
     @property
     def how(self) -> str:
