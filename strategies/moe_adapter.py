@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from open_clip.utils import to_2tuple
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, de
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.loader import sample
 from strategies.parts.moe import ORIGINAL, attach_mixtures
-from strategies.parts.plugin import StrategyPlugin
+from strategies.parts.plugin import StrategyPlugin, Unfit
 from strategies.parts.settings import ReferenceSettings
 
 
@@ -82,6 +83,7 @@ TOP_K = 2  # experts that compute an image; as many are frozen after a task
 AUTOENCODER_BATCH = 64
 POOL = 4096  # images that an auto-encoder learns from; with AlexNet's features 0.7 GB
 ALEXNET_THRESHOLD = 0.0655
+ALEXNET_SMALLEST = 31  # pixels on a side; of fewer its last pooling has nothing left
 
 
 class Plugin(StrategyPlugin):
@@ -105,6 +107,9 @@ class Plugin(StrategyPlugin):
             classifier.routing.use(ORIGINAL)  # an earlier run's experts stay silent
         if settings.alexnet:
             self.extract = AlexNetFeatures(Path(settings.alexnet), classifier.mean, classifier.std)
+            side = min(to_2tuple(classifier.clip.visual.image_size))
+            if side < ALEXNET_SMALLEST:
+                raise Unfit(f"--alexnet: wants images of at least {ALEXNET_SMALLEST} pixels, the model's have {side}")
         else:
             self.extract = ClipFeatures(classifier)
         self.mixtures = attach_mixtures(classifier.clip, settings.experts, TOP_K, settings.width, settings.dropout)

@@ -11,6 +11,7 @@ from torch import Tensor
 from strategies.moe_adapter import Plugin, Settings
 from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, decide, train_autoencoder
 from strategies.parts.moe import ORIGINAL, Expert, Mixture, attach_mixtures
+from strategies.parts.plugin import Unfit
 from strategies.parts.sites import blocks
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_model, tiny_template
 
@@ -339,6 +340,14 @@ def test_alexnets_file_must_be_there_and_be_alexnets(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=part):
             small(alexnet=str(tmp_path / name)).begin(tiny_classifier())
+
+
+def test_alexnet_wants_larger_images_than_the_tiny_models(tmp_path: Path) -> None:
+    import torchvision
+
+    torch.save(torchvision.models.alexnet().state_dict(), tmp_path / "alexnet.pth")
+    with pytest.raises(Unfit, match="--alexnet: wants images of at least 31 pixels, the model's have 16"):
+        small(alexnet=str(tmp_path / "alexnet.pth")).begin(tiny_classifier())
 
 
 def test_published_threshold_goes_with_alexnet() -> None:
