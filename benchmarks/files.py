@@ -68,6 +68,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: cannot be written (full disk, no permission), naming the file; what stood there stays.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: cannot be written: it is no file; choose another name")
+    path = path.resolve()  # a link stays one
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks import files
 from benchmarks.errors import UserError
-from benchmarks.metrics import summarise
+from benchmarks.metrics import class_incremental, summarise
 
 
 if TYPE_CHECKING:
@@ -46,8 +48,59 @@ NUMBERS = (
     "interference_right",
     "interference",
 )
-HEADLINE = ("transfer", "avg", "last", "forgetting")
 ROUNDING = 1e-6  # points; the matrix and its metrics are written with full precision
+
+
+class _Open(TypedDict):
+    """Files may hold more than is checked."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+
+class _Config(_Open):
+    strategy: str
+    stream: str
+    seed: int
+    order: str
+    model: str
+    pretrained: NotRequired[str | None]
+    shots: NotRequired[int | None]
+
+
+class _Task(_Open):
+    test: int
+
+
+class _Stream(_Open):
+    protocol: str
+    identity: Literal["known", "unknown", "seen"]
+    tasks: list[_Task]
+
+
+class _Seconds(_Open):
+    training: float
+    evaluation: float
+
+
+class _Cost(_Open):
+    trained_parameters: list[int]
+    carried_bytes: list[int]
+    reference_images: NotRequired[int]
+    peak_memory_bytes: int
+    peak_gpu_memory_bytes: NotRequired[int | None]
+    total_seconds: _Seconds
+
+
+class _About(_Open):
+    status: str
+    weights_sha256: NotRequired[str]
+    reference_sha256: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+    git: NotRequired[dict[str, Any] | None]
+    hardware: NotRequired[dict[str, Any]]
+
+
+CONFIG, STREAM, COST, ABOUT = (TypeAdapter[Any](shape) for shape in (_Config, _Stream, _Cost, _About))
 
 
 @dataclass(frozen=True)
@@ -57,7 +110,7 @@ class Protocol:
     Attributes:
         name: the protocol, in words.
         identity: of `MATRICES`, the one that the protocol reports.
-        tests: (T,) test images of each task, in the run's order.
+        tests: (T,) test images of each task, in the run's order; empty in folders from before 0.2.
         digest: of all that `stream.json` says, the tasks in any order: equal for equal splits, names, templates and protocol.
     """
 
@@ -93,37 +146,36 @@ class Run:
             raise UserError(f"{file}: cannot be read: {error.strerror}") from error
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise UserError(f"{file}: damaged, not valid YAML") from error
-        return _mapping(file, found, ("strategy", "stream", "seed", "order", "model"))
+        return _checked(file, found, CONFIG)
 
     @cached_property
     def protocol(self) -> Protocol:
         """What matters of `stream.json` when runs are set beside each other."""
         file = self.folder / "stream.json"
-        found = self._json(file.name, ("protocol", "identity", "tasks"))
-        try:
-            tests = tuple(int(task["test"]) for task in found["tasks"])
-            named = sorted(json.dumps(task, sort_keys=True) for task in found["tasks"])
-        except (TypeError, KeyError, ValueError) as error:
-            raise UserError(f"{file}: damaged, a task without its number of test images") from error
-        if len(tests) != len(self.tasks) or found["identity"] not in MATRICES:
+        if not file.exists() and "seen" not in self.accuracy:
+            digest = hashlib.sha256("\n".join(sorted(self.tasks)).encode()).hexdigest()
+            return Protocol("not written down (before version 0.2)", "known", (), digest)
+        found = _checked(file, files.read_json(file), STREAM)
+        tests = tuple(task["test"] for task in found["tasks"])
+        named = sorted(json.dumps(task, sort_keys=True) for task in found["tasks"])
+        if len(tests) != len(self.tasks):
             raise UserError(f"{file}: damaged, it is not about the tasks in accuracy.csv")
         digest = hashlib.sha256("\n".join([found["protocol"], found["identity"], *named]).encode()).hexdigest()
-        return Protocol(str(found["protocol"]), found["identity"], tests, digest)
+        return Protocol(found["protocol"], found["identity"], tests, digest)
 
     @cached_property
     def cost(self) -> dict[str, Any]:
         """`cost.json`."""
-        found = self._json("cost.json", ("trained_parameters", "carried_bytes", "total_seconds", "peak_memory_bytes"))
+        file = self.folder / "cost.json"
+        found = _checked(file, files.read_json(file), COST)
         if self.is_finished and len(found["trained_parameters"]) != len(self.tasks):
-            raise UserError(
-                f"{self.folder / 'cost.json'}: damaged, it is not about the {len(self.tasks)} tasks in accuracy.csv"
-            )
+            raise UserError(f"{file}: damaged, it is not about the tasks in accuracy.csv")
         return found
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """`run.json`."""
-        return self._json("run.json", ("status",))
+        return _checked(self.folder / "run.json", files.read_json(self.folder / "run.json"), ABOUT)
 
     @cached_property
     def rank(self) -> "pd.DataFrame":
@@ -149,19 +201,23 @@ class Run:
         """Mean over the attention's matrices of `effective_rank`, before any training and at the end; None without."""
         file = self.folder / "rank.csv"
         try:
-            header, *lines = file.read_text(encoding="utf-8").splitlines()
-            columns = [header.split(",").index(name) for name in ("after", "matrix", "effective_rank")]
+            text = file.read_text(encoding="utf-8")
+            header, *lines = text.splitlines()
+            names = header.split(",")
+            matrix, rank = names.index("matrix"), names.index("effective_rank")
             # Only the lines that count are taken apart: there are a thousand of them in a run with ViT-B/16.
-            ends = {"0": [], str(len(self.tasks)): []}  # type: dict[str, list[float]]
+            ends: dict[str, list[float]] = {"0": [], str(len(self.tasks)): []}
             for line in lines:
                 if (after := line.partition(",")[0]) in ends:
-                    _, matrix, rank = (line.split(",")[column] for column in columns)
-                    if matrix in ATTENTION:
-                        ends[after].append(float(rank))
+                    fields = line.split(",")
+                    if fields[matrix] in ATTENTION:
+                        ends[after].append(float(fields[rank]))
         except (OSError, ValueError, IndexError) as error:
             raise UserError(f"{file}: missing or damaged") from error
         first, last = ends.values()
-        return (float(np.mean(first)), float(np.mean(last))) if first and last else None
+        if not text.endswith("\n") or len(first) != len(last):
+            raise UserError(f"{file}: cut short")
+        return (float(np.mean(first)), float(np.mean(last))) if first else None
 
     @property
     def is_finished(self) -> bool:
@@ -196,29 +252,38 @@ class Run:
         file = self.folder / "metrics.json"
         if not file.exists():
             return None
-        written = _mapping(file, files.read_json(file), HEADLINE)
-        for where, identity in ((written, "known"), (written.get("agnostic", {}), "unknown")):
-            for name in HEADLINE:
-                there, right = where.get(name), self.metrics[identity][name]
-                if (there is None) != (right is None) or (right is not None and abs(there - right) > ROUNDING):
-                    matrix = MATRICES[identity][0]
-                    return f"{file}: {name} is {_short(there)} there, {_short(right)} by {matrix}, which counts"
-        return None
-
-    def _json(self, name: str, needed: tuple[str, ...]) -> dict[str, Any]:
-        return _mapping(self.folder / name, files.read_json(self.folder / name), needed)
+        written = files.read_json(file)
+        right: dict[str, Any] = {**self.metrics["known"], "agnostic": self.metrics["unknown"]}
+        if "seen" in self.accuracy and isinstance(written, dict) and "seen" in written:
+            right["seen"] = class_incremental(self.accuracy["seen"][1:], np.array(self.protocol.tests))
+        where = _differs(written, right)
+        return f"{file}: {where} by the accuracy matrices, which count" if where else None
 
 
-def _short(figure: float | None) -> str:
-    return "none" if figure is None else f"{figure:.2f}"
+def _differs(there: Any, right: Any, name: str = "") -> str | None:
+    """`agnostic.avg is 99.00 there, 41.20`: the first place where `there` has not what `right` has; None if it has all."""
+    if isinstance(right, dict) and isinstance(there, dict):
+        pairs = [(there.get(key), value, f"{name}.{key}".strip(".")) for key, value in right.items()]
+    elif isinstance(right, list) and isinstance(there, list) and len(right) == len(there):
+        pairs = [(*both, f"{name}[{place}]") for place, both in enumerate(zip(there, right, strict=True))]
+    else:
+        numbers = all(isinstance(each, int | float) for each in (there, right))
+        same = abs(there - right) <= ROUNDING if numbers else there is None and right is None
+        return None if same else f"{name or 'all'} is {_short(there)} there, {_short(right)}"
+    return next((found for pair in pairs if (found := _differs(*pair))), None)
 
 
-def _mapping(file: Path, found: Any, needed: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: damaged, expected names with values")
-    if lacking := [name for name in needed if name not in found]:
-        raise UserError(f"{file}: damaged, it has no {', '.join(lacking)}")
-    return found
+def _short(value: Any) -> str:
+    return "none" if value is None else f"{value:.2f}" if isinstance(value, int | float) else "no number"
+
+
+def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
+    try:
+        return shape.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise UserError(f"{file}: damaged, {place}: {first['msg']}") from error
 
 
 def find(places: Iterable[Path]) -> list[Path]:
@@ -230,7 +295,8 @@ def find(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if not place.is_dir():
-            raise UserError(f"{place}: no such folder; name run folders, or folders that hold some (results/)")
+            wrong = "a file, not a folder" if place.exists() else "no such folder"
+            raise UserError(f"{place}: {wrong}; name run folders, or folders that hold some (results/)")
         below = sorted(config.parent for config in place.rglob("config.yaml"))
         if not below:
             raise UserError(f"{place}: no run folder there (none holds a config.yaml)")
@@ -270,6 +336,8 @@ def _states(path: Path) -> tuple[list[str], np.ndarray]:
     if len(set(after)) < len(after) or not set(after) <= set(range(len(states))):
         raise UserError(f"{path}: the first column must hold each of 0 to {len(tasks)} at most once")
     states[after.astype(int)] = numbers[:, 1:]
+    if ((states < 0) | (states > 100)).any():  # NaN is neither
+        raise UserError(f"{path}: accuracies lie between 0 and 100")
     return tasks, states
 
 

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.comparison import measures
-from benchmarks.comparison.groups import Group, Method
-from benchmarks.comparison.statistics import Spread, spread
+from benchmarks.comparison.groups import Group
+from benchmarks.comparison.statistics import Spread, over_orders
 from benchmarks.comparison.tables import size
+from benchmarks.runs import MATRICES
 from plotting import style
 from plotting.command import for_group
 
@@ -21,13 +22,14 @@ SCATTER, BAR = 2.6, 0.15  # inches
 # Points squared: a dot for nothing carried, and what the square root of the share of the most adds, so that area grows evenly
 # enough to see a small one beside a large.
 LEAST, MOST = 12.0, 240.0
+LONGEST = 26  # letters of a bar's name
 BARS = ("transfer", "avg", "last")
 
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Percent by the matrix that the protocol reports; means over runs, with a standard deviation to each side."""
-    identity = "known" if group.identity == "seen" else group.identity
+    identity, orders = group.accuracy_identity, list(group.orders)
     found = {figure.key: figure for figure in measures.headline(identity)}
     labels = [method.label for method in group.methods]
     drawing = Figure((width, 0), layout="constrained")
@@ -39,38 +41,41 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     axes = top.add_subplot()
     most = max(max(map(measures.carried, group.runs)), 1)
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
-        across, up = (_over(method, found[key]) for key in ("last", "transfer"))
+        across, up = (over_orders(method, orders, found[key].of) for key in ("last", "transfer"))
         carried = float(np.mean([measures.carried(run) for run in method.runs]))
         if across is not None and up is not None:
             _dot(axes, across, up, look, LEAST + MOST * (carried / most) ** 0.5)
-    axes.set_xlabel("Last (%)")
+    axes.set_xlabel(f"Last (%), {MATRICES[identity][1]}")
     axes.set_ylabel("Transfer (%)")
     axes.margins(0.08)
     title = f"larger: more carried from task to task (none to {size(most)})" if most > 1 else "nothing is carried"
+    if len(group.first.tasks) == 1:
+        title = "one task: there is no Transfer"
     axes.set_title(style.wrap(title, width - 0.6))
     for row, key in enumerate(BARS):
         _bars(bottom.add_subplot(1, len(BARS), row + 1), group, found[key], named=row == 0)
-    handles = [axes.plot([], [], label=method.label, **look.line())[0]
-               for method, look in zip(group.methods, style.looks(group.methods), strict=True)]  # fmt: skip
-    longest = style.LETTER * max(map(len, labels)) + 0.55
-    columns = max(min(int(width / longest), len(labels)), 1)
-    top.legend(handles, labels, loc="outside upper center", ncols=columns)
+    for method, look in zip(group.methods, style.looks(group.methods), strict=True):
+        axes.plot([], [], label=method.label, **{**look.line(), "linestyle": "none"})
+    handles, names = axes.get_legend_handles_labels()
+    wrapped = [style.wrap(name, width - style.HANDLE) for name in names]
+    top.legend(handles, wrapped, loc="outside upper center", ncols=style.legend_columns(names, width))
     return drawing
 
 
-def _over(method: Method, figure: measures.Figure) -> Spread | None:
-    return spread([figure.of(run) for run in method.runs])
+def short(label: str) -> str:
+    """For an axis; the legend has it in full."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) -> None:
     axes.errorbar(across.mean, up.mean, xerr=across.deviation, yerr=up.deviation, color=look.colour, linewidth=0.6)
-    face = look.colour if look.dash == "-" else "none"
+    face = look.colour if look.dash == "-" else "white"
     axes.scatter(across.mean, up.mean, area, marker=look.marker, facecolor=face, edgecolor=look.colour, alpha=0.75)
 
 
 def _bars(axes: Axes, group: Group, figure: measures.Figure, named: bool) -> None:
     """A bar for each method, the first on top, from the lowest figure's whole ten, for all differ little from nothing."""
-    spreads = [_over(method, figure) for method in group.methods]
+    spreads = [over_orders(method, list(group.orders), figure.of) for method in group.methods]
     for place, (found, look) in enumerate(zip(spreads, style.looks(group.methods), strict=True)):
         if found is not None:
             hatch = None if look.dash == "-" else "////"
@@ -79,7 +84,7 @@ def _bars(axes: Axes, group: Group, figure: measures.Figure, named: bool) -> Non
             )
             if found.deviation is not None:
                 axes.errorbar(found.mean, place, xerr=found.deviation, color=style.BLACK, linewidth=0.8, capsize=1.5)
-    axes.set_yticks(range(len(spreads)), [method.label for method in group.methods] if named else [])
+    axes.set_yticks(range(len(spreads)), [short(method.label) for method in group.methods] if named else [])
     axes.set_ylim(len(spreads) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{figure.heading} (%)")

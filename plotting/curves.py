@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.errors import UserError
+from benchmarks.runs import MATRICES
 from plotting import style
 from plotting.command import for_group
 
@@ -58,14 +59,19 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         axes.set_ylim(-4, 104)
         axes.set_yticks([0, 50, 100])
     drawing.supxlabel("tasks learned (grey line: the task's own training; thin before it)")
-    drawing.supylabel("accuracy (%)")
+    drawing.supylabel(f"accuracy (%), {MATRICES[group.accuracy_identity][1]}")
     style.legend(drawing)
     return drawing
 
 
 def _states(group: Group, method: Method) -> np.ndarray:
-    identity = "known" if group.identity == "seen" else group.identity
-    return np.array([run.accuracy[identity] for run in method.runs])
+    """(R, T+1, T); without what a method that learns all tasks at once makes of tasks whose turn is yet to come."""
+    states = np.array([run.accuracy[group.accuracy_identity] for run in method.runs])
+    if method.runs[0].learns_at_once:
+        to_come = np.triu(np.ones(states.shape[1:], dtype=bool))
+        to_come[0] = False
+        states[:, to_come] = np.nan
+    return states
 
 
 def _mean(states: np.ndarray, learned: bool) -> np.ndarray:
@@ -83,8 +89,8 @@ def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
     axes.axvline(own, color=style.GREY, linewidth=0.6)
     mean = states.mean(axis=0)
     axes.plot(range(own + 1), mean[: own + 1], color=look.colour, linestyle=look.dash, linewidth=0.6)
-    axes.plot(range(own, len(mean)), mean[own:], color=look.colour, linestyle=look.dash)
-    axes.plot([own], [mean[own]], color=look.colour, marker=look.marker)
+    every = max((len(mean) - own) // 4, 1)
+    axes.plot(range(own, len(mean)), mean[own:], markevery=every, markersize=2, **look.line())
 
 
 main = for_group(figure, "python -m plotting.curves", __doc__.splitlines()[0])

@@ -35,10 +35,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
                 np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=method.label, linewidth=0.6, **line
             )
         else:
-            means.plot([], [], label=f"{method.label} (no update)", **line)
+            means.plot([], [], label=f"{method.label} (fixed after task 1)", **line)
         for interference, forgotten in steps:
             single.plot(interference, forgotten, alpha=0.5, **{**line, "markersize": 2})
-    means.set_title("mean over tasks")
+    one = len(group.first.tasks) == 1
+    means.set_title("nothing to forget" if one else "mean over tasks")
     single.set_title("each task")
     for axes in (means, single):
         axes.axhline(0, color=style.GREY, linewidth=0.6)
@@ -53,7 +54,7 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Interference and points forgotten of the tasks 2..T in which weights changed, both (n,)."""
     rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
     by_task = rank.groupby("after")["interference"].mean()
-    accuracy = run.accuracy["known"]
+    accuracy = run.accuracy["unknown" if run.protocol.identity == "unknown" else "known"]
     steps = [(by_task.get(task, np.nan), (accuracy[task - 1] - accuracy[task])[: task - 1].mean())
              for task in range(2, len(run.tasks) + 1)]  # fmt: skip
     found = np.array(steps).reshape(-1, 2)

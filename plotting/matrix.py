@@ -44,7 +44,8 @@ def figure_agnostic(run: Run) -> Figure:
 
 def difference(run: Run, other: Run, identity: str) -> Figure:
     """Points by which the first is better than the second."""
-    title = f"difference of the accuracies on each task (points), {MATRICES[identity][1]}"
+    names = (f"{run.config['strategy']}, {run.folder.name}" for run in (run, other))
+    title = f"{' minus '.join(names)}: accuracy on each task (points), {MATRICES[identity][1]}"
     return _heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
 
 

@@ -37,7 +37,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     labels = [method.label for method in group.methods]
     height = len(MEASURES) * ROW + 0.5 + style.legend_height(labels, width)
     drawing = Figure((width, height), layout="constrained")
-    grid = drawing.subplots(len(MEASURES), 2, sharex=True, sharey="row")
+    grid = drawing.subplots(len(MEASURES), 2, sharex=True)
     for column, tower in enumerate(TOWERS):
         grid[0][column].set_title(f"{tower} tower")
         for row, (label, name, factor) in zip(grid, MEASURES, strict=True):

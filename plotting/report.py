@@ -62,7 +62,7 @@ def figures(group: Group) -> list[Drawing]:
         caption = (
             f"The accuracy of each task over the stream, order {name}; first the means over tasks learned and to come."
         )
-        words = _each(part, lambda run: measures.right_after(run, "known"))
+        words = _each(part, lambda run: measures.right_after(run, group.accuracy_identity))
         alt = f"Accuracy in percent right after learning, mean over tasks: {words}. The tables above have each task's figures."
         found.append(drawing(curves.figure(part), caption, alt))
     found.append(
@@ -90,7 +90,7 @@ def _each(group: Group, of: Callable[[Run], Any]) -> str:
 
 
 def _transfer_and_last(run: Run) -> tuple[float, float] | None:
-    metrics = run.metrics["known"]
+    metrics = run.metrics["unknown" if run.protocol.identity == "unknown" else "known"]
     return None if run.learns_at_once or metrics["transfer"] is None else (metrics["transfer"], metrics["last"])
 
 

@@ -5,6 +5,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.comparison.groups import Group
 from benchmarks.errors import UserError
@@ -29,6 +30,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):
         axes.set_title(f"{tower} tower")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would be raw TeX here
+        axes.yaxis.set_minor_formatter(NullFormatter())
         begun = False
         for method, look in pairs:
             for after, label in ((0, "before any training"), (len(group.first.tasks), method.label)):

@@ -31,6 +31,7 @@ PAGE = 6.8
 
 # Inches that an average letter takes at the 7 points used here: enough to tell whether a label fits.
 LETTER = 0.062
+HANDLE = 0.55  # inches of a legend's entry beside its words
 
 # Okabe and Ito (2008), "Color Universal Design".
 BLACK = "#000000"
@@ -81,6 +82,7 @@ SETTINGS = {
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # some venues refuse matplotlib's own kind
     "svg.fonttype": "path",
     "svg.hashsalt": "nusa-bench",  # matplotlib draws the ids in an svg at random without one
 }
@@ -96,20 +98,20 @@ class Look:
 
     def line(self) -> dict[str, Any]:
         """Arguments of `Axes.plot`."""
-        filled = "full" if self.dash == "-" else "none"
-        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "fillstyle": filled}
+        face = self.colour if self.dash == "-" else "white"
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
-    """Of each method; variants of a strategy share its colour and marker, and differ in dashes and in filling."""
+    """Of each method; variants of a strategy share its colour, and differ in dashes and filling, then in the marker."""
     seen: Counter[str] = Counter()
     found = []
     for method in methods:
         name = method.strategy
         # The user's own strategies have a place beyond the known ones, by their name alone.
         place = STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES) + zlib.crc32(name.encode()) % 56
-        dash = DASHES[min(seen[name], len(DASHES) - 1)]
-        found.append(Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], dash))
+        dash, marker = DASHES[seen[name] % len(DASHES)], MARKERS[(place + seen[name] // len(DASHES)) % len(MARKERS)]
+        found.append(Look(COLOURS[place % len(COLOURS)], marker, dash))
         seen[name] += 1
     return found
 
@@ -149,16 +151,22 @@ def legend(figure: Figure, columns: int | None = None) -> None:
         columns: as many as fit the figure unless told.
     """
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    if columns is None:
-        longest = LETTER * max((len(label) for label in labels), default=0) + 0.55  # the handle and the gaps
-        columns = min(int(figure.get_figwidth() / longest), len(labels))
+    width = figure.get_figwidth()
+    columns = legend_columns(labels, width) if columns is None else columns
+    labels = [wrap(label, width - HANDLE) for label in labels]
     figure.legend(handles, labels, loc="outside upper center", ncols=max(columns, 1))
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """As many as fit."""
+    longest = LETTER * max(map(len, labels), default=0) + HANDLE
+    return max(min(int(width / longest), len(labels)), 1)
 
 
 def legend_height(labels: Sequence[str], width: float) -> float:
     """Inches that `legend` takes of a figure's height."""
-    longest = LETTER * max(map(len, labels), default=0) + 0.55
-    return 0.14 * math.ceil(len(labels) / max(int(width / longest), 1)) + 0.1
+    lines = max((wrap(label, width - HANDLE).count("\n") + 1 for label in labels), default=1)
+    return 0.14 * lines * math.ceil(len(labels) / legend_columns(labels, width)) + 0.1
 
 
 def plot_band(axes: Axes, figures: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
@@ -167,7 +175,7 @@ def plot_band(axes: Axes, figures: np.ndarray, look: Look, label: str | None = N
     A single run has no band.
     """
     mean = figures.mean(axis=0)  # (S,)
-    axes.plot(mean, label=label, **look.line())
+    axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())
     if len(figures) > 1:
         deviation = figures.std(axis=0, ddof=1)
         states = np.arange(len(mean))

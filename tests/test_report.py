@@ -125,7 +125,7 @@ def test_in_chromium_it_sorts_and_filters_and_asks_for_nothing(browser: Any, pag
     with tab.expect_download() as download:
         tab.get_by_text("All figures as csv").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert lines[0].startswith("stream,model") and len(lines) > 15 * 20
+    assert lines[0].startswith("stream,protocol,model") and len(lines) > 15 * 20
     assert wrong == []
 
 
@@ -145,7 +145,7 @@ def test_in_chromium_all_is_unfolded_on_paper(browser: Any, page: Path) -> None:
     tab = browser.new_page()
     tab.goto(page.as_uri())
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert tab.evaluate("[...document.querySelectorAll('details')].every((each) => each.open)")
+    assert tab.evaluate("[...document.querySelectorAll('details:not(.run)')].every((each) => each.open)")
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert not tab.evaluate("[...document.querySelectorAll('details')].some((each) => each.open)")
     tab.emulate_media(media="print")

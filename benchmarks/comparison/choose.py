@@ -43,9 +43,18 @@ def chosen(
     found = sort(find(results or (RESULTS,)), Filter(stream, order, strategy, setting))
     for line in [*(f"left out: {line}" for line in found.left_out), *(f"note: {line}" for line in found.remarks)]:
         print(line, file=sys.stderr)
+    pairs = [("stream", value) for value in stream] + [("order", value) for value in order]
+    pairs += [("strategy", value) for value in strategy]
+    for name, value in pairs:
+        if not found.groups and value not in found.there.get(name, set()):
+            raise UserError(
+                f"--{name} {value}: no run there has it; there are {', '.join(sorted(found.there.get(name, ())))}"
+            )
     if not found.groups:
-        reason = "all are left out" if found.left_out else "no run there is of the stream, order, strategy or setting"
-        raise UserError(f"nothing to compare: {reason}")
+        reason = "all are left out" if found.left_out else "no run there has what was asked for"
+        settings = [each.partition("=")[0] for each in setting]
+        values = [f"{name} is {', '.join(sorted(found.there.get(name, {'nowhere set'})))}" for name in settings]
+        raise UserError(f"nothing to compare: {'; '.join([reason, *values])}")
     return found
 
 

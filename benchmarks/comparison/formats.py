@@ -9,6 +9,7 @@ from benchmarks.comparison.tables import Cell, Section, Table
 
 
 NARROW_SPACE = "\u202f"
+COLUMN_HOLDS = 7  # columns of a table that one of two columns of text holds
 WIDEST = 400  # columns of a terminal that is none
 
 
@@ -94,7 +95,8 @@ def _markdown_text(text: str) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "–": "--", "→": r"$\to$", NARROW_SPACE: r"\,", "·": r"$\cdot$", '"': "''",
+    "[": "{[}", "]": "{]}", "*": "{*}", "±": r"$\pm$", "–": "--", "→": r"$\to$", NARROW_SPACE: r"\,", "·": r"$\cdot$",
+    '"': "''",
 }  # fmt: skip
 
 
@@ -106,7 +108,10 @@ def latex_text(text: str) -> str:
 def latex(sections: list[Section]) -> str:
     """A `table` for each, with booktabs' rules; best bold, second best underlined. Wide ones are shrunk to the line."""
     parts = [r"% \usepackage{booktabs,graphicx}; names with letters beyond Latin need LuaLaTeX or XeLaTeX"]
-    parts += [_latex_table(table, section) for section in sections for table in section.tables]
+    for section in sections:
+        notes = " ".join(map(latex_text, section.notes))
+        parts.append(f"\\paragraph{{{latex_text(section.title)}}} {{\\small\\sloppy {notes}\\par}}")
+        parts += [_latex_table(table, section) for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,13 +120,14 @@ def _latex_table(table: Table, section: Section) -> str:
     for row in table.rows:
         lines.append(" & ".join(_latex_cell(cell) for cell in row) + r" \\")
     body = "\n".join([r"\toprule", *lines, r"\bottomrule"])
-    caption = latex_text(
-        ". ".join([f"{section.title}: {table.title}", *(note.rstrip(".") for note in table.notes)]) + "."
-    )
+    marks = ["Bold: best; underlined: second best"] if any(cell.mark for row in table.rows for cell in row) else []
+    notes = [note.rstrip(".") for note in table.notes]
+    caption = latex_text(". ".join([f"{section.title}: {table.title}", *notes, *marks]) + ".")
     tabular = f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}\n{body}\n\\end{{tabular}}"
     # Shrunk where it is too wide, never stretched.
     fitted = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{tabular}}}"
-    return f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{fitted}\n\\end{{table}}"
+    float_ = "table*" if len(table.header) > COLUMN_HOLDS else "table"
+    return f"\\begin{{{float_}}}\n\\centering\n\\caption{{{caption}}}\n\\smallskip\n{fitted}\n\\end{{{float_}}}"
 
 
 def _latex_cell(cell: Cell) -> str:

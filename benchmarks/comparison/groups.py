@@ -1,7 +1,9 @@
 """Which runs may stand in one table: those of one stream, protocol, backbone and number of shots; and which are one method."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,9 +40,14 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be compared."""
+    """Runs that may be compared.
+
+    Attributes:
+        distinction: what the title says besides, where others would read the same.
+    """
 
     methods: tuple[Method, ...]
+    distinction: str = ""
 
     @property
     def first(self) -> Run:
@@ -69,24 +76,28 @@ class Group:
         }
         return dict(sorted(named.items(), key=lambda item: ("default" not in item[1], item[1])))
 
-    def named(self, name: str) -> Method:
-        """The method with a label, or the only one of a strategy.
+    @property
+    def accuracy_identity(self) -> str:
+        """The matrix whose Transfer, Avg and Last the protocol reports; `seen` has none, there the task is known."""
+        return "known" if self.identity == "seen" else self.identity
+
+    def named(self, name: str) -> Method | None:
+        """The method with a label, or the only one of a strategy; None if there is none.
 
         Raises:
-            UserError: there is none, or there are several.
+            UserError: there are several.
         """
         found = [method for method in self.methods if method.label == name]
         found = found or [method for method in self.methods if method.strategy == name]
-        if len(found) != 1:
-            labels = ", ".join(repr(method.label) for method in found or self.methods)
-            wrong = f"{len(found)} methods are called that" if found else "no such method"
-            raise UserError(f"--baseline {name}: {wrong} in {self.title}; there are {labels}")
-        return found[0]
+        if len(found) > 1:
+            labels = ", ".join(repr(method.label) for method in found)
+            raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {labels}")
+        return found[0] if found else None
 
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
         """The runs of one order alone."""
         found = ((method, method.in_order(tasks)) for method in self.methods)
-        return Group(tuple(Method(method.strategy, method.label, runs) for method, runs in found if runs))
+        return replace(self, methods=tuple(replace(method, runs=runs) for method, runs in found if runs))
 
     @property
     def title(self) -> str:
@@ -95,7 +106,7 @@ class Group:
         shots = config.get("shots")
         model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
         parts = [f"stream {config['stream']}", f"{len(self.first.tasks)} tasks", f"model {model}"]
-        return ", ".join([*parts, f"{shots} shots" if shots else "all training images"])
+        return ", ".join([*parts, f"{shots} shots" if shots else "all training images"]) + self.distinction
 
 
 @dataclass
@@ -103,11 +114,13 @@ class Sorted:
     """What became of the folders.
 
     Attributes:
+        there: the streams, orders, strategies and settings of all runs that could be read, wanted or not.
         left_out: of the folders that are in no group, the reason in a line each.
         remarks: what is odd about folders that are.
     """
 
     groups: list[Group]
+    there: dict[str, set[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -130,9 +143,16 @@ class Filter:
         wanted = (("stream", self.streams), ("order", self.orders), ("strategy", self.strategies))
         if any(values and str(config[name]) not in values for name, values in wanted):
             return False
-        return all(
-            shown(config.get(name)) == value for name, _, value in (each.partition("=") for each in self.settings)
-        )
+        settings = (each.partition("=") for each in self.settings)
+        return all(_is(config.get(name), value) for name, _, value in settings)
+
+
+def _is(value: Any, text: str) -> bool:
+    """Whether a setting has the value that a command line says."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(text) == value
+    return shown(value) == text
 
 
 def shown(value: Any) -> str:
@@ -141,12 +161,16 @@ def shown(value: Any) -> str:
         return "+".join(map(str, value))
     if isinstance(value, dict):
         return "+".join(f"{name}:{number}" for name, number in value.items())
-    return {None: "none", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return " ".join(str(value).split())  # in one line
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """What tells a run's method from others."""
-    return {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
+    """What tells a run's method from others: its settings, and the reference images and texts that it read, by checksum."""
+    found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
+    read = run.about.get("reference_sha256")
+    return {**found, "references": read[:8]} if read else found
 
 
 def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
@@ -156,6 +180,8 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
     for folder in folders:
         try:
             run = read(folder)
+            for name, value in run.config.items():
+                found.there.setdefault(name, set()).add(shown(value))
             if wanted is not None and not wanted.takes(run):
                 continue
             if not run.is_finished:
@@ -164,14 +190,27 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             if remark := run.contradiction():
                 found.remarks.append(remark)
             key = _key(run)
-            _ = run.cost  # read now, so that a damaged one is found now
+            _ = run.cost, run.entropy_rank  # read now, so that damaged ones are found now
+            if not any(states[-1, -1] >= 0 for states in run.accuracy.values()):
+                raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
         except UserError as error:
             found.left_out.append(str(error))
             continue
         method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         piles.setdefault(key, {}).setdefault(method, []).append(run)
     found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(piles.items())]
+    titles = Counter(group.title for group in found.groups)
+    found.groups = [
+        replace(group, distinction=_distinction(group)) if titles[group.title] > 1 else group for group in found.groups
+    ]
     return found
+
+
+def _distinction(group: Group) -> str:
+    """What tells groups apart that have the same stream, model and shots by name."""
+    weights = str(group.first.about.get("weights_sha256"))[:8]
+    protocol = group.first.protocol
+    return f", weights {weights}, protocol {protocol.digest[:8]} ({protocol.name}, task {protocol.identity})"
 
 
 def alone(run: Run) -> Group:
@@ -198,7 +237,8 @@ def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tup
     for strategy, variants in strategies.items():
         telling = _telling([settings(runs[0]) for runs in variants])
         for runs in variants:
-            words = [f"{name}={shown(runs[0].config.get(name))}" for name in telling]
+            own = settings(runs[0])
+            words = [f"{name}={shown(own.get(name))}" for name in telling]
             methods.append(Method(strategy, " ".join([strategy, *words]), tuple(runs)))
     return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.label)))
 
@@ -209,7 +249,8 @@ def _telling(variants: list[dict[str, Any]]) -> list[str]:
 
 
 def _mean_avg(runs: tuple[Run, ...]) -> float:
-    figures = [-1.0 if run.learns_at_once or (avg := run.metrics["known"]["avg"]) is None else avg for run in runs]
+    identity = "unknown" if runs[0].protocol.identity == "unknown" else "known"
+    figures = [-1.0 if run.learns_at_once or (avg := run.metrics[identity]["avg"]) is None else avg for run in runs]
     return sum(figures) / len(figures)
 
 

@@ -1,6 +1,7 @@
 """Published figures beside a group of runs: under a heading of their own, and compared only where the protocol is the same."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,8 +88,7 @@ def _rows(group: Group, protocol: str, order: str, tasks: tuple[str, ...]) -> li
         entry = about()["methods"].get(name, {})
         here, why_not = _partner(group, entry, tasks) if entry else (None, "")
         differs = about()["protocols"][protocol].get("differs") or _differs(entry, protocol)
-        if here is not None and differs:
-            why_not = differs
+        why_not = differs or why_not
         rows.append(Row(name, here, why_not, entry.get("tolerance", about()["tolerance"])))
     return rows
 
@@ -101,21 +101,24 @@ def _differs(entry: dict[str, Any], protocol: str) -> str:
 def _partner(group: Group, entry: dict[str, Any], tasks: tuple[str, ...]) -> tuple[Method | None, str]:
     """Our runs of a published method, and why they are not quite that; those that are it are preferred."""
     candidates = [
-        (method, _departure(group, method, entry.get("settings", {})))
+        (method, _departure(group, method, entry.get("settings", {}), entry.get("needs", ())))
         for method in group.methods
-        if method.strategy == entry["strategy"] and method.in_order(tasks)
+        if method.strategy == entry.get("strategy") and method.in_order(tasks)
     ]
     return min(candidates, key=lambda candidate: len(candidate[1]), default=(None, ""))
 
 
-def _departure(group: Group, method: Method, wanted: dict[str, Any]) -> str:
+def _departure(group: Group, method: Method, wanted: dict[str, Any], needs: Sequence[str]) -> str:
     """The settings that are not the published ones; empty where all are."""
     stream = str(group.first.config["stream"])
     expected = {**recipe(stream, method.strategy), **wanted}
-    expected.pop("pretrained")  # the published weights may lie in a file of any name
     found = method.runs[0].config
+    weights = found.get("pretrained")
+    if weights is not None and Path(weights).suffix:  # a file, which may have any name and hold the published weights
+        expected.pop("pretrained")
     departing = [f"{name} {shown(found.get(name))}, not {shown(value)}" for name, value in expected.items()
                  if found.get(name) != value]  # fmt: skip
+    departing += [f"{name} is not given" for name in needs if found.get(name) is None]
     return "; ".join(departing)
 
 
@@ -135,6 +138,8 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
         published = [figures().get((protocol, order, row.name, metric, MEAN)) for metric in METRICS]
         standing = "/".join(dict.fromkeys(each.standing for each in published if each))
         cells = [Cell(row.name), Cell(standing), *(_printed(each) for each in published)]
+        if row.why_not:
+            table.notes.append(f"{row.name} is not compared: {row.why_not}.")
         if row.here is None:
             table.rows.append((*cells, *[Cell(MISSING)] * (len(header) - len(cells))))
             continue
@@ -144,8 +149,6 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
         words = " / ".join(MISSING if each is None else signed(each) for each in differences)
         table.rows.append((*cells, Cell(row.here.label), *(_number(each) for each in here), Cell(words or MISSING),
                            Cell(_agreement(differences, row.tolerance) or "not compared")))  # fmt: skip
-        if row.why_not:
-            table.notes.append(f"{row.name} is not compared: {row.why_not}.")
     return table
 
 

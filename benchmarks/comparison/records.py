@@ -12,8 +12,8 @@ from benchmarks.comparison.tables import PER_TASK, identities
 
 
 COLUMNS = (
-    "stream", "model", "pretrained", "shots", "order", "method", "task_identity", "metric", "task", "mean",
-    "standard_deviation", "interval_half_width", "count",
+    "stream", "protocol", "model", "pretrained", "weights_sha256", "shots", "order", "method", "task_identity", "metric",
+    "task", "mean", "standard_deviation", "interval_half_width", "count",
 )  # fmt: skip
 COSTS: dict[str, Measure] = {
     "trained_parameters": lambda run: measures.trained(run)[0],
@@ -35,6 +35,8 @@ def as_csv(groups: list[Group], *, per_task: bool, baseline: str | None) -> str:
     for group in groups:
         config = group.first.config
         about = {name: config.get(name) for name in ("stream", "model", "pretrained", "shots")}
+        about |= {"protocol": f"{group.first.protocol.name} [{group.first.protocol.digest[:8]}]"}
+        about |= {"weights_sha256": group.first.about.get("weights_sha256")}
         chosen = None if baseline is None else group.named(baseline)
         for method in group.methods:
             for row in _rows(group, method, per_task, chosen):

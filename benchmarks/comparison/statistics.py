@@ -41,7 +41,12 @@ def over_seeds(method: Method, tasks: tuple[str, ...], measure: Measure) -> Spre
 
 
 def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Measure) -> Spread | None:
-    """Over the means of the orders, each of which counts alike; None unless the method ran all of them."""
+    """Over the means of the orders, each of which counts alike; None unless the method ran all.
+
+    Of a single order it is over its seeds.
+    """
+    if len(orders) == 1:
+        return over_seeds(method, orders[0], measure)
     means = [over_seeds(method, tasks, measure) for tasks in orders]
     return spread([mean.mean if mean else None for mean in means])
 

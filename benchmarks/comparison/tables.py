@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.comparison import measures
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.measures import Figure
-from benchmarks.comparison.statistics import Difference, Spread, over_orders, over_seeds, paired
+from benchmarks.comparison.statistics import Difference, Spread, over_orders, paired
 from benchmarks.runs import MATRICES, Run
 
 
@@ -49,7 +49,7 @@ def shown(found: Spread | None) -> Cell:
     if found is None:
         return Cell(MISSING)
     deviation = "" if found.deviation is None else f" ± {found.deviation:.1f}"
-    return Cell(f"{found.mean:.1f}{deviation}", value=found.mean)
+    return Cell(f"{round(found.mean, 1) + 0.0:.1f}{deviation}", value=found.mean)
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
@@ -90,10 +90,7 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
     competes = _competes(methods)
 
     def column(figure: Figure) -> list[Cell]:
-        if len(orders) == 1:
-            found = [over_seeds(method, orders[0], figure.of) for method in methods]
-        else:
-            found = [over_orders(method, orders, figure.of) for method in methods]
+        found = [over_orders(method, orders, figure.of) for method in methods]
         return marked([shown(each) for each in found], competes, figure.more_is_better)
 
     figures = measures.headline(identity)
@@ -110,7 +107,7 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
 
 def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
     """Transfer, Avg and Last of each task, as papers print them: means over seeds, by the matrix that the protocol reports."""
-    identity = group.identity if group.identity != "seen" else "known"
+    identity = group.accuracy_identity
     methods = [method for method in group.methods if method.in_order(tasks)]
     competes = _competes(methods)
     tables = []
@@ -255,8 +252,9 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
             table = accuracy_table(group, orders, identity)
             table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
             tables.append(table)
-    if baseline is not None:
-        chosen = group.named(baseline)
-        tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
     notes = [f"Protocol: {group.first.protocol.name}"]
+    if baseline is not None and (chosen := group.named(baseline)):
+        tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
+    elif baseline is not None:
+        notes.append(f"No differences: there is no {baseline} here.")
     return Section(group.title, [*tables, cost_table(group)], notes)

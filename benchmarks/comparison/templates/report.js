@@ -31,8 +31,8 @@ filter.addEventListener("input", () => {
   }
   said.textContent = words.length ? `${shown.size} of ${methods.size} shown` : "";
 });
-// On paper everything is unfolded, and folded again after.
-const folded = () => [...document.querySelectorAll("details")];
+// On paper the tables are unfolded, and folded again after; each run's settings would be dozens of pages.
+const folded = () => [...document.querySelectorAll("details:not(.run)")];
 let open = [];
 addEventListener("beforeprint", () => { open = folded().map((each) => each.open); folded().forEach((each) => { each.open = true; }); });
 addEventListener("afterprint", () => folded().forEach((each, number) => { each.open = open[number]; }));
