@@ -34,7 +34,7 @@ STRATEGIES = zeroshot finetune joint lora milora inflora olora nusa wise_ft lwf 
 RUN = OMP_NUM_THREADS=1 uv run python -m benchmarks.run --results results/reference
 
 reference:
-	for seed in 42 43 44; do for strategy in $(STRATEGIES) "milora --variant released"; do \
+	for seed in 42 43 44; do for strategy in $(STRATEGIES) "milora --variant released" "moe_adapter --decision image"; do \
 	$(RUN) --seed $$seed --strategy $$strategy || exit 1; done; done
 
 # How the recipe of micro got its learning rates.

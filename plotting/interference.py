@@ -27,7 +27,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         steps = [of_steps(run) for run in method.runs]
         touched = [float(np.mean(interference)) for interference, _ in steps if len(interference)]
         lost = [float(np.mean(forgotten)) for _, forgotten in steps if len(forgotten)]
-        line = {**look.line(), "linestyle": "none"}
+        line = {**look.line(), "linestyle": "none", "markersize": 5}
         if touched:
             spread = len(touched) > 1
             across, up = (np.std(each, ddof=1) if spread else None for each in (touched, lost))

@@ -99,7 +99,8 @@ class Look:
     def line(self) -> dict[str, Any]:
         """Arguments of `Axes.plot`."""
         face = self.colour if self.dash == "-" else "white"
-        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
+        line = {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
+        return {**line, "markeredgewidth": 0.7}  # thin, or a small open marker looks filled
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
