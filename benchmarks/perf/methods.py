@@ -18,7 +18,7 @@ from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
 
 
-ROUNDS = 3
+ROUNDS = 2
 EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
 
 
