@@ -18,7 +18,7 @@ from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
 
 
-ROUNDS = 2
+ROUNDS = 3  # the first also pays for memory that is touched for the first time
 EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
 
 

@@ -13,7 +13,7 @@ from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.template import ClipTemplate
 
 
-STEPS = 4  # so that what surrounds a task weighs little; a published task has a thousand
+STEPS = 3  # in a row, so that what surrounds a task weighs little; a published task has a thousand
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
