@@ -39,12 +39,16 @@ class Setting:
         """(B, 3, S, S)."""
         return self.images[: self.batch_size]
 
-    def training(self, plugin: StrategyPlugin) -> Callable[[int], None]:
-        """Seconds of STEPS steps through the template, what surrounds a task included as little as can be."""
+    def training(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> Callable[[int], None]:
+        """STEPS steps through the template, what surrounds a task included as little as can be.
+
+        Args:
+            on_step: called after each.
+        """
         (experience,) = make_benchmark([self.data]).train_stream
         template = ClipTemplate(
             model=self.classifier, plugins=[plugin], iterations=STEPS, batch_size=self.batch_size, lr=1e-5,
-            weight_decay=0.0, warmup=0.0, label_smoothing=0.2, seed=0, device=self.device,
+            weight_decay=0.0, warmup=0.0, label_smoothing=0.2, seed=0, device=self.device, on_step=on_step,
         )  # fmt: skip
 
         def train(_round: int) -> None:
