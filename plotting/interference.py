@@ -12,6 +12,9 @@ from plotting import style
 from plotting.command import for_group
 
 
+FIXED = " (fixed after task 1)"  # said of methods whose later tasks change no weight
+
+
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Left a dot for each method, mean and standard deviation over runs; right a dot for each task from the second on.
@@ -20,7 +23,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     over the attention's matrices that changed. Forgotten: by how many points the accuracy on the tasks learned before fell in
     this training, on average over them.
     """
-    labels = [method.label for method in group.methods]
+    labels = [f"{method.label}{FIXED}" for method in group.methods]  # the longest that they may become
     drawing = Figure((width, 2.6 + style.legend_height(labels, width)), layout="constrained")
     means, single = drawing.subplots(1, 2, sharex=True)
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
@@ -35,7 +38,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
                 np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=method.label, linewidth=0.6, **line
             )
         else:
-            means.plot([], [], label=f"{method.label} (fixed after task 1)", **line)
+            means.plot([], [], label=f"{method.label}{FIXED}", **line)
         for interference, forgotten in steps:
             single.plot(interference, forgotten, alpha=0.5, **{**line, "markersize": 2})
     one = len(group.first.tasks) == 1
