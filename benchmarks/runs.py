@@ -119,6 +119,11 @@ class Protocol:
     tests: tuple[int, ...]
     digest: str
 
+    @property
+    def accuracy_identity(self) -> str:
+        """The matrix whose Transfer, Avg and Last the protocol reports; `seen` has none, there the task is known."""
+        return "known" if self.identity == "seen" else self.identity
+
 
 @dataclass(frozen=True, eq=False)
 class Run:

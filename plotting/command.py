@@ -9,7 +9,6 @@ import click
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.choose import choice, chosen, only_group
-from benchmarks.comparison.groups import Group
 from benchmarks.errors import UserError
 from plotting import style
 
@@ -49,14 +48,9 @@ def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Com
     def command(width: str, output: Path, **choice: Any) -> None:
         def make() -> Figure:
             group = only_group(chosen(**choice))
-            _say_missing_letters(group)
+            style.say_missing_letters([*group.first.tasks, *(method.label for method in group.methods)])
             return figure(group, WIDTHS[width])
 
         write(make, output)
 
     return command
-
-
-def _say_missing_letters(group: Group) -> None:
-    if letters := style.missing_letters([*group.first.tasks, *(method.label for method in group.methods)]):
-        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)

@@ -1,6 +1,5 @@
 """Draw every plot of a run into the folder's `plots/`."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +26,7 @@ def draw_all(folder: Path) -> list[Path]:
         UserError: the folder is no run folder, one of its files is broken, or a plot cannot be written.
     """
     run = read(folder)
-    if letters := style.missing_letters(run.tasks):
-        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
+    style.say_missing_letters(run.tasks)
     target = folder / "plots"
     written = []
     for name, figure in PLOTS.items():

@@ -57,7 +57,7 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Interference and points forgotten of the tasks 2..T in which weights changed, both (n,)."""
     rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
     by_task = rank.groupby("after")["interference"].mean()
-    accuracy = run.accuracy["unknown" if run.protocol.identity == "unknown" else "known"]
+    accuracy = run.accuracy[run.protocol.accuracy_identity]
     steps = [(by_task.get(task, np.nan), (accuracy[task - 1] - accuracy[task])[: task - 1].mean())
              for task in range(2, len(run.tasks) + 1)]  # fmt: skip
     found = np.array(steps).reshape(-1, 2)

@@ -90,7 +90,7 @@ def _each(group: Group, of: Callable[[Run], Any]) -> str:
 
 
 def _transfer_and_last(run: Run) -> tuple[float, float] | None:
-    metrics = run.metrics["unknown" if run.protocol.identity == "unknown" else "known"]
+    metrics = run.metrics[run.protocol.accuracy_identity]
     return None if run.learns_at_once or metrics["transfer"] is None else (metrics["transfer"], metrics["last"])
 
 

@@ -3,6 +3,7 @@ come out the same, byte for byte, whenever the figures are the same."""
 
 import io
 import math
+import sys
 import textwrap
 import warnings
 import zlib
@@ -137,6 +138,12 @@ def missing_letters(texts: Iterable[str]) -> str:
     drawn = [get_font(findfont(name)) for name in fonts()]
     letters = dict.fromkeys(letter for text in texts for letter in text if letter.isprintable())
     return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in drawn))
+
+
+def say_missing_letters(texts: Iterable[str]) -> None:
+    """On stderr, if there are any."""
+    if letters := missing_letters(texts):
+        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
 
 
 def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:

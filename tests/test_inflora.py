@@ -63,12 +63,18 @@ def test_a_task_that_the_memory_holds_already_changes_no_bit_of_it() -> None:
     assert empty(12).extended(torch.zeros(12, 12), 0.9).basis.shape == (12, 0)
 
 
-@pytest.mark.parametrize("tasks", [0, 1, 5])  # nothing remembered, remembered, dual
-def test_the_leading_directions_are_the_left_singular_vectors_of_the_rest_of_the_covariance(tasks: int) -> None:
+def memory_of(tasks: int) -> GradientMemory:
+    """Of the first tasks: 0 nothing remembered, 1 remembered, 5 dual."""
     memory = empty(12)
     for task in range(tasks):
         h = inputs(40, 12, seed=task)
         memory = memory.extended(h.T @ h, 0.9)
+    return memory
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 5])
+def test_the_leading_directions_are_the_left_singular_vectors_of_the_rest_of_the_covariance(tasks: int) -> None:
+    memory = memory_of(tasks)
     h = inputs(40, 12, seed=99)
     covariance = h.T @ h
     u, _, _ = torch.linalg.svd(covariance - remembered(memory) @ covariance)
@@ -81,12 +87,9 @@ def test_the_leading_directions_are_the_left_singular_vectors_of_the_rest_of_the
     assert differs == (tasks > 0)
 
 
-@pytest.mark.parametrize("tasks", [0, 1, 5])  # nothing remembered, remembered, dual
+@pytest.mark.parametrize("tasks", [0, 1, 5])
 def test_the_free_directions_are_the_top_ones_of_what_the_memory_does_not_hold(tasks: int) -> None:
-    memory = empty(12)
-    for task in range(tasks):
-        h = inputs(40, 12, seed=task)
-        memory = memory.extended(h.T @ h, 0.9)
+    memory = memory_of(tasks)
     h = inputs(40, 12, seed=99)
     rest = h - h @ remembered(memory)
     _, s, vh = torch.linalg.svd(rest, full_matrices=False)

@@ -52,7 +52,11 @@ def _terminal_cell(cell: Cell, plain: bool):  # type: ignore[no-untyped-def]
 
 
 def _has_marks(section: Section) -> bool:
-    return any(cell.mark for table in section.tables for row in table.rows for cell in row)
+    return any(map(_is_marked, section.tables))
+
+
+def _is_marked(table: Table) -> bool:
+    return any(cell.mark for row in table.rows for cell in row)
 
 
 def markdown(sections: list[Section]) -> str:
@@ -69,8 +73,7 @@ def markdown(sections: list[Section]) -> str:
 
 def markdown_table(table: Table) -> str:
     """The table alone."""
-    lines = [table.header, ("---", *("---:" for _ in table.header[1:]))]
-    rows = [[_markdown_text(heading) for heading in table.header], list(lines[1])]
+    rows = [[_markdown_text(heading) for heading in table.header], ["---", *("---:" for _ in table.header[1:])]]
     for first, *others in table.rows:
         rows.append([_code(first.text), *(_emphasis(cell) for cell in others)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -120,7 +123,7 @@ def _latex_table(table: Table, section: Section) -> str:
     for row in table.rows:
         lines.append(" & ".join(_latex_cell(cell) for cell in row) + r" \\")
     body = "\n".join([r"\toprule", *lines, r"\bottomrule"])
-    marks = ["Bold: best; underlined: second best"] if any(cell.mark for row in table.rows for cell in row) else []
+    marks = ["Bold: best; underlined: second best"] if _is_marked(table) else []
     notes = [note.rstrip(".") for note in table.notes]
     caption = latex_text(". ".join([f"{section.title}: {table.title}", *notes, *marks]) + ".")
     tabular = f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}\n{body}\n\\end{{tabular}}"

@@ -29,10 +29,6 @@ class Method:
     label: str
     runs: tuple[Run, ...]
 
-    def settings(self) -> dict[str, Any]:
-        """All settings that the runs have in common by definition."""
-        return settings(self.runs[0])
-
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
         """The runs that learn the tasks in an order, by seed."""
         return tuple(run for run in self.runs if run.tasks == tasks)
@@ -78,8 +74,8 @@ class Group:
 
     @property
     def accuracy_identity(self) -> str:
-        """The matrix whose Transfer, Avg and Last the protocol reports; `seen` has none, there the task is known."""
-        return "known" if self.identity == "seen" else self.identity
+        """As in `benchmarks.runs.Protocol`."""
+        return self.first.protocol.accuracy_identity
 
     def named(self, name: str) -> Method | None:
         """The method with a label, or the only one of a strategy; None if there is none.
@@ -249,7 +245,7 @@ def _telling(variants: list[dict[str, Any]]) -> list[str]:
 
 
 def _mean_avg(runs: tuple[Run, ...]) -> float:
-    identity = "unknown" if runs[0].protocol.identity == "unknown" else "known"
+    identity = runs[0].protocol.accuracy_identity
     figures = [-1.0 if run.learns_at_once or (avg := run.metrics[identity]["avg"]) is None else avg for run in runs]
     return sum(figures) / len(figures)
 

@@ -60,6 +60,11 @@ def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list
     return [figures[task] for task in tasks]
 
 
+def of_task(identity: str, metric: str, task: str) -> Measure:
+    """A metric of a single task, as a function of the run."""
+    return lambda run: per_task(run, identity, metric, [task])[0]
+
+
 def trained(run: Run) -> tuple[int, int]:
     """Trained parameters in the first and in the last training; 0 where there was none."""
     counts = run.cost["trained_parameters"]

@@ -160,7 +160,7 @@ def _per_task_table(protocol: str, order: str, tasks: tuple[str, ...], rows: lis
         published = [figures().get((protocol, order, row.name, metric, task)) for task in (*tasks, MEAN)]
         if not any(published[:-1]) or row.here is None or row.why_not:
             continue
-        measured = [_here(row.here, tasks, _of_task(identity, METRICS[metric], task)) for task in tasks]
+        measured = [_here(row.here, tasks, measures.of_task(identity, METRICS[metric], task)) for task in tasks]
         measured.append(_here(row.here, tasks, lambda run: run.metrics[identity][METRICS[metric]]))
         differences = _differences(published, measured)
         table.rows += [
@@ -170,10 +170,6 @@ def _per_task_table(protocol: str, order: str, tasks: tuple[str, ...], rows: lis
              Cell(_agreement(differences, row.tolerance))),
         ]  # fmt: skip
     return table
-
-
-def _of_task(identity: str, metric: str, task: str) -> Measure:
-    return lambda run: measures.per_task(run, identity, metric, [task])[0]
 
 
 def _here(method: Method, tasks: tuple[str, ...], measure: Measure | None) -> float | None:

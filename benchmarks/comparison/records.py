@@ -65,16 +65,12 @@ def _rows(group: Group, method: Method, per_task: bool, baseline: Method | None)
         for metric, _ in PER_TASK if per_task and identity != "seen" else ():
             for tasks in orders:
                 for task in tasks:
-                    found = over_seeds(method, tasks, _of_task(identity, metric, task))
+                    found = over_seeds(method, tasks, measures.of_task(identity, metric, task))
                     about = {"task_identity": identity, "metric": metric, "task": task}
                     yield from _row(found, **about, order=group.orders[tasks])
     for metric, measure in COSTS.items():
         for tasks in orders:
             yield from _row(over_seeds(method, tasks, measure), metric=metric, order=group.orders[tasks])
-
-
-def _of_task(identity: str, metric: str, task: str) -> Measure:
-    return lambda run: measures.per_task(run, identity, metric, [task])[0]
 
 
 def _row(found: Spread | None, **about: str) -> Iterator[dict[str, Any]]:
