@@ -18,10 +18,8 @@ comparison method in the released NuSA-CL code, as its documentation and papers 
 that code's for both (the paper's own were for language models).
 """
 
-import time
 from typing import Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -29,7 +27,8 @@ from torch import Tensor
 from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
-from strategies.parts.subspace import choose, decompose
+from strategies.parts.subspace import choose
+from strategies.parts.thin import Factors, Part
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,9 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("down_0", down.clone())
         self.register_buffer("up_0", up.clone())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) - F.linear(F.linear(x, self.down_0), self.up_0) * self.scale
+    def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        rows = slice(first, first + len(self.up))
+        return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
 
     def delta(self) -> Tensor:
         return super().delta() - self.scale * (self.up_0 @ self.down_0)
@@ -74,9 +74,7 @@ class Plugin(LowRankPlugin):
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
         settings = self.settings
-        began = time.perf_counter()
-        decomposition = decompose(weight)
-        self.decomposition_seconds += time.perf_counter() - began
+        decomposition = self.decompose(weight)
         rank = min(settings.rank, len(decomposition.s))
         u, vh = choose(decomposition, rank, "tail")
         root = decomposition.s[-rank:].sqrt()  # (r,)

@@ -8,12 +8,18 @@ from torch import Tensor
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
+from strategies.parts.lowrank import LowRankUpdate, adapted
 from strategies.parts.template import ClipTemplate
 from tests.conftest import TINY
 
 
 CLASSES = (2, 3)
 TEMPLATES = 2
+
+
+def applied(update: LowRankUpdate, x: Tensor) -> Tensor:
+    """Inputs (..., d_in) to x dW^T (..., d_out), as the model computes it beside a weight, here of zeros."""
+    return adapted(x, torch.zeros(len(update.up), update.down.shape[1]), None, {0: update})
 
 
 def tiny_model(seed: int = 0) -> Any:

@@ -5,7 +5,7 @@ import torch
 
 from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate, attach, detach, merge
 from strategies.parts.sites import sites
-from tests.models import snapshot, tiny_classifier, tiny_model
+from tests.models import applied, snapshot, tiny_classifier, tiny_model
 
 
 ALL = ("q", "k", "v", "o", "fc", "proj")
@@ -31,7 +31,7 @@ def test_thin_products_equal_the_dense_update() -> None:
         middle = update.core.double() if update.core is not None else torch.eye(3, dtype=torch.float64)
         dense = 0.3 * update.up.double() @ middle @ update.down.double()  # (7, 5)
         assert torch.allclose(update.delta().double(), dense, atol=1e-5)
-        assert torch.allclose(update(x).double(), x.double() @ dense.T, atol=1e-5)
+        assert torch.allclose(applied(update, x).double(), x.double() @ dense.T, atol=1e-5)
 
 
 @pytest.mark.parametrize("matrices", [ALL, ("q",), ("o",), ("k", "fc")])
@@ -62,7 +62,7 @@ def test_adapted_attention_is_scaled_dot_product_attention_in_float64() -> None:
     block = clip.transformer.resblocks[0]
     updates = {site: random_update(site.weight()) for site in sites(clip, "text") if site.block == 0}
     attach(updates)
-    clip.double()
+    clip.double().requires_grad_(False)
     assert isinstance(block.attn, AdaptedAttention)
     x, mask = torch.randn(2, 16, 24, dtype=torch.float64), clip.attn_mask
     base, heads = block.attn.base, 2
@@ -81,8 +81,8 @@ def test_dropout_acts_on_the_adapters_input_only_and_only_in_training() -> None:
     update = random_update(torch.empty(6, 3), dropout=0.5)
     x = torch.ones(1000, 3)
     dense = update.delta()
-    assert torch.allclose(update.eval()(x), x @ dense.T, atol=1e-5)
-    trained = update.train()(x)
+    assert torch.allclose(applied(update.eval(), x), x @ dense.T, atol=1e-5)
+    trained = applied(update.train(), x)
     kept = torch.linalg.lstsq(dense, trained.T).solution  # (3, 1000): the inputs that the update saw
     assert set(kept.round(decimals=2).abs().unique().tolist()) == {0.0, 2.0}
     assert 0.4 < (kept.abs() > 1).float().mean() < 0.6

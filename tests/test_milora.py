@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import ValidationError
 
 from strategies.milora import Plugin, Settings
 from strategies.parts.lowrank import attach, merge
 from strategies.parts.sites import sites
-from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
+from strategies.parts.thin import keep
+from tests.models import applied, snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
 VARIANTS = ["original", "released"]
@@ -42,11 +42,11 @@ def test_original_starts_at_the_same_function_and_released_at_w_plus_the_scaled_
     torch.manual_seed(1)
     weight, x = torch.randn(8, 6), torch.randn(2, 5, 6)
     original = Plugin(Settings(rank=2, alpha=3)).make_update(weight).eval()
-    assert not original(x).any() and not original.delta().any()  # not one bit
+    assert not applied(original, x).any() and not original.delta().any()  # not one bit
     released = Plugin(Settings(rank=2, alpha=3, variant="released")).make_update(weight).eval()
     start = 3 / math.sqrt(2) * tail_of(weight, 2)
     assert torch.allclose(released.delta().double(), start, atol=1e-5)
-    assert torch.allclose(released(x).double(), x.double() @ start.T, atol=1e-5)
+    assert torch.allclose(applied(released, x).double(), x.double() @ start.T, atol=1e-5)
 
 
 def test_the_whole_model_starts_where_it_was_and_what_is_merged_is_what_was_computed() -> None:
@@ -96,9 +96,9 @@ def test_the_frozen_part_sees_the_input_and_the_factors_its_dropout() -> None:
     update = Plugin(Settings(rank=2, dropout=0.5)).make_update(weight).train()
     torch.nn.init.normal_(update.up)
     torch.manual_seed(3)
-    dropped = F.dropout(x, 0.5).double()
+    dropped = 2 * keep(x, 0.5) * x.double()
     torch.manual_seed(3)
-    found = update(x).double()
+    found = applied(update, x).double()
     learned = update.up.detach().double() @ update.down.detach().double()
     expected = 2 / math.sqrt(2) * (dropped @ learned.T - x.double() @ tail_of(weight, 2).T)
     assert torch.allclose(found, expected, atol=1e-5)

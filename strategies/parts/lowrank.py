@@ -2,7 +2,7 @@
 
 open_clip's attention keeps q, k and v in one matrix and reads the output projection without calling it, so updates that
 see the layer's input (dropout acts on it) cannot be wrapped around its modules: while a task is learned the attention is
-replaced by `AdaptedAttention`, which computes the same function plus the updates. Nothing of the weight's size is formed.
+replaced by `AdaptedAttention`, which computes the same function plus the updates (`strategies.parts.thin`).
 """
 
 import math
@@ -13,8 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from strategies.parts.parallel import WHOLE, share
+from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import Site, blocks
+from strategies.parts.thin import Factors, Part, adapted_linear
 
 
 class LowRankUpdate(nn.Module):
@@ -27,6 +30,9 @@ class LowRankUpdate(nn.Module):
         scale: factor on the product.
         dropout: probability, on the layer's input, while training.
         trained: the factors that are parameters; the others are frozen buffers.
+
+    Attributes:
+        share: this process's of the layer's inputs.
     """
 
     down: Tensor
@@ -37,24 +43,29 @@ class LowRankUpdate(nn.Module):
         self, down: Tensor, up: Tensor, core: Tensor | None, *, scale: float, dropout: float, trained: tuple[str, ...]
     ) -> None:
         super().__init__()
-        self.scale, self.dropout = scale, dropout
+        self.scale, self.dropout, self.share = scale, dropout, WHOLE
         for name, factor in (("down", down), ("up", up), ("core", core)):
             if name in trained and factor is not None:
                 self.register_parameter(name, nn.Parameter(factor))
             else:
                 self.register_buffer(name, factor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Input x (..., d_in) to x dW^T (..., d_out), in thin products."""
-        x = F.linear(F.dropout(x, self.dropout, self.training), self.down)  # (..., r)
-        if self.core is not None:
-            x = F.linear(x, self.core)  # (..., r)
-        return F.linear(x, self.up) * self.scale
+    def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        """As updates of the rows of a weight from `first` on."""
+        rows = slice(first, first + len(self.up))
+        dropout = self.dropout if self.training else 0.0
+        return [(Part(rows, self.scale, dropout, self.share), (self.down, self.core, self.up))]
 
     def delta(self) -> Tensor:
         """dW (d_out, d_in)."""
         left = self.up if self.core is None else self.up @ self.core
         return self.scale * (left @ self.down)
+
+
+def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:
+    """Inputs (..., d_in) to outputs (..., d_out) of a weight with these `LowRankUpdate`s, by their first row."""
+    terms = [term for first, update in updates.items() for term in update.terms(first)]
+    return adapted_linear(x, weight, bias, terms)
 
 
 class AdaptedAttention(nn.Module):
@@ -73,17 +84,16 @@ class AdaptedAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
         """Called as open_clip calls its own: query, key and value are one tensor (B, L, d). Returns ((B, L, d), None)."""
-        heads = self.base.num_heads
-        projected = F.linear(query, self.base.in_proj_weight, self.base.in_proj_bias).chunk(3, dim=-1)
-        q, k, v = (
-            (part + self.updates[name](query) if name in self.updates else part)
-            .unflatten(-1, (heads, -1))
-            .transpose(1, 2)
-            for name, part in zip("qkv", projected, strict=True)
+        base = self.base
+        width = base.embed_dim
+        inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
+        projected = adapted(query, base.in_proj_weight, base.in_proj_bias, inward)  # (B, L, 3 d)
+        q, k, v = projected.unflatten(-1, (3, base.num_heads, -1)).permute(
+            2, 0, 3, 1, 4
         )  # each (B, heads, L, d / heads)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask).transpose(1, 2).flatten(2)  # (B, L, d)
-        out = F.linear(mixed, self.base.out_proj.weight, self.base.out_proj.bias)
-        return (out + self.updates["o"](mixed) if "o" in self.updates else out), None
+        outward = {0: self.updates["o"]} if "o" in self.updates else {}
+        return adapted(mixed, base.out_proj.weight, base.out_proj.bias, outward), None
 
 
 class AdaptedLinear(nn.Module):
@@ -99,13 +109,15 @@ class AdaptedLinear(nn.Module):
         return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.update(x)
+        return adapted(x, self.base.weight, self.base.bias, {0: self.update})
 
 
 def attach(updates: Mapping[Site, LowRankUpdate]) -> None:
     """Puts the updates into the model: from now on the model computes with them."""
     grouped: dict[Any, dict[str, LowRankUpdate]] = {}
     for site, update in updates.items():
+        if site.tower == "image":
+            update.share = share()  # of the prompts every process computes all
         grouped.setdefault(site.module, {})[site.matrix] = update
     for block, by_matrix in grouped.items():
         for matrix, layer in (("fc", "c_fc"), ("proj", "c_proj")):
@@ -130,8 +142,9 @@ def detach(clip: nn.Module) -> None:
 def merge(clip: nn.Module, updates: Mapping[Site, LowRankUpdate]) -> None:
     """W <- W + dW for every update, and the model is plain open_clip again."""
     detach(clip)
-    for site, update in updates.items():
-        site.weight().add_(update.delta())
+    with full_precision():
+        for site, update in updates.items():
+            site.weight().add_(update.delta())
 
 
 def scale(alpha: float, rank: int) -> float:

@@ -1,0 +1,146 @@
+"""A frozen linear layer plus low-rank updates of some of its rows, forward and backward in thin products.
+
+    y = x W^T + b,   and on the columns of each update   y += scale * dropout(x) down^T core^T up^T
+
+Written out because autograd, given this formula, keeps a float for every figure of every dropped input, passes several times
+over tensors of the output's size, and draws torch's Bernoulli numbers one by one. Here W needs no gradient and gets none, and
+nothing of its size is formed. Without dropout, and with more tokens than half the inputs, W + dW is the cheaper form (formed
+for the moment, not kept): 2 n d products of rank r instead of 4 n d, in each direction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from strategies.parts.parallel import WHOLE, Share
+
+
+@dataclass(frozen=True)
+class Part:
+    """An update of the rows `rows` of W, which are columns of y.
+
+    Attributes:
+        dropout: 0 outside training.
+        share: of the inputs' rows, for whose whole number dropout is drawn: several processes then drop what one would.
+    """
+
+    rows: slice
+    scale: float
+    dropout: float
+    share: Share = WHOLE
+
+
+Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or None, up (rows, r)
+
+
+def _bits(dropout: float) -> int:
+    """Random bits for each figure: as many as say the probability exactly, at most 16."""
+    return 8 if (256 * dropout).is_integer() else 16
+
+
+def _dropped(dropout: float) -> float:
+    """The probability as it is drawn: to a 65536th, and never all."""
+    whole = 2 ** _bits(dropout)
+    return min(round(dropout * whole), whole - 1) / whole
+
+
+def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
+    """Bool like x (n, d), each True with probability 1 - dropout, drawn 64 bits at once: many times faster than one by one."""
+    bits, (n, d) = _bits(dropout), x.shape
+    count = share.size * n * d
+    words = torch.empty(-(-count * bits // 64), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    whole = words.view(torch.uint8 if bits == 8 else torch.int16)[:count].view(share.size * n, d)
+    drawn = whole[share.rank * n : (share.rank + 1) * n]  # (n, d)
+    least = round(_dropped(dropout) * 2**bits) - (0 if bits == 8 else 2**15)  # int16 begins at -2^15
+    return drawn >= least
+
+
+def _product(up: Tensor, core: Tensor | None) -> Tensor:
+    return up if core is None else up @ core
+
+
+def _merged(weight: Tensor, parts: Sequence[Part], factors: Sequence[Any]) -> Tensor:
+    """W + dW (d_out, d_in)."""
+    merged = weight.clone()
+    for part, down, core, up in _each(parts, factors):
+        merged[part.rows].addmm_(_product(up, core), down, alpha=part.scale)
+    return merged
+
+
+def _each(parts: Sequence[Part], factors: Sequence[Any]) -> Any:
+    """Each part with its down (r, d_in), core (r, r) or None, and up (rows, r)."""
+    return zip(parts, factors[::3], factors[1::3], factors[2::3], strict=True)
+
+
+class _Adapted(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, parts: Sequence[Part], *factors: Tensor | None
+    ) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])  # (n, d_in)
+        ctx.parts = parts
+        ctx.merge = all(not part.dropout for part in parts) and 2 * len(flat) > flat.shape[1]
+        kept: list[Tensor | None] = []
+        if ctx.merge:
+            out = F.linear(flat, _merged(weight, parts, factors), bias)  # (n, d_out)
+            kept.append(flat)
+        else:
+            out = F.linear(flat, weight, bias)  # (n, d_out)
+            for place, (part, down, core, up) in enumerate(_each(parts, factors)):
+                need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+                mask = keep(flat, part.dropout, part.share) if part.dropout else None  # (n, d_in)
+                seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
+                narrow = seen @ down.T  # (n, r)
+                middle = narrow if core is None else narrow @ core.T  # (n, r)
+                out[:, part.rows].addmm_(middle, up.T, alpha=part.scale / (1 - _dropped(part.dropout)))
+                kept += [mask, seen if need_down else None, narrow if need_core else None, middle if need_up else None]
+        ctx.save_for_backward(weight, *factors, *kept)
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        grad = grads[0].reshape(-1, grads[0].shape[-1])  # (n, d_out)
+        weight, *saved = ctx.saved_tensors
+        factors, kept = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
+        need_x = ctx.needs_input_grad[0]
+        back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
+        found: list[Tensor | None] = []
+        for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):
+            need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+            if ctx.merge:
+                mask, seen = None, kept[0]
+                narrow = seen @ down.T  # (n, r)
+                middle = narrow if core is None or not need_up else narrow @ core.T  # (n, r)
+            else:
+                mask, seen, narrow, middle = kept[4 * place : 4 * place + 4]
+            scale, own = part.scale / (1 - _dropped(part.dropout)), grad[:, part.rows]
+            at_middle = (own @ up).mul_(scale)  # (n, r)
+            thin = need_x and not ctx.merge
+            at_narrow = at_middle if core is None or not (thin or need_down) else at_middle @ core  # (n, r)
+            if thin and back is not None:
+                if mask is None:
+                    back.addmm_(at_narrow, down)
+                else:
+                    back.addcmul_(at_narrow @ down, mask.to(back.dtype))
+            found += [
+                at_narrow.T @ seen if need_down else None,
+                at_middle.T @ narrow if need_core else None,
+                (own.T @ middle).mul_(scale) if need_up else None,
+            ]
+        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, *found
+
+
+def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
+    """Inputs (..., d_in) to outputs (..., d_out) of a frozen weight (d_out, d_in) and its updates."""
+    assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
+    tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        low = torch.get_autocast_dtype(device)
+        tensors = [tensor if tensor is None else tensor.to(low) for tensor in tensors]
+    x, weight, bias, *factors = tensors
+    return _Adapted.apply(x, weight, bias, tuple(part for part, _ in terms), *factors)  # type: ignore[no-any-return,no-untyped-call]

@@ -1,0 +1,98 @@
+"""The frozen layer with its low-rank updates against the plain formula, forward and backward."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from strategies.parts.parallel import Share
+from strategies.parts.thin import Factors, Part, adapted_linear, keep
+
+
+D_IN, D_OUT, RANK = 10, 18, 3
+ROWS = (slice(0, 6), slice(6, 12), slice(12, 18))
+
+
+def leaf(*shape: int) -> Tensor:
+    return torch.randn(shape).requires_grad_(True)
+
+
+def plain(
+    x: Tensor, weight: Tensor, bias: Tensor, terms: list[tuple[Part, Factors]], masks: list[Tensor | None]
+) -> Tensor:
+    """y = x W^T + b, and on the rows of each part y += scale * (dropped x) down^T core^T up^T; all in float64."""
+    y = x @ weight.T + bias
+    columns = [y[..., rows] for rows in ROWS]
+    for (part, (down, core, up)), mask in zip(terms, masks, strict=True):
+        seen = x if mask is None else x * mask / (1 - part.dropout)
+        middle = seen @ down.T if core is None else seen @ down.T @ core.T
+        place = ROWS.index(part.rows)
+        columns[place] = columns[place] + part.scale * middle @ up.T
+    return torch.cat(columns, dim=-1)
+
+
+@pytest.mark.parametrize("tokens", [2, 40])  # few: thin products; many and no dropout: W + dW
+@pytest.mark.parametrize("dropout", [0.0, 0.25, 0.3])
+@pytest.mark.parametrize("trained", ["core", "down and up", "all"])
+def test_forward_and_backward_are_the_plain_formulas(tokens: int, dropout: float, trained: str) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = leaf(2, tokens // 2, D_IN), torch.randn(D_OUT, D_IN), torch.randn(D_OUT)
+    terms: list[tuple[Part, Factors]] = []
+    for rows in ROWS[:2]:
+        down, up = leaf(RANK, D_IN), leaf(6, RANK)
+        core = None if trained == "down and up" else leaf(RANK, RANK)
+        if trained == "core":
+            down.requires_grad_(False)
+            up.requires_grad_(False)
+        terms.append((Part(rows, 0.7, dropout), (down, core, up)))
+    learned = [factor for _, factors in terms for factor in factors if factor is not None and factor.requires_grad]
+
+    torch.manual_seed(1)
+    y = adapted_linear(x, weight, bias, terms)
+    wanted = torch.randn_like(y)
+    found = torch.autograd.grad((y * wanted).sum(), [x, *learned])
+
+    torch.manual_seed(1)
+    masks = [keep(x.flatten(0, 1), dropout).view_as(x).double() if dropout else None for _ in terms]
+    exact = {id(each): each.detach().double().requires_grad_(True) for each in [x, *learned]}
+    twins: list[tuple[Part, Factors]] = [
+        (part, tuple(f if f is None else exact.get(id(f), f.double()) for f in factors))  # type: ignore[misc]
+        for part, factors in terms
+    ]
+    reference = plain(exact[id(x)], weight.double(), bias.double(), twins, masks)
+    gradients = torch.autograd.grad((reference * wanted.double()).sum(), list(exact.values()))
+    # 0.3 is drawn as 19661 of 65536.
+    near = 1e-5 if dropout != 0.3 else 1e-4
+    torch.testing.assert_close(y.double(), reference, rtol=near, atol=near)
+    for gradient, expected in zip(found, gradients, strict=True):
+        torch.testing.assert_close(gradient.double(), expected, rtol=near, atol=near)
+
+
+def test_the_frozen_weight_gets_no_gradient_and_a_trained_one_is_refused() -> None:
+    weight = torch.randn(D_OUT, D_IN)
+    core = leaf(RANK, RANK)
+    terms: list[tuple[Part, Factors]] = [
+        (Part(ROWS[0], 1.0, 0.0), (torch.randn(RANK, D_IN), core, torch.randn(6, RANK)))
+    ]
+    adapted_linear(torch.randn(4, D_IN), weight, None, terms).sum().backward()
+    assert core.grad is not None
+    assert weight.grad is None
+    with pytest.raises(AssertionError, match="frozen"):
+        adapted_linear(torch.randn(4, D_IN), weight.requires_grad_(True), None, terms)
+
+
+@pytest.mark.parametrize("dropout", [0.25, 0.1, 0.999999])
+def test_masks_drop_the_share_asked_for(dropout: float) -> None:
+    torch.manual_seed(2)
+    x = torch.empty(1000, 1000)
+    kept, wanted = keep(x, dropout).float().mean().item(), 1 - dropout
+    assert abs(kept - wanted) < 5 * (wanted * dropout / x.numel()) ** 0.5 + 1 / 65536
+    assert kept > 0
+
+
+def test_processes_draw_the_rows_of_one_mask() -> None:
+    def drawn(share: Share, rows: int) -> Tensor:
+        torch.manual_seed(3)
+        return keep(torch.empty(rows, 7), 0.25, share)
+
+    whole = drawn(Share(), 6)
+    assert torch.equal(whole, torch.cat([drawn(Share(rank, 3), 2) for rank in range(3)]))
