@@ -45,6 +45,7 @@ def classifier() -> Any:
     model = tiny_classifier()
     model.register_buffer("tokens_2", model.tokens(0).flip(1), persistent=False)
     model.class_counts.append(CLASSES[2])
+    model.lengths.append(model.lengths[0])
     return model
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 
+from strategies.parts import prompts as texts
+
 
 class Routing(Protocol):
     """How a method answers some images with one set of weights and others with another, unseen by whoever evaluates."""
@@ -39,6 +41,7 @@ class ClipClassifier(MultiTaskModule):
 
     Attributes:
         routing: set by a method that has several answers; None for all others.
+        low: what the towers compute in where the hardware gains from it (bfloat16), weights and features staying float32.
     """
 
     mean: Tensor
@@ -54,12 +57,18 @@ class ClipClassifier(MultiTaskModule):
         for task, tokens in enumerate(prompts):
             self.register_buffer(f"tokens_{task}", tokens, persistent=False)
         self.class_counts = [tokens.shape[1] for tokens in prompts]
+        self.lengths = [texts.length(clip, tokens) for tokens in prompts]  # positions that have to be computed
         self.routing: Routing | None = None
+        self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # by route and task
 
     def tokens(self, task: int) -> Tensor:
-        """(K, C, L) int64."""
+        """(K, C, L) int64, as the tokenizer made them."""
         return getattr(self, f"tokens_{task}")
+
+    def cut_tokens(self, task: int) -> Tensor:
+        """(K, C, L') int64, without the padding behind the task's longest prompt where it changes nothing."""
+        return self.tokens(task)[..., : self.lengths[task]]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), uint8, at the model's size, to unit features (B, D)."""
@@ -69,15 +78,20 @@ class ClipClassifier(MultiTaskModule):
         """As `encode_images`, but of the length that the model gives them."""
         # On the model's device, so that a quarter of the bytes travel; the arithmetic is torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
-        return self.clip.encode_image(scaled)
+        with self._autocast():
+            return self.clip.encode_image(scaled).to(self.mean.dtype)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L) to unit features (N, D)."""
-        return F.normalize(self.clip.encode_text(tokens), dim=-1)
+        """Tokens (N, L) to unit features (N, D); L as `strategies.parts.prompts.length` allows."""
+        with self._autocast():
+            return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
 
     def training_features(self, task: int) -> Tensor:
         """Unit text features (C, D) of the first template, recomputed each time: the text tower may be learning."""
-        return self.encode_texts(self.tokens(task)[0])
+        return self.encode_texts(self.cut_tokens(task)[0])
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
@@ -87,8 +101,7 @@ class ClipClassifier(MultiTaskModule):
             route: the one that the model computes with now.
         """
         if (route, task) not in self._features:
-            tokens = self.tokens(task)
-            each = torch.stack([self.encode_texts(prompts) for prompts in tokens])  # (K, C, D)
+            each = torch.stack([self.encode_texts(tokens) for tokens in self.cut_tokens(task)])  # (K, C, D)
             self._features[route, task] = F.normalize(each.mean(dim=0), dim=-1)
         return self._features[route, task]
 

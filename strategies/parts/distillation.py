@@ -21,6 +21,7 @@ from torch.utils.data import RandomSampler
 from strategies.finetune import Plugin as FineTune
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.loader import Loader, threads
+from strategies.parts.prompts import length
 
 
 TEXTS = 256  # encoded at once
@@ -40,7 +41,8 @@ def frozen_copy(classifier: ClipClassifier) -> ClipClassifier:
 @torch.no_grad()
 def text_features(teacher: ClipClassifier, tokens: Tensor) -> Tensor:
     """Tokens (N, L) to the teacher's unit features (N, D)."""
-    return torch.cat([teacher.encode_texts(some.to(teacher.mean.device)) for some in tokens.split(TEXTS)])
+    short = tokens[:, : length(teacher.clip, tokens)]  # (N, L')
+    return torch.cat([teacher.encode_texts(some.to(teacher.mean.device)) for some in short.split(TEXTS)])
 
 
 class _Images:
@@ -63,6 +65,8 @@ class _Images:
 
 class DistillationPlugin(FineTune):
     """A method says in `make_teacher`, `reference_tokens` and `reference_data` who teaches what over which texts and images."""
+
+    data_parallel = False  # half of its loss compares the images of a batch with each other
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

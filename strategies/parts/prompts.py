@@ -1,0 +1,62 @@
+"""Prompts without the padding behind their end: what a causal text tower computes for the end of the text is the same.
+
+In CLIP's text tower (Radford et al. 2021) a token sees only those before it, and the feature is read at the end-of-text token.
+So all positions behind the last of these can be left out, exactly: 77 tokens become a dozen.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class _Texts(nn.Module):
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.clip.encode_text(tokens)
+
+
+def _tower(clip: nn.Module) -> Any:
+    return getattr(clip, "text", clip)
+
+
+def _causal(tower: Any) -> bool:
+    """Whether no position sees a later one, by the mask itself, and nothing else reads the padding."""
+    mask = getattr(tower, "attn_mask", None)  # (L, L), added to the attention's logits
+    if mask is None or getattr(tower, "use_pad_mask", False) or getattr(tower, "cls_emb", None) is not None:
+        return False
+    later = torch.ones_like(mask, dtype=torch.bool).triu(diagonal=1)
+    return bool((mask[later] == float("-inf")).all())
+
+
+def length(clip: nn.Module, tokens: Tensor) -> int:
+    """How many positions of tokens (..., L) have to be computed: up to the last end of a text, or all L.
+
+    All of them where the tower is not causal, or reads its feature elsewhere than at the end of the text.
+    """
+    tower = _tower(clip)
+    where = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
+    if where == "argmax":
+        ends = tokens.argmax(dim=-1)
+    elif where == "eos":
+        ends = tokens.eq(int(getattr(tower, "text_eos_id", getattr(tower, "eos_id", 0)))).int().argmax(dim=-1)
+    else:
+        return tokens.shape[-1]
+    return int(ends.max()) + 1 if _causal(tower) else tokens.shape[-1]
+
+
+def encode(clip: Any, tokens: Tensor) -> Tensor:
+    """Tokens (N, L) to features (N, D), where L may be less than the tower's context, as `length` allows."""
+    tower, kept = _tower(clip), tokens.shape[-1]
+    if kept == clip.context_length:
+        return clip.encode_text(tokens)
+    name = "clip" if tower is clip else "clip.text"
+    short = {
+        f"{name}.positional_embedding": tower.positional_embedding[:kept],
+        f"{name}.attn_mask": tower.attn_mask[:kept, :kept],
+    }
+    return functional_call(_Texts(clip), short, (tokens,))
