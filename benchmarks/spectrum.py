@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from strategies.parts.precision import full_precision
 from strategies.parts.sites import Site, sites
-from strategies.parts.subspace import Decomposition, decompose, energy_rank, entropy_rank
+from strategies.parts.subspace import Decompositions, energy_rank, entropy_rank
 
 
 class Principal(NamedTuple):
-    """A weight as it was, with the directions that hold its energy: u (d_out, k), vh (k, d_in)."""
+    """A weight as it was, with the directions that hold its energy: u (d_out, k), vh (k, d_in); on the host."""
 
     weight: Tensor
     u: Tensor
@@ -26,7 +27,8 @@ def interference(before: Principal, delta: Tensor) -> tuple[float | None, float 
     norm = delta.norm().item()
     if norm == 0:
         return None, None
-    return (before.u.T @ delta).norm().item() / norm, (delta @ before.vh.T).norm().item() / norm
+    u, vh = before.u.to(delta.device), before.vh.to(delta.device)
+    return (u.T @ delta).norm().item() / norm, (delta @ vh.T).norm().item() / norm
 
 
 class SpectrumMeter:
@@ -36,28 +38,34 @@ class SpectrumMeter:
         clip: the model, between tasks.
         matrices: names as in `strategies.parts.sites`.
         rho: energy share that is called principal.
+        decompositions: of the weights, shared with the method.
     """
 
-    def __init__(self, clip: nn.Module, matrices: Sequence[str], rho: float) -> None:
+    def __init__(
+        self, clip: nn.Module, matrices: Sequence[str], rho: float, decompositions: Decompositions | None = None
+    ) -> None:
         self.sites = sites(clip, "both", matrices)
-        self.rho = rho
+        self.rho, self.decompositions = rho, decompositions or Decompositions()
         self.before: dict[Site, Principal] = {}
         self.values: dict[Site, Tensor] = {}  # (n,) singular values, as last measured
 
     def remember(self) -> None:
         """Takes the present weights as those before the next task."""
         for site in self.sites:
-            self._remember(site, decompose(site.weight()))
+            self._remember(site)
 
-    def _remember(self, site: Site, decomposition: Decomposition) -> int:
-        k = energy_rank(decomposition.s, self.rho)
-        u, vh = decomposition.u[:, :k].clone(), decomposition.vh[:k].clone()
-        self.before[site] = Principal(site.weight().detach().clone(), u, vh)
-        return k
+    def _remember(self, site: Site) -> tuple[Tensor, int]:
+        """Singular values (n,) and principal rank of the present weight."""
+        made, _ = self.decompositions.of(site.weight())
+        u, s, vh = made.decomposition
+        k = energy_rank(s, self.rho)
+        self.before[site] = Principal(made.weight, u[:, :k], vh[:k])
+        return s, k
 
     def measure(self, after: int) -> list[dict[str, Any]]:
         """One row for each matrix; `after` is the number of tasks learned. The update is that since the last call."""
-        return [self._measure(site, after) for site in self.sites]
+        with full_precision():
+            return [self._measure(site, after) for site in self.sites]
 
     def spectra(self, after: int) -> list[dict[str, Any]]:
         """The singular values as last measured, in falling order: one row for each matrix."""
@@ -69,12 +77,12 @@ class SpectrumMeter:
     def _measure(self, site: Site, after: int) -> dict[str, Any]:
         left = right = norm = None
         if site in self.before:
-            delta = site.weight().detach() - self.before[site].weight
+            weight = site.weight().detach()
+            delta = weight - self.before[site].weight.to(weight.device)
             norm = delta.norm().item()
             left, right = interference(self.before[site], delta)
-        decomposition = decompose(site.weight())
-        k, dim = self._remember(site, decomposition), len(decomposition.s)
-        self.values[site] = decomposition.s
+        values, k = self._remember(site)
+        self.values[site], dim = values, len(values)
         return {
             "after": after,
             "tower": site.tower,
@@ -84,7 +92,7 @@ class SpectrumMeter:
             "rho": self.rho,
             "energy_rank": k,
             "energy_share": k / dim,
-            "effective_rank": entropy_rank(decomposition.s),
+            "effective_rank": entropy_rank(values),
             "null_directions": dim - k,
             "update_norm": norm,
             "interference_left": left,

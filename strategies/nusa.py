@@ -15,7 +15,6 @@ dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the trai
 seed and task; batches run on across epochs, so none is shorter.
 """
 
-import time
 from typing import Literal
 
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
-from strategies.parts.subspace import choose, decompose, energy_rank
+from strategies.parts.subspace import choose, energy_rank
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,8 @@ class Plugin(LowRankPlugin):
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         settings = self.settings
-        began = time.perf_counter()
-        decomposition = decompose(weight)
+        decomposition = self.decompose(weight)
         null_directions = len(decomposition.s) - energy_rank(decomposition.s, settings.rho)
-        self.decomposition_seconds += time.perf_counter() - began
         rank = min(null_directions, settings.rank)
         if rank == 0:
             return None

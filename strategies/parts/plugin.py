@@ -13,6 +13,7 @@ from strategies.parts.experiences import Pixels
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
 from strategies.parts.settings import LowRankSettings, Matrix
 from strategies.parts.sites import Site, sites
+from strategies.parts.subspace import Decomposition, Decompositions
 
 
 Reading = Literal["images", "texts"]
@@ -37,8 +38,12 @@ class StrategyPlugin(SupervisedPlugin):
         rho: energy share that the measurements of the spectra call principal.
         matrices: what those measurements look at, by name; for every method the attention's, so that curves compare.
         trains: whether training takes any time.
+        data_parallel: whether several processes, each with its share of a batch and the mean of their gradients, train as one
+            does: the loss is a mean over images, and nothing random is drawn for them but what `strategies.parts.thin` draws.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
-        decomposition_seconds: time spent in decompositions so far.
+        decomposition_seconds: what the decompositions that the method used so far took, whoever made them.
+        ready_seconds: of these, what it found ready, made by the measurements.
+        decompositions: of the weights, shared with the measurements.
         files: that the settings name and the figures depend on; a run goes on only with the same ones.
         reads: what the method reads besides the task's data; the harness sets `reference_images` (N images) and
             `reference_texts` (M, L tokens) of it before `begin`.
@@ -47,6 +52,7 @@ class StrategyPlugin(SupervisedPlugin):
     rho = 0.95  # the paper's
     matrices: tuple[Matrix, ...] = ("q", "k", "v", "o")
     trains = True
+    data_parallel = False
     files: tuple[Path, ...] = ()
     reads: tuple[Reading, ...] = ()
     reference_images: Pixels | None = None
@@ -55,8 +61,17 @@ class StrategyPlugin(SupervisedPlugin):
     def __init__(self, settings: Any) -> None:
         super().__init__()
         self.settings = settings
+        self.supports_distributed = self.data_parallel  # Avalanche's name for it
         self.notes: list[str] = []
-        self.decomposition_seconds = 0.0
+        self.decomposition_seconds = self.ready_seconds = 0.0
+        self.decompositions = Decompositions()
+
+    def decompose(self, weight: Tensor) -> Decomposition:
+        """Of a weight (d_out, d_in), on its device; made only where nobody has."""
+        made, ready = self.decompositions.of(weight)
+        self.decomposition_seconds += made.seconds
+        self.ready_seconds += made.seconds if ready else 0.0
+        return Decomposition(*(factor.to(weight.device) for factor in made.decomposition))
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Called once with the untrained model, before any task, and also before a run goes on: see `state_dict`.
@@ -93,6 +108,7 @@ class LowRankPlugin(StrategyPlugin):
     """
 
     settings: LowRankSettings
+    data_parallel = True
     why_none = ""  # said of a matrix that `make_update` leaves alone
 
     def __init__(self, settings: LowRankSettings) -> None:

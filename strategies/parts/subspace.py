@@ -1,9 +1,12 @@
 """The mathematics of a weight's principal and null space: decomposition, ranks, choice of directions."""
 
+import time
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from strategies.parts.precision import full_precision
 
 
 Directions = Literal["tail", "top", "random"]
@@ -25,7 +28,40 @@ class Decomposition(NamedTuple):
 
 def decompose(weight: Tensor) -> Decomposition:
     """Full (thin) SVD in float32 of a weight (d_out, d_in), on its device (NuSA-CL, section 3; released code: float32)."""
-    return Decomposition(*torch.linalg.svd(weight.detach().float(), full_matrices=False))
+    with full_precision():
+        return Decomposition(*torch.linalg.svd(weight.detach().float(), full_matrices=False))
+
+
+class Made(NamedTuple):
+    """A weight as it was, its decomposition, both on the host, and the seconds that this took."""
+
+    weight: Tensor
+    decomposition: Decomposition
+    seconds: float
+
+
+class Decompositions:
+    """The decomposition of each matrix, made anew only where the weight has changed since.
+
+    A method decomposes before a task what the measurements decomposed after the one before. They lie on the host, with the
+    weight that each is of: what is on the device is for training.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, torch.Size], Made] = {}  # by where the weight lies, and its shape
+
+    def of(self, weight: Tensor) -> tuple[Made, bool]:
+        """What is known of a weight (d_out, d_in), and whether it was known already."""
+        weight = weight.detach()
+        place = weight.data_ptr(), weight.shape
+        made = self._made.get(place)
+        if made is not None and torch.equal(made.weight, weight.to("cpu")):
+            return made, True
+        began = time.perf_counter()
+        decomposition = Decomposition(*(factor.to("cpu") for factor in decompose(weight)))
+        made = Made(weight.to("cpu", copy=True), decomposition, time.perf_counter() - began)
+        self._made[place] = made
+        return made, False
 
 
 def energy_rank(s: Tensor, rho: float) -> int:
