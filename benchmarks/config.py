@@ -15,6 +15,7 @@ from benchmarks.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 Augmentation = Literal["none", "random-resized-crop"]
+Precision = Literal["float32", "tf32", "bf16"]
 RECIPES = Path(__file__).parent / "recipes"
 DATA_ROOT = "data"  # where published data sets lie unless --data-root says otherwise
 Number = TypeVar("Number", int, float)
@@ -81,6 +82,14 @@ class Common:
         description="linear warm-up before the cosine to 0: share of the steps, from 1 on steps",
     )
     label_smoothing: float = Field(ge=0, lt=1, description="of the cross-entropy")
+    precision: Precision = Field(
+        default="float32",
+        description="of the towers' products (published: float32); weights, SVD and merging stay float32",
+    )
+    compile: bool = Field(default=False, description="torch.compile for the blocks of both towers")
+    checkpointing: bool = Field(
+        default=False, description="activations computed again in backward: less memory, more time, the same figures"
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,11 @@ class RunConfig:
 
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
+# How the arithmetic is done. Runs from before 0.3 do not name these, and were done like this.
+ARITHMETIC = {
+    name: Common.__pydantic_fields__[name].default  # type: ignore[attr-defined]
+    for name in ("precision", "compile", "checkpointing")
+}
 # Words of the command, not settings: nothing here changes a figure.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "debug", "list",

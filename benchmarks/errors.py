@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class UnreadableImage(UserError):
     """An image that can't be used, named; where there is one there may be more."""
+
+
+class OwnError(UserError):
+    """What went wrong in one process of several alone, so that this one has to say it."""

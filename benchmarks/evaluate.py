@@ -9,6 +9,7 @@ from torch import Tensor
 
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import Pixels
+from strategies.parts.parallel import add_up, share
 
 
 BATCH = 128  # the papers' evaluation batch
@@ -43,15 +44,21 @@ def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
     return torch.tensor([numbers.setdefault(name, len(numbers)) for names in class_names for name in names])
 
 
-def _batches(images: Pixels) -> Iterator[Tensor]:
-    """Batches (B, 3, H, W), each read while the one before it is in the model."""
+def _batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's batches (B, 3, H, W) with labels (B,), each read while the one before it is in the model."""
+    own = share()
+    parts = [slice(first, first + BATCH) for first in range(0, len(images), BATCH)][own.rank :: own.size]
+
+    def read(part: slice) -> tuple[Tensor, Tensor]:
+        batch = images[part], labels[part]
+        return tuple(each.pin_memory() if device.type == "cuda" and not each.is_cuda else each for each in batch)  # type: ignore[return-value]
+
     with ThreadPoolExecutor(1) as reader:
-        parts = [slice(first, first + BATCH) for first in range(0, len(images), BATCH)]
-        ahead = reader.submit(images.__getitem__, parts[0])
-        for part in [*parts[1:], None]:
-            batch = ahead.result()
+        ahead = [reader.submit(read, part) for part in parts[:1]]
+        for part in [*parts[1:], None][: len(parts)]:
+            batch = ahead.pop().result()
             if part is not None:
-                ahead = reader.submit(images.__getitem__, part)
+                ahead.append(reader.submit(read, part))
             yield batch
 
 
@@ -98,18 +105,20 @@ def evaluate(
     """
     classifier.eval()
     counter = _Counter(class_names, learned, device)
-    percent: list[list[float]] = []
+    counts: list[Tensor] = []  # for each task (3,), on the device: the host waits for none of them
     for task, (images, labels) in enumerate(tests):
         first = next(other for other, test in enumerate(tests) if test.images is images)
         if first < task and class_names[first] == class_names[task]:
-            percent.append(percent[first])  # a repeated task; where it counts as seen, so does its first turn
+            counts.append(counts[first])  # a repeated task; where it counts as seen, so does its first turn
             on_images(len(labels))
             continue
         right = torch.zeros(3, dtype=torch.int64, device=device)
-        for x, y in zip(_batches(images), labels.split(BATCH), strict=True):
+        for x, y in _batches(images, labels, device):
             logits = classifier.union_logits(x.to(device, non_blocking=True))  # (B, sum of C)
-            right += counter.right(logits, y.to(device), task)
-            on_images(len(x))
-        percent.append((100 * right.double() / len(labels)).tolist())
-    known, unknown, seen = (list(each) for each in zip(*percent, strict=True))
+            right += counter.right(logits, y.to(device, non_blocking=True), task)
+            on_images(share().size * len(x))
+        counts.append(right)
+    lengths = torch.tensor([len(labels) for _, labels in tests], device=device)
+    percent = 100 * add_up(torch.stack(counts)).double() / lengths[:, None]  # (T, 3)
+    known, unknown, seen = percent.T.tolist()
     return Accuracies(known, unknown, [figure if task < learned else None for task, figure in enumerate(seen)])

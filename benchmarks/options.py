@@ -34,6 +34,9 @@ def _option(name: str, field: Any, default: Any) -> click.Option:
     shown = ",".join(default) if isinstance(default, (list, tuple)) else default
     if isinstance(default, dict):
         shown = ",".join(f"{task}={number}" for task, number in default.items()).removeprefix("default=")
+    if field.annotation is bool:
+        words = f"--{name.replace('_', '-')}"
+        return click.Option([f"{words}/--no-{name.replace('_', '-')}"], default=None, help=field.description)
     text = field.description + (f"  [{shown}]" if shown is not None else "")
     return click.Option([f"--{name.replace('_', '-')}"], metavar=_type_name(field.annotation), help=text)
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks import files
-from benchmarks.config import RunConfig, label, stream_family
+from benchmarks.config import ARITHMETIC, RunConfig, label, stream_family
 from benchmarks.cost import Ledger
 from benchmarks.errors import UserError
 from benchmarks.metrics import class_incremental, summarise
@@ -125,6 +125,7 @@ def check_config(path: Path, config: RunConfig) -> None:
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
+    found = {**ARITHMETIC, **found}
     for name in [*wanted, *found]:
         if found.get(name) != wanted.get(name) and wanted.get(name) != "auto":  # an auto device is whatever it was
             raise UserError(

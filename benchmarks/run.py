@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import files, options, registry
+from benchmarks import files, options, processes, registry
 from benchmarks.config import HARNESS_NAMES, RunConfig, recipe, resolve, stream_family
-from benchmarks.errors import UserError
+from benchmarks.errors import OwnError, UserError
 
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def main(argv: list[str]) -> int:
     except (UserError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if processes.is_first() or isinstance(error, OwnError):
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
@@ -83,26 +84,31 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
         _check_references(path, places.references)
         (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
         _note_other_data(config, path, places.data_root)
-        print(f"finished before; shown from {path} (--again runs it once more)\n")
+        if processes.is_first():
+            print(f"finished before; shown from {path} (--again runs it once more)\n")
     else:
         _run(config, path, places)
-    from benchmarks.report import show
+    if processes.is_first():
+        from benchmarks.report import show
 
-    show(path)
+        show(path)
 
 
 def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
     from benchmarks.reference import find
-    from benchmarks.surroundings import describe, pick_device, writable_home
+    from benchmarks.surroundings import describe, keep_freed_memory, pick_device, writable_home
 
-    began = time.perf_counter()
+    began, first = time.perf_counter(), processes.is_first()
     files.check_writable(path)
-    held = record.lock(path) if path.exists() else None
+    held = record.lock(path) if first and path.exists() else None
     stream = _open_stream(config, places.data_root)
-    print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
+    if first:
+        print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
+    keep_freed_memory()
     with writable_home():
+        from benchmarks import compute
         from benchmarks.backbones import load_backbone
         from benchmarks.sequence import TaskSequence
         from benchmarks.watch import Watch
@@ -110,9 +116,16 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         plugin = registry.load("strategy", config.common.strategy).Plugin(config.settings)
     reference = find(config, plugin.reads, places.reference_images, places.reference_texts)
     config = replace(config, common=replace(config.common, device=pick_device(config.common.device)))
-    backbone = load_backbone(config.common.model, config.common.pretrained)
-    with Watch() as watch:
+    if plugin.trains:
+        _check_batch(config, stream)
+    processes.check(config, plugin)
+    compute.check(config.common)
+    with processes.joined(config.common.device), Watch(silent=not first) as watch:
+        backbone = load_backbone(config.common.model, config.common.pretrained)
         sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
+        if not first:
+            sequence.run()
+            return
         held = held or record.lock(path)  # kept until this function ends
         record.save_config(path, config)
         record.save_stream(path, stream)
@@ -126,6 +139,16 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
 
             draw_all(path)
         (path / record.CHECKPOINT).unlink()
+
+
+def _check_batch(config: RunConfig, stream: "Stream") -> None:
+    """Raises UserError for a batch larger than a task, in which an image would stand twice."""
+    batch = config.common.batch_size
+    small = min(stream.tasks, key=lambda task: len(task.train))
+    if len(small.train) < batch:
+        raise UserError(
+            f"--batch-size {batch}: {small.name} has {len(small.train)} training images; take at most as many"
+        )
 
 
 def _open_stream(config: RunConfig, data_root: Path) -> "Stream":

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks import files
+from benchmarks.config import ARITHMETIC
 from benchmarks.errors import UserError
 from benchmarks.metrics import class_incremental, summarise
 
@@ -151,7 +152,7 @@ class Run:
             raise UserError(f"{file}: cannot be read: {error.strerror}") from error
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise UserError(f"{file}: damaged, not valid YAML") from error
-        return _checked(file, found, CONFIG)
+        return {**ARITHMETIC, **_checked(file, found, CONFIG)}
 
     @cached_property
     def protocol(self) -> Protocol:

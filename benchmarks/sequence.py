@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import record
+from benchmarks import compute, processes, record
 from benchmarks.backbones import Backbone, tokenize_prompts
 from benchmarks.config import RunConfig, for_task
 from benchmarks.cost import Ledger
@@ -15,6 +15,7 @@ from benchmarks.evaluate import evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.reference import Reference, give
+from benchmarks.resident import resident
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
@@ -62,7 +63,8 @@ class TaskSequence:
         self.about = backbone.about
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
-        self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
+        compute.prepare(self.classifier, common)
+        self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho, plugin.decompositions)
         try:
             self.data = load(stream, backbone.size, common.augmentation, cache, watch)
         except UnreadableImage as error:
@@ -74,6 +76,7 @@ class TaskSequence:
             plugin.begin(self.classifier)
         except Unfit as error:
             raise UserError(str(error)) from error
+        self.tests = resident(self.data.test, self.device)
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         tasks = range(len(self.names))
@@ -108,10 +111,13 @@ class TaskSequence:
         progress = self._restore()
         self._announce(progress)
         for state in range(progress.states, len(self.names) + 1):
-            if state > 0:
-                self._learn(state - 1, progress)
-            self._measure(state, progress)
+            with compute.memory_advice(f"The {progress.states} finished rows are kept in {self.path}"):
+                if state > 0:
+                    self._learn(state - 1, progress)
+                self._measure(state, progress)
             self._save(progress)
+        if not processes.is_first():
+            return
         # Once more: a kill may have come between the last checkpoint and its tables.
         record.save_tables(self.path, progress, self.names, self.counts)
         record.save_model(self.path, self.classifier.clip.state_dict(), self.about)
@@ -146,7 +152,7 @@ class TaskSequence:
     def _learn(self, task: int, progress: Progress) -> None:
         name, cost, budget = self.names[task], progress.cost, self.budgets[task]
         self.watch.now(f"{task + 1}/{len(self.names)} {name}: training")
-        decomposing = self.plugin.decomposition_seconds
+        decomposing, ready = self.plugin.decomposition_seconds, self.plugin.ready_seconds
         self.template.iterations, self.template.lr = budget.steps, budget.lr
         try:
             with cost.timed("training"):
@@ -158,7 +164,7 @@ class TaskSequence:
                 f"The {progress.states} finished rows are kept in {self.path}"
             ) from error
         cost.decomposition.append(self.plugin.decomposition_seconds - decomposing)
-        cost.training[-1] -= cost.decomposition[-1]
+        cost.training[-1] -= cost.decomposition[-1] - (self.plugin.ready_seconds - ready)  # which took no time here
         cost.trained_parameters.append(self.template.trained_count)
         cost.carried_bytes.append(sum(tensor.nbytes for tensor in self.plugin.state_dict().values()))
         for note in self.plugin.notes:
@@ -169,7 +175,7 @@ class TaskSequence:
         self.watch.now(f"{after}: evaluating")
         with progress.cost.timed("evaluation"):
             class_names = [task.class_names for task in self.stream.tasks]
-            accuracies = evaluate(self.classifier, self.data.test, class_names, self.device, state, self.watch.advance)
+            accuracies = evaluate(self.classifier, self.tests, class_names, self.device, state, self.watch.advance)
         with progress.cost.timed("spectrum"):
             progress.rank += self.meter.measure(state)
             if state in (0, len(self.names)):
@@ -183,6 +189,8 @@ class TaskSequence:
         self.watch.say(f"{after}: mean accuracy {mean:.1f} %{own}")
 
     def _save(self, progress: Progress) -> None:
+        if not processes.is_first():
+            return
         model: dict[str, Any] = self.classifier.clip.state_dict()
         record.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
         record.save_tables(self.path, progress, self.names, self.counts)

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 class Watch:
     """A progress bar on stderr, as a context. Without a terminal the bar is silent and the lines remain."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(self, *, silent: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=silent)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),

@@ -19,6 +19,8 @@ class Settings:
 class Plugin(StrategyPlugin):
     """The method as an Avalanche plugin."""
 
+    data_parallel = True
+
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(True)
         strategy.model.clip.logit_scale.requires_grad_(False)

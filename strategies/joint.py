@@ -53,8 +53,9 @@ class Plugin(finetune.Plugin):
             sets = [experience.dataset.train() for experience in strategy.experience.origin_stream]
             images = mixed_batches(list(map(len, sets)), self.steps, stock.batch_size, strategy.seed)
             strategy.dataloader = Loader(
-                concat_datasets(sets), images, stock.batch_size, seed=stock.seed, threads=stock.threads, pin=stock.pin
-            )
+                concat_datasets(sets), images, stock.batch_size,
+                seed=stock.seed, threads=stock.threads, pin=stock.pin, share=stock.share,
+            )  # fmt: skip
 
 
 def mixed_batches(counts: Sequence[int], steps: Sequence[int], batch_size: int, seed: int) -> list[int]:

@@ -20,6 +20,7 @@ class Plugin(StrategyPlugin):
     """The method as an Avalanche plugin: freezes all, and the template trains nothing where nothing can be."""
 
     trains = False
+    data_parallel = True
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(False)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+from strategies.parts.parallel import WHOLE, Share
+
 
 AHEAD = 3  # batches that are read before they are asked for
 
@@ -45,6 +47,7 @@ class Loader:
         seed: of the task, for `draw`; None without augmentation.
         threads: that read at once.
         pin: page-locked tensors, for a faster way to the GPU.
+        share: of each batch, this process's; only these images are read.
     """
 
     def __init__(
@@ -56,9 +59,10 @@ class Loader:
         seed: int | None,
         threads: int,
         pin: bool = False,
+        share: Share = WHOLE,
     ) -> None:
         self.data, self.sampler, self.batch_size = data, sampler, batch_size
-        self.seed, self.threads, self.pin = seed, threads, pin
+        self.seed, self.threads, self.pin, self.share = seed, threads, pin, share
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)
@@ -72,17 +76,17 @@ class Loader:
             try:
                 for _ in range(len(self)):
                     while len(waiting) < AHEAD and (batch := list(islice(images, self.batch_size))):
-                        waiting.append(self._begin(pool, batch))
+                        waiting.append(self._begin(pool, self.share.of(batch)))
                     yield self._collate(waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, batch: list[tuple[int, int]]) -> list[Future[list[Any]]]:
+    def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> list[Future[list[Any]]]:
         """A piece of the batch for each thread."""
         piece = -(-len(batch) // self.threads)
         return [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]
 
-    def _read(self, images: list[tuple[int, int]]) -> list[Any]:
+    def _read(self, images: Sequence[tuple[int, int]]) -> list[Any]:
         items = []
         for number, index in images:
             draw.set(None if self.seed is None else (self.seed, number))

@@ -1,0 +1,79 @@
+"""How the arithmetic is done, as `--precision`, `--compile` and `--checkpointing` say."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from benchmarks.config import Common
+from benchmarks.errors import OwnError, UserError
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.precision import set_tf32
+from strategies.parts.sites import blocks
+
+
+AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
+
+
+def check(common: Common) -> None:
+    """Raises UserError for what the device (resolved) can't do, or torch can't do here."""
+    if common.precision == "tf32" and (common.device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
+        raise UserError(f"--precision tf32: not on {_device(common)}; only CUDA devices from Ampere on have it")
+    if common.precision == "bf16" and not _has_bf16(common.device):
+        raise UserError(f"--precision bf16: not on {_device(common)}, which has no bfloat16 arithmetic; use float32")
+    if common.compile:
+        _check_compiler(common.device)
+
+
+def _device(common: Common) -> str:
+    return torch.cuda.get_device_name() if common.device == "cuda" else "the CPU"
+
+
+def _has_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without, torch computes it all the same, many times slower than float32.
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("bf16"))
+
+
+def _check_compiler(device: str) -> None:
+    try:
+        torch.compile(torch.ones_like)(torch.ones(2, device=device))
+    except Exception as error:  # torch names them by device and back end
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"--compile: torch finds no working compiler here ({reason}); install one, or leave it out"
+        ) from error
+
+
+def prepare(classifier: ClipClassifier, common: Common) -> None:
+    """Sets up a model, on its device already, as the settings say."""
+    set_tf32(common.precision == "tf32")
+    if common.precision == "bf16":
+        classifier.low = torch.bfloat16
+    if common.checkpointing:
+        classifier.clip.set_grad_checkpointing(True)
+    if common.compile:
+        for tower in ("image", "text"):
+            for block in blocks(classifier.clip, tower):
+                block.compile()
+
+
+@contextmanager
+def memory_advice(done: str) -> Iterator[None]:
+    """Turns running out of memory into a UserError that says what to lower.
+
+    Args:
+        done: what is kept of the run.
+    """
+    try:
+        yield
+    except (
+        MemoryError,
+        RuntimeError,
+    ) as error:  # torch's OutOfMemoryError is a RuntimeError; on the CPU it raises a plain one
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise OwnError(
+            f"out of memory: lower --batch-size, or use --checkpointing or --precision bf16. {done}"
+        ) from error

@@ -1,0 +1,85 @@
+"""One run in several processes, as `torchrun --nproc-per-node N -m benchmarks.run ...` starts them: joined, and ended together.
+
+The first process writes the run folder and speaks; the others compute the same and write nothing. When one is lost, the others
+end too, and the same command goes on after the last finished task.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from benchmarks.config import RunConfig
+from benchmarks.errors import UserError
+
+
+if TYPE_CHECKING:
+    from strategies.parts.plugin import StrategyPlugin
+
+
+PATIENCE = timedelta(hours=2)  # for the slowest: the first process may decode all images while the others wait
+
+
+def count() -> int:
+    """How many processes torchrun has started for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def check(config: RunConfig, plugin: "StrategyPlugin") -> None:
+    """Raises UserError for a global batch that can't be shared out evenly, or a method whose loss can't."""
+    if count() > 1 and not plugin.data_parallel:
+        raise UserError(
+            f"--strategy {config.common.strategy}: its training looks at a batch as a whole, so it runs in one process only; "
+            "leave torchrun out"
+        )
+    batch = config.common.batch_size
+    if batch % count():
+        raise UserError(
+            f"--batch-size {batch}: can't be shared evenly by {count()} processes; "
+            f"take a multiple of {count()}, or another --nproc-per-node"
+        )
+
+
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Connects the processes of this run while it lasts; alone, nothing.
+
+    Args:
+        device: `cpu` or `cuda`, of which each process takes the one of its local rank.
+
+    Raises:
+        UserError: fewer GPUs than processes; another process was lost.
+    """
+    if count() == 1:
+        yield
+        return
+    import torch
+    import torch.distributed as dist
+
+    if device == "cuda":
+        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= there:
+            raise UserError(f"--nproc-per-node: {there} CUDA devices here; at most one process for each")
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    except dist.DistError as error:
+        raise _lost() from error
+    except RuntimeError as error:  # gloo raises a plain one
+        if "gloo" in str(error).lower() or "connection" in str(error).lower():
+            raise _lost() from error
+        raise
+    finally:
+        with suppress(Exception):  # the others may be gone
+            dist.destroy_process_group()
+
+
+def _lost() -> UserError:
+    return UserError("another process of this run was lost; the same command goes on after the last finished task")

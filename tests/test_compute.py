@@ -1,0 +1,151 @@
+"""Precision, compilation, checkpointing, and memory that runs out."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import compute
+from benchmarks.config import resolve
+from benchmarks.errors import OwnError, UserError
+from benchmarks.runs import read
+from strategies import nusa
+from strategies.parts.precision import full_precision, set_tf32
+from tests.conftest import ROOT, command
+from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
+
+
+def common(**settings: Any) -> Any:
+    return resolve({"device": "cpu", **settings}).common
+
+
+def trained(**settings: Any) -> dict[str, torch.Tensor]:
+    classifier = tiny_classifier()
+    compute.prepare(classifier, common(**settings))
+    template = tiny_template(classifier, [nusa.Plugin(nusa.Settings(rank=4, rho=0.5))])
+    for experience in tiny_experiences():
+        template.train(experience)
+    return snapshot(classifier.clip)
+
+
+def test_checkpointing_changes_no_figure() -> None:
+    plain, saved = trained(), trained(checkpointing=True)
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in plain.items())
+
+
+def test_bf16_trains_float32_weights_to_nearly_the_same_place() -> None:
+    plain, low = trained(), trained(precision="bf16")
+    start = snapshot(tiny_classifier().clip)
+    moved = torch.cat([(plain[name] - start[name]).flatten() for name in plain])
+    apart = torch.cat([(low[name] - plain[name]).flatten() for name in plain])
+    assert all(tensor.dtype == plain[name].dtype for name, tensor in low.items())
+    assert 0 < apart.norm() < 0.5 * moved.norm()
+
+
+def test_features_are_float32_whatever_the_towers_compute_in() -> None:
+    classifier = tiny_classifier().eval()
+    images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
+    whole = classifier.union_logits(images)
+    compute.prepare(classifier, common(precision="bf16"))
+    classifier.eval()
+    low = classifier.union_logits(images)
+    assert low.dtype == torch.float32
+    assert 0 < (low - whole).abs().max() < 0.1 * whole.abs().max()
+
+
+def test_tf32_is_off_unless_asked_for_and_within_full_precision() -> None:
+    compute.prepare(tiny_classifier(), common())
+    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]
+    set_tf32(True)
+    with full_precision():
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    set_tf32(False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_tf32_on_the_cpu_is_refused() -> None:
+    with pytest.raises(UserError, match="--precision tf32: not on the CPU; only CUDA devices from Ampere on have it"):
+        compute.check(common(precision="tf32"))
+
+
+def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
+    words = ("--strategy", "nusa", "--compile", "--device", "cpu", "--results", tmp_path / "results")
+    done = command(*words, env={"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if "error" in line)
+    assert "--compile: torch finds no working compiler here" in line
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_blocks_compute_the_same() -> None:
+    plain = trained()
+    compiled = trained(compile=True)
+    assert all(torch.allclose(tensor, compiled[name], atol=1e-5) for name, tensor in plain.items())
+
+
+def test_a_batch_larger_than_a_task_is_refused(images: Path, tmp_path: Path) -> None:
+    done = command("--strategy", "lora", "--stream", f"folder:{images}", "--batch-size", "13", "--results", tmp_path)
+    assert done.returncode == 2
+    assert "--batch-size 13: ants has 12 training images; take at most as many" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_runs_out_says_what_to_lower() -> None:
+    too_much = 2**60
+    with (
+        pytest.raises(OwnError, match="out of memory: lower --batch-size, or use --checkpointing"),
+        compute.memory_advice(""),
+    ):
+        torch.empty(too_much)
+    with pytest.raises(RuntimeError, match="tensor size"), compute.memory_advice(""):
+        torch.ones(2) @ torch.ones(3)
+
+
+LIMITED = """
+import resource, sys
+from benchmarks import run, sequence
+learn = sequence.TaskSequence._learn
+def limited(self, task, progress):
+    if task == 1:
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
+    learn(self, task, progress)
+sequence.TaskSequence._learn = limited
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(tmp_path: Path) -> None:
+    words = [
+        "--strategy",
+        "finetune",
+        "--order",
+        "shapes,clocks",
+        "--iterations",
+        "5",
+        "--batch-size",
+        "128",
+        "--device",
+        "cpu",
+    ]
+    words += ["--results", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words], cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "error: out of memory: lower --batch-size" in done.stderr
+    assert "The 2 finished rows are kept in" in done.stderr
+    again = command(*words)
+    assert again.returncode == 0, again.stderr
+    assert "going on after 1 of 2 tasks" in again.stderr
+    (config,) = tmp_path.rglob("config.yaml")
+    assert read(config.parent).is_finished
