@@ -15,7 +15,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pyproject.toml").write_text(LIST.sub("", text), encoding="utf-8")
         subprocess.run(["uv", "lock", "--quiet"], cwd=folder, check=True)
-        export = ["uv", "export", "--quiet", "--no-hashes", "--no-annotate", "--no-header", "--no-emit-project"]
+        export = [
+            "uv",
+            "export",
+            "--quiet",
+            "--no-hashes",
+            "--no-annotate",
+            "--no-header",
+            "--no-emit-project",
+            "--all-extras",
+        ]
         listed = subprocess.run(export, cwd=folder, check=True, capture_output=True, text=True).stdout
     # With their markers, since a package may have another version for a newer Python; without an index's local parts (+cu132).
     pins = sorted(re.sub(r"\+[\w.]+", "", line).replace('"', "'") for line in listed.splitlines() if "==" in line)

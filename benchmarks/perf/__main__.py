@@ -1,56 +1,114 @@
-"""Measure the harness: `python -m benchmarks.perf --part data`."""
+"""Measure the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
 
-import json
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
+from benchmarks.errors import UserError
 
-@click.command()
-@click.option(
-    "--part",
-    type=click.Choice(["data", "methods", "memory"]),
-    default="data",
-    show_default=True,
-    help="what is measured",
-)
-@click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True, help="data: made photographs")
-@click.option(
-    "--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="data: images through the model"
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=2), default=16, show_default=True, help="methods, memory: images in a step"
-)
-@click.option(
-    "--classes", type=click.IntRange(min=2), default=10, show_default=True, help="methods, memory: prompts in a step"
-)
+
+# What each part measures, for `--help`; in the order in which they run.
+PARTS = {
+    "step": "NuSA-CL's step over forward and input-gradient, the update as a dense product over it, peft's LoRA over ours",
+    "strategies": "a step of every strategy over forward and input-gradient",
+    "methods": "ZSCL's and MoE-Adapters' steps over what they can't do without, MoE-Adapters' evaluation over zero-shot",
+    "harness": "a step through the harness over a bare loop; start-up over the bare imports",
+    "evaluation": "evaluation over the bare image tower, and its share inside the towers",
+    "memory": "memory of a step over what the method's own tensors come to",
+    "decomposition": "all attention matrices from ViT-B/32 to ViT-bigG-14, by every exact route",
+    "data": "from the image files to the cache, and out of it",
+    "growth": "the step by backbone; the tasks of a long stream, the last over the first",
+    "mtil": "the whole of MTIL order I on a GPU, on random images; not among `all`",
+}
+
+
+HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
+
+
+@click.command(help="\n\n".join(HELP))
+@click.option("--part", type=click.Choice(["all", *PARTS]), default="all", show_default=True, help="what is measured")
 @click.option("--model", default="ViT-B-16-quickgelu", show_default=True, help="open_clip model, with random weights")
-@click.option("--out", type=click.Path(path_type=Path), help="also write the figures as json")
-def main(part: str, images: int, evaluated: int, batch_size: int, classes: int, model: str, out: Path | None) -> None:
-    """Measure the way from the image files to the model (data), what a method's step costs beside its parts
-    (methods), or what memory it takes beside its own tensors (memory)."""
+@click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True, help="images in a step")
+@click.option("--classes", type=click.IntRange(min=2), default=10, show_default=True, help="prompts, but in part step")
+@click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True, help="data: made photographs")
+@click.option("--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="evaluation: images")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bf16"]),
+    default="bf16",
+    show_default=True,
+    help="mtil: of the towers",
+)
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results/perf"), show_default=True,
+    help="where each part's figures go, as PART.json",
+)  # fmt: skip
+def main(part: str, results: Path, **settings: Any) -> None:
+    """Prints each part's figures and writes them with hardware and versions."""
     from benchmarks.files import check_writable, write_json
-    from benchmarks.surroundings import describe, writable_home
+    from benchmarks.surroundings import describe, keep_freed_memory, pick_device, writable_home
 
-    if out:
-        check_writable(out.parent)
-    with writable_home(), tempfile.TemporaryDirectory() as folder:
-        if part == "data":
-            from benchmarks.perf import data
+    try:
+        check_writable(results)
+        keep_freed_memory()
+        with writable_home():
+            settings["device"] = pick_device(settings["device"])
+            for name in [name for name in PARTS if name != "mtil"] if part == "all" else [part]:
+                print(f"{name}: {PARTS[name]} ...", file=sys.stderr)
+                with tempfile.TemporaryDirectory() as folder:
+                    figures = _measure(name, Path(folder), **settings)
+                for line in _lines(figures):
+                    print(line)
+                write_json(results / f"{name}.json", {**figures, "settings": settings, **describe(settings["device"])})
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
-            figures = data.measure(images, evaluated, model, Path(folder))
-        elif part == "memory":
-            from benchmarks.perf import memory
 
-            figures = memory.measure(model, batch_size, classes)
+def _measure(
+    part: str,
+    place: Path,
+    *,
+    model: str,
+    batch_size: int,
+    classes: int,
+    images: int,
+    evaluated: int,
+    device: str,
+    precision: Any,
+) -> dict[str, Any]:
+    from benchmarks.perf import data, decomposition, evaluation, growth, harness, memory, methods, mtil, step
+
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "step": lambda: step.measure(model, batch_size, device),
+        "strategies": lambda: methods.each_over_floor(model, batch_size, classes, device),
+        "methods": lambda: methods.measure(model, batch_size, classes, device, place),
+        "harness": lambda: harness.measure(model, batch_size, classes, device, place),
+        "evaluation": lambda: evaluation.measure(model, batch_size, classes, evaluated, device),
+        "memory": lambda: memory.measure(model, batch_size, classes),
+        "decomposition": lambda: decomposition.measure(model, batch_size, classes, device),
+        "data": lambda: data.measure(images, model, place),
+        "growth": lambda: growth.measure(batch_size, classes, device, place),
+        "mtil": lambda: mtil.measure(model, precision, device),
+    }
+    return measures[part]()
+
+
+def _lines(figures: dict[str, Any], indent: str = "  ") -> Iterator[str]:
+    """`name: 1.09 (1.07 to 1.12)` for a ratio with its spread; others as they are."""
+    for name, value in figures.items():
+        if isinstance(value, dict) and value.keys() == {"median", "low", "high"}:
+            yield f"{indent}{name}: {value['median']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+        elif isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(value, indent + "  ")
         else:
-            from benchmarks.perf import methods
-
-            figures = methods.measure(model, batch_size, classes, Path(folder))
-    print(json.dumps(figures, indent=2))
-    if out:
-        write_json(out, figures | {"model": model, **describe("cpu")})
+            yield f"{indent}{name}: {value:.4g}" if isinstance(value, float) else f"{indent}{name}: {value}"
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ FLOAT = 4  # bytes
 LEARNT = 3  # a trained figure and the two moments of AdamW; at the peak, before backward, there are no gradients
 
 
-def peak_bytes(work: Callable[[int], object]) -> int:
+def peak_bytes(work: Callable[[], object]) -> int:
     """Most bytes that tensors take while `work` runs, beyond those that there were before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-        work(0)
+        work()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         watched.export_chrome_trace(str(trace))
@@ -40,7 +40,7 @@ def _frozen_step(setting: Setting) -> int:
     """The floor of a method that leaves the model alone: forward and input-gradient of both towers."""
     plain = setting.classifier.requires_grad_(False)
 
-    def step(_round: int) -> None:
+    def step() -> None:
         inputs = [plain.clip.visual.positional_embedding, plain.clip.positional_embedding]
         for tensor in inputs:
             tensor.requires_grad_(True)
@@ -53,7 +53,7 @@ def _full_step(setting: Setting) -> int:
     """The floor of ZSCL: forward and backward of all parameters on task images, reference images and prompts."""
     model = setting.classifier.train()
 
-    def step(_round: int) -> None:
+    def step() -> None:
         features = model.training_features(0), model.encode_images(setting.batch), model.encode_images(setting.batch)
         torch.cat(features).sum().backward()
 
@@ -63,15 +63,15 @@ def _full_step(setting: Setting) -> int:
 def _tokens(setting: Setting, tower: str) -> int:
     """B L of the images or C L of the prompts."""
     visual = setting.classifier.clip.visual
-    length = len(visual.positional_embedding) if tower == "image" else setting.classifier.tokens(0).shape[2]
+    length = len(visual.positional_embedding) if tower == "image" else setting.classifier.lengths[0]
     return length * (setting.batch_size if tower == "image" else setting.classifier.class_counts[0])
 
 
 def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     """NuSA-CL (with a core) or LoRA: factors, and what backward needs of each matrix's input x (B L, d).
 
-    Both need dropout's mask (B L, d) and, to learn the matrix after it, the narrow x V (B L, r); LoRA, which learns the
-    first matrix too, also the dropped x (B L, d).
+    Both need dropout's mask, a byte for each of (B L, d), and, to learn the matrix after it, the narrow x V (B L, r); LoRA,
+    which learns the first matrix too, also the dropped x (B L, d).
     """
     floats = 0
     for site in sites(setting.classifier.clip):
@@ -79,7 +79,7 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
         tokens = _tokens(setting, site.tower)
         factors = rank * (d_in + d_out)
         floats += factors + LEARNT * rank * rank if core else LEARNT * factors
-        floats += tokens * (d_in + rank if core else 2 * d_in + rank)
+        floats += tokens * (d_in // FLOAT + rank + (0 if core else d_in))
     return FLOAT * floats
 
 
@@ -123,9 +123,9 @@ def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
         setting.refer(plugin)
         train = setting.training(plugin)
 
-        def work(_round: int, plugin: Any = plugin, setting: Any = setting, train: Any = train) -> None:
+        def work(plugin: Any = plugin, setting: Any = setting, train: Any = train) -> None:
             plugin.begin(setting.classifier)
-            train(0)
+            train()
 
         beyond = peak_bytes(work) - floor
         figures |= {
@@ -134,4 +134,5 @@ def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
             f"{name}_memory_floor_bytes": floor,
             f"{name}_memory_over_reckoned": beyond / reckoned,
         }
-    return {"batch_size": batch_size, "classes": classes, **figures}
+    peaks = {name: figures[f"{name}_memory_bytes"] + frozen for name in ("nusa", "lora")}
+    return {**figures, "nusa_peak_over_lora_peak": peaks["nusa"] / peaks["lora"]}

@@ -1,4 +1,5 @@
-"""What a step of a method costs beside the parts that it can't do without, and what its evaluation costs beside zero-shot.
+"""What a step of each method costs beside forward and input-gradient, of ZSCL and MoE-Adapters beside the parts that they
+can't do without, and what MoE-Adapters' evaluation costs beside zero-shot.
 
 Random weights and pictures; the ratios depend on neither.
 """
@@ -12,87 +13,72 @@ import torch
 import torchvision
 from torch import Tensor
 
+from benchmarks import registry
 from benchmarks.perf.setting import STEPS, Setting
-from benchmarks.perf.timing import Laps, best
+from benchmarks.perf.step import FULL
+from benchmarks.perf.timing import Laps, in_turns, ratio, timed
 from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
 
 
 ROUNDS = 3  # the first also pays for memory that is touched for the first time
 EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
+MOE = {"autoencoder_steps": 1, "reference_steps": 1}
+SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter": MOE}
+APART = ("joint",)  # it trains as fine-tuning does, on a loader of all tasks
 
 
-def _backward(features: Tensor) -> None:
-    features.sum().backward()
-
-
-def zscl_over_parts(setting: Setting) -> dict[str, float]:
+def zscl_over_parts(setting: Setting) -> dict[str, Any]:
     """A ZSCL step over: student forward and backward on task and reference images and on prompts, teacher forward."""
-    plugin = zscl.Plugin(zscl.Settings())
-    setting.refer(plugin)
+    step = setting.step(zscl.Plugin(zscl.Settings()))
     student = setting.classifier
-    plugin.begin(student)
     teacher = deepcopy(student).requires_grad_(False)
+    laps = Laps()
 
-    steps, laps = Laps(), Laps()
-
-    def parts() -> None:
-        laps.begin()
+    def parts() -> float:
+        laps.seconds.clear()
+        laps.begin(counts=False)
         for _ in range(STEPS):
             student.zero_grad()
-            _backward(student.encode_images(setting.batch))
-            _backward(student.encode_images(setting.batch))
-            _backward(student.training_features(0))
+            student.encode_images(setting.batch).sum().backward()
+            student.encode_images(setting.batch).sum().backward()
+            student.training_features(0).sum().backward()
             with torch.no_grad():
                 teacher.encode_images(setting.batch)
+            setting.wait()
             laps.mark()
+        return sum(laps.seconds) / len(laps.seconds)
 
     student.train()
-    learn = setting.training(plugin, steps.mark)
-    for round_ in range(ROUNDS):
-        steps.last = None  # so that the first step, which also pays for what surrounds a task, counts for nothing
-        learn(round_)
-        parts()
-    return {"zscl_step_seconds": steps.shortest, "zscl_step_over_parts": steps.shortest / laps.shortest}
+    seconds = in_turns({"step": step, "parts": parts}, ROUNDS)
+    return {"zscl_step_seconds": min(seconds["step"]), "zscl_step_over_parts": ratio(seconds["step"], seconds["parts"])}
 
 
-def moe_over_floor(setting: Setting, place: Path) -> dict[str, float]:
-    """A MoE step over forward and input-gradient of both towers; its evaluation over zero-shot, with AlexNet's features."""
+def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
+    """A MoE step over the floor; its evaluation over zero-shot, with AlexNet's features."""
     weights = place / "alexnet.pt"
     torch.save(torchvision.models.alexnet().state_dict(), weights)
-    plain = deepcopy(setting.classifier).requires_grad_(False)
+    plain, floor = deepcopy(setting.classifier).requires_grad_(False), setting.floor()
     plugin = moe_adapter.Plugin(moe_adapter.Settings(alexnet=str(weights), autoencoder_steps=1, reference_steps=1))
-    plugin.begin(setting.classifier)
-    learn = setting.training(plugin)
-    learn(0)
-    inputs = (plain.clip.visual.positional_embedding, plain.clip.positional_embedding)  # what comes before the blocks
+    steps = in_turns({"step": setting.step(plugin), "floor": floor}, ROUNDS)
+    images = setting.images.repeat(-(-EVALUATED // len(setting.images)), 1, 1, 1)[:EVALUATED].to(setting.device)
 
-    def floor(_round: int) -> None:
-        for tensor in inputs:
-            tensor.requires_grad_(True)
-        for _ in range(STEPS):
-            _backward(plain.encode_images(setting.batch))
-            _backward(plain.training_features(0))
-        plain.requires_grad_(False)
-
-    images = setting.images.repeat(-(-EVALUATED // len(setting.images)), 1, 1, 1)[:EVALUATED]  # (128, 3, S, S)
-
-    def evaluate(classifier: ClipClassifier) -> Callable[[int], None]:
+    def evaluate(classifier: ClipClassifier) -> Callable[[], float]:
         classifier.eval().union_logits(setting.batch)  # the prompts' features, which stay
 
-        def run(_round: int) -> None:
+        def run() -> None:
             with torch.no_grad():
                 classifier.union_logits(images)
+            setting.wait()
 
-        return run
+        return timed(run)
 
-    step, least = best(learn, floor, rounds=ROUNDS)
     as_after_eleven_tasks(plugin, images)
-    routed, bare = best(evaluate(setting.classifier), evaluate(plain), rounds=ROUNDS)
+    evaluations = in_turns({"routed": evaluate(setting.classifier), "bare": evaluate(plain)}, ROUNDS)
     return {
-        "moe_step_seconds": step / STEPS,
-        "moe_step_over_floor": step / least,
-        "moe_evaluation_over_zero_shot": routed / bare,
+        "moe_step_seconds": min(steps["step"]),
+        "moe_step_over_floor": ratio(steps["step"], steps["floor"]),
+        "moe_evaluation_over_zero_shot": ratio(evaluations["routed"], evaluations["bare"]),
     }
 
 
@@ -107,11 +93,24 @@ def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
     assert not plugin.choose(images).any(), "the first task's router is to answer"
 
 
-def measure(model: str, batch_size: int, classes: int, place: Path) -> dict[str, Any]:
-    """All figures of this part, by name."""
+def each_over_floor(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
+    """A step of every strategy that trains over forward and input-gradient."""
+    figures: dict[str, Any] = {}
+    for name in registry.names("strategy"):
+        module = registry.load("strategy", name)
+        if not module.Plugin.trains or name in APART:
+            continue
+        setting = Setting(model, batch_size, classes, device)
+        floor = setting.floor()
+        step = setting.step(module.Plugin(registry.settings_class(name)(**SETTINGS.get(name, {}))))
+        seconds = in_turns({"step": step, "floor": floor}, rounds=2)
+        figures[f"{name}_step_over_floor"] = ratio(seconds["step"], seconds["floor"])
+    return figures
+
+
+def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
+    """The figures of ZSCL and MoE-Adapters, by name."""
     return {
-        "batch_size": batch_size,
-        "classes": classes,
-        **zscl_over_parts(Setting(model, batch_size, classes)),
-        **moe_over_floor(Setting(model, batch_size, classes), place),
+        **zscl_over_parts(Setting(model, batch_size, classes, device)),
+        **moe_over_floor(Setting(model, batch_size, classes, device), place),
     }

@@ -1,45 +1,56 @@
 """What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
+import open_clip
 import torch
 from torch import Tensor
 
 from benchmarks.backbones import image_size, make_tokenizer
+from benchmarks.perf.timing import Laps
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.template import ClipTemplate
 
 
-STEPS = 3  # in a row, so that what surrounds a task weighs little; a published task has a thousand
+STEPS = 3  # of a training, of which the first is not counted: it also pays for what surrounds a task
 MEAN = STD = (0.5, 0.5, 0.5)
+LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
 
 
 class Setting:
-    """A model with random weights, one task of made pictures, and prompts for it."""
+    """A model with random weights, one task of made pictures, and prompts for it.
 
-    def __init__(self, model: str, batch_size: int, classes: int) -> None:
-        import open_clip
+    Args:
+        classes: of the task; each has a prompt of twelve to fourteen tokens.
+    """
 
+    def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.batch_size, self.device = batch_size, torch.device("cpu")
+        self.model, self.batch_size, self.device = model, batch_size, torch.device(device)
         clip = open_clip.create_model(model, load_weights=False)
         prompts = make_tokenizer(model, None, clip)(
-            [f"a photo of number {label}." for label in range(classes)]
+            [f"a photo of the number {label}, a kind of sign." for label in range(classes)]
         )  # (C, L)
-        self.classifier = ClipClassifier(clip, [prompts[None]], MEAN, STD)
+        self.classifier = ClipClassifier(clip, [prompts[None]], MEAN, STD).to(self.device)
         side = image_size(model)
         self.images = torch.randint(0, 256, (STEPS * batch_size, 3, side, side), dtype=torch.uint8)
         self.data = LabelledImages(self.images, torch.arange(len(self.images)) % classes)
 
     @property
     def batch(self) -> Tensor:
-        """(B, 3, S, S)."""
-        return self.images[: self.batch_size]
+        """(B, 3, S, S), on the device."""
+        return self.images[: self.batch_size].to(self.device)
 
-    def training(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> Callable[[int], None]:
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def training(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> Callable[[], None]:
         """STEPS steps through the template, what surrounds a task included as little as can be.
 
         Args:
@@ -47,16 +58,62 @@ class Setting:
         """
         (experience,) = make_benchmark([self.data]).train_stream
         template = ClipTemplate(
-            model=self.classifier, plugins=[plugin], iterations=STEPS, batch_size=self.batch_size, lr=1e-5,
-            weight_decay=0.0, warmup=0.0, label_smoothing=0.2, seed=0, device=self.device, on_step=on_step,
+            model=self.classifier, plugins=plugin.plugins(), iterations=STEPS, batch_size=self.batch_size,
+            device=self.device, on_step=on_step, **LOOP,
         )  # fmt: skip
 
-        def train(_round: int) -> None:
+        def train() -> None:
             template.clock.train_exp_counter = 0
             template.train(experience)
 
         return train
 
+    def step(self, plugin: StrategyPlugin) -> Callable[[], float]:
+        """Trains a little and tells the seconds of a step, the mean of all but the first."""
+        self.refer(plugin)
+        plugin.begin(self.classifier)
+        laps = Laps()
+
+        def on_step() -> None:
+            self.wait()
+            laps.mark()
+
+        train = self.training(plugin, on_step)
+
+        def run() -> float:
+            laps.seconds.clear()
+            laps.begin(counts=False)
+            train()
+            return sum(laps.seconds) / len(laps.seconds)
+
+        return run
+
+    def floor(self) -> Callable[[], float]:
+        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs."""
+        plain = deepcopy(self.classifier).requires_grad_(False)
+        # What comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
+        inputs = (plain.clip.visual.positional_embedding, _text(plain.clip).positional_embedding)
+        laps = Laps()
+
+        def run() -> float:
+            laps.seconds.clear()
+            for tensor in inputs:
+                tensor.requires_grad_(True)
+            laps.begin(counts=False)
+            for _ in range(STEPS):
+                plain.encode_images(self.batch).sum().backward()
+                plain.training_features(0).sum().backward()
+                self.wait()
+                laps.mark()
+            plain.requires_grad_(False)
+            return sum(laps.seconds) / len(laps.seconds)
+
+        return run
+
     def refer(self, plugin: Any) -> None:
         """Gives a plugin the same pictures as reference images, and the prompts as texts."""
-        plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0]
+        plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0].cpu()
+
+
+def _text(clip: Any) -> Any:
+    return getattr(clip, "text", clip)

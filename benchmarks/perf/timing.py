@@ -1,37 +1,55 @@
-"""Timings that are compared with each other."""
+"""Timings that are compared with each other: in turns within one run, so that a slow spell of the machine meets all alike."""
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 ROUNDS = 5
+Ratio = dict[str, float]  # median, lowest and highest of some rounds
 
 
 class Laps:
-    """The shortest time between two marks in a row, in seconds."""
+    """The times between two marks in a row, in seconds."""
 
     def __init__(self) -> None:
-        self.last: float | None = None
-        self.shortest = float("inf")
+        self._last: float | None = None
+        self.seconds: list[float] = []
 
-    def begin(self) -> None:
-        """What came before does not count."""
-        self.last = time.perf_counter()
+    def begin(self, *, counts: bool = True) -> None:
+        """What came before does not count; nor does the time to the next mark, unless it is to."""
+        self._last = time.perf_counter() if counts else None
 
     def mark(self) -> None:
         """A lap is over, and the next begins."""
         now = time.perf_counter()
-        if self.last is not None:
-            self.shortest = min(self.shortest, now - self.last)
-        self.last = now
+        if self._last is not None:
+            self.seconds.append(now - self._last)
+        self._last = now
 
 
-def best(*works: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
-    """Seconds of each piece of work, the best of some rounds, in turns so that a slow spell of the machine meets all alike."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for round_ in range(rounds):
-        for each, work in zip(seconds, works, strict=True):
-            began = time.perf_counter()
-            work(round_)
-            each.append(time.perf_counter() - began)
-    return [min(each) for each in seconds]
+def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
+    """The work as one that tells its own seconds, each time done so many times."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        return (time.perf_counter() - began) / times
+
+    return run
+
+
+def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Seconds of each piece of work in each round, as it tells them itself."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            seconds[name].append(work())
+    return seconds
+
+
+def ratio(over: list[float], under: list[float]) -> Ratio:
+    """Of two pieces of work round by round."""
+    each = [a / b for a, b in zip(over, under, strict=True)]
+    return {"median": statistics.median(each), "low": min(each), "high": max(each)}

@@ -1,0 +1,84 @@
+"""What decomposing all attention matrices costs, from ViT-B/32 to ViT-bigG-14, by every exact route that torch has."""
+
+from collections.abc import Callable
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+
+from benchmarks.perf.setting import Setting
+from benchmarks.perf.step import FULL
+from benchmarks.perf.timing import in_turns, timed
+from strategies import nusa
+from strategies.parts.subspace import decompose
+
+
+BACKBONES = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-g-14", "ViT-bigG-14")
+ROUNDS = 3
+MATRICES = 4  # q, k, v and o of a block
+TASK = 1000  # steps of a published task
+
+
+def towers(model: str) -> dict[int, int]:
+    """Width to number of blocks, over both towers."""
+    config = open_clip.get_model_config(model)
+    assert config is not None
+    found: dict[int, int] = {}
+    for tower in (config["vision_cfg"], config["text_cfg"]):
+        found[tower["width"]] = found.get(tower["width"], 0) + tower["layers"]
+    return found
+
+
+def by_gram(weight: Tensor) -> None:
+    """The eigenvectors of W^T W in float64: exact to float32's precision for what is within seven decades of the largest."""
+    double = weight.double()
+    torch.linalg.eigh(double.T @ double)
+
+
+def by_driver(driver: str) -> Callable[[Tensor], object]:
+    """One of cuSOLVER's."""
+    return lambda weight: torch.linalg.svd(weight, full_matrices=False, driver=driver)
+
+
+def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
+    """By name; on a GPU each of its drivers, and the CPU."""
+    common: dict[str, Callable[[Tensor], object]] = {"svd": decompose, "float64 W^T W": by_gram}
+    if device == "cpu":
+        return common
+    drivers = {driver: by_driver(driver) for driver in ("gesvd", "gesvdj", "gesvda")}
+    return {**common, **drivers, "on the CPU": lambda weight: decompose(weight.cpu())}
+
+
+def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
+    """Seconds for all attention matrices of each backbone by each route, and the share of a task with the model named."""
+    setting = Setting(model, batch_size, classes, device)
+    seconds: dict[int, dict[str, float]] = {}  # of one matrix, by width
+    for width in sorted({width for backbone in BACKBONES for width in towers(backbone)}):
+        torch.manual_seed(0)
+        weight = torch.randn(width, width, device=device) / width**0.5
+
+        def once(route: Callable[[Tensor], object], weight: Tensor = weight) -> Callable[[], float]:
+            def work() -> None:
+                route(weight)
+                setting.wait()
+
+            return timed(work)
+
+        works = {name: once(route) for name, route in routes(device).items()}
+        seconds[width] = {name: min(each) for name, each in in_turns(works, ROUNDS).items()}
+    plugin = nusa.Plugin(FULL)
+    step = min(in_turns({"step": setting.step(plugin)}, rounds=2)["step"])
+    whole = {
+        backbone: {
+            route: sum(MATRICES * blocks * seconds[width][route] for width, blocks in towers(backbone).items())
+            for route in routes(device)
+        }
+        for backbone in BACKBONES
+    }
+    own = plugin.decomposition_seconds / 2  # of the two trainings
+    return {
+        "decomposition_seconds_of_all_attention_matrices": whole,
+        "decomposition_seconds": own,
+        "decomposition_share_of_1000_steps": own / (own + TASK * step),
+    }

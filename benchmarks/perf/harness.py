@@ -1,0 +1,73 @@
+"""What the harness adds to a bare loop of the same operations, and its start to the bare imports."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.perf.setting import LOOP, STEPS, Setting
+from benchmarks.perf.step import FULL
+from benchmarks.perf.timing import Laps, in_turns, ratio, timed
+from benchmarks.registry import ROOT
+from strategies import nusa
+
+
+ROUNDS = 5
+IMPORTS = "import torch, open_clip, avalanche"
+# Ends at the first step's optimiser: all before it has happened then, data, evaluation and decompositions too.
+TO_FIRST_STEP = """
+import os, sys
+from benchmarks import run
+from strategies.parts.template import ClipTemplate
+ClipTemplate.optimizer_step = lambda self: os._exit(0)
+run.main(["--strategy", "nusa", "--results", sys.argv[1]])
+"""
+
+
+def bare_loop(setting: Setting) -> Callable[[], float]:
+    """NuSA-CL's training step without Avalanche, loaders, schedules and checks, on a batch that lies ready."""
+    plugin = nusa.Plugin(FULL)
+    model, laps = setting.classifier, Laps()
+    strategy = SimpleNamespace(model=model)
+    images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
+
+    def run() -> float:
+        plugin.before_train_dataset_adaptation(strategy)
+        model.train()
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
+        laps.seconds.clear()
+        laps.begin(counts=False)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images, 0), labels, label_smoothing=LOOP["label_smoothing"]).backward()
+            optimizer.step()
+            setting.wait()
+            laps.mark()
+        plugin.after_training_exp(strategy)
+        return sum(laps.seconds) / len(laps.seconds)
+
+    return run
+
+
+def command(*words: str) -> Callable[[], float]:
+    """Python with these words, in a process of its own, which must succeed."""
+    return timed(lambda: subprocess.run([sys.executable, "-c", *words], cwd=ROOT, check=True, capture_output=True))
+
+
+def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
+    """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
+    setting = Setting(model, batch_size, classes, device)
+    steps = in_turns({"harness": setting.step(nusa.Plugin(FULL)), "bare": bare_loop(setting)}, ROUNDS)
+    starts = in_turns({"first step": command(TO_FIRST_STEP, str(place)), "imports": command(IMPORTS)}, ROUNDS)
+    return {
+        "harness_step_over_bare_loop": ratio(steps["harness"], steps["bare"]),
+        "start_to_first_step_over_imports": ratio(starts["first step"], starts["imports"]),
+        "start_to_first_step_seconds": min(starts["first step"]),
+        "imports_seconds": min(starts["imports"]),
+    }

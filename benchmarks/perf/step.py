@@ -1,0 +1,147 @@
+"""What a step costs: NuSA-CL's against the floor, against the update as a dense product, and `peft`'s LoRA against ours."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.errors import UserError
+from benchmarks.perf.setting import LOOP, STEPS, Setting
+from benchmarks.perf.timing import Laps, in_turns, ratio
+from strategies import lora, nusa
+from strategies.parts import prompts
+from strategies.parts.sites import blocks
+from strategies.parts.subspace import choose, decompose
+
+
+ROUNDS = 3
+CLASSES = (10, 100, 397)
+RANK, ALPHA, DROPOUT = 128, 2.0, 0.25  # the published setting
+FULL = nusa.Settings(rho=0.5)  # at the published 0.95 some matrices of random weights have no 128 null directions
+AT_ONCE = 100  # prompts of 77 tokens: 397 of them would take 20 GB
+
+
+class DenseUpdate(nn.Module):
+    """dropout(x) (s U M V^T)^T with the d x d product formed at every step."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        u, vh = choose(decompose(weight), RANK, "tail")
+        self.register_buffer("u", u)
+        self.register_buffer("vh", vh)
+        self.m = nn.Parameter(weight.new_zeros(RANK, RANK))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.dropout(x, DROPOUT, self.training), ALPHA / RANK**0.5 * self.u @ self.m @ self.vh)
+
+
+class DenseAttention(nn.Module):
+    """Attention with such an update beside q, k, v and o, as a first implementation would have it."""
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        self.base = base
+        weights = [*base.in_proj_weight.chunk(3), base.out_proj.weight]
+        self.updates = nn.ModuleList(DenseUpdate(weight.detach()) for weight in weights)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool, attn_mask: Tensor | None = None
+    ) -> Any:
+        base, (*inward, outward) = self.base, self.updates
+        parts = zip(F.linear(query, base.in_proj_weight, base.in_proj_bias).chunk(3, dim=-1), inward, strict=True)
+        q, k, v = ((part + update(query)).unflatten(-1, (base.num_heads, -1)).transpose(1, 2) for part, update in parts)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask).transpose(1, 2).flatten(2)
+        return base.out_proj(mixed) + outward(mixed), None
+
+
+def _laps(setting: Setting, step: Callable[[], None]) -> Callable[[], float]:
+    laps = Laps()
+
+    def run() -> float:
+        laps.seconds.clear()
+        laps.begin(counts=False)
+        for _ in range(STEPS):
+            step()
+            setting.wait()
+            laps.mark()
+        return sum(laps.seconds) / len(laps.seconds)
+
+    return run
+
+
+def dense_step(setting: Setting) -> Callable[[], float]:
+    """The same training step with the update as a dense product, and prompts of the tokenizer's full length.
+
+    The prompts go through forward and backward `AT_ONCE` at a time, with any gradient: as much arithmetic, less memory.
+    """
+    model = deepcopy(setting.classifier).requires_grad_(False).train()
+    for tower in ("image", "text"):
+        for block in blocks(model.clip, tower):
+            block.attn = DenseAttention(block.attn).to(setting.device)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.encode_images(setting.batch).sum().backward()
+        for tokens in model.tokens(0)[0].split(AT_ONCE):
+            model.clip.encode_text(tokens).sum().backward()
+        optimizer.step()
+
+    return _laps(setting, step)
+
+
+def peft_step(setting: Setting) -> Callable[[], float]:
+    """`peft`'s LoRA on the same weights: rank 128 of q, k, v together and of o. It has no dropout for attention of this kind.
+
+    Raises:
+        UserError: `peft` is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError("--part step: needs peft; uv sync --extra perf installs it (or --no-peft)") from error
+    model: Any = deepcopy(setting.classifier)
+    config = peft.LoraConfig(r=RANK, lora_alpha=int(ALPHA), use_rslora=True, target_modules=r".*\.attn")
+    model.clip = peft.get_peft_model(model.clip, config).base_model.model
+    model.clip.train()
+    tokens, labels = (
+        model.cut_tokens(0)[0],
+        (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device),
+    )
+    learned = [parameter for parameter in model.clip.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        texts = F.normalize(prompts.encode(model.clip, tokens), dim=-1)
+        logits = model.clip.logit_scale.exp() * model.encode_images(setting.batch) @ texts.T
+        F.cross_entropy(logits, labels, label_smoothing=LOOP["label_smoothing"]).backward()
+        optimizer.step()
+
+    return _laps(setting, step)
+
+
+def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
+    """For each number of prompts the ratios, and the seconds of a NuSA-CL step."""
+    figures: dict[str, Any] = {}
+    for classes in CLASSES:
+        setting = Setting(model, batch_size, classes, device)
+        works = {
+            "nusa": setting.step(nusa.Plugin(FULL)),
+            "floor": setting.floor(),
+            "dense": dense_step(setting),
+        }
+        seconds = in_turns(works, ROUNDS)
+        figures |= {
+            f"nusa_step_over_floor_{classes}_prompts": ratio(seconds["nusa"], seconds["floor"]),
+            f"dense_step_over_nusa_{classes}_prompts": ratio(seconds["dense"], seconds["nusa"]),
+            f"nusa_step_seconds_{classes}_prompts": min(seconds["nusa"]),
+        }
+    setting = Setting(model, batch_size, CLASSES[0], device)
+    works = {"peft": peft_step(setting), "lora": setting.step(lora.Plugin(lora.Settings(dropout=0.0)))}
+    seconds = in_turns(works, ROUNDS)
+    return {**figures, f"peft_lora_step_over_lora_{CLASSES[0]}_prompts": ratio(seconds["peft"], seconds["lora"])}
