@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import __version__
+from benchmarks import __version__, processes
 from benchmarks.config import Device
 from benchmarks.errors import UserError
 from benchmarks.registry import ROOT
@@ -103,6 +103,7 @@ def describe(device: str) -> dict[str, Any]:
             "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
             "processor": _processor(),
             "threads": torch.get_num_threads(),
+            "processes": processes.count(),
             "platform": sys.platform,
         },
     }

@@ -1,8 +1,66 @@
-"""What `benchmarks.perf` reckons is what a step takes; times are never asserted."""
+"""What `benchmarks.perf` measures is what it says; times are never asserted."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.perf import memory
+from benchmarks.perf import decomposition, memory, mtil
+from benchmarks.perf.step import ALPHA, RANK, DenseAttention
+from benchmarks.perf.timing import Laps, in_turns, ratio
+from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate
+from strategies.parts.subspace import choose, decompose
+from tests.conftest import ROOT
+
+
+def told(*seconds: float) -> Callable[[], float]:
+    return iter(seconds).__next__
+
+
+def perf(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.perf", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    seconds = in_turns({"a": told(2.0, 6.0, 3.0), "b": told(1.0, 2.0, 2.0)}, rounds=3)
+    assert ratio(seconds["a"], seconds["b"]) == {"median": 2.0, "low": 1.5, "high": 3.0}
+
+
+def test_laps_leave_out_what_does_not_count() -> None:
+    laps = Laps()
+    laps.begin(counts=False)
+    laps.mark()
+    assert laps.seconds == []
+    laps.mark()
+    assert len(laps.seconds) == 1
+
+
+def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
+    torch.manual_seed(0)
+    base = torch.nn.MultiheadAttention(256, 4, batch_first=True).requires_grad_(False)
+    dense = DenseAttention(base).eval()
+    updates = {}
+    for name, form in zip("qkvo", dense.updates, strict=True):
+        torch.nn.init.normal_(form.m)
+        place = "qkv".find(name)
+        weight = base.in_proj_weight.chunk(3)[place] if place >= 0 else base.out_proj.weight
+        u, vh = choose(decompose(weight), RANK, "tail")
+        scale = ALPHA / RANK**0.5
+        updates[name] = LowRankUpdate(vh, u, form.m.detach(), scale=scale, dropout=0.25, trained=()).eval()
+    x = torch.randn(2, 7, 256)
+    thin = AdaptedAttention(base, updates).eval()(x, x, x)[0]
+    assert (dense(x, x, x, False)[0] - thin).abs().max() < 1e-4
+    assert (base(x, x, x)[0] - thin).abs().max() > 1e-2
+
+
+def test_backbones_have_the_published_towers() -> None:
+    assert decomposition.towers("ViT-B-16") == {768: 12, 512: 12}
+    assert decomposition.towers("ViT-bigG-14") == {1664: 48, 1280: 32}
 
 
 @pytest.mark.slow
@@ -10,5 +68,30 @@ def test_a_step_takes_no_memory_beyond_the_models_and_the_methods_own() -> None:
     figures = memory.measure("ViT-S-16", batch_size=8, classes=4)
     ratios = {name: ratio for name, ratio in figures.items() if name.endswith("_over_reckoned")}
     assert len(ratios) == 4
-    for name, ratio in ratios.items():
-        assert 0.9 < ratio < 1.1, name
+    for name, each in ratios.items():
+        assert 0.9 < each < 1.1, name
+    assert figures["nusa_peak_over_lora_peak"] <= 1
+
+
+@pytest.mark.slow
+def test_the_whole_of_mtil_runs_in_little() -> None:
+    figures = mtil.measure("ViT-S-32", "float32", "cpu", share=0.0005)
+    assert set(figures["mtil_seconds"]) == {"training", "evaluation", "measurements"}
+    assert all(seconds > 0 for seconds in figures["mtil_seconds"].values())
+
+
+@pytest.mark.slow
+def test_the_command_writes_what_it_prints_with_hardware_and_versions(tmp_path: Path) -> None:
+    small = ("--model", "ViT-S-32", "--evaluated", 8, "--classes", 2, "--device", "cpu")
+    done = perf("--part", "evaluation", *small, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {"settings", "hardware", "versions", "git", "evaluation_share_inside_towers"} <= set(written)
+    assert "evaluation_share_inside_towers" in done.stdout
+
+
+def test_the_whole_of_mtil_wants_a_gpu(tmp_path: Path) -> None:
+    done = perf("--part", "mtil", "--device", "cpu", "--results", tmp_path / "perf")
+    assert done.returncode == 2
+    assert "--part mtil: needs a CUDA device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -15,6 +15,7 @@ from benchmarks.errors import UserError
 PARTS = {
     "step": "NuSA-CL's step over forward and input-gradient, the update as a dense product over it, peft's LoRA over ours",
     "strategies": "a step of every strategy over forward and input-gradient",
+    "options": "what --precision, --compile and --checkpointing do to a step",
     "methods": "ZSCL's and MoE-Adapters' steps over what they can't do without, MoE-Adapters' evaluation over zero-shot",
     "harness": "a step through the harness over a bare loop; start-up over the bare imports",
     "evaluation": "evaluation over the bare image tower, and its share inside the towers",
@@ -82,11 +83,12 @@ def _measure(
     device: str,
     precision: Any,
 ) -> dict[str, Any]:
-    from benchmarks.perf import data, decomposition, evaluation, growth, harness, memory, methods, mtil, step
+    from benchmarks.perf import data, decomposition, evaluation, growth, harness, memory, methods, mtil, options, step
 
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "step": lambda: step.measure(model, batch_size, device),
         "strategies": lambda: methods.each_over_floor(model, batch_size, classes, device),
+        "options": lambda: options.measure(model, batch_size, classes, device),
         "methods": lambda: methods.measure(model, batch_size, classes, device, place),
         "harness": lambda: harness.measure(model, batch_size, classes, device, place),
         "evaluation": lambda: evaluation.measure(model, batch_size, classes, evaluated, device),

@@ -1,5 +1,6 @@
 """What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
 
+import logging
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -29,6 +30,7 @@ class Setting:
     """
 
     def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu") -> None:
+        logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
         torch.manual_seed(0)
         self.model, self.batch_size, self.device = model, batch_size, torch.device(device)
         clip = open_clip.create_model(model, load_weights=False)

@@ -1,0 +1,42 @@
+"""What `--precision`, `--compile` and `--checkpointing` do to NuSA-CL's step."""
+
+import time
+from typing import Any
+
+from benchmarks import compute
+from benchmarks.config import resolve
+from benchmarks.errors import UserError
+from benchmarks.perf.setting import Setting
+from benchmarks.perf.step import FULL
+from benchmarks.perf.timing import in_turns, ratio
+from strategies import nusa
+
+
+ROUNDS = 3
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tf32": {"precision": "tf32"},
+    "bf16": {"precision": "bf16"},
+    "compile": {"compile": True},
+    "checkpointing": {"checkpointing": True},
+}
+
+
+def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
+    """Each option's step over the plain one, where the device has it; how long the first training takes, compiling included."""
+    figures: dict[str, Any] = {}
+    for name, settings in OPTIONS.items():
+        common = resolve({"strategy": "nusa", "device": device, **settings}).common
+        try:
+            compute.check(common)
+        except UserError as error:
+            figures[f"{name}_step_over_plain"] = str(error)
+            continue
+        plain, changed = Setting(model, batch_size, classes, device), Setting(model, batch_size, classes, device)
+        compute.prepare(changed.classifier, common)
+        works = {"plain": plain.step(nusa.Plugin(FULL)), "changed": changed.step(nusa.Plugin(FULL))}
+        began = time.perf_counter()
+        works["changed"]()
+        figures[f"{name}_first_training_seconds"] = time.perf_counter() - began
+        seconds = in_turns(works, ROUNDS)
+        figures[f"{name}_step_over_plain"] = ratio(seconds["changed"], seconds["plain"])
+    return figures
