@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.perf import decomposition, memory, mtil
+from benchmarks.perf import decomposition, memory, mtil, peft_lora
+from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
 from benchmarks.perf.timing import Laps, in_turns, ratio
+from strategies import lora
 from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate
+from strategies.parts.sites import sites
 from strategies.parts.subspace import choose, decompose
 from tests.conftest import ROOT
 
@@ -56,6 +59,21 @@ def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
     thin = AdaptedAttention(base, updates).eval()(x, x, x)[0]
     assert (dense(x, x, x, False)[0] - thin).abs().max() < 1e-4
     assert (base(x, x, x)[0] - thin).abs().max() > 1e-2
+
+
+def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
+    pytest.importorskip("peft")
+    setting = Setting("ViT-S-32", batch_size=2, classes=3)
+    ours = setting.classifier.eval()
+    model = peft_lora.lora_of(ours, quick_gelu=False, rank=4, alpha=2.0, dropout=0.25).eval()
+    tokens = ours.cut_tokens(0)[0]
+    with torch.no_grad():
+        image, text = model.features(setting.batch, tokens)
+        assert (image - ours.encode_images(setting.batch)).abs().max() < 1e-5
+        assert (text - ours.encode_texts(tokens)).abs().max() < 1e-5
+    plugin = lora.Plugin(lora.Settings(rank=4))
+    count = sum(p.numel() for site in sites(ours.clip) for p in plugin.make_update(site.weight()).parameters())
+    assert sum(parameter.numel() for parameter in peft_lora.trained(model)) == count
 
 
 def test_backbones_have_the_published_towers() -> None:

@@ -13,7 +13,7 @@ from benchmarks.errors import UserError
 
 # What each part measures, for `--help`; in the order in which they run.
 PARTS = {
-    "step": "NuSA-CL's step over forward and input-gradient, the update as a dense product over it, peft's LoRA over ours",
+    "step": "NuSA-CL's step over forward and input-gradient, the update as a dense product over it",
     "strategies": "a step of every strategy over forward and input-gradient",
     "options": "what --precision, --compile and --checkpointing do to a step",
     "methods": "ZSCL's and MoE-Adapters' steps over what they can't do without, MoE-Adapters' evaluation over zero-shot",
@@ -23,6 +23,7 @@ PARTS = {
     "decomposition": "all attention matrices from ViT-B/32 to ViT-bigG-14, by every exact route",
     "data": "from the image files to the cache, and out of it",
     "growth": "the step by backbone; the tasks of a long stream, the last over the first",
+    "peft": "a step of Hugging Face's LoRA over ours, on the same weights; needs the extra `perf`",
     "mtil": "the whole of MTIL order I on a GPU, on random images; not among `all`",
 }
 
@@ -83,10 +84,23 @@ def _measure(
     device: str,
     precision: Any,
 ) -> dict[str, Any]:
-    from benchmarks.perf import data, decomposition, evaluation, growth, harness, memory, methods, mtil, options, step
+    from benchmarks.perf import (
+        data,
+        decomposition,
+        evaluation,
+        growth,
+        harness,
+        memory,
+        methods,
+        mtil,
+        options,
+        peft_lora,
+        step,
+    )
 
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "step": lambda: step.measure(model, batch_size, device),
+        "peft": lambda: peft_lora.measure(model, batch_size, classes, device),
         "strategies": lambda: methods.each_over_floor(model, batch_size, classes, device),
         "options": lambda: options.measure(model, batch_size, classes, device),
         "methods": lambda: methods.measure(model, batch_size, classes, device, place),

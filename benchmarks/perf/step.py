@@ -1,4 +1,4 @@
-"""What a step costs: NuSA-CL's against the floor, against the update as a dense product, and `peft`'s LoRA against ours."""
+"""What NuSA-CL's step costs beside the floor, and beside it the update as a dense product."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.errors import UserError
 from benchmarks.perf.setting import LOOP, STEPS, Setting
 from benchmarks.perf.timing import Laps, in_turns, ratio
-from strategies import lora, nusa
-from strategies.parts import prompts
+from strategies import nusa
 from strategies.parts.sites import blocks
 from strategies.parts.subspace import choose, decompose
 
@@ -57,7 +55,7 @@ class DenseAttention(nn.Module):
         return base.out_proj(mixed) + outward(mixed), None
 
 
-def _laps(setting: Setting, step: Callable[[], None]) -> Callable[[], float]:
+def laps_of(setting: Setting, step: Callable[[], None]) -> Callable[[], float]:
     laps = Laps()
 
     def run() -> float:
@@ -91,38 +89,7 @@ def dense_step(setting: Setting) -> Callable[[], float]:
             model.clip.encode_text(tokens).sum().backward()
         optimizer.step()
 
-    return _laps(setting, step)
-
-
-def peft_step(setting: Setting) -> Callable[[], float]:
-    """`peft`'s LoRA on the same weights: rank 128 of q, k, v together and of o. It has no dropout for attention of this kind.
-
-    Raises:
-        UserError: `peft` is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError("--part step: needs peft; uv sync --extra perf installs it (or --no-peft)") from error
-    model: Any = deepcopy(setting.classifier)
-    config = peft.LoraConfig(r=RANK, lora_alpha=int(ALPHA), use_rslora=True, target_modules=r".*\.attn")
-    model.clip = peft.get_peft_model(model.clip, config).base_model.model
-    model.clip.train()
-    tokens, labels = (
-        model.cut_tokens(0)[0],
-        (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device),
-    )
-    learned = [parameter for parameter in model.clip.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
-
-    def step() -> None:
-        optimizer.zero_grad()
-        texts = F.normalize(prompts.encode(model.clip, tokens), dim=-1)
-        logits = model.clip.logit_scale.exp() * model.encode_images(setting.batch) @ texts.T
-        F.cross_entropy(logits, labels, label_smoothing=LOOP["label_smoothing"]).backward()
-        optimizer.step()
-
-    return _laps(setting, step)
+    return laps_of(setting, step)
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
@@ -141,7 +108,4 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
             f"dense_step_over_nusa_{classes}_prompts": ratio(seconds["dense"], seconds["nusa"]),
             f"nusa_step_seconds_{classes}_prompts": min(seconds["nusa"]),
         }
-    setting = Setting(model, batch_size, CLASSES[0], device)
-    works = {"peft": peft_step(setting), "lora": setting.step(lora.Plugin(lora.Settings(dropout=0.0)))}
-    seconds = in_turns(works, ROUNDS)
-    return {**figures, f"peft_lora_step_over_lora_{CLASSES[0]}_prompts": ratio(seconds["peft"], seconds["lora"])}
+    return figures

@@ -1,0 +1,146 @@
+"""Hugging Face's way to the LoRA that we train: the same weights in `transformers`' CLIP, adapted by `peft`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.errors import UserError
+from benchmarks.perf.setting import LOOP, Setting
+from benchmarks.perf.step import ALPHA, DROPOUT, RANK, ROUNDS, laps_of
+from benchmarks.perf.timing import in_turns, ratio
+from strategies import lora
+from strategies.parts.classifier import ClipClassifier
+from strategies.parts.sites import blocks
+
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
+
+
+class HuggingFaceClip(nn.Module):
+    """`transformers`' CLIP with an open_clip model's weights, for the images and prompts of a `ClipClassifier`."""
+
+    def __init__(self, classifier: ClipClassifier, quick_gelu: bool) -> None:
+        super().__init__()
+        from transformers import CLIPConfig, CLIPModel
+
+        clip, act = classifier.clip, "quick_gelu" if quick_gelu else "gelu"
+        shapes = {}
+        for tower in ("image", "text"):
+            layers = blocks(clip, tower)
+            first = layers[0]
+            shapes[tower] = {
+                "hidden_size": first.attn.embed_dim, "intermediate_size": len(first.mlp.c_fc.weight), "hidden_act": act,
+                "num_hidden_layers": len(layers), "num_attention_heads": first.attn.num_heads,
+            }  # fmt: skip
+        side, patch = clip.visual.image_size[0], clip.visual.patch_size[0]
+        config = CLIPConfig(
+            vision_config={**shapes["image"], "image_size": side, "patch_size": patch},
+            text_config={
+                **shapes["text"],
+                "vocab_size": clip.vocab_size,
+                "max_position_embeddings": clip.context_length,
+            },
+            projection_dim=clip.text_projection.shape[1],
+        )
+        self.hf: Any = CLIPModel(config)
+        self.hf.load_state_dict(_renamed(clip), strict=False)
+        self.mean, self.std = classifier.mean, classifier.std
+
+    def features(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit features (B, D) of uint8 images (B, 3, S, S) and (C, D) of tokens (C, L)."""
+        pixels = (images.float() / 255 - self.mean) / self.std
+        image = self.hf.visual_projection(self.hf.vision_model(pixels).pooler_output)
+        text = self.hf.text_projection(self.hf.text_model(tokens).pooler_output)
+        return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+
+
+def _renamed(clip: Any) -> dict[str, Tensor]:
+    """open_clip's weights under `transformers`' names."""
+    visual = clip.visual
+    found: dict[str, Tensor] = {
+        "logit_scale": clip.logit_scale,
+        "vision_model.embeddings.class_embedding": visual.class_embedding,
+        "vision_model.embeddings.patch_embedding.weight": visual.conv1.weight,
+        "vision_model.embeddings.position_embedding.weight": visual.positional_embedding,
+        "visual_projection.weight": visual.proj.T.contiguous(),
+        "text_model.embeddings.token_embedding.weight": clip.token_embedding.weight,
+        "text_model.embeddings.position_embedding.weight": clip.positional_embedding,
+        "text_projection.weight": clip.text_projection.T.contiguous(),
+    }
+    modules: dict[str, Any] = {
+        "vision_model.pre_layrnorm": visual.ln_pre,
+        "vision_model.post_layernorm": visual.ln_post,
+        "text_model.final_layer_norm": clip.ln_final,
+    }
+    for tower, name in (("image", "vision_model"), ("text", "text_model")):
+        for index, block in enumerate(blocks(clip, tower)):
+            place = f"{name}.encoder.layers.{index}"
+            modules |= {
+                f"{place}.layer_norm1": block.ln_1, f"{place}.layer_norm2": block.ln_2,
+                f"{place}.mlp.fc1": block.mlp.c_fc, f"{place}.mlp.fc2": block.mlp.c_proj,
+                f"{place}.self_attn.out_proj": block.attn.out_proj,
+            }  # fmt: skip
+            weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
+            for letter, weight, bias in zip("qkv", weights, biases, strict=True):
+                found[f"{place}.self_attn.{letter}_proj.weight"] = weight
+                found[f"{place}.self_attn.{letter}_proj.bias"] = bias
+    for name, module in modules.items():
+        found |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+    return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def lora_of(
+    classifier: ClipClassifier, *, quick_gelu: bool, rank: int, alpha: float, dropout: float
+) -> HuggingFaceClip:
+    """With `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank) as ours; all else frozen.
+
+    Raises:
+        UserError: `peft` is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError("--part peft: needs peft, of the extra `perf`: uv run --extra perf python -m ...") from error
+    model = HuggingFaceClip(classifier, quick_gelu).to(classifier.mean.device)
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=int(alpha), use_rslora=True, lora_dropout=dropout, target_modules=TARGETS
+    )
+    model.hf = peft.get_peft_model(model.hf, config).base_model.model
+    return model.train()
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def peft_step(setting: Setting) -> Callable[[], float]:
+    """The training step of the same LoRA, as many parameters on the same weights."""
+    quick_gelu = "quickgelu" in setting.model
+    model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
+    optimizer = torch.optim.AdamW(trained(model), lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
+    tokens, smoothing = setting.classifier.cut_tokens(0)[0], LOOP["label_smoothing"]
+    labels = (torch.arange(setting.batch_size) % len(tokens)).to(setting.device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        image, text = model.features(setting.batch, tokens)
+        logits = model.hf.logit_scale.exp() * image @ text.T  # (B, C)
+        F.cross_entropy(logits, labels, label_smoothing=smoothing).backward()
+        optimizer.step()
+
+    return laps_of(setting, step)
+
+
+def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
+    """`peft`'s step over ours, at the published rank and dropout."""
+    setting = Setting(model, batch_size, classes, device)
+    settings = lora.Settings(rank=RANK, alpha=ALPHA, dropout=DROPOUT)
+    works = {"peft": peft_step(setting), "ours": setting.step(lora.Plugin(settings))}
+    seconds = in_turns(works, ROUNDS)
+    return {
+        "peft_lora_step_over_lora": ratio(seconds["peft"], seconds["ours"]),
+        "lora_step_seconds": min(seconds["ours"]),
+    }

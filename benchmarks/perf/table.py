@@ -1,0 +1,95 @@
+"""The targets beside what was measured, as Markdown: `python -m benchmarks.perf.table results/perf`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Target(NamedTuple):
+    """A figure that is to be reached.
+
+    Attributes:
+        part, figure: where it stands, as `PART.json` and the name in it.
+        limit: at most this, or at least if `least`.
+    """
+
+    what: str
+    part: str
+    figure: str
+    limit: float
+    least: bool = False
+
+
+TARGETS = (
+    Target(
+        "NuSA-CL step / floor (forward and input-gradient), 100 prompts",
+        "step",
+        "nusa_step_over_floor_100_prompts",
+        1.15,
+    ),
+    Target(
+        "dense 77-token form / NuSA-CL step, 10 prompts", "step", "dense_step_over_nusa_10_prompts", 1.3, least=True
+    ),
+    Target("the same, 100 prompts", "step", "dense_step_over_nusa_100_prompts", 2.1, least=True),
+    Target("the same, 397 prompts", "step", "dense_step_over_nusa_397_prompts", 3.4, least=True),
+    Target(
+        "`peft` LoRA step / our LoRA step, equal rank and prompts",
+        "step",
+        "peft_lora_step_over_lora_10_prompts",
+        1.2,
+        least=True,
+    ),
+    Target(
+        "evaluation: share of the time inside the towers",
+        "evaluation",
+        "evaluation_share_inside_towers",
+        0.95,
+        least=True,
+    ),
+    Target("harness / bare loop, a step", "harness", "harness_step_over_bare_loop", 1.02),
+    Target(
+        "stream of 110 tasks: a task of the last eleven / of the first",
+        "growth",
+        "last_eleven_tasks_over_first_eleven",
+        1.02,
+    ),
+    Target("peak memory, NuSA-CL step / LoRA step of equal rank", "memory", "nusa_peak_over_lora_peak", 1.0),
+    Target(
+        "decomposition of all 96 matrices, share of 1000 steps",
+        "decomposition",
+        "decomposition_share_of_1000_steps",
+        0.01,
+    ),
+    Target("start of the command to its first step / bare imports", "harness", "start_to_first_step_over_imports", 1.2),
+    Target("ZSCL step / its parts", "methods", "zscl_step_over_parts", 1.1),
+    Target("MoE-Adapters step / floor", "methods", "moe_step_over_floor", 1.5),
+    Target("MoE-Adapters evaluation / zero-shot evaluation", "methods", "moe_evaluation_over_zero_shot", 1.3),
+    Target("MTIL order I on one GPU, minutes", "mtil", "mtil_minutes", 10.0),
+)
+
+
+def shown(value: Any) -> str:
+    """A ratio with its spread, or a number."""
+    if isinstance(value, dict):
+        return f"{value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+    return f"{value:.3g}"
+
+
+def main(folder: Path) -> None:
+    """Prints a row for each target; of parts that have not been measured it says so."""
+    print("| | target | measured | |\n| --- | --- | ---: | --- |")
+    for target in TARGETS:
+        file = folder / f"{target.part}.json"
+        bound = f"{'at least' if target.least else 'at most'} {target.limit:g}"
+        if not file.is_file():
+            print(f"| {target.what} | {bound} | not measured | |")
+            continue
+        value = json.loads(file.read_text(encoding="utf-8"))[target.figure]
+        middle = value["median"] if isinstance(value, dict) else value
+        met = middle >= target.limit if target.least else middle <= target.limit
+        print(f"| {target.what} | {bound} | {shown(value)} | {'' if met else '**missed**'} |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
