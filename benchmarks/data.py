@@ -98,11 +98,13 @@ class Opener:
         return self._opened[id(split)]
 
     def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        if split.images.fingerprint is None:
+        cached = self.cache_root is not None and split.images.fingerprint is not None
+        if split.images.drawn and not cached:
             self.watch.begin(f"drawing {split.images.name}", len(split))
             drawn = decode(split, self.size, self.watch.advance)
             return drawn, digests(drawn)
-        if self.cache_root is not None:
+        if cached:
+            assert self.cache_root is not None
             file = self._file(self.cache_root, split.images)
             return Cached(file, split.rows), file.ready()[split.rows]
         return self._open_files(split)

@@ -59,7 +59,9 @@ def find(config: RunConfig, reads: tuple[str, ...], folder: Path | None, file: P
 
 def _images(config: RunConfig, folder: Path | None) -> Split:
     if folder is None and config.common.model == "micro":
-        pairs = Images("micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format)
+        pairs = Images(
+            "micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format, drawn=True
+        )
         return _drawn(_whole(pairs), config)
     if folder is None:
         raise UserError(

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -56,6 +57,17 @@ def writable_home() -> Iterator[None]:
         os.environ.pop("HOME")
         if kept is not None:
             os.environ["HOME"] = kept
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """No garbage collection while modules are imported, which live to the end: a tenth of the time of torch and Avalanche."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pick_device(wanted: Device) -> Device:

@@ -31,7 +31,8 @@ class Images:
         read: image i, in its own size and mode; the backbone's transform comes later.
         where: what to call image i in a message, its file if it has one of its own.
         fingerprint: a text that changes when the data change, made when it is asked for; None for pictures that are
-            drawn, which are cheap, few, and never kept on disk.
+            never kept on disk.
+        drawn: whether they are made when they are read, and so few that memory holds them where there is no cache.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Images:
     read: Callable[[int], Image.Image]
     where: Callable[[int], str]
     fingerprint: Callable[[], str] | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Eleven small domains of rendered 32x32 pictures, MTIL in miniature; needs no data; orders I (default) and II.
 
-Pictures are drawn when they are read, each from a seed of its own, the same in every run. One domain, `scans`, is real:
-scikit-learn's scanned digits.
+Pictures are drawn when they are first read, each from a seed of its own, the same in every run; the cache keeps them. One
+domain, `scans`, is real: scikit-learn's scanned digits.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +118,16 @@ def _rendered(name: str, subset: str, number: int) -> Split:
 
 
 def _split(name: str, labels: np.ndarray, read: Callable[[int], Image.Image]) -> Split:
-    images = Images(name, len(labels), read, where=lambda index: f"{name}, picture {index}")
+    images = Images(name, len(labels), read, lambda index: f"{name}, picture {index}", _fingerprint, drawn=True)
     return Split(images, np.arange(len(labels)), labels)
+
+
+@cache
+def _fingerprint() -> str:
+    """Another one for other pictures: of the code that draws them, and of the packages that it draws with."""
+    code = [Path(__file__), *sorted((Path(__file__).parent.parent / "micro").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+    return " ".join([digest, *(f"{package} {version(package)}" for package in ("numpy", "matplotlib", "scikit-learn"))])
 
 
 @cache
