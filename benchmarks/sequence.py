@@ -64,7 +64,8 @@ class TaskSequence:
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
         compute.prepare(self.classifier, common)
-        self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho, plugin.decompositions)
+        self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
+        plugin.decompositions = self.meter.decompositions
         try:
             self.data = load(stream, backbone.size, common.augmentation, cache, watch)
         except UnreadableImage as error:

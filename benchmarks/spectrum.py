@@ -38,14 +38,14 @@ class SpectrumMeter:
         clip: the model, between tasks.
         matrices: names as in `strategies.parts.sites`.
         rho: energy share that is called principal.
-        decompositions: of the weights, shared with the method.
+
+    Attributes:
+        decompositions: of the weights, for the method too.
     """
 
-    def __init__(
-        self, clip: nn.Module, matrices: Sequence[str], rho: float, decompositions: Decompositions | None = None
-    ) -> None:
+    def __init__(self, clip: nn.Module, matrices: Sequence[str], rho: float) -> None:
         self.sites = sites(clip, "both", matrices)
-        self.rho, self.decompositions = rho, decompositions or Decompositions()
+        self.rho, self.decompositions = rho, Decompositions(keep=True)
         self.before: dict[Site, Principal] = {}
         self.values: dict[Site, Tensor] = {}  # (n,) singular values, as last measured
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from strategies.parts.subspace import choose, decompose, energy_rank, entropy_rank
+from strategies.parts.subspace import Decompositions, choose, decompose, energy_rank, entropy_rank
 
 
 def plain_energy_rank(singular: list[float], rho: float) -> int:
@@ -60,3 +60,19 @@ def test_the_null_space_is_orthogonal_to_the_principal_space() -> None:
     u, vh = choose(decomposition, 16 - k, "tail")
     assert (decomposition.u[:, :k].T @ u).abs().max() < 1e-5
     assert (decomposition.vh[:k] @ vh.T).abs().max() < 1e-5
+
+
+def test_a_weight_is_decomposed_again_only_when_it_has_changed() -> None:
+    torch.manual_seed(4)
+    weight, decompositions = torch.randn(6, 5), Decompositions(keep=True)
+    first, ready = decompositions.of(weight)
+    assert not ready
+    assert decompositions.of(weight) == (first, True)
+    weight[2, 3] += 1.0
+    second, ready = decompositions.of(weight)
+    assert not ready
+    u, s, vh = second.decomposition
+    assert torch.allclose(u * s @ vh, weight, atol=1e-5)
+    assert torch.equal(first.weight[2, 3] + 1.0, weight[2, 3])  # a copy, which did not change with it
+    alone = Decompositions(keep=False)
+    assert not alone.of(weight)[1] and not alone.of(weight)[1]

@@ -93,7 +93,8 @@ def measure(model: str, precision: Precision, device: str, share: float = 1.0) -
     tests = resident([EvaluationSet(*labelled(name, "test")) for name in NAMES], where)
     plugin = nusa.Plugin(FULL)
     plugin.begin(classifier)
-    meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho, plugin.decompositions)
+    meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho)
+    plugin.decompositions = meter.decompositions
     template = ClipTemplate(
         model=classifier,
         plugins=plugin.plugins(),

@@ -43,7 +43,7 @@ class StrategyPlugin(SupervisedPlugin):
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: what the decompositions that the method used so far took, whoever made them.
         ready_seconds: of these, what it found ready, made by the measurements.
-        decompositions: of the weights, shared with the measurements.
+        decompositions: of the weights; the harness sets those that its measurements have made.
         files: that the settings name and the figures depend on; a run goes on only with the same ones.
         reads: what the method reads besides the task's data; the harness sets `reference_images` (N images) and
             `reference_texts` (M, L tokens) of it before `begin`.
@@ -64,7 +64,7 @@ class StrategyPlugin(SupervisedPlugin):
         self.supports_distributed = self.data_parallel  # Avalanche's name for it
         self.notes: list[str] = []
         self.decomposition_seconds = self.ready_seconds = 0.0
-        self.decompositions = Decompositions()
+        self.decompositions = Decompositions(keep=False)
 
     def decompose(self, weight: Tensor) -> Decomposition:
         """Of a weight (d_out, d_in), on its device; made only where nobody has."""

@@ -45,9 +45,13 @@ class Decompositions:
 
     A method decomposes before a task what the measurements decomposed after the one before. They lie on the host, with the
     weight that each is of: what is on the device is for training.
+
+    Args:
+        keep: whether anything is kept; without, each is made when it is asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool) -> None:
+        self.keep = keep
         self._made: dict[tuple[int, torch.Size], Made] = {}  # by where the weight lies, and its shape
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
@@ -60,7 +64,8 @@ class Decompositions:
         began = time.perf_counter()
         decomposition = Decomposition(*(factor.to("cpu") for factor in decompose(weight)))
         made = Made(weight.to("cpu", copy=True), decomposition, time.perf_counter() - began)
-        self._made[place] = made
+        if self.keep:
+            self._made[place] = made
         return made, False
 
 
