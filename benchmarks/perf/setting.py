@@ -27,19 +27,20 @@ class Setting:
 
     Args:
         classes: of the task; each has a prompt of twelve to fourteen tokens.
+        steps: of a training.
     """
 
-    def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu") -> None:
+    def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu", steps: int = STEPS) -> None:
         logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
         torch.manual_seed(0)
-        self.model, self.batch_size, self.device = model, batch_size, torch.device(device)
+        self.model, self.batch_size, self.steps, self.device = model, batch_size, steps, torch.device(device)
         clip = open_clip.create_model(model, load_weights=False)
         prompts = make_tokenizer(model, None, clip)(
             [f"a photo of the number {label}, a kind of sign." for label in range(classes)]
         )  # (C, L)
         self.classifier = ClipClassifier(clip, [prompts[None]], MEAN, STD).to(self.device)
         side = image_size(model)
-        self.images = torch.randint(0, 256, (STEPS * batch_size, 3, side, side), dtype=torch.uint8)
+        self.images = torch.randint(0, 256, (steps * batch_size, 3, side, side), dtype=torch.uint8)
         self.data = LabelledImages(self.images, torch.arange(len(self.images)) % classes)
 
     @property
@@ -53,14 +54,14 @@ class Setting:
             torch.cuda.synchronize()
 
     def training(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> Callable[[], None]:
-        """STEPS steps through the template, what surrounds a task included as little as can be.
+        """A few steps through the template, what surrounds a task included as little as can be.
 
         Args:
             on_step: called after each.
         """
         (experience,) = make_benchmark([self.data]).train_stream
         template = ClipTemplate(
-            model=self.classifier, plugins=plugin.plugins(), iterations=STEPS, batch_size=self.batch_size,
+            model=self.classifier, plugins=plugin.plugins(), iterations=self.steps, batch_size=self.batch_size,
             device=self.device, on_step=on_step, **LOOP,
         )  # fmt: skip
 
@@ -102,7 +103,7 @@ class Setting:
             for tensor in inputs:
                 tensor.requires_grad_(True)
             laps.begin(counts=False)
-            for _ in range(STEPS):
+            for _ in range(self.steps):
                 plain.encode_images(self.batch).sum().backward()
                 plain.training_features(0).sum().backward()
                 self.wait()

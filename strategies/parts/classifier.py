@@ -9,6 +9,7 @@ from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 
 from strategies.parts import prompts as texts
+from strategies.parts.activation import fuse
 
 
 class Routing(Protocol):
@@ -52,6 +53,7 @@ class ClipClassifier(MultiTaskModule):
         super().__init__()
         self.clip: Any = clip
         self.clip.logit_scale.requires_grad_(False)
+        fuse(clip)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         for task, tokens in enumerate(prompts):
