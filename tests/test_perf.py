@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
     base = torch.nn.MultiheadAttention(256, 4, batch_first=True).requires_grad_(False)
     dense = DenseAttention(base).eval()
     updates = {}
-    for name, form in zip("qkvo", dense.updates, strict=True):
+    forms: Any = dense.updates
+    for name, form in zip("qkvo", forms, strict=True):
         torch.nn.init.normal_(form.m)
         place = "qkv".find(name)
         weight = base.in_proj_weight.chunk(3)[place] if place >= 0 else base.out_proj.weight
@@ -56,7 +58,7 @@ def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
         scale = ALPHA / RANK**0.5
         updates[name] = LowRankUpdate(vh, u, form.m.detach(), scale=scale, dropout=0.25, trained=()).eval()
     x = torch.randn(2, 7, 256)
-    thin = AdaptedAttention(base, updates).eval()(x, x, x)[0]
+    thin = AdaptedAttention(base, updates).eval().forward(x, x, x)[0]
     assert (dense(x, x, x, False)[0] - thin).abs().max() < 1e-4
     assert (base(x, x, x)[0] - thin).abs().max() > 1e-2
 
