@@ -12,6 +12,7 @@ from strategies.parts.precision import set_tf32
 from strategies.parts.sites import blocks
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # the CPU's words, CUDA's, cuBLAS's
 AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
@@ -54,6 +55,9 @@ def prepare(classifier: ClipClassifier, common: Common) -> None:
     if common.checkpointing:
         classifier.clip.set_grad_checkpointing(True)
     if common.compile:
+        torch._dynamo.config.recompile_limit = (
+            64  # all blocks share it: towers, training and evaluation, sizes of updates
+        )
         for tower in ("image", "text"):
             for block in blocks(classifier.clip, tower):
                 block.compile()
@@ -68,11 +72,8 @@ def memory_advice(done: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        MemoryError,
-        RuntimeError,
-    ) as error:  # torch's OutOfMemoryError is a RuntimeError; on the CPU it raises a plain one
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is a RuntimeError, others are plain ones
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
             raise
         raise OwnError(
             f"out of memory: lower --batch-size, or use --checkpointing or --precision bf16. {done}"

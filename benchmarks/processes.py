@@ -6,12 +6,12 @@ end too, and the same command goes on after the last finished task.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from benchmarks.config import RunConfig
-from benchmarks.errors import UserError
+from benchmarks.errors import OwnError, UserError
 
 
 if TYPE_CHECKING:
@@ -63,22 +63,22 @@ def joined(device: str) -> Iterator[None]:
     import torch.distributed as dist
 
     if device == "cuda":
-        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= there:
-            raise UserError(f"--nproc-per-node: {there} CUDA devices here; at most one process for each")
-        torch.cuda.set_device(local)
+        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", count())), torch.cuda.device_count()
+        if wanted > there:
+            raise UserError(f"--nproc-per-node {wanted}: {there} CUDA devices here; at most one process for each")
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
+    except UserError as error:
+        raise error if is_first() else OwnError(str(error)) from error
     except dist.DistError as error:
         raise _lost() from error
     except RuntimeError as error:  # gloo raises a plain one
         if "gloo" in str(error).lower() or "connection" in str(error).lower():
             raise _lost() from error
         raise
-    finally:
-        with suppress(Exception):  # the others may be gone
-            dist.destroy_process_group()
+    dist.destroy_process_group()  # only here: after an error the others never come to it, and it would wait for them
 
 
 def _lost() -> UserError:

@@ -9,7 +9,7 @@ from benchmarks.evaluate import EvaluationSet
 from strategies.parts.experiences import Pixels
 
 
-MOST = 0.5  # of the memory that is free on the device before training
+MOST = 0.5  # of the memory that is free on the device
 
 
 class Resident:
@@ -34,10 +34,10 @@ def bytes_of(images: Pixels) -> int:
     return len(images) * images[0].nbytes
 
 
-def resident(tests: Sequence[EvaluationSet], device: torch.device) -> list[EvaluationSet]:
+def resident(tests: Sequence[EvaluationSet], device: torch.device) -> Sequence[EvaluationSet]:
     """The same test sets; on a GPU those are kept there that fit in half of its free memory, the first ones first."""
     if device.type != "cuda":
-        return list(tests)
+        return tests
     left = MOST * torch.cuda.mem_get_info(device)[0]
     kept: dict[int, Pixels] = {}  # by id: a repeated task has the same images
     for images, _ in tests:

@@ -1,6 +1,7 @@
 """Teach CLIP a stream of tasks with one strategy and write a run folder: `python -m benchmarks.run --strategy nusa`."""
 
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -32,7 +33,9 @@ def main(argv: list[str]) -> int:
         if "--debug" in argv:
             traceback.print_exc()
         if processes.is_first() or isinstance(error, OwnError):
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        if processes.count() > 1:
+            os._exit(2)  # at once: torch would wait for the other processes first
         return 2
     return 0
 
@@ -120,7 +123,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         _check_batch(config, stream)
     processes.check(config, plugin)
     compute.check(config.common)
-    with processes.joined(config.common.device), Watch(silent=not first) as watch:
+    with processes.joined(config.common.device), compute.memory_advice(""), Watch(silent=not first) as watch:
         backbone = load_backbone(config.common.model, config.common.pretrained)
         sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
         if not first:
@@ -142,7 +145,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
 
 
 def _check_batch(config: RunConfig, stream: "Stream") -> None:
-    """Raises UserError for a batch larger than a task, in which an image would stand twice."""
+    """Raises UserError for a batch larger than a task."""
     batch = config.common.batch_size
     small = min(stream.tasks, key=lambda task: len(task.train))
     if len(small.train) < batch:

@@ -1,5 +1,6 @@
 """The loop over tasks: train, evaluate on all, measure the weights, record; and going on where a run was stopped."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from benchmarks.config import RunConfig, for_task
 from benchmarks.cost import Ledger
 from benchmarks.data import Opener, load
 from benchmarks.errors import UnreadableImage, UserError
-from benchmarks.evaluate import evaluate
+from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.reference import Reference, give
@@ -77,7 +78,7 @@ class TaskSequence:
             plugin.begin(self.classifier)
         except Unfit as error:
             raise UserError(str(error)) from error
-        self.tests = resident(self.data.test, self.device)
+        self.tests: Sequence[EvaluationSet] = self.data.test
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         tasks = range(len(self.names))
@@ -115,6 +116,7 @@ class TaskSequence:
             with compute.memory_advice(f"The {progress.states} finished rows are kept in {self.path}"):
                 if state > 0:
                     self._learn(state - 1, progress)
+                    self._keep_tests()
                 self._measure(state, progress)
             self._save(progress)
         if not processes.is_first():
@@ -122,6 +124,11 @@ class TaskSequence:
         # Once more: a kill may have come between the last checkpoint and its tables.
         record.save_tables(self.path, progress, self.names, self.counts)
         record.save_model(self.path, self.classifier.clip.state_dict(), self.about)
+
+    def _keep_tests(self) -> None:
+        """Once, after a training: what torch has not taken by then, training does not need."""
+        if self.tests is self.data.test:
+            self.tests = resident(self.data.test, self.device)
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""

@@ -38,6 +38,7 @@ from strategies.parts.gpm import GradientMemory, empty
 from strategies.parts.loader import sample
 from strategies.parts.lowrank import LowRankUpdate, detach, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
+from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import TOWERS, Site, blocks
 
@@ -124,8 +125,9 @@ def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Te
     sums: dict[str, Tensor] = {}
 
     def add(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        tokens = inputs[0].flatten(0, 1)  # (B L, d)
-        product = (tokens.T @ tokens).double()
+        tokens = inputs[0].flatten(0, 1).float()  # (B L, d)
+        with full_precision():
+            product = (tokens.T @ tokens).double()
         sums[name] = sums[name] + product if name in sums else product
 
     hooks = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compute
+from benchmarks import compute, registry
 from benchmarks.config import resolve
 from benchmarks.errors import OwnError, UserError
 from benchmarks.runs import read
@@ -44,6 +44,21 @@ def test_bf16_trains_float32_weights_to_nearly_the_same_place() -> None:
     apart = torch.cat([(low[name] - plain[name]).flatten() for name in plain])
     assert all(tensor.dtype == plain[name].dtype for name, tensor in low.items())
     assert 0 < apart.norm() < 0.5 * moved.norm()
+
+
+@pytest.mark.parametrize("name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"])
+def test_every_kind_of_method_trains_and_answers_in_bf16(name: str) -> None:
+    module, classifier = registry.load("strategy", name), tiny_classifier()
+    settings = {"moe_adapter": {"experts": 4}, "diki": {"length": 2, "depth": 1}}.get(name, {})
+    plugin = module.Plugin(module.Settings(**settings))
+    compute.prepare(classifier, common(precision="bf16"))
+    plugin.begin(classifier)
+    template = tiny_template(classifier, plugin.plugins())
+    for experience in tiny_experiences():
+        template.train(experience)
+    classifier.eval()
+    assert classifier.union_logits(torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)).isfinite().all()
+    assert all(tensor.dtype != torch.bfloat16 for tensor in plugin.state_dict().values())
 
 
 def test_features_are_float32_whatever_the_towers_compute_in() -> None:

@@ -63,6 +63,7 @@ def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
     assert (base(x, x, x)[0] - thin).abs().max() > 1e-2
 
 
+@pytest.mark.filterwarnings("ignore")  # transformers' own
 def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
     pytest.importorskip("peft")
     setting = Setting("ViT-S-32", batch_size=2, classes=3)

@@ -38,7 +38,7 @@ def model_clock(setting: Setting) -> Iterator[list[float]]:
 
 
 def measure(model: str, batch_size: int, classes: int, images: int, device: str) -> dict[str, Any]:
-    """Evaluation of this many images in memory, in three tasks of them, over the image tower alone on the same images."""
+    """Evaluation of this many images in memory over the image tower alone on the same images."""
     setting = Setting(model, batch_size, classes, device)
     classifier = setting.classifier.eval()
     side = setting.images.shape[-1]

@@ -20,9 +20,9 @@ TIMES = (1, 3, 10)  # 11, 33 and 110 tasks
 STEPS = 20
 
 
-def tasks(times: int, place: Path) -> dict[str, list[float]]:
+def tasks(times: int, device: str, place: Path) -> dict[str, list[float]]:
     """Seconds of each task of micro's, so many times over, by what they were spent on; through the real command."""
-    words = ["--strategy", "nusa", "--stream", f"repeat:{times}:micro", "--iterations", str(STEPS)]
+    words = ["--strategy", "nusa", "--stream", f"repeat:{times}:micro", "--iterations", str(STEPS), "--device", device]
     subprocess.run(
         [sys.executable, "-m", "benchmarks.run", *words, "--results", str(place / str(times))],
         cwd=ROOT, check=True, capture_output=True,
@@ -43,7 +43,7 @@ def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str
         figures[f"nusa_step_over_floor_{backbone}"] = ratio(seconds["step"], seconds["floor"])
         figures[f"nusa_step_seconds_{backbone}"] = min(seconds["step"])
     for times in TIMES:
-        spent = tasks(times, place)
+        spent = tasks(times, device, place)
         each = [sum(parts) for parts in zip(*spent.values(), strict=True)]
         figures[f"seconds_of_a_task_of_{ROUND * times}"] = statistics.median(each)
         if times == max(TIMES):

@@ -27,7 +27,8 @@ import os, sys
 from benchmarks import run
 from strategies.parts.template import ClipTemplate
 ClipTemplate.optimizer_step = lambda self: os._exit(0)
-run.main(["--strategy", "nusa", "--results", sys.argv[1]])
+run.main(["--strategy", "nusa", "--results", sys.argv[1], "--device", sys.argv[2]])
+sys.exit(1)
 """
 
 
@@ -57,12 +58,12 @@ def bare_loop(setting: Setting) -> Callable[[], float]:
     return run
 
 
-def command(code: str, place: Path) -> Callable[[], float]:
+def command(code: str, place: Path, device: str) -> Callable[[], float]:
     """Python with this code in a process of its own, which must succeed; it is told a new folder each time."""
     number = itertools.count()
 
     def work() -> None:
-        words = [sys.executable, "-c", code, str(place / str(next(number)))]
+        words = [sys.executable, "-c", code, str(place / str(next(number))), device]
         subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
 
     return timed(work)
@@ -72,9 +73,9 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
     """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = in_turns({"harness": setting.step(nusa.Plugin(FULL)), "bare": bare_loop(setting)}, ROUNDS)
-    start = command(TO_FIRST_STEP, place)
+    start = command(TO_FIRST_STEP, place, device)
     start()  # the first one on a machine also draws the pictures
-    starts = in_turns({"first step": start, "imports": command(IMPORTS, place)}, STARTS)
+    starts = in_turns({"first step": start, "imports": command(IMPORTS, place, device)}, STARTS)
     return {
         "harness_step_over_bare_loop": ratio(steps["harness"], steps["bare"]),
         "start_to_first_step_over_imports": ratio(starts["first step"], starts["imports"]),

@@ -1,6 +1,7 @@
 """What `--precision`, `--compile` and `--checkpointing` do to NuSA-CL's step."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import compute
@@ -10,6 +11,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, ratio
 from strategies import nusa
+from strategies.parts.precision import set_tf32
 
 
 ROUNDS = 3
@@ -19,6 +21,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "compile": {"compile": True},
     "checkpointing": {"checkpointing": True},
 }
+
+
+def _under(step: Callable[[], float], *, tf32: bool) -> Callable[[], float]:
+    """The step with TF32, which holds for the whole process, on or off."""
+
+    def run() -> float:
+        set_tf32(tf32)
+        return step()
+
+    return run
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
@@ -33,7 +45,10 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
             continue
         plain, changed = Setting(model, batch_size, classes, device), Setting(model, batch_size, classes, device)
         compute.prepare(changed.classifier, common)
-        works = {"plain": plain.step(nusa.Plugin(FULL)), "changed": changed.step(nusa.Plugin(FULL))}
+        works = {
+            "plain": _under(plain.step(nusa.Plugin(FULL)), tf32=False),
+            "changed": _under(changed.step(nusa.Plugin(FULL)), tf32=common.precision == "tf32"),
+        }
         began = time.perf_counter()
         works["changed"]()
         figures[f"{name}_first_training_seconds"] = time.perf_counter() - began

@@ -14,6 +14,7 @@ from benchmarks.perf.timing import Laps
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
+from strategies.parts.precision import set_tf32
 from strategies.parts.template import ClipTemplate
 
 
@@ -31,6 +32,7 @@ class Setting:
     """
 
     def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu", steps: int = STEPS) -> None:
+        set_tf32(False)
         logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
         torch.manual_seed(0)
         self.model, self.batch_size, self.steps, self.device = model, batch_size, steps, torch.device(device)

@@ -126,7 +126,7 @@ class Mixture(nn.Module):
             for expert, part, weight in zip(self.experts, parts, weights, strict=True)
             if len(part) or self.training
         ]
-        return out.index_add(0, images, torch.cat(mixed))
+        return out.index_add(0, images, torch.cat(mixed).to(out.dtype))  # bfloat16 where the towers compute in it
 
 
 def _attach(block: Any, mixture: Mixture) -> None:

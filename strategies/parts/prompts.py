@@ -59,4 +59,4 @@ def encode(clip: Any, tokens: Tensor) -> Tensor:
         f"{name}.positional_embedding": tower.positional_embedding[:kept],
         f"{name}.attn_mask": tower.attn_mask[:kept, :kept],
     }
-    return functional_call(_Texts(clip), short, (tokens,))
+    return functional_call(_Texts(clip), short, (tokens,), tie_weights=False)

@@ -4,8 +4,8 @@
 
 Written out because autograd, given this formula, keeps a float for every figure of every dropped input, passes several times
 over tensors of the output's size, and draws torch's Bernoulli numbers one by one. Here W needs no gradient and gets none, and
-nothing of its size is formed. Without dropout, and with more tokens than half the inputs, W + dW is the cheaper form (formed
-for the moment, not kept): 2 n d products of rank r instead of 4 n d, in each direction.
+nothing of its size is formed. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the
+moment, forward and backward, and not kept.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ class _Adapted(torch.autograd.Function):
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])  # (n, d_in)
         ctx.parts = parts
-        ctx.merge = all(not part.dropout for part in parts) and 2 * len(flat) > flat.shape[1]
+        ctx.merge = all(not part.dropout for part in parts) and len(flat) > flat.shape[1]
         kept: list[Tensor | None] = []
         if ctx.merge:
             out = F.linear(flat, _merged(weight, parts, factors), bias)  # (n, d_out)
