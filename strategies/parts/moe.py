@@ -110,7 +110,7 @@ class Mixture(nn.Module):
         return chosen, kept.softmax(dim=1)
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """A block's output (B, L, d) plus the mixture of its x (B, L, d). Only the chosen experts compute."""
+        """Adds to a block's output (B, L, d) the mixture of its x (B, L, d), in place. Only the chosen experts compute."""
         chosen, gates = self.gate(x[:, 0])
         chosen = chosen.flatten()  # (B k,)
         counts = chosen.bincount(minlength=len(self.experts))  # (E,)
@@ -120,13 +120,12 @@ class Mixture(nn.Module):
         images, sizes = order // self.top_k, counts.tolist()
         parts = x.index_select(0, images).split(sizes)  # for each expert (n_e, L, d)
         weights = (SCALE * gates.flatten()[order, None, None]).split(sizes)  # for each expert (n_e, 1, 1)
-        # While training an expert without images runs too, on none: its gradient is zero, not missing.
-        mixed = [
-            expert(part, weight)
-            for expert, part, weight in zip(self.experts, parts, weights, strict=True)
-            if len(part) or self.training
-        ]
-        return out.index_add(0, images, torch.cat(mixed).to(out.dtype))  # bfloat16 where the towers compute in it
+        # In place, one after the other: all results side by side, and a copy of `out`, would be three times what is kept.
+        for expert, rows, part, weight in zip(self.experts, images.split(sizes), parts, weights, strict=True):
+            # While training an expert without images runs too, on none: its gradient is zero, not missing.
+            if len(part) or self.training:
+                out.index_add_(0, rows, expert(part, weight).to(out.dtype))
+        return out
 
 
 def _attach(block: Any, mixture: Mixture) -> None:
