@@ -66,7 +66,8 @@ def quick_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        gc.freeze()  # nor afterwards: whatever is there now stays
+        atexit.register(gc.unfreeze)  # so that it can be taken apart in the end
         gc.enable()
 
 
