@@ -19,6 +19,9 @@ from strategies.parts.sites import sites
 
 
 FLOAT = 4  # bytes
+FIRST_BLOCK = (
+    10  # figures of d: its input, q, k and v, the attention's output, the MLP's input, and four of its activation's
+)
 LEARNT = 3  # a trained figure and the two moments of AdamW; at the peak, before backward, there are no gradients
 
 
@@ -87,7 +90,7 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
     """Experts and one router of each block, all learnt, and what backward needs of the two experts of an image (or prompt).
 
     That is for each the input x (L, d) and, of the narrow side (L, width), the ReLU's output, dropout's mask and product, and
-    the gate's product.
+    the gate's product. Less what the floor keeps of the first block, before whose end nothing is learnt here.
     """
     floats = 0
     for site in sites(setting.classifier.clip, matrices=("o",)):
@@ -95,6 +98,8 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
         expert = 2 * d * settings.width + settings.width + d
         floats += LEARNT * (settings.experts * expert + 2 * d * settings.experts)
         floats += moe_adapter.TOP_K * _tokens(setting, site.tower) * (d + 4 * settings.width)
+        if site.block == 0:
+            floats -= FIRST_BLOCK * _tokens(setting, site.tower) * d
     return FLOAT * floats
 
 

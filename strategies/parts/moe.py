@@ -58,6 +58,21 @@ class Router(nn.Module):
         return scores + torch.randn_like(scores) * (F.softplus(x @ self.noise) + NOISE_FLOOR)
 
 
+class _AddRows(torch.autograd.Function):
+    """out[rows] += added, in place. Torch's own index_add_ keeps `added` for backward, of which it wants the shape alone."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, rows: Tensor, added: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.mark_dirty(out)
+        return out.index_add_(0, rows, added)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (rows,) = ctx.saved_tensors
+        return grads[0], None, grads[0].index_select(0, rows)
+
+
 class Mixture(nn.Module):
     """The experts of one block with a router for each task: 0.1 * sum over the top k of gate * adapter(x).
 
@@ -124,7 +139,7 @@ class Mixture(nn.Module):
         for expert, rows, part, weight in zip(self.experts, images.split(sizes), parts, weights, strict=True):
             # While training an expert without images runs too, on none: its gradient is zero, not missing.
             if len(part) or self.training:
-                out.index_add_(0, rows, expert(part, weight).to(out.dtype))
+                out = _AddRows.apply(out, rows, expert(part, weight).to(out.dtype))
         return out
 
 
