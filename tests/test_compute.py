@@ -123,21 +123,20 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
         torch.ones(2) @ torch.ones(3)
 
 
+# The second task asks torch for more than any machine has: the same error, at a place of our choosing.
 LIMITED = """
-import resource, sys
+import sys, torch
 from benchmarks import run, sequence
 learn = sequence.TaskSequence._learn
 def limited(self, task, progress):
     if task == 1:
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
+        torch.empty(2**60)
     learn(self, task, progress)
 sequence.TaskSequence._learn = limited
 sys.exit(run.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(tmp_path: Path) -> None:
     words = [
         "--strategy",
