@@ -37,7 +37,7 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 def test_laps_leave_out_what_does_not_count() -> None:
     laps = Laps()
-    laps.begin(counts=False)
+    laps.begin()
     laps.mark()
     assert laps.seconds == []
     laps.mark()

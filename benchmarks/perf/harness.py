@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import Laps, in_turns, ratio, timed
+from benchmarks.perf.timing import in_turns, ratio, timed
 from benchmarks.registry import ROOT
 from strategies import nusa
 
@@ -35,7 +35,7 @@ sys.exit(1)
 def bare_loop(setting: Setting) -> Callable[[], float]:
     """NuSA-CL's training step without Avalanche, loaders, schedules and checks, on a batch that lies ready."""
     plugin = nusa.Plugin(FULL)
-    model, laps = setting.classifier, Laps()
+    model = setting.classifier
     strategy = SimpleNamespace(model=model)
     images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
 
@@ -44,16 +44,15 @@ def bare_loop(setting: Setting) -> Callable[[], float]:
         model.train()
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
-        laps.seconds.clear()
-        laps.begin(counts=False)
-        for _ in range(setting.steps):
+
+        def step() -> None:
             optimizer.zero_grad()
             F.cross_entropy(model(images, 0), labels, label_smoothing=LOOP["label_smoothing"]).backward()
             optimizer.step()
-            setting.wait()
-            laps.mark()
+
+        seconds = setting.steps_of(step)()
         plugin.after_training_exp(strategy)
-        return sum(laps.seconds) / len(laps.seconds)
+        return seconds
 
     return run
 

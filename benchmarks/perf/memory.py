@@ -3,6 +3,7 @@
 A ratio above 1 is a copy that nobody asked for. Peaks are those of torch's CPU allocator, to the byte, by torch's profiler.
 """
 
+import gc
 import json
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,7 @@ LEARNT = 3  # a trained figure and the two moments of AdamW; at the peak, before
 
 def peak_bytes(work: Callable[[], object]) -> int:
     """Most bytes that tensors take while `work` runs, beyond those that there were before."""
+    gc.collect()  # what earlier work left would be freed within, and count against it
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
     with tempfile.TemporaryDirectory() as folder:

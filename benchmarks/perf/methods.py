@@ -14,9 +14,9 @@ import torchvision
 from torch import Tensor
 
 from benchmarks import registry
-from benchmarks.perf.setting import STEPS, Setting
+from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import Laps, in_turns, ratio, timed
+from benchmarks.perf.timing import in_turns, ratio, timed
 from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
 
@@ -33,24 +33,17 @@ def zscl_over_parts(setting: Setting) -> dict[str, Any]:
     step = setting.step(zscl.Plugin(zscl.Settings()))
     student = setting.classifier
     teacher = deepcopy(student).requires_grad_(False)
-    laps = Laps()
 
-    def parts() -> float:
-        laps.seconds.clear()
-        laps.begin(counts=False)
-        for _ in range(STEPS):
-            student.zero_grad()
-            student.encode_images(setting.batch).sum().backward()
-            student.encode_images(setting.batch).sum().backward()
-            student.training_features(0).sum().backward()
-            with torch.no_grad():
-                teacher.encode_images(setting.batch)
-            setting.wait()
-            laps.mark()
-        return sum(laps.seconds) / len(laps.seconds)
+    def parts() -> None:
+        student.zero_grad()
+        student.encode_images(setting.batch).sum().backward()
+        student.encode_images(setting.batch).sum().backward()
+        student.training_features(0).sum().backward()
+        with torch.no_grad():
+            teacher.encode_images(setting.batch)
 
     student.train()
-    seconds = in_turns({"step": step, "parts": parts}, ROUNDS)
+    seconds = in_turns({"step": step, "parts": setting.steps_of(parts)}, ROUNDS)
     return {"zscl_step_seconds": min(seconds["step"]), "zscl_step_over_parts": ratio(seconds["step"], seconds["parts"])}
 
 

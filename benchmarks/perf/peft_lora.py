@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.errors import UserError
 from benchmarks.perf.setting import LOOP, Setting
-from benchmarks.perf.step import ALPHA, DROPOUT, RANK, ROUNDS, laps_of
+from benchmarks.perf.step import ALPHA, DROPOUT, RANK, ROUNDS
 from benchmarks.perf.timing import in_turns, ratio
 from strategies import lora
 from strategies.parts.classifier import ClipClassifier
@@ -131,7 +131,7 @@ def peft_step(setting: Setting) -> Callable[[], float]:
         F.cross_entropy(logits, labels, label_smoothing=smoothing).backward()
         optimizer.step()
 
-    return laps_of(setting, step)
+    return setting.steps_of(step)
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:

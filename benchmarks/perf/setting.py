@@ -15,6 +15,7 @@ from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.precision import set_tf32
+from strategies.parts.sites import root
 from strategies.parts.template import ClipTemplate
 
 
@@ -86,10 +87,23 @@ class Setting:
         train = self.training(plugin, on_step)
 
         def run() -> float:
-            laps.seconds.clear()
-            laps.begin(counts=False)
+            laps.begin()
             train()
-            return sum(laps.seconds) / len(laps.seconds)
+            return laps.mean
+
+        return run
+
+    def steps_of(self, step: Callable[[], object]) -> Callable[[], float]:
+        """Takes a few steps of any kind and tells the seconds of one, the mean of all but the first."""
+        laps = Laps()
+
+        def run() -> float:
+            laps.begin()
+            for _ in range(self.steps):
+                step()
+                self.wait()
+                laps.mark()
+            return laps.mean
 
         return run
 
@@ -97,28 +111,15 @@ class Setting:
         """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs."""
         plain = deepcopy(self.classifier).requires_grad_(False)
         # What comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
-        inputs = (plain.clip.visual.positional_embedding, _text(plain.clip).positional_embedding)
-        laps = Laps()
+        for tower in ("image", "text"):
+            root(plain.clip, tower).positional_embedding.requires_grad_(True)
 
-        def run() -> float:
-            laps.seconds.clear()
-            for tensor in inputs:
-                tensor.requires_grad_(True)
-            laps.begin(counts=False)
-            for _ in range(self.steps):
-                plain.encode_images(self.batch).sum().backward()
-                plain.training_features(0).sum().backward()
-                self.wait()
-                laps.mark()
-            plain.requires_grad_(False)
-            return sum(laps.seconds) / len(laps.seconds)
+        def step() -> None:
+            plain.encode_images(self.batch).sum().backward()
+            plain.training_features(0).sum().backward()
 
-        return run
+        return self.steps_of(step)
 
     def refer(self, plugin: Any) -> None:
         """Gives a plugin the same pictures as reference images, and the prompts as texts."""
         plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0].cpu()
-
-
-def _text(clip: Any) -> Any:
-    return getattr(clip, "text", clip)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.perf.setting import LOOP, STEPS, Setting
-from benchmarks.perf.timing import Laps, in_turns, ratio
+from benchmarks.perf.setting import LOOP, Setting
+from benchmarks.perf.timing import in_turns, ratio
 from strategies import nusa
 from strategies.parts.sites import blocks
 from strategies.parts.subspace import choose, decompose
@@ -55,21 +55,6 @@ class DenseAttention(nn.Module):
         return base.out_proj(mixed) + outward(mixed), None
 
 
-def laps_of(setting: Setting, step: Callable[[], None]) -> Callable[[], float]:
-    laps = Laps()
-
-    def run() -> float:
-        laps.seconds.clear()
-        laps.begin(counts=False)
-        for _ in range(STEPS):
-            step()
-            setting.wait()
-            laps.mark()
-        return sum(laps.seconds) / len(laps.seconds)
-
-    return run
-
-
 def dense_step(setting: Setting) -> Callable[[], float]:
     """The same training step with the update as a dense product, and prompts of the tokenizer's full length.
 
@@ -89,7 +74,7 @@ def dense_step(setting: Setting) -> Callable[[], float]:
             model.clip.encode_text(tokens).sum().backward()
         optimizer.step()
 
-    return laps_of(setting, step)
+    return setting.steps_of(step)
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:

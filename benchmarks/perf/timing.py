@@ -16,9 +16,14 @@ class Laps:
         self._last: float | None = None
         self.seconds: list[float] = []
 
-    def begin(self, *, counts: bool = True) -> None:
-        """What came before does not count; nor does the time to the next mark, unless it is to."""
-        self._last = time.perf_counter() if counts else None
+    def begin(self) -> None:
+        """What came before does not count, nor does the time to the next mark."""
+        self._last = None
+        self.seconds.clear()
+
+    @property
+    def mean(self) -> float:
+        return sum(self.seconds) / len(self.seconds)
 
     def mark(self) -> None:
         """A lap is over, and the next begins."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from strategies.parts.sites import root
+
 
 class _Texts(nn.Module):
     def __init__(self, clip: Any) -> None:
@@ -18,10 +20,6 @@ class _Texts(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.clip.encode_text(tokens)
-
-
-def _tower(clip: nn.Module) -> Any:
-    return getattr(clip, "text", clip)
 
 
 def _causal(tower: Any) -> bool:
@@ -38,7 +36,7 @@ def length(clip: nn.Module, tokens: Tensor) -> int:
 
     All of them where the tower is not causal, or reads its feature elsewhere than at the end of the text.
     """
-    tower = _tower(clip)
+    tower = root(clip, "text")
     where = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
     if where == "argmax":
         ends = tokens.argmax(dim=-1)
@@ -51,7 +49,7 @@ def length(clip: nn.Module, tokens: Tensor) -> int:
 
 def encode(clip: Any, tokens: Tensor) -> Tensor:
     """Tokens (N, L) to features (N, D), where L may be less than the tower's context, as `length` allows."""
-    tower, kept = _tower(clip), tokens.shape[-1]
+    tower, kept = root(clip, "text"), tokens.shape[-1]
     if kept == clip.context_length:
         return clip.encode_text(tokens)
     name = "clip" if tower is clip else "clip.text"

@@ -41,6 +41,11 @@ class Site:
         return self.module.attn.in_proj_weight.chunk(3)["qkv".index(self.matrix)]
 
 
+def root(clip: Any, tower: str) -> Any:
+    """The module that a tower's parts hang on: open_clip's plain CLIP has the text tower's directly on itself."""
+    return clip.visual if tower == "image" else getattr(clip, "text", clip)
+
+
 def blocks(clip: nn.Module, tower: str) -> list[Any]:
     """The residual attention blocks of a tower.
 
@@ -48,8 +53,7 @@ def blocks(clip: nn.Module, tower: str) -> list[Any]:
         ValueError: the tower's attention is not torch's own, batch first, as in open_clip's plain transformers (a ResNet,
             a timm or Hugging Face tower, or one of the special attentions).
     """
-    root = clip.visual if tower == "image" else getattr(clip, "text", clip)
-    found = getattr(getattr(root, "transformer", None), "resblocks", None)
+    found = getattr(getattr(root(clip, tower), "transformer", None), "resblocks", None)
     if found is None or not all(_plain(block) for block in found):
         raise ValueError(
             f"the model's {tower} tower is no plain open_clip transformer: its attention has no q, k, v, o"
