@@ -63,9 +63,6 @@ class TailUpdate(LowRankUpdate):
         rows = slice(first, first + len(self.up))
         return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
 
-    def delta(self) -> Tensor:
-        return super().delta() - self.scale * (self.up_0 @ self.down_0)
-
 
 class Plugin(LowRankPlugin):
     """The method as an Avalanche plugin."""

@@ -7,6 +7,7 @@ replaced by `AdaptedAttention`, which computes the same function plus the update
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from strategies.parts.parallel import WHOLE, share
 from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import Site, blocks
-from strategies.parts.thin import Factors, Part, adapted_linear
+from strategies.parts.thin import Factors, Part, adapted_linear, left
 
 
 class LowRankUpdate(nn.Module):
@@ -58,8 +59,8 @@ class LowRankUpdate(nn.Module):
 
     def delta(self) -> Tensor:
         """dW (d_out, d_in)."""
-        left = self.up if self.core is None else self.up @ self.core
-        return self.scale * (left @ self.down)
+        each = (part.scale * (left(up, core) @ down) for part, (down, core, up) in self.terms(0))
+        return reduce(torch.add, each)
 
 
 def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:

@@ -180,7 +180,7 @@ class ClipTemplate(SupervisedTemplate):
     def optimizer_step(self) -> None:
         step = self.clock.train_exp_iterations
         self.losses[step] = self.loss.detach()
-        gradients = (parameter.grad for parameter in self.trained_parameters())
+        gradients = (parameter.grad for parameter in self.optimizer.param_groups[0]["params"])
         parallel.average([gradient for gradient in gradients if gradient is not None] + [self.losses[step]])
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == self.iterations:
             self._look()

@@ -33,6 +33,11 @@ class Part:
     dropout: float
     share: Share = WHOLE
 
+    @property
+    def gain(self) -> float:
+        """`scale`, and what dropout's kept inputs are multiplied by."""
+        return self.scale / (1 - _dropped(self.dropout))
+
 
 Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or None, up (rows, r)
 
@@ -59,7 +64,8 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     return drawn >= least
 
 
-def _product(up: Tensor, core: Tensor | None) -> Tensor:
+def left(up: Tensor, core: Tensor | None) -> Tensor:
+    """(rows, r): what stands before `down` in dW."""
     return up if core is None else up @ core
 
 
@@ -67,7 +73,7 @@ def _merged(weight: Tensor, parts: Sequence[Part], factors: Sequence[Any]) -> Te
     """W + dW (d_out, d_in)."""
     merged = weight.clone()
     for part, down, core, up in _each(parts, factors):
-        merged[part.rows].addmm_(_product(up, core), down, alpha=part.scale)
+        merged[part.rows].addmm_(left(up, core), down, alpha=part.scale)
     return merged
 
 
@@ -96,7 +102,7 @@ class _Adapted(torch.autograd.Function):
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
                 middle = narrow if core is None else narrow @ core.T  # (n, r)
-                out[:, part.rows].addmm_(middle, up.T, alpha=part.scale / (1 - _dropped(part.dropout)))
+                out[:, part.rows].addmm_(middle, up.T, alpha=part.gain)
                 kept += [mask, seen if need_down else None, narrow if need_core else None, middle if need_up else None]
         ctx.save_for_backward(weight, *factors, *kept)
         return out.view(*x.shape[:-1], -1)
@@ -117,8 +123,8 @@ class _Adapted(torch.autograd.Function):
                 middle = narrow if core is None or not need_up else narrow @ core.T  # (n, r)
             else:
                 mask, seen, narrow, middle = kept[4 * place : 4 * place + 4]
-            scale, own = part.scale / (1 - _dropped(part.dropout)), grad[:, part.rows]
-            at_middle = (own @ up).mul_(scale)  # (n, r)
+            own = grad[:, part.rows]  # (n, rows)
+            at_middle = (own @ up).mul_(part.gain)  # (n, r)
             thin = need_x and not ctx.merge
             at_narrow = at_middle if core is None or not (thin or need_down) else at_middle @ core  # (n, r)
             if thin and back is not None:
@@ -129,7 +135,7 @@ class _Adapted(torch.autograd.Function):
             found += [
                 at_narrow.T @ seen if need_down else None,
                 at_middle.T @ narrow if need_core else None,
-                (own.T @ middle).mul_(scale) if need_up else None,
+                (own.T @ middle).mul_(part.gain) if need_up else None,
             ]
         return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, *found
 
