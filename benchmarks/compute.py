@@ -55,9 +55,8 @@ def prepare(classifier: ClipClassifier, common: Common) -> None:
     if common.checkpointing:
         classifier.clip.set_grad_checkpointing(True)
     if common.compile:
-        torch._dynamo.config.recompile_limit = (
-            64  # all blocks share it: towers, training and evaluation, sizes of updates
-        )
+        # All blocks share it: both towers, training and evaluation, every size of an update.
+        torch._dynamo.config.recompile_limit = 64
         for tower in ("image", "text"):
             for block in blocks(classifier.clip, tower):
                 block.compile()

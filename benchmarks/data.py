@@ -41,9 +41,14 @@ class Opener:
         self._files: dict[int, CacheFile] = {}  # by id of the images
         self._opened: dict[int, tuple[Pixels, np.ndarray]] = {}  # by id of the split
 
-    def _file(self, root: Path, images: Images) -> CacheFile:
+    def _is_cached(self, images: Images) -> bool:
+        return self.cache_root is not None and images.fingerprint is not None
+
+    def _file(self, images: Images) -> CacheFile:
+        """Of images that are cached."""
         if id(images) not in self._files:
-            self._files[id(images)] = CacheFile(root, images, self.size)
+            assert self.cache_root is not None
+            self._files[id(images)] = CacheFile(self.cache_root, images, self.size)
         return self._files[id(images)]
 
     def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> int:
@@ -59,7 +64,7 @@ class Opener:
             file.distrust()
         count = self.fill(splits, on_bad)
         for split in splits:
-            if self.cache_root is None or split.images.fingerprint is None:
+            if not self._is_cached(split.images):
                 self.watch.begin(f"reading {split.images.name}", len(split))
                 for error in check(split, self.size, self.watch.advance):
                     on_bad(error)
@@ -87,8 +92,8 @@ class Opener:
         """The rows (N,) that the splits take of each cache file."""
         rows: dict[CacheFile, list[np.ndarray]] = {}
         for split in splits:
-            if split.images.fingerprint and self.cache_root is not None:
-                rows.setdefault(self._file(self.cache_root, split.images), []).append(split.rows)
+            if self._is_cached(split.images):
+                rows.setdefault(self._file(split.images), []).append(split.rows)
         return {file: np.concatenate(each) for file, each in rows.items()}
 
     def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
@@ -98,14 +103,12 @@ class Opener:
         return self._opened[id(split)]
 
     def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        cached = self.cache_root is not None and split.images.fingerprint is not None
-        if split.images.drawn and not cached:
+        if split.images.drawn and not self._is_cached(split.images):
             self.watch.begin(f"drawing {split.images.name}", len(split))
             drawn = decode(split, self.size, self.watch.advance)
             return drawn, digests(drawn)
-        if cached:
-            assert self.cache_root is not None
-            file = self._file(self.cache_root, split.images)
+        if self._is_cached(split.images):
+            file = self._file(split.images)
             return Cached(file, split.rows), file.ready()[split.rows]
         return self._open_files(split)
 
