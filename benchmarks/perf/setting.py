@@ -13,9 +13,10 @@ from benchmarks.backbones import image_size, make_tokenizer
 from benchmarks.perf.timing import Laps
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
+from strategies.parts.lowrank import AdaptedAttention
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.precision import set_tf32
-from strategies.parts.sites import root
+from strategies.parts.sites import blocks, root
 from strategies.parts.template import ClipTemplate
 
 
@@ -110,9 +111,11 @@ class Setting:
     def floor(self) -> Callable[[], float]:
         """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs."""
         plain = deepcopy(self.classifier).requires_grad_(False)
-        # What comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
         for tower in ("image", "text"):
+            # Of what comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
             root(plain.clip, tower).positional_embedding.requires_grad_(True)
+            for block in blocks(plain.clip, tower):
+                block.attn = AdaptedAttention(block.attn, {})  # torch's own copies q, k and v: that would be no floor
 
         def step() -> None:
             plain.encode_images(self.batch).sum().backward()

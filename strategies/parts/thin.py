@@ -89,7 +89,7 @@ class _Adapted(torch.autograd.Function):
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])  # (n, d_in)
         ctx.parts = parts
-        ctx.merge = all(not part.dropout for part in parts) and len(flat) > flat.shape[1]
+        ctx.merge = bool(parts) and len(flat) > flat.shape[1] and not any(part.dropout for part in parts)
         kept: list[Tensor | None] = []
         if ctx.merge:
             out = F.linear(flat, _merged(weight, parts, factors), bias)  # (n, d_out)
