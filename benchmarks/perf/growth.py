@@ -22,7 +22,8 @@ STEPS = 20
 
 def tasks(times: int, device: str, place: Path) -> dict[str, list[float]]:
     """Seconds of each task of micro's, so many times over, by what they were spent on; through the real command."""
-    words = ["--strategy", "nusa", "--stream", f"repeat:{times}:micro", "--iterations", str(STEPS), "--device", device]
+    stream = f"repeat:{times}:micro" if times > 1 else "micro"
+    words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(STEPS), "--device", device]
     subprocess.run(
         [sys.executable, "-m", "benchmarks.run", *words, "--results", str(place / str(times))],
         cwd=ROOT, check=True, capture_output=True,
