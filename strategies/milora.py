@@ -28,7 +28,7 @@ from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.subspace import choose
-from strategies.parts.thin import Factors, Part
+from strategies.parts.thin import Term
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("down_0", down.clone())
         self.register_buffer("up_0", up.clone())
 
-    def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        rows = slice(first, first + len(self.up))
-        return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
+    def terms(self) -> list[Term]:
+        return [*super().terms(), Term(self.down_0, None, self.up_0, -self.scale, 0.0)]
 
 
 class Plugin(LowRankPlugin):

@@ -108,14 +108,19 @@ class Setting:
 
         return run
 
-    def floor(self) -> Callable[[], float]:
-        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs."""
+    def floor(self, *, copies: bool = True) -> Callable[[], float]:
+        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
+
+        Args:
+            copies: with open_clip's own attention, which copies q, k and v; without, one that does not, as while a task is
+                learned: the stricter floor.
+        """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
             # Of what comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
             root(plain.clip, tower).positional_embedding.requires_grad_(True)
-            for block in blocks(plain.clip, tower):
-                block.attn = AdaptedAttention(block.attn, {})  # torch's own copies q, k and v: that would be no floor
+            for block in [] if copies else blocks(plain.clip, tower):
+                block.attn = AdaptedAttention(block.attn, {})
 
         def step() -> None:
             plain.encode_images(self.batch).sum().backward()
