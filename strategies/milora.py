@@ -28,7 +28,7 @@ from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.subspace import choose
-from strategies.parts.thin import Term
+from strategies.parts.thin import Factors, Part
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("down_0", down.clone())
         self.register_buffer("up_0", up.clone())
 
-    def terms(self) -> list[Term]:
-        return [*super().terms(), Term(self.down_0, None, self.up_0, -self.scale, 0.0)]
+    def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        rows = slice(first, first + len(self.up))
+        return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
 
 
 class Plugin(LowRankPlugin):

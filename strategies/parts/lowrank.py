@@ -18,7 +18,7 @@ from strategies.parts.parallel import WHOLE, share
 from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import Site, blocks
-from strategies.parts.thin import Term, adapted_linear, left
+from strategies.parts.thin import Factors, Part, adapted_linear, left
 
 
 class LowRankUpdate(nn.Module):
@@ -51,19 +51,22 @@ class LowRankUpdate(nn.Module):
             else:
                 self.register_buffer(name, factor)
 
-    def terms(self) -> list[Term]:
-        """What is added to the weight."""
+    def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        """As updates of the rows of a weight from `first` on."""
+        rows = slice(first, first + len(self.up))
         dropout = self.dropout if self.training else 0.0
-        return [Term(self.down, self.core, self.up, self.scale, dropout, self.share)]
+        return [(Part(rows, self.scale, dropout, self.share), (self.down, self.core, self.up))]
 
     def delta(self) -> Tensor:
         """dW (d_out, d_in)."""
-        return reduce(torch.add, (term.scale * (left(term.up, term.core) @ term.down) for term in self.terms()))
+        each = (part.scale * (left(up, core) @ down) for part, (down, core, up) in self.terms(0))
+        return reduce(torch.add, each)
 
 
 def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:
-    """Inputs (..., d_in) to outputs (..., d_out) of a weight with these `LowRankUpdate`s, by block of its rows."""
-    return adapted_linear(x, weight, bias, {block: update.terms() for block, update in updates.items()})
+    """Inputs (..., d_in) to outputs (..., d_out) of a weight with these `LowRankUpdate`s, by their first row."""
+    terms = [term for first, update in updates.items() for term in update.terms(first)]
+    return adapted_linear(x, weight, bias, terms)
 
 
 class AdaptedAttention(nn.Module):
@@ -83,7 +86,8 @@ class AdaptedAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """Called as open_clip calls its own: query, key and value are one tensor (B, L, d). Returns ((B, L, d), None)."""
         base = self.base
-        inward = {block: self.updates[name] for block, name in enumerate("qkv") if name in self.updates}
+        width = base.embed_dim
+        inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
         projected = adapted(query, base.in_proj_weight, base.in_proj_bias, inward)  # (B, L, 3 d)
         q, k, v = projected.unflatten(-1, (3, base.num_heads, -1)).permute(
             2, 0, 3, 1, 4
