@@ -96,3 +96,12 @@ def test_processes_draw_the_rows_of_one_mask() -> None:
 
     whole = drawn(Share(), 6)
     assert torch.equal(whole, torch.cat([drawn(Share(rank, 3), 2) for rank in range(3)]))
+
+
+@pytest.mark.parametrize("tokens", [2, 40])
+def test_without_updates_it_is_the_frozen_layer(tokens: int) -> None:
+    x, weight, bias = leaf(tokens, D_IN), torch.randn(D_OUT, D_IN), torch.randn(D_OUT)
+    y = adapted_linear(x, weight, bias, [])
+    assert torch.equal(y, torch.nn.functional.linear(x, weight, bias))
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, weight.sum(dim=0).expand_as(x))
