@@ -42,26 +42,30 @@ def by_driver(driver: str) -> Callable[[Tensor], object]:
     return lambda weight: torch.linalg.svd(weight, full_matrices=False, driver=driver)
 
 
+def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+    return lambda weights: [route(weight) for weight in weights]
+
+
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """By name; on a GPU each of its drivers, and the CPU."""
-    common: dict[str, Callable[[Tensor], object]] = {"svd": decompose, "float64 W^T W": by_gram}
+    """Of the matrices (4, d, d) of a block, by name; on a GPU by each of its drivers too, and on the CPU."""
+    common = {"svd": one_by_one(decompose), "svd, batched": decompose, "float64 W^T W": one_by_one(by_gram)}
     if device == "cpu":
         return common
-    drivers = {driver: by_driver(driver) for driver in ("gesvd", "gesvdj")}
-    return {**common, **drivers, "on the CPU": lambda weight: decompose(weight.cpu())}
+    drivers = {driver: one_by_one(by_driver(driver)) for driver in ("gesvd", "gesvdj")}
+    return {**common, **drivers, "on the CPU": lambda weights: one_by_one(decompose)(weights.cpu())}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
     """Seconds for all attention matrices of each backbone by each route, and the share of a task with the model named."""
     setting = Setting(model, batch_size, classes, device)
-    seconds: dict[int, dict[str, float]] = {}  # of one matrix, by width
+    seconds: dict[int, dict[str, float]] = {}  # of a block's matrices, by width
     for width in sorted({width for backbone in BACKBONES for width in towers(backbone)}):
         torch.manual_seed(0)
-        weight = torch.randn(width, width, device=device) / width**0.5
+        weights = torch.randn(MATRICES, width, width, device=device) / width**0.5
 
-        def once(route: Callable[[Tensor], object], weight: Tensor = weight) -> Callable[[], float]:
+        def once(route: Callable[[Tensor], object], weights: Tensor = weights) -> Callable[[], float]:
             def work() -> None:
-                route(weight)
+                route(weights)
                 setting.wait()
 
             return timed(work)
@@ -72,7 +76,7 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
     step = min(in_turns({"step": setting.step(plugin)}, rounds=2)["step"])
     whole = {
         backbone: {
-            route: sum(MATRICES * blocks * seconds[width][route] for width, blocks in towers(backbone).items())
+            route: sum(blocks * seconds[width][route] for width, blocks in towers(backbone).items())
             for route in routes(device)
         }
         for backbone in BACKBONES
