@@ -7,13 +7,12 @@ from typing import Any
 
 import open_clip
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.backbones import image_size, make_tokenizer
 from benchmarks.perf.timing import Laps
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
-from strategies.parts.lowrank import AdaptedAttention
 from strategies.parts.plugin import StrategyPlugin
 from strategies.parts.precision import set_tf32
 from strategies.parts.sites import blocks, root
@@ -112,15 +111,15 @@ class Setting:
         """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
 
         Args:
-            copies: with open_clip's own attention, which copies q, k and v; without, one that does not, as while a task is
-                learned: the stricter floor.
+            copies: with torch's own attention, which copies q, k and v, as open_clip has it; without, with the one that
+                every strategy has here, which does not: the stricter floor.
         """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
             # Of what comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
             root(plain.clip, tower).positional_embedding.requires_grad_(True)
-            for block in [] if copies else blocks(plain.clip, tower):
-                block.attn = AdaptedAttention(block.attn, {})
+            for block in blocks(plain.clip, tower) if copies else []:
+                block.attn.__class__ = nn.MultiheadAttention
 
         def step() -> None:
             plain.encode_images(self.batch).sum().backward()

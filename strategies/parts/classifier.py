@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from strategies.parts import prompts as texts
 from strategies.parts.activation import fuse
+from strategies.parts.attention import spare_copies
 
 
 class Routing(Protocol):
@@ -54,6 +55,7 @@ class ClipClassifier(MultiTaskModule):
         self.clip: Any = clip
         self.clip.logit_scale.requires_grad_(False)
         fuse(clip)
+        spare_copies(clip)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         for task, tokens in enumerate(prompts):

@@ -11,9 +11,9 @@ from functools import reduce
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from strategies.parts.attention import attend
 from strategies.parts.parallel import WHOLE, share
 from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
@@ -89,10 +89,7 @@ class AdaptedAttention(nn.Module):
         width = base.embed_dim
         inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
         projected = adapted(query, base.in_proj_weight, base.in_proj_bias, inward)  # (B, L, 3 d)
-        q, k, v = projected.unflatten(-1, (3, base.num_heads, -1)).permute(
-            2, 0, 3, 1, 4
-        )  # each (B, heads, L, d / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask).transpose(1, 2).flatten(2)  # (B, L, d)
+        mixed = attend(projected, base.num_heads, attn_mask)  # (B, L, d)
         outward = {0: self.updates["o"]} if "o" in self.updates else {}
         return adapted(mixed, base.out_proj.weight, base.out_proj.bias, outward), None
 
