@@ -46,6 +46,19 @@ def test_a_model_with_it_computes_the_same_with_the_same_parameters() -> None:
     assert all(parameters[name] is parameter for name, parameter in clip.named_parameters())
 
 
+@torch.no_grad()
+def test_a_mask_for_each_text_and_head_is_read_as_torch_reads_it() -> None:
+    torch.manual_seed(0)
+    tower = open_clip.transformer.TextTransformer(
+        context_length=7, width=12, heads=3, layers=2, embed_cls=True
+    ).double()
+    tokens = torch.tensor([[1, 5, 49407, 0, 0, 0, 0], [1, 5, 7, 9, 49407, 0, 0]])  # padded differently
+    before = tower(tokens)
+    spare_copies(tower)
+    assert any(isinstance(module, SelfAttention) for module in tower.modules())
+    assert (tower(tokens) - before).abs().max() < 1e-12
+
+
 def test_attention_that_is_no_self_attention_of_a_plain_block_stays() -> None:
     pooler = open_clip.transformer.AttentionalPooler(16, 16, n_head=2, n_queries=3)
     crossed = open_clip.transformer.ResidualAttentionBlock(16, 2, is_cross_attention=True)

@@ -6,7 +6,13 @@ from torch import Tensor, nn
 
 
 def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
-    """Queries, keys and values side by side (B, L, 3 d), and what is added to the scores (L, L), to (B, L, d)."""
+    """Queries, keys and values side by side (B, L, 3 d) to (B, L, d).
+
+    Args:
+        mask: what is added to the scores, (L, L), or (B heads, L, L) as CoCa's text tower has it.
+    """
+    if mask is not None and mask.dim() == 3:
+        mask = mask.unflatten(0, (-1, heads))  # (B, heads, L, L)
     by_head = projected.unflatten(-1, (3, heads, -1))  # (B, L, 3, heads, d / heads)
     q, k, v = by_head.permute(2, 0, 3, 1, 4)  # each (B, heads, L, d / heads), a view
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
