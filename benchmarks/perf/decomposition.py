@@ -31,7 +31,7 @@ def towers(model: str) -> dict[int, int]:
 
 
 def by_gram(weight: Tensor) -> None:
-    """By the eigenvectors of W^T W in float64: as exact as float32 for what is within seven decades of the largest."""
+    """By the eigenvectors of W^T W in float64: S is as exact as float32's, U less so in the smallest directions."""
     double = weight.double()
     values, v = torch.linalg.eigh(double.T @ double)
     (double @ v / values.clamp_min(0).sqrt()).float()  # U

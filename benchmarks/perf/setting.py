@@ -108,11 +108,11 @@ class Setting:
         return run
 
     def floor(self, *, copies: bool = True) -> Callable[[], float]:
-        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
+        """Forward and input-gradient of both towers, all weights frozen.
 
         Args:
             copies: with torch's own attention, which copies q, k and v, as open_clip has it; without, with the one that
-                every strategy has here, which does not: the stricter floor.
+                every strategy has here, which does not: the true floor, what every method that learns in all blocks needs.
         """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
