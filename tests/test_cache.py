@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -147,14 +148,15 @@ def test_a_disk_that_takes_half_an_image_leaves_nothing_that_is_trusted(
     """As a full disk does: a short count, then an error."""
     split = pictures(tmp_path / "pictures")
     file = CacheFile(tmp_path / "cache", split.images, 24)
-    write, left = os.pwrite, [4 * (file.image_bytes + 8) + 700]
+    write, left, one_by_one = os.pwrite, [4 * (file.image_bytes + 8) + 700], Lock()
 
     def full(descriptor: int, data: memoryview, place: int) -> int:
-        if not left[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = write(descriptor, data[: left[0]], place)
-        left[0] -= written
-        return written
+        with one_by_one:  # the images are written by several threads, which share what is left
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written = write(descriptor, data[: left[0]], place)
+            left[0] -= written
+            return written
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(UserError, match="cannot be written: No space left"):
