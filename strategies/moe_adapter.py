@@ -128,9 +128,6 @@ class Plugin(StrategyPlugin):
             mixture.learn(strategy.experience.task_label)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        # As it was: torch's attention takes another path, with other last digits, where weights need no gradient.
-        strategy.model.clip.requires_grad_(True)
-        strategy.model.clip.logit_scale.requires_grad_(False)
         for mixture in self._each():
             mixture.freeze(TOP_K)
         if self.reference_images is not None and not self.autoencoders:

@@ -38,9 +38,7 @@ def test_a_model_with_it_computes_the_same_with_the_same_parameters() -> None:
     before = clip.encode_image(images), clip.encode_text(tokens)
     parameters = dict(clip.named_parameters())
     spare_copies(clip)
-    assert (
-        sum(isinstance(module, SelfAttention) for module in clip.modules()) == 2 + 1
-    )  # blocks of the image and text tower
+    assert sum(isinstance(module, SelfAttention) for module in clip.modules()) == 2 + 1  # blocks of image and text
     for one, other in zip(before, (clip.encode_image(images), clip.encode_text(tokens)), strict=True):
         assert (one - other).abs().max() < 1e-12
     assert all(parameters[name] is parameter for name, parameter in clip.named_parameters())

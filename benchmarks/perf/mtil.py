@@ -138,7 +138,6 @@ def _work(classifier: ClipClassifier, steps: int, evaluated: int, side: int) -> 
     input-gradient, of images and of the tasks' prompts; not those of the update.
     """
     images = torch.zeros(BATCH, 3, side, side, dtype=torch.uint8, device=classifier.mean.device)
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know its kernel
     with torch.no_grad():
         image = _flops(lambda: classifier.encode_images(images)) / BATCH
         texts = [_flops(lambda task=task: classifier.training_features(task)) for task in range(len(NAMES))]
