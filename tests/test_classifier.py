@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from strategies.parts.classifier import ClipClassifier
 from tests.models import CLASSES, tiny_classifier
 
 
@@ -110,3 +111,10 @@ def test_in_training_the_texts_are_encoded_first() -> None:
     classifier.clip.ln_final.register_forward_hook(lambda *_: order.append("texts"))
     classifier(images(), 1)
     assert order == ["texts", "images"]
+
+
+def test_the_prompts_of_a_repeated_task_are_computed_once() -> None:
+    clip, one, other = tiny_classifier().clip, tiny_classifier().tokens(0), tiny_classifier().tokens(1)
+    classifier = ClipClassifier(clip, [one, other, one.clone()], (0.5,) * 3, (0.5,) * 3).eval()
+    assert classifier.evaluation_features(2) is classifier.evaluation_features(0)
+    assert classifier.evaluation_features(1).shape == (CLASSES[1], classifier.evaluation_features(0).shape[1])

@@ -62,6 +62,9 @@ class ClipClassifier(MultiTaskModule):
             self.register_buffer(f"tokens_{task}", tokens, persistent=False)
         self.class_counts = [tokens.shape[1] for tokens in prompts]
         self.lengths = [texts.length(clip, tokens) for tokens in prompts]  # positions that have to be computed
+        self.firsts = [  # for each task the first one with the same prompts: where a stream repeats its tasks, an earlier turn
+            next(other for other, first in enumerate(prompts) if torch.equal(first, tokens)) for tokens in prompts
+        ]
         self.routing: Routing | None = None
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # by route and task
@@ -104,6 +107,7 @@ class ClipClassifier(MultiTaskModule):
         Args:
             route: the one that the model computes with now.
         """
+        task = self.firsts[task]
         if (route, task) not in self._features:
             each = torch.stack([self.encode_texts(tokens) for tokens in self.cut_tokens(task)])  # (K, C, D)
             self._features[route, task] = F.normalize(each.mean(dim=0), dim=-1)
