@@ -13,6 +13,7 @@ from strategies.parts.sites import blocks
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # the CPU's words, CUDA's, cuBLAS's
+LESS_MEMORY = "a smaller --batch-size, --checkpointing or --precision bf16"
 AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
@@ -57,16 +58,18 @@ def prepare(classifier: ClipClassifier, common: Common) -> None:
     if common.compile:
         # All blocks share it: both towers, training and evaluation, every size of an update.
         torch._dynamo.config.recompile_limit = 64
+        torch._inductor.config.fallback_random = True  # dropout draws what it draws uncompiled
         for tower in ("image", "text"):
             for block in blocks(classifier.clip, tower):
                 block.compile()
 
 
 @contextmanager
-def memory_advice(done: str) -> Iterator[None]:
+def memory_advice(lower: str, done: str = "") -> Iterator[None]:
     """Turns running out of memory into a UserError that says what to lower.
 
     Args:
+        lower: what takes less.
         done: what is kept of the run.
     """
     try:
@@ -74,6 +77,4 @@ def memory_advice(done: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is a RuntimeError, others are plain ones
         if not isinstance(error, MemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
             raise
-        raise OwnError(
-            f"out of memory: lower --batch-size, or use --checkpointing or --precision bf16. {done}"
-        ) from error
+        raise OwnError(f"out of memory; try {lower}. {done}".rstrip()) from error

@@ -25,7 +25,10 @@ class Resident:
 
     def __getitem__(self, places: int | slice) -> Tensor:
         if not self.there[places].all():
-            self.kept[places] = self.images[places].to(self.kept.device)
+            read = self.images[places]
+            if self.kept.is_cuda:
+                read = read.pin_memory()  # else the copy waits for all that the GPU has still to do
+            self.kept[places].copy_(read, non_blocking=True)
             self.there[places] = True
         return self.kept[places]
 
@@ -34,11 +37,13 @@ def bytes_of(images: Pixels) -> int:
     return len(images) * images[0].nbytes
 
 
-def resident(tests: Sequence[EvaluationSet], device: torch.device) -> Sequence[EvaluationSet]:
-    """The same test sets; on a GPU those are kept there that fit in half of its free memory, the first ones first."""
-    if device.type != "cuda":
-        return tests
-    left = MOST * torch.cuda.mem_get_info(device)[0]
+def room(device: torch.device) -> float:
+    """Bytes that test images may take there: half of what a GPU has free, nothing on the CPU, whose memory they come from."""
+    return MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
+
+
+def resident(tests: Sequence[EvaluationSet], device: torch.device, left: float) -> Sequence[EvaluationSet]:
+    """The same test sets; those that fit in the bytes left are kept on the device, the first ones first."""
     kept: dict[int, Pixels] = {}  # by id: a repeated task has the same images
     for images, _ in tests:
         if id(images) not in kept:

@@ -123,7 +123,11 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         _check_batch(config, stream)
     processes.check(config, plugin)
     compute.check(config.common)
-    with processes.joined(config.common.device), compute.memory_advice(""), Watch(silent=not first) as watch:
+    with (
+        processes.joined(config.common.device),
+        compute.memory_advice(compute.LESS_MEMORY),
+        Watch(silent=not first) as watch,
+    ):
         backbone = load_backbone(config.common.model, config.common.pretrained)
         sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
         if not first:

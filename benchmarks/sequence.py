@@ -16,7 +16,7 @@ from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.reference import Reference, give
-from benchmarks.resident import resident
+from benchmarks.resident import resident, room
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
@@ -79,6 +79,7 @@ class TaskSequence:
         except Unfit as error:
             raise UserError(str(error)) from error
         self.tests: Sequence[EvaluationSet] = self.data.test
+        self.most_tokens = 0  # of a training's prompts so far
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         tasks = range(len(self.names))
@@ -113,8 +114,9 @@ class TaskSequence:
         progress = self._restore()
         self._announce(progress)
         for state in range(progress.states, len(self.names) + 1):
-            with compute.memory_advice(f"The {progress.states} finished rows are kept in {self.path}"):
+            with compute.memory_advice(compute.LESS_MEMORY, self._kept(progress)):
                 if state > 0:
+                    self._make_room(state - 1)
                     self._learn(state - 1, progress)
                     self._keep_tests()
                 self._measure(state, progress)
@@ -125,10 +127,19 @@ class TaskSequence:
         record.save_tables(self.path, progress, self.names, self.counts)
         record.save_model(self.path, self.classifier.clip.state_dict(), self.about)
 
+    def _kept(self, progress: Progress) -> str:
+        return f"The {progress.states} finished rows are kept in {self.path}"
+
+    def _make_room(self, task: int) -> None:
+        """Before a training over more prompts than any so far, which may want the memory that test images take."""
+        tokens = self.classifier.class_counts[task] * self.classifier.lengths[task]
+        if tokens > self.most_tokens:
+            self.most_tokens, self.tests = tokens, self.data.test
+
     def _keep_tests(self) -> None:
-        """Once, after a training: what torch has not taken by then, training does not need."""
+        """After a training: of what torch has not taken by then, one of no more prompts needs nothing."""
         if self.tests is self.data.test:
-            self.tests = resident(self.data.test, self.device)
+            self.tests = resident(self.data.test, self.device, room(self.device))
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
@@ -169,7 +180,7 @@ class TaskSequence:
         except NotFinite as error:
             raise UserError(
                 f"task {task + 1} ({name}), step {error.step}: the {error.what} is not finite; try a smaller --lr. "
-                f"The {progress.states} finished rows are kept in {self.path}"
+                + self._kept(progress)
             ) from error
         cost.decomposition.append(self.plugin.decomposition_seconds - decomposing)
         cost.training[-1] -= cost.decomposition[-1] - (self.plugin.ready_seconds - ready)  # which took no time here

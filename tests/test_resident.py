@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks.evaluate import EvaluationSet
-from benchmarks.resident import Resident, resident
+from benchmarks.resident import Resident, resident, room
 
 
 class Counted:
@@ -31,6 +31,15 @@ def test_each_image_is_read_once_and_stays() -> None:
     assert len(kept) == 10
 
 
+def test_those_that_fit_are_kept_and_a_repeated_one_once() -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    large, small = Counted(10), Counted(4)
+    tests = [EvaluationSet(images, torch.zeros(len(images), dtype=torch.int64)) for images in (small, large, small)]
+    kept = [images for images, _ in resident(tests, device, left=9 * 3 * 4 * 4)]
+    assert isinstance(kept[0], Resident)
+    assert kept[2] is kept[0]
+    assert kept[1] is large
+
+
 def test_on_the_cpu_nothing_is_kept_twice() -> None:
-    tests = [EvaluationSet(Counted(3), torch.zeros(3, dtype=torch.int64))]
-    assert resident(tests, torch.device("cpu")) == tests
+    assert room(torch.device("cpu")) == 0

@@ -1,5 +1,6 @@
 """Measure the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ PARTS = {
     "data": "from the image files to the cache, and out of it",
     "growth": "the step by backbone; the tasks of a long stream, the last over the first",
     "peft": "a step of Hugging Face's LoRA over ours, on the same weights; needs the extra `perf`",
-    "mtil": "the whole of MTIL order I on a GPU, on random images; not among `all`",
+    "mtil": "MTIL order I on a GPU, on random images in memory, so without cache, start and tables; not among `all`",
 }
 
 
@@ -59,14 +60,23 @@ def main(part: str, results: Path, **settings: Any) -> None:
         check_writable(results)
         keep_freed_memory()
         with writable_home():
+            from benchmarks.compute import memory_advice
+
             settings["device"] = pick_device(settings["device"])
             for name in [name for name in PARTS if name != "mtil"] if part == "all" else [part]:
                 print(f"{name}: {PARTS[name]} ...", file=sys.stderr)
-                with tempfile.TemporaryDirectory() as folder:
+                with (
+                    tempfile.TemporaryDirectory() as folder,
+                    memory_advice("a smaller --model, --batch-size or --classes"),
+                ):
                     figures = _measure(name, Path(folder), **settings)
                 for line in _lines(figures):
                     print(line)
                 write_json(results / f"{name}.json", {**figures, "settings": settings, **describe(settings["device"])})
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or b"").decode(errors="replace").strip().rpartition("\n")[2]
+        print(f"error: --part {name}: a command that it runs ended with {error.returncode}: {last}", file=sys.stderr)
+        sys.exit(2)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -18,7 +18,7 @@ from benchmarks.errors import UserError
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import LOOP, MEAN, STD
 from benchmarks.perf.step import FULL
-from benchmarks.resident import resident
+from benchmarks.resident import resident, room
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
 from strategies.parts.classifier import ClipClassifier
@@ -90,7 +90,7 @@ def measure(model: str, precision: Precision, device: str, share: float = 1.0) -
     def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
         return Pool(counts[name][what], side), torch.arange(counts[name][what]) % counts[name]["classes"]
 
-    tests = resident([EvaluationSet(*labelled(name, "test")) for name in NAMES], where)
+    tests = resident([EvaluationSet(*labelled(name, "test")) for name in NAMES], where, room(where))
     plugin = nusa.Plugin(FULL)
     plugin.begin(classifier)
     meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho)

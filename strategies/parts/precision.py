@@ -8,18 +8,18 @@ import torch
 
 def set_tf32(on: bool) -> None:
     """Whether float32 products and convolutions on a GPU may be rounded to TF32 (torch's own default: convolutions only)."""
-    wanted = "tf32" if on else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = wanted
-    torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined]
+    # By these flags and not by torch's newer `fp32_precision`, which leaves them contradicting it: compiling reads them.
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Within it float32 is float32, whatever the towers compute in."""
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.backends.cuda.matmul.fp32_precision = before
+        torch.backends.cuda.matmul.allow_tf32 = before
