@@ -107,12 +107,12 @@ class Setting:
 
         return run
 
-    def floor(self, *, copies: bool = True) -> Callable[[], float]:
-        """Forward and input-gradient of both towers, all weights frozen.
+    def floor(self, *, copies: bool = False) -> Callable[[], float]:
+        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
 
         Args:
-            copies: with torch's own attention, which copies q, k and v, as open_clip has it; without, with the one that
-                every strategy has here, which does not: the true floor, what every method that learns in all blocks needs.
+            copies: with torch's own attention, which copies q, k and v, as open_clip has it: no lower bound then, since
+                no strategy has it here.
         """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):

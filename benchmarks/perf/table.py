@@ -23,15 +23,15 @@ class Target(NamedTuple):
 
 TARGETS = (
     Target(
-        "NuSA-CL step / floor (forward and input-gradient) with torch's attention, 100 prompts",
+        "NuSA-CL step / floor (forward and input-gradient), 100 prompts",
         "step",
         "nusa_step_over_floor_100_prompts",
         1.15,
     ),
     Target(
-        "the same with attention without copies, as every strategy has it here",
+        "the same / the floor with torch's own attention, which copies",
         "step",
-        "nusa_step_over_strict_floor_100_prompts",
+        "nusa_step_over_copying_floor_100_prompts",
         1.15,
     ),
     Target(
@@ -69,9 +69,9 @@ TARGETS = (
     ),
     Target("start of the command to its first step / bare imports", "harness", "start_to_first_step_over_imports", 1.2),
     Target("ZSCL step / its parts", "methods", "zscl_step_over_parts", 1.1),
-    Target("MoE-Adapters step / floor with torch's attention", "methods", "moe_step_over_floor", 1.5),
+    Target("MoE-Adapters step / floor", "methods", "moe_step_over_floor", 1.5),
     Target("MoE-Adapters evaluation / zero-shot evaluation", "methods", "moe_evaluation_over_zero_shot", 1.3),
-    Target("MTIL order I on one GPU, minutes", "mtil", "mtil_minutes", 10.0),
+    Target("MTIL order I on one GPU from images in memory, minutes", "mtil", "mtil_minutes", 10.0),
 )
 
 
