@@ -1,8 +1,5 @@
 """How much of an evaluation is spent inside the two towers, and what it takes beside the bare image tower."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,28 +10,6 @@ from benchmarks.perf.timing import in_turns, ratio, timed
 
 
 ROUNDS = 3
-
-
-@contextmanager
-def model_clock(setting: Setting) -> Iterator[list[float]]:
-    """Yields a list whose sum is the time spent inside the model's two towers."""
-    spent: list[float] = []
-    clip = setting.classifier.clip
-
-    def clocked(call: Callable[..., Any]) -> Callable[..., Any]:
-        def inner(*arguments: Any, **options: Any) -> Any:
-            setting.wait()
-            began = time.perf_counter()
-            result = call(*arguments, **options)
-            setting.wait()
-            spent.append(time.perf_counter() - began)
-            return result
-
-        return inner
-
-    clip.encode_image, clip.encode_text = clocked(clip.encode_image), clocked(clip.encode_text)
-    yield spent
-    del clip.encode_image, clip.encode_text
 
 
 def measure(model: str, batch_size: int, classes: int, images: int, device: str) -> dict[str, Any]:
@@ -58,7 +33,7 @@ def measure(model: str, batch_size: int, classes: int, images: int, device: str)
         evaluate(classifier, tests, names, setting.device)
 
     seconds = in_turns({"whole": timed(whole), "bare": timed(bare)}, ROUNDS)
-    with model_clock(setting) as spent:
+    with setting.clocked(classifier.clip, "encode_image", "encode_text") as spent:
         total = timed(whole)()
     return {
         "evaluation_share_inside_towers": sum(spent) / total,

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import in_turns, ratio, timed
+from benchmarks.perf.timing import Laps, in_turns, ratio, timed
 from benchmarks.registry import ROOT
 from strategies import nusa
 
 
 ROUNDS, STEPS = 12, 3  # many and short, since this machine is faster at some times than at others
+PROFILED = 8  # steps
 STARTS = 5
 IMPORTS = "import torch, open_clip, avalanche"
 # Ends at the first step's optimiser: all before it has happened then, data, evaluation and decompositions too.
@@ -57,6 +58,26 @@ def bare_loop(setting: Setting) -> Callable[[], float]:
     return run
 
 
+def share_outside(setting: Setting) -> float:
+    """Share of the harness's steps that is neither forward, loss nor backward: the optimiser, and what it adds to a bare loop.
+
+    Taken within the same steps, so that the machine's speed at the moment does not matter.
+    """
+    plugin, laps = nusa.Plugin(FULL), Laps()
+    plugin.begin(setting.classifier)
+
+    def on_step() -> None:
+        setting.wait()
+        laps.mark()
+        if not laps.seconds:
+            spent.clear()  # the first step's, which has no lap
+
+    template = setting.template(plugin, on_step)
+    with setting.clocked(template, "forward", "criterion", "backward") as spent:
+        setting.training(template)()
+    return 1 - sum(spent) / sum(laps.seconds)
+
+
 def command(code: str, place: Path, device: str) -> Callable[[], float]:
     """Python with this code in a process of its own, which must succeed; it is told a new folder each time."""
     number = itertools.count()
@@ -72,11 +93,13 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
     """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = in_turns({"harness": setting.step(nusa.Plugin(FULL)), "bare": bare_loop(setting)}, ROUNDS)
+    outside = share_outside(Setting(model, batch_size, classes, device, PROFILED))
     start = command(TO_FIRST_STEP, place, device)
     start()  # the first one on a machine also draws the pictures
     starts = in_turns({"first step": start, "imports": command(IMPORTS, place, device)}, STARTS)
     return {
         "harness_step_over_bare_loop": ratio(steps["harness"], steps["bare"]),
+        "harness_step_share_outside_forward_loss_and_backward": outside,
         "start_to_first_step_over_imports": ratio(starts["first step"], starts["imports"]),
         "start_to_first_step_seconds": min(starts["first step"]),
         "imports_seconds": min(starts["imports"]),

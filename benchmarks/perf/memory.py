@@ -128,7 +128,7 @@ def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
     ):
         setting = fresh()
         setting.refer(plugin)
-        train = setting.training(plugin)
+        train = setting.training(setting.template(plugin))
 
         def work(plugin: Any = plugin, setting: Any = setting, train: Any = train) -> None:
             plugin.begin(setting.classifier)

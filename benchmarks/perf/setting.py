@@ -1,7 +1,9 @@
 """What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -56,17 +58,42 @@ class Setting:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def training(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> Callable[[], None]:
-        """A few steps through the template, what surrounds a task included as little as can be.
+    @contextmanager
+    def clocked(self, owner: Any, *methods: str) -> Iterator[list[float]]:
+        """Yields a list whose sum is the time spent inside these methods of an object."""
+        spent: list[float] = []
+
+        def inner(call: Callable[..., Any]) -> Callable[..., Any]:
+            def timed(*arguments: Any, **options: Any) -> Any:
+                self.wait()
+                began = time.perf_counter()
+                result = call(*arguments, **options)
+                self.wait()
+                spent.append(time.perf_counter() - began)
+                return result
+
+            return timed
+
+        for method in methods:
+            setattr(owner, method, inner(getattr(owner, method)))
+        yield spent
+        for method in methods:
+            delattr(owner, method)
+
+    def template(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> ClipTemplate:
+        """The harness's own loop, for a few steps.
 
         Args:
             on_step: called after each.
         """
-        (experience,) = make_benchmark([self.data]).train_stream
-        template = ClipTemplate(
+        return ClipTemplate(
             model=self.classifier, plugins=plugin.plugins(), iterations=self.steps, batch_size=self.batch_size,
             device=self.device, on_step=on_step, **LOOP,
         )  # fmt: skip
+
+    def training(self, template: ClipTemplate) -> Callable[[], None]:
+        """Its steps, what surrounds a task included as little as can be."""
+        (experience,) = make_benchmark([self.data]).train_stream
 
         def train() -> None:
             template.clock.train_exp_counter = 0
@@ -84,7 +111,7 @@ class Setting:
             self.wait()
             laps.mark()
 
-        train = self.training(plugin, on_step)
+        train = self.training(self.template(plugin, on_step))
 
         def run() -> float:
             laps.begin()
