@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from benchmarks.config import RunConfig
-from benchmarks.errors import OwnError, UserError
+from benchmarks.errors import UserError
 
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ def joined(device: str) -> Iterator[None]:
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
-    except UserError as error:
-        raise error if is_first() else OwnError(str(error)) from error
     except dist.DistError as error:
         raise _lost() from error
     except RuntimeError as error:  # gloo raises a plain one

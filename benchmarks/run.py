@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from benchmarks.streams import Stream
 
 
+FIRST_SPEAKS = 20  # seconds
+
+
 def main(argv: list[str]) -> int:
     """Exit status: 0 done, 2 wrong input or surroundings (one line on stderr), 130 interrupted."""
     try:
@@ -32,8 +35,9 @@ def main(argv: list[str]) -> int:
     except (UserError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
-        if processes.is_first() or isinstance(error, OwnError):
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        if not processes.is_first() and not isinstance(error, OwnError):
+            time.sleep(FIRST_SPEAKS)  # torchrun ends this process once the first has said the same and ended
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         if processes.count() > 1:
             os._exit(2)  # at once: torch would wait for the other processes first
         return 2

@@ -79,6 +79,14 @@ def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
     again.communicate(timeout=120)
 
 
+def test_torchrun_passes_a_wrong_input_on(tmp_path: Path) -> None:
+    run = start("--batch-size", "7", "--results", tmp_path)
+    said, _ = run.communicate(timeout=300)
+    assert run.returncode == 1  # torchrun's own, whatever it was
+    assert said.count("error: --batch-size 7: can't be shared evenly by 2 processes") == 1
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
