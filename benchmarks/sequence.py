@@ -118,7 +118,8 @@ class TaskSequence:
                 if state > 0:
                     self._make_room(state - 1)
                     self._learn(state - 1, progress)
-                    self._keep_tests()
+                    if state > 1:
+                        self._keep_tests()
                 self._measure(state, progress)
             self._save(progress)
         if not processes.is_first():
@@ -137,7 +138,9 @@ class TaskSequence:
             self.most_tokens, self.tests = tokens, self.data.test
 
     def _keep_tests(self) -> None:
-        """After a training: of what torch has not taken by then, one of no more prompts needs nothing."""
+        """After a training that looked back, as some methods do from the second on: what torch has not taken by then, few
+        others of no more prompts need.
+        """
         if self.tests is self.data.test:
             self.tests = resident(self.data.test, self.device, room(self.device))
 
