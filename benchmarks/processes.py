@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from strategies.parts.plugin import StrategyPlugin
 
 
+VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets all of them
 PATIENCE = timedelta(hours=2)  # for the slowest: the first process may decode all images while the others wait
 
 
@@ -32,7 +33,7 @@ def is_first() -> bool:
 
 
 def check(config: RunConfig, plugin: "StrategyPlugin") -> None:
-    """Raises UserError for a global batch that can't be shared out evenly, or a method whose loss can't."""
+    """Raises UserError for a global batch that can't be shared out evenly, a method whose loss can't, or half a torchrun."""
     if count() > 1 and not plugin.data_parallel:
         raise UserError(
             f"--strategy {config.common.strategy}: its training looks at a batch as a whole, so it runs in one process only; "
@@ -43,6 +44,11 @@ def check(config: RunConfig, plugin: "StrategyPlugin") -> None:
         raise UserError(
             f"--batch-size {batch}: can't be shared evenly by {count()} processes; "
             f"take a multiple of {count()}, or another --nproc-per-node"
+        )
+    missing = [name for name in VARIABLES if name not in os.environ]
+    if count() > 1 and missing:
+        raise UserError(
+            f"WORLD_SIZE={count()} is set and {missing[0]} is not; start it by torchrun, or unset WORLD_SIZE"
         )
 
 
@@ -71,13 +77,17 @@ def joined(device: str) -> Iterator[None]:
     try:
         yield
     except dist.DistError as error:
-        raise _lost() from error
+        raise _lost(error) from error
     except RuntimeError as error:  # gloo raises a plain one
         if "gloo" in str(error).lower() or "connection" in str(error).lower():
-            raise _lost() from error
+            raise _lost(error) from error
         raise
     dist.destroy_process_group()  # only here: after an error the others never come to it, and it would wait for them
 
 
-def _lost() -> UserError:
-    return UserError("another process of this run was lost; the same command goes on after the last finished task")
+def _lost(error: Exception) -> UserError:
+    said = str(error).strip().partition("\n")[0]
+    return UserError(
+        f"another process of this run was lost, or can't be reached ({said}); "
+        "the same command goes on after the last finished task"
+    )

@@ -91,6 +91,7 @@ def test_torchrun_passes_a_wrong_input_on(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--batch-size", "7"), "--batch-size 7: can't be shared evenly by 2 processes; take a multiple of 2"),
+        (("--batch-size", "8"), "WORLD_SIZE=2 is set and LOCAL_RANK is not; start it by torchrun, or unset WORLD_SIZE"),
         (
             ("--strategy", "lwf"),
             "--strategy lwf: its training looks at a batch as a whole, so it runs in one process only",

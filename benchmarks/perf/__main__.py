@@ -72,7 +72,8 @@ def main(part: str, results: Path, **settings: Any) -> None:
                     figures = _measure(name, Path(folder), **settings)
                 for line in _lines(figures):
                     print(line)
-                write_json(results / f"{name}.json", {**figures, "settings": settings, **describe(settings["device"])})
+                given = {what: value for what, value in settings.items() if what != "precision" or name == "mtil"}
+                write_json(results / f"{name}.json", {**figures, "settings": given, **describe(settings["device"])})
     except subprocess.CalledProcessError as error:
         last = (error.stderr or b"").decode(errors="replace").strip().rpartition("\n")[2]
         print(f"error: --part {name}: a command that it runs ended with {error.returncode}: {last}", file=sys.stderr)

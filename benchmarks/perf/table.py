@@ -98,4 +98,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        print("error: name the folder that benchmarks.perf has written, results/perf", file=sys.stderr)
+        sys.exit(2)
     main(Path(sys.argv[1]))
