@@ -2,15 +2,12 @@
 
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import in_turns, ratio
-from benchmarks.registry import ROOT
+from benchmarks.perf.timing import in_turns, python, ratio
 from strategies import nusa
 
 
@@ -24,10 +21,7 @@ def tasks(times: int, device: str, place: Path) -> dict[str, list[float]]:
     """Seconds of each task of micro's, so many times over, by what they were spent on; through the real command."""
     stream = f"repeat:{times}:micro" if times > 1 else "micro"
     words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(STEPS), "--device", device]
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.run", *words, "--results", str(place / str(times))],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+    python("-m", "benchmarks.run", *words, "--results", str(place / str(times)))
     (cost,) = (place / str(times)).rglob("cost.json")
     seconds = json.loads(cost.read_text(encoding="utf-8"))["seconds"]
     # One figure more, before any training: not a task's.

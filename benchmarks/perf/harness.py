@@ -1,8 +1,6 @@
 """What the harness adds to a bare loop of the same operations, and its start to the bare imports."""
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +11,7 @@ import torch.nn.functional as F
 
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import Laps, in_turns, ratio, timed
-from benchmarks.registry import ROOT
+from benchmarks.perf.timing import Laps, in_turns, python, ratio, timed
 from strategies import nusa
 
 
@@ -83,8 +80,7 @@ def command(code: str, place: Path, device: str) -> Callable[[], float]:
     number = itertools.count()
 
     def work() -> None:
-        words = [sys.executable, "-c", code, str(place / str(next(number))), device]
-        subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+        python("-c", code, str(place / str(next(number))), device)
 
     return timed(work)
 

@@ -1,8 +1,13 @@
 """Timings that are compared with each other: in turns within one run, so that a slow spell of the machine meets all alike."""
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
+
+from benchmarks.errors import UserError
+from benchmarks.registry import ROOT
 
 
 ROUNDS = 5
@@ -43,6 +48,14 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
         return (time.perf_counter() - began) / times
 
     return run
+
+
+def python(*words: str) -> None:
+    """Python with these words, in a process of its own. Raises UserError with the last line of one that fails."""
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise UserError(f"a command of this part ended with {done.returncode}: {last}")
 
 
 def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
