@@ -42,4 +42,6 @@ def test_those_that_fit_are_kept_and_a_repeated_one_once() -> None:
 
 
 def test_on_the_cpu_nothing_is_kept_twice() -> None:
-    assert room(torch.device("cpu")) == 0
+    device = torch.device("cpu")
+    tests = [EvaluationSet(Counted(3), torch.zeros(3, dtype=torch.int64))]
+    assert resident(tests, device, room(device)) == tests
