@@ -197,7 +197,22 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     if found.quick_gelu is not None:
         _check_activation(model, folder, found.quick_gelu, f"{found.file} ({found.source})")
     weights.fit(clip, found, model)
-    config: Any = open_clip.get_model_preprocess_cfg(clip) | found.normalisation
+    return _with_surroundings(clip, model, folder, found.normalisation)
+
+
+def random_backbone(model: str) -> Backbone:
+    """A model by name with random weights, enough to measure speed and memory on.
+
+    Raises:
+        UserError: unknown model; towers without attention of open_clip's own.
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
+    folder = _folder(model)
+    return _with_surroundings(_build(model, folder), model, folder, {})
+
+
+def _with_surroundings(clip: Any, model: str, folder: Path | None, normalisation: dict[str, Any]) -> Backbone:
+    config: Any = open_clip.get_model_preprocess_cfg(clip) | normalisation
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
     _check_normalisation(model, config)
     tokenize = make_tokenizer(model, folder, clip)

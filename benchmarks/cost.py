@@ -23,15 +23,19 @@ def peak_host_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
+TIMED = ("training", "decomposition", "evaluation", "spectrum", "saving")
+
+
 @dataclass
 class Ledger:
-    """Lists have one figure for each task; `evaluation` and `spectrum` also one for the state before any training.
+    """Lists have one figure for each task; `evaluation`, `spectrum` and `saving` also one for the state before any training.
 
     Attributes:
         trained_parameters: that the optimiser saw.
         carried_bytes: kept from task to task besides the model itself.
         reference_images, reference_texts: read besides the tasks' own.
-        training, decomposition, evaluation, spectrum: seconds; training does not count the decomposition within it.
+        training, decomposition, evaluation, spectrum, saving: seconds; training does not count the decomposition within it,
+            and saving is of the checkpoint and the tables, 0 where a run was stopped right after.
         peak_memory_bytes: of the process; over a resumed run the largest of its parts.
         peak_gpu_memory_bytes: allocated on the device, None on the CPU.
     """
@@ -44,6 +48,7 @@ class Ledger:
     decomposition: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)
     spectrum: list[float] = field(default_factory=list)
+    saving: list[float] = field(default_factory=list)
     peak_memory_bytes: int = 0
     peak_gpu_memory_bytes: int | None = None
 
@@ -63,7 +68,7 @@ class Ledger:
     def as_json(self) -> dict[str, Any]:
         """Plain values; the seconds under one heading, with their sums."""
         values = asdict(self)
-        seconds = {name: values.pop(name) for name in ("training", "decomposition", "evaluation", "spectrum")}
+        seconds = {name: values.pop(name) for name in TIMED}
         return {**values, "seconds": seconds, "total_seconds": {name: sum(each) for name, each in seconds.items()}}
 
     @classmethod

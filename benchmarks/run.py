@@ -126,12 +126,12 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     if plugin.trains:
         _check_batch(config, stream)
     processes.check(config, plugin)
-    compute.check(config.common)
     with (
         processes.joined(config.common.device),
         compute.memory_advice(compute.LESS_MEMORY),
         Watch(silent=not first) as watch,
     ):
+        compute.check(config.common)  # on the device that this process has taken
         backbone = load_backbone(config.common.model, config.common.pretrained)
         sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
         if not first:

@@ -152,6 +152,8 @@ class TaskSequence:
             images, texts = (0 if each is None else len(each) for each in read)
             return Progress(cost=Ledger(reference_images=images, reference_texts=texts))
         model, strategy, progress = found
+        # A state's saving is known once it is over, so its checkpoint does not have it; an older version's has none.
+        progress.cost.saving += [0.0] * (progress.states - len(progress.cost.saving))
         try:
             self.classifier.clip.load_state_dict(model)
             self.plugin.load_state_dict(strategy)
@@ -214,5 +216,6 @@ class TaskSequence:
         if not processes.is_first():
             return
         model: dict[str, Any] = self.classifier.clip.state_dict()
-        record.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
-        record.save_tables(self.path, progress, self.names, self.counts)
+        with progress.cost.timed("saving"):
+            record.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
+            record.save_tables(self.path, progress, self.names, self.counts)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.errors import UserError
 from benchmarks.perf import decomposition, memory, mtil, peft_lora
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
@@ -95,9 +96,9 @@ def test_a_step_takes_no_memory_beyond_the_models_and_the_methods_own() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_of_mtil_runs_in_little() -> None:
-    figures = mtil.measure("ViT-S-32", "float32", "cpu", share=0.0005)
-    assert set(figures["mtil_seconds"]) == {"training", "evaluation", "measurements"}
+def test_the_whole_of_mtil_runs_in_little(tmp_path: Path) -> None:
+    figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005)
+    assert set(figures["mtil_seconds"]) == {"training", "evaluation", "spectrum", "saving"}
     assert all(seconds > 0 for seconds in figures["mtil_seconds"].values())
 
 
@@ -109,6 +110,14 @@ def test_the_command_writes_what_it_prints_with_hardware_and_versions(tmp_path: 
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert {"settings", "hardware", "versions", "git", "evaluation_share_inside_towers"} <= set(written)
     assert "evaluation_share_inside_towers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("ViT-B-61", "open_clip has no model"), ("RN50", "no plain open_clip transformer")]
+)
+def test_a_model_that_cannot_be_measured_is_refused_in_a_line(model: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Setting(model, batch_size=2, classes=2)
 
 
 def test_the_whole_of_mtil_wants_a_gpu(tmp_path: Path) -> None:

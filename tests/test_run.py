@@ -81,6 +81,9 @@ def test_the_run_folder(finished: Path) -> None:
     cost = json.loads((finished / "cost.json").read_text())
     assert cost["carried_bytes"] == [0, 0, 0] and cost["reference_images"] == 0
     assert cost["trained_parameters"] == [3 * 4 * 16] * 3  # 3 blocks, 4 matrices, 4 x 4
+    states = {what: len(seconds) for what, seconds in cost["seconds"].items()}
+    assert states == {"training": 3, "decomposition": 3, "evaluation": 4, "spectrum": 4, "saving": 4}
+    assert all(seconds > 0 for seconds in cost["seconds"]["saving"])
     run = json.loads((finished / "run.json").read_text())
     assert run["status"] == "finished" and run["versions"]["torch"] == torch.__version__.split("+")[0]
     assert yaml.safe_load((finished / "config.yaml").read_text())["rank"] == 4
@@ -151,6 +154,7 @@ def test_killed_and_started_again_it_ends_with_the_same_files(
     assert done.returncode == 0, done.stderr
     assert "going on after" in done.stderr
     assert figures(run) == figures(finished)
+    assert len(json.loads((run / "cost.json").read_text())["seconds"]["saving"]) == 4  # one of them 0
 
 
 def _run_until_write(line: list[str], deadly: int, before: bool, name: str = "") -> None:

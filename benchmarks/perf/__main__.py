@@ -24,7 +24,7 @@ PARTS = {
     "data": "from the image files to the cache, and out of it",
     "growth": "the step by backbone; the tasks of a long stream, the last over the first",
     "peft": "a step of Hugging Face's LoRA over ours, on the same weights; needs the extra `perf`",
-    "mtil": "MTIL order I on a GPU, on random images in memory, so without cache, start, checkpoints, tables; not among `all`",
+    "mtil": "MTIL order I on a GPU, on random images in memory, so without cache, start and tables; not among `all`",
 }
 
 
@@ -116,7 +116,7 @@ def _measure(
         "decomposition": lambda: decomposition.measure(model, batch_size, classes, device),
         "data": lambda: data.measure(images, model, place),
         "growth": lambda: growth.measure(batch_size, classes, device, place),
-        "mtil": lambda: mtil.measure(model, precision, device),
+        "mtil": lambda: mtil.measure(model, precision, device, place),
     }
     return measures[part]()
 

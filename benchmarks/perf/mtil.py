@@ -3,20 +3,20 @@ size, with as many classes and its templates; and how much of the GPU's arithmet
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import compute
-from benchmarks.backbones import image_size, make_tokenizer
+from benchmarks import compute, record
+from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.config import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
 from benchmarks.errors import UserError
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
-from benchmarks.perf.setting import LOOP, MEAN, STD
+from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
 from benchmarks.resident import resident, room
 from benchmarks.spectrum import SpectrumMeter
@@ -56,10 +56,11 @@ def _flops(work: Any) -> int:
     return counter.get_total_flops()
 
 
-def measure(model: str, precision: Precision, device: str, share: float = 1.0) -> dict[str, Any]:
+def measure(model: str, precision: Precision, device: str, place: Path, share: float = 1.0) -> dict[str, Any]:
     """Seconds of the whole, by what they were spent on, and the utilisation of training and evaluation.
 
     Args:
+        place: an empty folder, for the checkpoints.
         share: of images, steps and classes; below 1 to try this part out.
 
     Raises:
@@ -70,21 +71,18 @@ def measure(model: str, precision: Precision, device: str, share: float = 1.0) -
     common = resolve({"strategy": "nusa", "stream": "mtil", "device": device, "precision": precision}).common
     compute.check(common)
     torch.manual_seed(0)
-    clip, side, steps = open_clip.create_model(model, load_weights=False), image_size(model), max(int(STEPS * share), 2)
-    tokenize, where = make_tokenizer(model, None, clip), torch.device(device)
+    backbone, where = random_backbone(model), torch.device(device)
+    side, steps = backbone.size, max(int(STEPS * share), 2)
     expected = {name: info(name).expected for name in NAMES}
     counts = {
         name: {what: max(int(count * share), 2 if what == "classes" else BATCH_SIZE) for what, count in each.items()}
         for name, each in expected.items()
     }
-    names = {name: [f"{name} number {label}" for label in range(each["classes"])] for name, each in counts.items()}
+    names = {name: tuple(f"{name} number {label}" for label in range(counts[name]["classes"])) for name in NAMES}
     prompts = [
-        torch.stack(
-            [tokenize([template.replace("{}", word) for word in names[name]]) for template in info(name).templates]
-        )
-        for name in NAMES
+        tokenize_prompts(backbone, names[name], info(name).templates) for name in NAMES
     ]  # for each task (K, C, L)
-    classifier = ClipClassifier(clip, prompts, MEAN, STD).to(where)
+    classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(where)
     compute.prepare(classifier, common)
 
     def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
@@ -105,7 +103,8 @@ def measure(model: str, precision: Precision, device: str, share: float = 1.0) -
         **LOOP,
     )
     tasks = make_benchmark([LabelledImages(*labelled(name, "train")) for name in NAMES]).train_stream
-    spent: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "measurements": 0.0}
+    spent: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "spectrum": 0.0, "saving": 0.0}
+    progress = record.Progress()
 
     def clocked(what: str, work: Any) -> None:
         began = time.perf_counter()
@@ -118,7 +117,10 @@ def measure(model: str, precision: Precision, device: str, share: float = 1.0) -
         if state:
             clocked("training", lambda task=tasks[state - 1]: template.train(task))
         clocked("evaluation", lambda: evaluate(classifier, tests, list(names.values()), where))
-        clocked("measurements", lambda state=state: meter.measure(state))
+        clocked("spectrum", lambda state=state: meter.measure(state))
+        clocked(
+            "saving", lambda: record.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress)
+        )
     evaluated = (len(NAMES) + 1) * sum(each["test"] for each in counts.values())
     figures: dict[str, Any] = {
         "mtil_share": share,

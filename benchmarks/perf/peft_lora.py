@@ -120,7 +120,7 @@ def peft_step(setting: Setting) -> Callable[[], float]:
     """The training step of the same LoRA, as many parameters on the same weights."""
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
-    optimizer = torch.optim.AdamW(trained(model), lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
+    optimizer = torch.optim.AdamW(trained(model), lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
     tokens, smoothing = setting.classifier.cut_tokens(0)[0], LOOP["label_smoothing"]
     labels = (torch.arange(setting.batch_size) % len(tokens)).to(setting.device)
 

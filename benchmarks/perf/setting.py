@@ -1,17 +1,15 @@
 """What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor, nn
 
-from benchmarks.backbones import image_size, make_tokenizer
+from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
@@ -22,7 +20,6 @@ from strategies.parts.template import ClipTemplate
 
 
 STEPS = 3  # of a training, of which the first is not counted: it also pays for what surrounds a task
-MEAN = STD = (0.5, 0.5, 0.5)
 LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
 
 
@@ -32,19 +29,19 @@ class Setting:
     Args:
         classes: of the task; each has a prompt of twelve to fourteen tokens.
         steps: of a training.
+
+    Raises:
+        UserError: a model that open_clip does not have, or none of a kind that the strategies adapt.
     """
 
     def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu", steps: int = STEPS) -> None:
         set_tf32(False)
-        logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
         torch.manual_seed(0)
         self.model, self.batch_size, self.steps, self.device = model, batch_size, steps, torch.device(device)
-        clip = open_clip.create_model(model, load_weights=False)
-        prompts = make_tokenizer(model, None, clip)(
-            [f"a photo of the number {label}, a kind of sign." for label in range(classes)]
-        )  # (C, L)
-        self.classifier = ClipClassifier(clip, [prompts[None]], MEAN, STD).to(self.device)
-        side = image_size(model)
+        backbone, sign = random_backbone(model), ("a photo of the number {}, a kind of sign.",)
+        prompts = tokenize_prompts(backbone, tuple(map(str, range(classes))), sign)  # (1, C, L)
+        self.classifier = ClipClassifier(backbone.clip, [prompts], backbone.mean, backbone.std).to(self.device)
+        side = backbone.size
         self.images = torch.randint(0, 256, (steps * batch_size, 3, side, side), dtype=torch.uint8)
         self.data = LabelledImages(self.images, torch.arange(len(self.images)) % classes)
 

@@ -65,7 +65,7 @@ def dense_step(setting: Setting) -> Callable[[], float]:
         for block in blocks(model.clip, tower):
             block.attn = DenseAttention(block.attn).to(setting.device)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"])
+    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
