@@ -201,7 +201,7 @@ class TaskSequence:
             class_names = [task.class_names for task in self.stream.tasks]
             accuracies = evaluate(self.classifier, self.tests, class_names, self.device, state, self.watch.advance)
         with progress.cost.timed("spectrum"):
-            progress.rank += self.meter.measure(state)
+            progress.add_rank(self.meter.measure(state))
             if state in (0, len(self.names)):
                 progress.spectra += self.meter.spectra(state)
         progress.known.append(accuracies.known)
