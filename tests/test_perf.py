@@ -40,9 +40,17 @@ def test_laps_leave_out_what_does_not_count() -> None:
     laps = Laps()
     laps.begin()
     laps.mark()
-    assert laps.seconds == []
+    assert not laps.seconds
     laps.mark()
-    assert len(laps.seconds) == 1
+    assert len(laps.seconds["step"]) == 1
+
+
+def test_other_work_is_done_once_after_every_step_and_the_first_counts_for_none() -> None:
+    setting, done = Setting("ViT-S-32", batch_size=2, classes=2, steps=3), []
+    plugin = lora.Plugin(lora.Settings(rank=4))
+    seconds = setting.beside(plugin, {"one": lambda: done.append(1), "two": lambda: done.append(2)}, trainings=2)
+    assert done == [1, 2] * 3 * 2
+    assert {name: len(each) for name, each in seconds.items()} == {"step": 4, "one": 4, "two": 4}
 
 
 def test_the_dense_reference_form_computes_what_nusa_computes() -> None:

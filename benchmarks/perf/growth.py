@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.perf.setting import Setting
-from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import in_turns, python, ratio
+from benchmarks.perf.step import FULL, STEPS
+from benchmarks.perf.timing import python, ratio
 from strategies import nusa
 
 
 BACKBONES = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu")
 ROUND = 11  # tasks of micro: the same ones again and again, so that like is compared with like
 TIMES = (1, 3, 10)  # 11, 33 and 110 tasks
-STEPS = 20
+ITERATIONS = 20
 
 
 def tasks(times: int, device: str, place: Path) -> dict[str, list[float]]:
     """Seconds of each task of micro's, so many times over, by what they were spent on; through the real command."""
     stream = f"repeat:{times}:micro" if times > 1 else "micro"
-    words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(STEPS), "--device", device]
+    words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(ITERATIONS), "--device", device]
     python("-m", "benchmarks.run", *words, "--results", str(place / str(times)))
     (cost,) = (place / str(times)).rglob("cost.json")
     seconds = json.loads(cost.read_text(encoding="utf-8"))["seconds"]
@@ -32,9 +32,8 @@ def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str
     """NuSA-CL's step over the floor by backbone; of a stream of 110 tasks the last eleven tasks over the first eleven."""
     figures: dict[str, Any] = {}
     for backbone in BACKBONES:
-        setting = Setting(backbone, batch_size, classes, device)
-        works = {"step": setting.step(nusa.Plugin(FULL)), "floor": setting.floor()}
-        seconds = in_turns(works, rounds=2)
+        setting = Setting(backbone, batch_size, classes, device, STEPS)
+        seconds = setting.beside(nusa.Plugin(FULL), {"floor": setting.floor()})
         figures[f"nusa_step_over_floor_{backbone}"] = ratio(seconds["step"], seconds["floor"])
         figures[f"nusa_step_seconds_{backbone}"] = min(seconds["step"])
     for times in TIMES:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,8 @@ from benchmarks.perf.timing import Laps, in_turns, python, ratio, timed
 from strategies import nusa
 
 
-ROUNDS, STEPS = 12, 3  # many and short, since this machine is faster at some times than at others
-PROFILED = 8  # steps
+STEPS = 24  # many, since the machine is faster at some times than at others
+PROFILED = 8
 STARTS = 5
 IMPORTS = "import torch, open_clip, avalanche"
 # Ends at the first step's optimiser: all before it has happened then, data, evaluation and decompositions too.
@@ -30,29 +31,22 @@ sys.exit(1)
 """
 
 
-def bare_loop(setting: Setting) -> Callable[[], float]:
+def bare_step(setting: Setting) -> Callable[[], None]:
     """NuSA-CL's training step without Avalanche, loaders, schedules and checks, on a batch that lies ready."""
-    plugin = nusa.Plugin(FULL)
-    model = setting.classifier
-    strategy = SimpleNamespace(model=model)
+    plugin, model = nusa.Plugin(FULL), deepcopy(setting.classifier)
     images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
+    plugin.begin(model)
+    plugin.before_train_dataset_adaptation(SimpleNamespace(model=model))
+    model.train()
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
 
-    def run() -> float:
-        plugin.before_train_dataset_adaptation(strategy)
-        model.train()
-        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(learned, lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images, 0), labels, label_smoothing=LOOP["label_smoothing"]).backward()
+        optimizer.step()
 
-        def step() -> None:
-            optimizer.zero_grad()
-            F.cross_entropy(model(images, 0), labels, label_smoothing=LOOP["label_smoothing"]).backward()
-            optimizer.step()
-
-        seconds = setting.steps_of(step)()
-        plugin.after_training_exp(strategy)
-        return seconds
-
-    return run
+    return step
 
 
 def share_outside(setting: Setting) -> float:
@@ -66,13 +60,13 @@ def share_outside(setting: Setting) -> float:
     def on_step() -> None:
         setting.wait()
         laps.mark()
-        if not laps.seconds:
+        if not laps.seconds["step"]:
             spent.clear()  # the first step's, which has no lap
 
     template = setting.template(plugin, on_step)
     with setting.clocked(template, "forward", "criterion", "backward") as spent:
         setting.training(template)()
-    return 1 - sum(spent) / sum(laps.seconds)
+    return 1 - sum(spent) / sum(laps.seconds["step"])
 
 
 def command(code: str, place: Path, device: str) -> Callable[[], float]:
@@ -88,13 +82,13 @@ def command(code: str, place: Path, device: str) -> Callable[[], float]:
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
     """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
     setting = Setting(model, batch_size, classes, device, STEPS)
-    steps = in_turns({"harness": setting.step(nusa.Plugin(FULL)), "bare": bare_loop(setting)}, ROUNDS)
+    steps = setting.beside(nusa.Plugin(FULL), {"bare": bare_step(setting)})
     outside = share_outside(Setting(model, batch_size, classes, device, PROFILED))
     start = command(TO_FIRST_STEP, place, device)
     start()  # the first one on a machine also draws the pictures
     starts = in_turns({"first step": start, "imports": command(IMPORTS, place, device)}, STARTS)
     return {
-        "harness_step_over_bare_loop": ratio(steps["harness"], steps["bare"]),
+        "harness_step_over_bare_loop": ratio(steps["step"], steps["bare"]),
         "harness_step_share_outside_forward_loss_and_backward": outside,
         "start_to_first_step_over_imports": ratio(starts["first step"], starts["imports"]),
         "start_to_first_step_seconds": min(starts["first step"]),

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from benchmarks import registry
 from benchmarks.perf.setting import Setting
-from benchmarks.perf.step import FULL
+from benchmarks.perf.step import FULL, STEPS
 from benchmarks.perf.timing import in_turns, ratio, timed
 from strategies import moe_adapter, zscl
 from strategies.parts.classifier import ClipClassifier
 
 
-ROUNDS = 3  # the first also pays for memory that is touched for the first time
+ROUNDS = 3  # of evaluation; the first also pays for memory that is touched for the first time
 EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
 MOE = {"autoencoder_steps": 1, "reference_steps": 1}
 SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter": MOE}
@@ -30,8 +30,7 @@ APART = ("joint",)  # it trains as fine-tuning does, on a loader of all tasks
 
 def zscl_over_parts(setting: Setting) -> dict[str, Any]:
     """A ZSCL step over: student forward and backward on task and reference images and on prompts, teacher forward."""
-    step = setting.step(zscl.Plugin(zscl.Settings()))
-    student = setting.classifier
+    student = deepcopy(setting.classifier).train()
     teacher = deepcopy(student).requires_grad_(False)
 
     def parts() -> None:
@@ -42,8 +41,7 @@ def zscl_over_parts(setting: Setting) -> dict[str, Any]:
         with torch.no_grad():
             teacher.encode_images(setting.batch)
 
-    student.train()
-    seconds = in_turns({"step": step, "parts": setting.steps_of(parts)}, ROUNDS)
+    seconds = setting.beside(zscl.Plugin(zscl.Settings()), {"parts": parts})
     return {"zscl_step_seconds": min(seconds["step"]), "zscl_step_over_parts": ratio(seconds["step"], seconds["parts"])}
 
 
@@ -53,7 +51,7 @@ def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
     torch.save(torchvision.models.alexnet().state_dict(), weights)
     plain, floor = deepcopy(setting.classifier).requires_grad_(False), setting.floor()
     plugin = moe_adapter.Plugin(moe_adapter.Settings(alexnet=str(weights), autoencoder_steps=1, reference_steps=1))
-    steps = in_turns({"step": setting.step(plugin), "floor": floor}, ROUNDS)
+    steps = setting.beside(plugin, {"floor": floor})
     images = setting.images.repeat(-(-EVALUATED // len(setting.images)), 1, 1, 1)[:EVALUATED].to(setting.device)
 
     def evaluate(classifier: ClipClassifier) -> Callable[[], float]:
@@ -87,16 +85,15 @@ def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
 
 
 def each_over_floor(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """A step of every strategy that trains over forward and input-gradient."""
+    """A step of every strategy that trains over forward and input-gradient, in the first training and in a later one."""
     figures: dict[str, Any] = {}
     for name in registry.names("strategy"):
         module = registry.load("strategy", name)
         if not module.Plugin.trains or name in APART:
             continue
         setting = Setting(model, batch_size, classes, device)
-        floor = setting.floor()
-        step = setting.step(module.Plugin(registry.settings_class(name)(**SETTINGS.get(name, {}))))
-        seconds = in_turns({"step": step, "floor": floor}, rounds=2)
+        plugin = module.Plugin(registry.settings_class(name)(**SETTINGS.get(name, {})))
+        seconds = setting.beside(plugin, {"floor": setting.floor()}, trainings=2)
         figures[f"{name}_step_over_floor"] = ratio(seconds["step"], seconds["floor"])
     return figures
 
@@ -104,6 +101,6 @@ def each_over_floor(model: str, batch_size: int, classes: int, device: str) -> d
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
     """The figures of ZSCL and MoE-Adapters, by name."""
     return {
-        **zscl_over_parts(Setting(model, batch_size, classes, device)),
-        **moe_over_floor(Setting(model, batch_size, classes, device), place),
+        **zscl_over_parts(Setting(model, batch_size, classes, device, STEPS)),
+        **moe_over_floor(Setting(model, batch_size, classes, device, STEPS), place),
     }

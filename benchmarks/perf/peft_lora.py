@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from benchmarks.errors import UserError
 from benchmarks.perf.setting import LOOP, Setting
-from benchmarks.perf.step import ALPHA, DROPOUT, RANK, ROUNDS
-from benchmarks.perf.timing import in_turns, ratio
+from benchmarks.perf.step import ALPHA, DROPOUT, RANK, STEPS
+from benchmarks.perf.timing import ratio
 from strategies import lora
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.sites import blocks
@@ -116,7 +116,7 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def peft_step(setting: Setting) -> Callable[[], float]:
+def peft_step(setting: Setting) -> Callable[[], None]:
     """The training step of the same LoRA, as many parameters on the same weights."""
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
@@ -131,16 +131,15 @@ def peft_step(setting: Setting) -> Callable[[], float]:
         F.cross_entropy(logits, labels, label_smoothing=smoothing).backward()
         optimizer.step()
 
-    return setting.steps_of(step)
+    return step
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
     """`peft`'s step over ours, at the published rank and dropout."""
-    setting = Setting(model, batch_size, classes, device)
+    setting = Setting(model, batch_size, classes, device, STEPS)
     settings = lora.Settings(rank=RANK, alpha=ALPHA, dropout=DROPOUT)
-    works = {"peft": peft_step(setting), "ours": setting.step(lora.Plugin(settings))}
-    seconds = in_turns(works, ROUNDS)
+    seconds = setting.beside(lora.Plugin(settings), {"peft": peft_step(setting)})
     return {
-        "peft_lora_step_over_lora": ratio(seconds["peft"], seconds["ours"]),
-        "lora_step_seconds": min(seconds["ours"]),
+        "peft_lora_step_over_lora": ratio(seconds["peft"], seconds["step"]),
+        "lora_step_seconds": min(seconds["step"]),
     }

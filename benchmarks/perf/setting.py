@@ -1,7 +1,8 @@
 """What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
 
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -113,25 +114,39 @@ class Setting:
         def run() -> float:
             laps.begin()
             train()
-            return laps.mean
+            return statistics.mean(laps.seconds["step"])
 
         return run
 
-    def steps_of(self, step: Callable[[], object]) -> Callable[[], float]:
-        """Takes a few steps of any kind and tells the seconds of one, the mean of all but the first."""
+    def beside(
+        self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]], trainings: int = 1
+    ) -> dict[str, list[float]]:
+        """Seconds of each step of some trainings, as `step`, and of each other piece of work, done once after every step.
+
+        In turns as short as that, a slow spell of the machine meets all alike. A training's first step counts for none.
+        """
+        self.refer(plugin)
+        plugin.begin(self.classifier)
         laps = Laps()
 
-        def run() -> float:
-            laps.begin()
-            for _ in range(self.steps):
-                step()
+        def on_step() -> None:
+            self.wait()
+            laps.mark("step")
+            for name, work in others.items():
+                work()
                 self.wait()
-                laps.mark()
-            return laps.mean
+                laps.mark(name)
 
-        return run
+        train = self.training(self.template(plugin, on_step))
+        found: dict[str, list[float]] = {name: [] for name in ("step", *others)}
+        for _ in range(trainings):
+            laps.begin()
+            train()
+            for name, seconds in found.items():
+                seconds += laps.seconds[name][-(self.steps - 1) :]
+        return found
 
-    def floor(self, *, copies: bool = False) -> Callable[[], float]:
+    def floor(self, *, copies: bool = False) -> Callable[[], None]:
         """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
 
         Args:
@@ -149,7 +164,7 @@ class Setting:
             plain.encode_images(self.batch).sum().backward()
             plain.training_features(0).sum().backward()
 
-        return self.steps_of(step)
+        return step
 
     def refer(self, plugin: Any) -> None:
         """Gives a plugin the same pictures as reference images, and the prompts as texts."""

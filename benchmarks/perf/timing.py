@@ -4,6 +4,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from benchmarks.errors import UserError
@@ -15,26 +16,22 @@ Ratio = dict[str, float]  # median, lowest and highest of some rounds
 
 
 class Laps:
-    """The times between two marks in a row, in seconds."""
+    """The times between two marks in a row, in seconds, by what was done in them."""
 
     def __init__(self) -> None:
         self._last: float | None = None
-        self.seconds: list[float] = []
+        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def begin(self) -> None:
         """What came before does not count, nor does the time to the next mark."""
         self._last = None
         self.seconds.clear()
 
-    @property
-    def mean(self) -> float:
-        return sum(self.seconds) / len(self.seconds)
-
-    def mark(self) -> None:
-        """A lap is over, and the next begins."""
+    def mark(self, what: str = "step") -> None:
+        """A lap is over, in which this was done, and the next begins."""
         now = time.perf_counter()
         if self._last is not None:
-            self.seconds.append(now - self._last)
+            self.seconds[what].append(now - self._last)
         self._last = now
 
 
