@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,10 @@ from benchmarks.metrics import class_incremental, summarise
 from benchmarks.streams import Stream, Task
 
 
+if TYPE_CHECKING:
+    from benchmarks.evaluate import Accuracies
+
+
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 
@@ -33,18 +37,20 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 class Progress:
     """All that a run has found out so far, state by state (0: before any training).
 
+    As text, made once, since all of it is written after every state: so a state costs no more the more there were before.
+
     Attributes:
-        known, unknown, seen: accuracy in percent, a row for each state, a column for each task; None is unmeasured.
-        rank: `rank.csv`, as text, so that a state costs no more the more there were before.
-        spectra: rows of `spectrum.csv`, before any training and after the last task.
+        known, unknown, seen: a line for each state: accuracy in percent, a field for each task, empty where unmeasured.
+        rank: `rank.csv`.
+        spectrum: `spectrum.csv`: before any training and after the last task.
         cost: the ledger.
     """
 
-    known: list[list[float]] = field(default_factory=list)
-    unknown: list[list[float]] = field(default_factory=list)
-    seen: list[list[float | None]] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     rank: str = ""
-    spectra: list[dict[str, Any]] = field(default_factory=list)
+    spectrum: str = ""
     cost: Ledger = field(default_factory=Ledger)
 
     @property
@@ -52,9 +58,23 @@ class Progress:
         """Number of states measured; tasks learned is one less."""
         return len(self.known)
 
+    def add_accuracies(self, found: "Accuracies") -> None:
+        """A state's, with which it is measured."""
+        self.known.append(_fields(found.known))
+        self.unknown.append(_fields(found.unknown))
+        self.seen.append(_fields(found.seen))
+
     def add_rank(self, rows: list[dict[str, Any]]) -> None:
         """A state's rows, one for each matrix."""
         self.rank += pd.DataFrame(rows).to_csv(index=False, header=not self.rank)
+
+    def add_spectrum(self, rows: list[dict[str, Any]]) -> None:
+        """A state's rows, one for each matrix, with its singular `values`."""
+        self.spectrum += spectrum_table(rows).to_csv(index=False, header=not self.spectrum, float_format="%.6g")
+
+
+def _fields(row: Sequence[float | None]) -> str:
+    return ",".join("" if figure is None else repr(figure) for figure in row)
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
@@ -210,22 +230,18 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def accuracy_csv(rows: Sequence[Sequence[float | None]], tasks: list[str]) -> str:
-    """Percent; a row for each state, first column `after`, then the tasks in order.
-
-    Not by pandas, which takes three times as long: it shows where there are a hundred tasks.
-    """
+def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
+    """Percent; a row for each state, first column `after`, then the tasks in order."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["after", *tasks])
-    writer.writerows([after, *row] for after, row in enumerate(rows))
+    csv.writer(text, lineterminator="\n").writerow(["after", *tasks])
+    text.writelines(f"{after},{line}\n" for after, line in enumerate(lines))
     return text.getvalue()
 
 
-def _matrix(rows: Sequence[Sequence[float | None]], tasks: int) -> np.ndarray:
+def _matrix(lines: list[str], tasks: int) -> np.ndarray:
     """(T+1, T) percent, NaN where nothing was measured."""
     matrix = np.full((tasks + 1, tasks), np.nan)
-    matrix[: len(rows)] = np.array(rows, dtype=float)
+    matrix[: len(lines)] = [[float(figure or "nan") for figure in line.split(",")] for line in lines]
     return matrix
 
 
@@ -235,7 +251,7 @@ def metrics(progress: Progress, counts: Sequence[int]) -> dict[str, Any]:
     Args:
         counts: (T,) test images of each task.
     """
-    known, unknown, seen = (_matrix(rows, len(counts)) for rows in (progress.known, progress.unknown, progress.seen))
+    known, unknown, seen = (_matrix(lines, len(counts)) for lines in (progress.known, progress.unknown, progress.seen))
     return {
         **summarise(known),
         "agnostic": summarise(unknown),
@@ -245,11 +261,11 @@ def metrics(progress: Progress, counts: Sequence[int]) -> dict[str, Any]:
 
 def save_tables(path: Path, progress: Progress, tasks: list[str], counts: Sequence[int]) -> None:
     """Every figure found so far, in its file; called after each task with the same rows and more."""
-    matrices: tuple[Sequence[Sequence[float | None]], ...] = (progress.known, progress.unknown, progress.seen)
-    for name, rows in zip(("accuracy", "accuracy_agnostic", "accuracy_seen"), matrices, strict=True):
-        files.write_text(path / f"{name}.csv", accuracy_csv(rows, tasks))
+    files.write_text(path / "accuracy.csv", accuracy_csv(progress.known, tasks))
+    files.write_text(path / "accuracy_agnostic.csv", accuracy_csv(progress.unknown, tasks))
+    files.write_text(path / "accuracy_seen.csv", accuracy_csv(progress.seen, tasks))
     files.write_text(path / "rank.csv", progress.rank)
-    files.write_text(path / "spectrum.csv", spectrum_table(progress.spectra).to_csv(index=False, float_format="%.6g"))
+    files.write_text(path / "spectrum.csv", progress.spectrum)
     files.write_json(path / "metrics.json", metrics(progress, counts))
     files.write_json(path / "cost.json", progress.cost.as_json())
 

@@ -203,10 +203,8 @@ class TaskSequence:
         with progress.cost.timed("spectrum"):
             progress.add_rank(self.meter.measure(state))
             if state in (0, len(self.names)):
-                progress.spectra += self.meter.spectra(state)
-        progress.known.append(accuracies.known)
-        progress.unknown.append(accuracies.unknown)
-        progress.seen.append(accuracies.seen)
+                progress.add_spectrum(self.meter.spectra(state))
+        progress.add_accuracies(accuracies)
         progress.cost.note_memory()
         mean = sum(accuracies.known) / len(accuracies.known)
         own = f", this task {accuracies.known[state - 1]:.1f} %" if state else ""
