@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -101,22 +102,8 @@ class Setting:
 
     def step(self, plugin: StrategyPlugin) -> Callable[[], float]:
         """Trains a little and tells the seconds of a step, the mean of all but the first."""
-        self.refer(plugin)
-        plugin.begin(self.classifier)
-        laps = Laps()
-
-        def on_step() -> None:
-            self.wait()
-            laps.mark()
-
-        train = self.training(self.template(plugin, on_step))
-
-        def run() -> float:
-            laps.begin()
-            train()
-            return statistics.mean(laps.seconds["step"])
-
-        return run
+        train = self._clocked_training(plugin, {})
+        return lambda: statistics.mean(train()["step"])
 
     def beside(
         self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]], trainings: int = 1
@@ -125,6 +112,17 @@ class Setting:
 
         In turns as short as that, a slow spell of the machine meets all alike. A training's first step counts for none.
         """
+        train = self._clocked_training(plugin, others)
+        found: dict[str, list[float]] = defaultdict(list)
+        for _ in range(trainings):
+            for name, seconds in train().items():
+                found[name] += seconds
+        return found
+
+    def _clocked_training(
+        self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]]
+    ) -> Callable[[], dict[str, list[float]]]:
+        """Begins a method; what comes back trains once and tells what `beside` tells."""
         self.refer(plugin)
         plugin.begin(self.classifier)
         laps = Laps()
@@ -138,13 +136,13 @@ class Setting:
                 laps.mark(name)
 
         train = self.training(self.template(plugin, on_step))
-        found: dict[str, list[float]] = {name: [] for name in ("step", *others)}
-        for _ in range(trainings):
+
+        def run() -> dict[str, list[float]]:
             laps.begin()
             train()
-            for name, seconds in found.items():
-                seconds += laps.seconds[name][-(self.steps - 1) :]
-        return found
+            return {name: seconds[-(self.steps - 1) :] for name, seconds in laps.seconds.items()}
+
+        return run
 
     def floor(self, *, copies: bool = False) -> Callable[[], None]:
         """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
