@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.perf import decomposition, memory, mtil, peft_lora
+from benchmarks.perf import decomposition, growth, memory, mtil, peft_lora
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
 from benchmarks.perf.timing import Laps, in_turns, ratio
@@ -101,6 +101,18 @@ def test_a_step_takes_no_memory_beyond_the_models_and_the_methods_own() -> None:
     for name, each in ratios.items():
         assert 0.9 < each < 1.1, name
     assert figures["nusa_peak_over_lora_peak"] <= 1
+
+
+@pytest.mark.slow
+def test_a_run_waits_and_learns_one_task_when_it_is_told_to(tmp_path: Path) -> None:
+    run = growth.Run(1, "cpu", tmp_path / "run", freely=2)
+    assert {what: len(each) for what, each in run.seconds().items()} == {
+        "training": 2, "evaluation": 2, "spectrum": 2, "saving": 1,
+    }  # fmt: skip
+    run.learn()
+    assert len(run.seconds()["training"]) == 3
+    run.end()
+    assert len(growth.total(run.seconds())) == 2
 
 
 @pytest.mark.slow
