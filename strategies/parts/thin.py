@@ -64,7 +64,8 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     whole = words.view(torch.uint8 if bits == 8 else torch.int16)[:count].view(share.size * n, d)
     drawn = whole[share.rank * n : (share.rank + 1) * n]  # (n, d)
     least = round(_dropped(dropout) * 2**bits) - (0 if bits == 8 else 2**15)  # int16 begins at -2^15
-    return drawn.ge_(least).to(torch.int8)
+    kept = drawn.ge_(least)
+    return kept.view(torch.int8) if bits == 8 else kept.to(torch.int8)
 
 
 def left(up: Tensor, core: Tensor | None) -> Tensor:
