@@ -115,6 +115,11 @@ def test_a_run_waits_and_learns_one_task_when_it_is_told_to(tmp_path: Path) -> N
     assert len(growth.total(run.seconds())) == 2
 
 
+def test_a_run_that_fails_says_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ended with 2: error: "):
+        growth.Run(0, "cpu", tmp_path / "run", freely=0)
+
+
 @pytest.mark.slow
 def test_the_whole_of_mtil_runs_in_little(tmp_path: Path) -> None:
     figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005)

@@ -34,7 +34,7 @@ def when_told(sequence, task, progress):
     learn(sequence, task, progress)
 
 TaskSequence._learn = when_told
-run.main(sys.argv[2:])
+sys.exit(run.main(sys.argv[2:]))
 """
 
 
@@ -51,7 +51,7 @@ class Run:
 
     def __init__(self, times: int, device: str, place: Path, freely: int) -> None:
         self.place, self._errors = place, place.with_suffix(".errors")
-        stream = f"repeat:{times}:micro" if times > 1 else "micro"
+        stream = "micro" if times == 1 else f"repeat:{times}:micro"
         words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(ITERATIONS), "--device", device]
         with self._errors.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
@@ -63,7 +63,10 @@ class Run:
     def _wait(self) -> None:
         """Until it waits, or ends."""
         assert self._process.stdout
-        if "waiting\n" not in self._process.stdout and self._process.wait():
+        if "waiting\n" in self._process.stdout:  # reads up to there, or to the end
+            return
+        self.end()
+        if self._process.returncode:
             last = self._errors.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             raise UserError(f"a run of this part ended with {self._process.returncode}: {last}")
 
