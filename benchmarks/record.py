@@ -37,7 +37,7 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 class Progress:
     """All that a run has found out so far, state by state (0: before any training).
 
-    As text, made once, since all of it is written after every state: so a state costs no more the more there were before.
+    As text, made once, since all of it is written after every state: what grows then is little more than the writing.
 
     Attributes:
         known, unknown, seen: a line for each state: accuracy in percent, a field for each task, empty where unmeasured.
