@@ -105,14 +105,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
     from benchmarks.reference import find
-    from benchmarks.surroundings import (
-        describe,
-        keep_freed_memory,
-        pick_device,
-        quick_imports,
-        sleep_while_waiting,
-        writable_home,
-    )
+    from benchmarks.surroundings import describe, keep_freed_memory, pick_device, quick_imports, writable_home
 
     began, first = time.perf_counter(), processes.is_first()
     files.check_writable(path)
@@ -121,7 +114,6 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     if first:
         print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
     keep_freed_memory()
-    sleep_while_waiting()
     with writable_home(), quick_imports():
         from benchmarks import compute
         from benchmarks.backbones import load_backbone

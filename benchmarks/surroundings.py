@@ -129,11 +129,3 @@ def keep_freed_memory() -> None:
         libc.gnu_get_libc_version  # noqa: B018  # not musl, whose mallopt does nothing
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
-
-
-def sleep_while_waiting() -> None:
-    """Has threads of OpenMP, which torch computes with, sleep while they wait for each other, where the user says nothing
-    else: to be called before torch is imported. By themselves they spin, and where other work wants the same cores, they
-    do so in the time that the awaited thread needs: a run then takes more than ten times as long.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")

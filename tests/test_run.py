@@ -428,13 +428,3 @@ def test_a_full_disk_is_named_and_the_run_goes_on_later(images: Path, tiny_clip:
     assert "checkpoint.safetensors: cannot be written" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.rglob("checkpoint.safetensors"))
     assert main(line) == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems' torch brings another OpenMP")
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given: dict[str, str], policy: str) -> None:
-    unset = "import os, sys; os.environ.pop('OMP_WAIT_POLICY', None); os.environ.update({!r}); from benchmarks.run import main"
-    code = f"{unset.format({'OMP_DISPLAY_ENV': 'true', **given})}; sys.exit(main(['--batch-size', '99999']))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and "--batch-size" in done.stderr.splitlines()[-1]
-    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
