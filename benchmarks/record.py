@@ -37,7 +37,7 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 class Progress:
     """All that a run has found out so far, state by state (0: before any training).
 
-    As text, made once, since all of it is written after every state: what grows then is little more than the writing.
+    As text, made once, since all of it is written after every state: what grows is writing it, and the metrics.
 
     Attributes:
         known, unknown, seen: a line for each state: accuracy in percent, a field for each task, empty where unmeasured.

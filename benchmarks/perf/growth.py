@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL, STEPS
-from benchmarks.perf.timing import Ratio, ratio
+from benchmarks.perf.timing import Ratio, failure, ratio
 from benchmarks.registry import ROOT
 from strategies import nusa
 
@@ -67,8 +66,7 @@ class Run:
             return
         self.end()
         if self._process.returncode:
-            last = self._errors.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise UserError(f"a run of this part ended with {self._process.returncode}: {last}")
+            raise failure(self._process.returncode, self._errors.read_text(encoding="utf-8", errors="replace"))
 
     def learn(self) -> None:
         """One task more."""

@@ -51,8 +51,13 @@ def python(*words: str) -> None:
     """Python with these words, in a process of its own. Raises UserError with the last line of one that fails."""
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise UserError(f"a command of this part ended with {done.returncode}: {last}")
+        raise failure(done.returncode, done.stderr)
+
+
+def failure(status: int, errors: str) -> UserError:
+    """Of a process that ended with this status, by the last line of what it wrote to stderr."""
+    last = errors.strip().rpartition("\n")[2]
+    return UserError(f"a command of this part ended with {status}: {last}")
 
 
 def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
