@@ -43,8 +43,8 @@ Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or
 
 
 def _bits(dropout: float) -> int:
-    """Random bits for each figure: as many as say the probability exactly, at most 16."""
-    return 8 if (256 * dropout).is_integer() else 16
+    """Random bits for each figure: the fewest that say the probability exactly and divide a byte, or else 16."""
+    return next((bits for bits in (1, 2, 4, 8) if (2**bits * dropout).is_integer()), 16)
 
 
 def _dropped(dropout: float) -> float:
@@ -61,11 +61,14 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     bits, (n, d) = _bits(dropout), x.shape
     count = share.size * n * d
     words = torch.empty(-(-count * bits // 64), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-    whole = words.view(torch.uint8 if bits == 8 else torch.int16)[:count].view(share.size * n, d)
-    drawn = whole[share.rank * n : (share.rank + 1) * n]  # (n, d)
-    least = round(_dropped(dropout) * 2**bits) - (0 if bits == 8 else 2**15)  # int16 begins at -2^15
-    kept = drawn.ge_(least)
-    return kept.view(torch.int8) if bits == 8 else kept.to(torch.int8)
+    least = round(_dropped(dropout) * 2**bits)
+    if bits == 16:
+        drawn = words.view(torch.int16).ge(least - 2**15)  # int16 begins at -2^15
+    else:
+        place = 2 ** torch.arange(0, 8, bits, dtype=torch.uint8, device=x.device)[:, None]  # (fields of a byte, 1)
+        drawn = (words.view(torch.uint8) & (2**bits - 1) * place).ge_(least * place)  # (fields of a byte, bytes)
+    kept = drawn.view(-1)[:count].view(share.size, n, d)[share.rank]
+    return kept.view(torch.int8)
 
 
 def left(up: Tensor, core: Tensor | None) -> Tensor:
