@@ -13,7 +13,6 @@ from strategies.parts.sites import blocks
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # the CPU's words, CUDA's, cuBLAS's
-LESS_MEMORY = "a smaller --batch-size, --checkpointing or --precision bf16"
 AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
@@ -46,6 +45,12 @@ def _check_compiler(device: str) -> None:
         raise UserError(
             f"--compile: torch finds no working compiler here ({reason}); install one, or leave it out"
         ) from error
+
+
+def less_memory(common: Common) -> str:
+    """What to try where memory runs out."""
+    others = "a smaller --batch-size or --precision bf16, which begin another run"
+    return others if common.checkpointing else f"--checkpointing, with which this run goes on, or {others}"
 
 
 def prepare(classifier: ClipClassifier, common: Common) -> None:

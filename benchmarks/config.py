@@ -111,6 +111,7 @@ ARITHMETIC = {
     name: Common.__pydantic_fields__[name].default  # type: ignore[attr-defined]
     for name in ("precision", "compile", "checkpointing")
 }
+FREE = "checkpointing"  # changes no figure: a run that ran out of memory goes on with it
 # Words of the command, not settings: nothing here changes a figure.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "debug", "list",
@@ -241,7 +242,7 @@ def unknown_setting(name: str, strategy: str) -> str:
 def label(config: RunConfig) -> str:
     """The run folder's name: the seed and whatever differs from the recipe, for instance `seed42,rank=16`."""
     default = resolve({"strategy": config.common.strategy, "stream": config.common.stream}).flat()
-    skipped = {"strategy", "stream", "seed", "device"}
+    skipped = {"strategy", "stream", "seed", "device", FREE}
     parts = [f"seed{config.common.seed}"]
     for name, value in config.flat().items():
         if name not in skipped and value != default[name]:

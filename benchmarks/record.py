@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks import files
-from benchmarks.config import ARITHMETIC, RunConfig, label, stream_family
+from benchmarks.config import ARITHMETIC, FREE, RunConfig, label, stream_family
 from benchmarks.cost import Ledger
 from benchmarks.errors import UserError
 from benchmarks.metrics import class_incremental, summarise
@@ -153,7 +153,9 @@ def check_config(path: Path, config: RunConfig) -> None:
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
     found = {**ARITHMETIC, **found}
     for name in [*wanted, *found]:
-        if found.get(name) != wanted.get(name) and wanted.get(name) != "auto":  # an auto device is whatever it was
+        if name == FREE or wanted.get(name) == "auto":  # an auto device is whatever it was
+            continue
+        if found.get(name) != wanted.get(name):
             raise UserError(
                 f"{file}: the run there has {name} {found.get(name)}, not {wanted.get(name)}; choose another --results"
             )

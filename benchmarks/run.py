@@ -128,7 +128,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     processes.check(config, plugin)
     with (
         processes.joined(config.common.device),
-        compute.memory_advice(compute.LESS_MEMORY),
+        compute.memory_advice(compute.less_memory(config.common)),
         Watch(silent=not first) as watch,
     ):
         compute.check(config.common)  # on the device that this process has taken

@@ -114,7 +114,7 @@ class TaskSequence:
         progress = self._restore()
         self._announce(progress)
         for state in range(progress.states, len(self.names) + 1):
-            with compute.memory_advice(compute.LESS_MEMORY, self._kept(progress)):
+            with compute.memory_advice(compute.less_memory(self.config.common), self._kept(progress)):
                 if state > 0:
                     self._make_room(state - 1)
                     self._learn(state - 1, progress)

@@ -138,11 +138,11 @@ def test_a_batch_larger_than_a_task_is_refused(images: Path, tmp_path: Path) -> 
 def test_memory_that_runs_out_says_what_to_lower() -> None:
     too_much = 2**60
     with (
-        pytest.raises(OwnError, match="out of memory; try a smaller --batch-size, --checkpointing"),
-        compute.memory_advice(compute.LESS_MEMORY),
+        pytest.raises(OwnError, match="out of memory; try --checkpointing, with which this run goes on, or a smaller"),
+        compute.memory_advice(compute.less_memory(common())),
     ):
         torch.empty(too_much)
-    with pytest.raises(RuntimeError, match="tensor size"), compute.memory_advice(compute.LESS_MEMORY):
+    with pytest.raises(RuntimeError, match="tensor size"), compute.memory_advice("less"):
         torch.ones(2) @ torch.ones(3)
 
 
@@ -161,27 +161,16 @@ sys.exit(run.main(sys.argv[1:]))
 
 
 def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(tmp_path: Path) -> None:
-    words = [
-        "--strategy",
-        "finetune",
-        "--order",
-        "shapes,clocks",
-        "--iterations",
-        "5",
-        "--batch-size",
-        "128",
-        "--device",
-        "cpu",
-    ]
-    words += ["--results", str(tmp_path)]
+    words = ["--strategy", "finetune", "--order", "shapes,clocks", "--iterations", "5", "--batch-size", "128"]
+    words += ["--device", "cpu", "--results", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *words], cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "error: out of memory; try a smaller --batch-size" in done.stderr
+    assert "error: out of memory; try --checkpointing" in done.stderr
     assert "The 2 finished rows are kept in" in done.stderr
-    again = command(*words)
+    again = command(*words, "--checkpointing")
     assert again.returncode == 0, again.stderr
     assert "going on after 1 of 2 tasks" in again.stderr
     (config,) = tmp_path.rglob("config.yaml")

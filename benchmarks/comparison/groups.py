@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.config import FREE
 from benchmarks.errors import UserError
 from benchmarks.runs import Run, read
 
 
 # What names a run within its method, or its group: all other settings tell methods apart.
-OF_THE_RUN = ("seed", "order", "device")
+OF_THE_RUN = ("seed", "order", "device", FREE)
 OF_THE_GROUP = ("stream", "model", "pretrained", "shots")
 
 
