@@ -1,4 +1,4 @@
-"""Mini-batches of a fixed number, read ahead by threads while the model computes."""
+"""Mini-batches of a fixed number, read, put together and page-locked ahead by threads while the model computes."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -71,20 +71,23 @@ class Loader:
         # Torch's own loaders draw a seed here, from the generator that dropout draws from too. Kept for equal runs.
         torch.empty((), dtype=torch.int64).random_()
         images = enumerate(self.sampler)
-        waiting: deque[list[Future[list[Any]]]] = deque()
+        waiting: deque[Future[list[Tensor]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
                 for _ in range(len(self)):
                     while len(waiting) < AHEAD and (batch := list(islice(images, self.batch_size))):
                         waiting.append(self._begin(pool, self.share.of(batch)))
-                    yield self._collate(waiting.popleft())
+                    yield waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> list[Future[list[Any]]]:
-        """A piece of the batch for each thread."""
+    def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> Future[list[Tensor]]:
+        """A piece of the batch for each thread; then they are put together, by a thread too."""
         piece = -(-len(batch) // self.threads)
-        return [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]
+        pieces = [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]
+        return pool.submit(
+            self._collate, pieces
+        )  # waits for none that has not begun: the pool takes them in this order
 
     def _read(self, images: Sequence[tuple[int, int]]) -> list[Any]:
         items = []
