@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.evaluate import EvaluationSet
+from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import Pixels
+from strategies.parts.sites import root
 
 
-MOST = 0.5  # of the memory that is free on the device
+MARGIN = (
+    2  # a training may take so much more than the first of its size: what a method looks back at, gaps between tensors
+)
 
 
 class Resident:
@@ -37,9 +41,26 @@ def bytes_of(images: Pixels) -> int:
     return len(images) * images[0].nbytes
 
 
-def room(device: torch.device) -> float:
-    """Bytes that test images may take there: half of what a GPU has free, nothing on the CPU, whose memory they come from."""
-    return MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
+def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
+    """How many times a task's step the largest task's is, by the figures that enter the towers' blocks."""
+    image, text = (root(classifier.clip, tower).positional_embedding for tower in ("image", "text"))  # (L, d) each
+    prompts = [count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True)]
+    sizes = [batch_size * image.numel() + tokens * text.shape[1] for tokens in prompts]
+    return float(max(sizes) / sizes[task])
+
+
+def room(device: torch.device, larger: float) -> float:
+    """Bytes that test images may take there once a task has been learned; nothing on the CPU, whose memory they come from.
+
+    What a GPU has beside the largest training, reckoned from that one, so that none has to make room later.
+
+    Args:
+        larger: how many times the learned task's step the largest is.
+    """
+    if device.type != "cuda":
+        return 0.0
+    whole = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return whole - MARGIN * larger * torch.cuda.max_memory_allocated(device)
 
 
 def resident(tests: Sequence[EvaluationSet], device: torch.device, left: float) -> Sequence[EvaluationSet]:

@@ -16,7 +16,7 @@ from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.reference import Reference, give
-from benchmarks.resident import resident, room
+from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
@@ -79,7 +79,6 @@ class TaskSequence:
         except Unfit as error:
             raise UserError(str(error)) from error
         self.tests: Sequence[EvaluationSet] = self.data.test
-        self.most_tokens = 0  # of a training's prompts so far
         self.counts = [len(task.test) for task in stream.tasks]
         self.experiences = make_benchmark(self.data.train).train_stream
         tasks = range(len(self.names))
@@ -116,10 +115,8 @@ class TaskSequence:
         for state in range(progress.states, len(self.names) + 1):
             with compute.memory_advice(compute.less_memory(self.config.common), self._kept(progress)):
                 if state > 0:
-                    self._make_room(state - 1)
                     self._learn(state - 1, progress)
-                    if state > 1:
-                        self._keep_tests()
+                    self._keep_tests(state - 1)
                 self._measure(state, progress)
             self._save(progress)
         if not processes.is_first():
@@ -131,18 +128,11 @@ class TaskSequence:
     def _kept(self, progress: Progress) -> str:
         return f"The {progress.states} finished rows are kept in {self.path}"
 
-    def _make_room(self, task: int) -> None:
-        """Before a training over more prompts than any so far, which may want the memory that test images take."""
-        tokens = self.classifier.class_counts[task] * self.classifier.lengths[task]
-        if tokens > self.most_tokens:
-            self.most_tokens, self.tests = tokens, self.data.test
-
-    def _keep_tests(self) -> None:
-        """After a training that looked back, as some methods do from the second on: what torch has not taken by then, few
-        others of no more prompts need.
-        """
+    def _keep_tests(self, learned: int) -> None:
+        """Test images on the GPU, from the first training on, which tells how much memory is left for them."""
         if self.tests is self.data.test:
-            self.tests = resident(self.data.test, self.device, room(self.device))
+            larger = growth(self.classifier, self.config.common.batch_size, learned)
+            self.tests = resident(self.data.test, self.device, room(self.device, larger))
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""

@@ -1,9 +1,11 @@
 """Test images that stay on the device."""
 
+import pytest
 import torch
 
 from benchmarks.evaluate import EvaluationSet
-from benchmarks.resident import Resident, resident, room
+from benchmarks.resident import MARGIN, Resident, growth, resident, room
+from tests.models import tiny_classifier
 
 
 class Counted:
@@ -44,4 +46,23 @@ def test_those_that_fit_are_kept_and_a_repeated_one_once() -> None:
 def test_on_the_cpu_nothing_is_kept_twice() -> None:
     device = torch.device("cpu")
     tests = [EvaluationSet(Counted(3), torch.zeros(3, dtype=torch.int64))]
-    assert resident(tests, device, room(device)) == tests
+    assert resident(tests, device, room(device, larger=1)) == tests
+
+
+def test_a_step_grows_with_the_figures_that_enter_the_towers() -> None:
+    classifier = tiny_classifier()
+    images, text = (
+        4 * 5 * 32,
+        24 * max(classifier.lengths),
+    )  # 4 patches and a class token of width 32; a prompt of width 24
+    assert growth(classifier, batch_size=4, task=0) == pytest.approx((images + 3 * text) / (images + 2 * text))
+    assert growth(classifier, batch_size=4, task=1) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_largest_training_keeps_its_memory() -> None:
+    device = torch.device("cuda")
+    torch.empty(2**28, dtype=torch.uint8, device=device)  # the most so far, and free again
+    most = torch.cuda.max_memory_allocated(device)
+    assert room(device, 1) - room(device, 3) == 2 * MARGIN * most
+    assert 0 < room(device, 1) <= torch.cuda.mem_get_info(device)[1] - MARGIN * most

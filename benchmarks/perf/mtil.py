@@ -3,6 +3,7 @@ size, with as many classes and its templates; and how much of the GPU's arithmet
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from benchmarks.errors import UserError
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
-from benchmarks.resident import resident, room
+from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
 from strategies.parts.classifier import ClipClassifier
@@ -88,7 +89,7 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
     def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
         return Pool(counts[name][what], side), torch.arange(counts[name][what]) % counts[name]["classes"]
 
-    tests = resident([EvaluationSet(*labelled(name, "test")) for name in NAMES], where, room(where))
+    tests: Sequence[EvaluationSet] = [EvaluationSet(*labelled(name, "test")) for name in NAMES]
     plugin = nusa.Plugin(FULL)
     plugin.begin(classifier)
     meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho)
@@ -116,7 +117,9 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
     for state in range(len(NAMES) + 1):
         if state:
             clocked("training", lambda task=tasks[state - 1]: template.train(task))
-        clocked("evaluation", lambda: evaluate(classifier, tests, list(names.values()), where))
+        if state == 1:
+            tests = resident(tests, where, room(where, growth(classifier, BATCH_SIZE, 0)))
+        clocked("evaluation", lambda tests=tests: evaluate(classifier, tests, list(names.values()), where))
         clocked("spectrum", lambda state=state: meter.measure(state))
         clocked(
             "saving", lambda: record.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress)
