@@ -3,6 +3,8 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -55,41 +57,35 @@ def main(part: str, results: Path, **settings: Any) -> None:
     from benchmarks.files import check_writable, write_json
     from benchmarks.surroundings import describe, keep_freed_memory, pick_device, writable_home
 
+    names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
     try:
         check_writable(results)
+        if "peft" in names and find_spec("peft") is None:
+            raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
         keep_freed_memory()
         with writable_home():
             from benchmarks.compute import memory_advice
 
             settings["device"] = pick_device(settings["device"])
-            for name in [name for name in PARTS if name != "mtil"] if part == "all" else [part]:
+            for name in names:
                 print(f"{name}: {PARTS[name]} ...", file=sys.stderr)
                 with (
                     tempfile.TemporaryDirectory() as folder,
                     memory_advice("a smaller --model, --batch-size or --classes"),
                 ):
-                    figures = _measure(name, Path(folder), **settings)
+                    figures, used = _measure(name, Path(folder), settings)
                 for line in _lines(figures):
                     print(line)
-                given = {what: value for what, value in settings.items() if what != "precision" or name == "mtil"}
-                write_json(results / f"{name}.json", {**figures, "settings": given, **describe(settings["device"])})
+                write_json(
+                    results / f"{name}.json", {**figures, "settings": used, **describe(used.get("device", "cpu"))}
+                )
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _measure(
-    part: str,
-    place: Path,
-    *,
-    model: str,
-    batch_size: int,
-    classes: int,
-    images: int,
-    evaluated: int,
-    device: str,
-    precision: Any,
-) -> dict[str, Any]:
+def _measure(part: str, place: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A part's figures, and those of the settings that it knows."""
     from benchmarks.perf import (
         data,
         decomposition,
@@ -104,21 +100,23 @@ def _measure(
         step,
     )
 
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "step": lambda: step.measure(model, batch_size, device),
-        "peft": lambda: peft_lora.measure(model, batch_size, classes, device),
-        "strategies": lambda: methods.each_over_floor(model, batch_size, classes, device),
-        "options": lambda: options.measure(model, batch_size, classes, device),
-        "methods": lambda: methods.measure(model, batch_size, classes, device, place),
-        "harness": lambda: harness.measure(model, batch_size, classes, device, place),
-        "evaluation": lambda: evaluation.measure(model, batch_size, classes, evaluated, device),
-        "memory": lambda: memory.measure(model, batch_size, classes),
-        "decomposition": lambda: decomposition.measure(model, batch_size, classes, device),
-        "data": lambda: data.measure(images, model, place),
-        "growth": lambda: growth.measure(batch_size, classes, device, place),
-        "mtil": lambda: mtil.measure(model, precision, device, place),
+    measures: dict[str, Callable[..., dict[str, Any]]] = {
+        "step": step.measure,
+        "strategies": methods.each_over_floor,
+        "options": options.measure,
+        "methods": methods.measure,
+        "harness": harness.measure,
+        "evaluation": evaluation.measure,
+        "memory": memory.measure,
+        "decomposition": decomposition.measure,
+        "data": data.measure,
+        "growth": growth.measure,
+        "peft": peft_lora.measure,
+        "mtil": mtil.measure,
     }
-    return measures[part]()
+    known = signature(measures[part]).parameters
+    used = {name: value for name, value in settings.items() if name in known}
+    return measures[part](**used, **({"place": place} if "place" in known else {})), used
 
 
 def _lines(figures: dict[str, Any], indent: str = "  ") -> Iterator[str]:

@@ -12,14 +12,14 @@ from benchmarks.perf.timing import in_turns, ratio, timed
 ROUNDS = 3
 
 
-def measure(model: str, batch_size: int, classes: int, images: int, device: str) -> dict[str, Any]:
+def measure(model: str, batch_size: int, classes: int, evaluated: int, device: str) -> dict[str, Any]:
     """Evaluation of this many images in memory over the image tower alone on the same images."""
     setting = Setting(model, batch_size, classes, device)
     classifier = setting.classifier.eval()
     side = setting.images.shape[-1]
-    pixels = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (evaluated, 3, side, side), dtype=torch.uint8)
     names = [tuple(map(str, range(classes)))]
-    tests = [EvaluationSet(pixels, torch.arange(images) % classes)]
+    tests = [EvaluationSet(pixels, torch.arange(evaluated) % classes)]
 
     def bare() -> None:
         with torch.no_grad():
@@ -38,5 +38,5 @@ def measure(model: str, batch_size: int, classes: int, images: int, device: str)
     return {
         "evaluation_share_inside_towers": sum(spent) / total,
         "evaluation_over_bare_image_tower": ratio(seconds["whole"], seconds["bare"]),
-        "evaluation_images_per_second": images / min(seconds["whole"]),
+        "evaluation_images_per_second": evaluated / min(seconds["whole"]),
     }

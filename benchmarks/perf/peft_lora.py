@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.errors import UserError
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import ALPHA, DROPOUT, RANK, STEPS
 from benchmarks.perf.timing import ratio
@@ -95,15 +94,9 @@ def _renamed(clip: Any) -> dict[str, Tensor]:
 def lora_of(
     classifier: ClipClassifier, *, quick_gelu: bool, rank: int, alpha: float, dropout: float
 ) -> HuggingFaceClip:
-    """With `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank) as ours; all else frozen.
+    """With `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank) as ours; all else frozen."""
+    import peft
 
-    Raises:
-        UserError: `peft` is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError("--part peft: needs peft, of the extra `perf`: uv run --extra perf python -m ...") from error
     model = HuggingFaceClip(classifier, quick_gelu).to(classifier.mean.device)
     config = peft.LoraConfig(
         r=rank, lora_alpha=int(alpha), use_rslora=True, lora_dropout=dropout, target_modules=TARGETS
