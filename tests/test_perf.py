@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.errors import UserError
 from benchmarks.perf import decomposition, growth, memory, mtil, peft_lora
+from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
 from benchmarks.perf.timing import Laps, in_turns, ratio
@@ -86,6 +87,16 @@ def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
     plugin = lora.Plugin(lora.Settings(rank=4))
     count = sum(p.numel() for site in sites(ours.clip) for p in plugin.make_update(site.weight()).parameters())
     assert sum(parameter.numel() for parameter in peft_lora.trained(model)) == count
+
+
+def test_what_a_step_spends_beyond_its_floor_is_told_by_kind() -> None:
+    setting = Setting("ViT-S-32", batch_size=2, classes=3, steps=4)
+    plugin = lora.Plugin(lora.Settings(rank=8))
+    beyond = beyond_floor(setting, plugin, setting.floor(), rank=8)
+    assert set(beyond) == {"thin products", "wide products", "dropout", "optimiser", "all else"}
+    assert all(
+        beyond[name] > 0 for name in ("thin products", "dropout", "optimiser")
+    )  # the floor has none of the first and last
 
 
 def test_backbones_have_the_published_towers() -> None:

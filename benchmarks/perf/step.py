@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.timing import ratio
 from strategies import nusa
@@ -17,6 +18,7 @@ from strategies.parts.subspace import choose, decompose
 
 STEPS = 8  # of which the first does not count
 CLASSES = (10, 100, 397)
+PROFILED = 100  # prompts
 RANK, ALPHA, DROPOUT = 128, 2.0, 0.25  # the published setting
 FULL = nusa.Settings(rho=0.5)  # at the published 0.95 some matrices of random weights have no 128 null directions
 AT_ONCE = 100  # prompts of 77 tokens: 397 of them would take 20 GB
@@ -78,7 +80,7 @@ def dense_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
-    """For each number of prompts the ratios, and the seconds of a NuSA-CL step."""
+    """For each number of prompts the ratios, and a NuSA-CL step's seconds; for one, what it spends beyond the floor."""
     figures: dict[str, Any] = {}
     for classes in CLASSES:
         setting = Setting(model, batch_size, classes, device, STEPS)
@@ -94,4 +96,6 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
             f"dense_step_over_nusa_{classes}_prompts": ratio(seconds["dense"], seconds["step"]),
             f"nusa_step_seconds_{classes}_prompts": min(seconds["step"]),
         }
+    setting = Setting(model, batch_size, PROFILED, device, STEPS)
+    figures[f"nusa_beyond_floor_{PROFILED}_prompts"] = beyond_floor(setting, nusa.Plugin(FULL), setting.floor(), RANK)
     return figures
