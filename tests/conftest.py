@@ -8,10 +8,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 # A cache of decoded images for this test run alone, also in the commands that tests start.
@@ -36,6 +41,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "torch.device":
+    """One device after the other, with the arithmetic of a run by default: float32 without TF32."""
+    import torch
+
+    from strategies.parts.precision import set_tf32
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    set_tf32(False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)  # tests compare runs bit for bit
+    return torch.device(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -15,21 +15,22 @@ from tests.conftest import TINY
 
 CLASSES = (2, 3)
 TEMPLATES = 2
+CPU = torch.device("cpu")
 
 
 def applied(update: LowRankUpdate, x: Tensor) -> Tensor:
     """Inputs (..., d_in) to x dW^T (..., d_out), as the model computes it beside a weight, here of zeros."""
-    return adapted(x, torch.zeros(len(update.up), update.down.shape[1]), None, {0: update})
+    return adapted(x, torch.zeros(len(update.up), update.down.shape[1], device=x.device), None, {0: update})
 
 
-def tiny_model(seed: int = 0) -> Any:
+def tiny_model(seed: int = 0, device: torch.device = CPU) -> Any:
     """An open_clip model with random weights whose text features differ from prompt to prompt."""
     torch.manual_seed(seed)
     config = {**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 50}}  # type: ignore[dict-item]
-    return open_clip.model.CLIP(**config)
+    return open_clip.model.CLIP(**config).to(device)
 
 
-def tiny_classifier(seed: int = 0) -> ClipClassifier:
+def tiny_classifier(seed: int = 0, device: torch.device = CPU) -> ClipClassifier:
     """Two tasks of 2 and 3 classes with 2 templates each; the highest token is the end of the text."""
     clip = tiny_model(seed)
     generator = torch.Generator().manual_seed(9)
@@ -39,7 +40,7 @@ def tiny_classifier(seed: int = 0) -> ClipClassifier:
         tokens[..., 6] = 49
         tokens[..., 7:] = 0
         prompts.append(tokens)
-    return ClipClassifier(clip, prompts, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    return ClipClassifier(clip, prompts, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)).to(device)
 
 
 def tiny_images(classes: int, count: int = 12, seed: int = 0) -> LabelledImages:
@@ -61,7 +62,7 @@ def tiny_template(classifier: ClipClassifier, plugins: list[Any], **changes: Any
         "warmup": 0.25,
         "label_smoothing": 0.2,
         "seed": 1,
-        "device": torch.device("cpu"),
+        "device": classifier.mean.device,
     }
     return ClipTemplate(model=classifier, plugins=plugins, **{**settings, **changes})
 

@@ -10,12 +10,12 @@ from tests.conftest import TINY
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_it_is_the_formula_forward_and_backward(masked: bool) -> None:
+def test_it_is_the_formula_forward_and_backward(masked: bool, device: torch.device) -> None:
     torch.manual_seed(0)
-    attention = SelfAttention(12, 3, batch_first=True).double()
+    attention = SelfAttention(12, 3, batch_first=True).double().to(device)
     nn.init.normal_(attention.in_proj_bias)
-    x = torch.randn(2, 5, 12, dtype=torch.float64, requires_grad=True)
-    mask = torch.full((5, 5), float("-inf"), dtype=torch.float64).triu(1) if masked else torch.zeros(5, 5).double()
+    x = torch.randn(2, 5, 12, dtype=torch.float64, device=device, requires_grad=True)
+    mask = torch.full((5, 5), float("-inf") if masked else 0.0, dtype=torch.float64, device=device).triu(1)
     found = attention(x, x, x, attn_mask=mask)[0]
     q, k, v = (x @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, dim=-1)
     heads = []
@@ -31,10 +31,10 @@ def test_it_is_the_formula_forward_and_backward(masked: bool) -> None:
 
 
 @torch.no_grad()
-def test_a_model_with_it_computes_the_same_with_the_same_parameters() -> None:
+def test_a_model_with_it_computes_the_same_with_the_same_parameters(device: torch.device) -> None:
     torch.manual_seed(0)
-    clip = open_clip.CLIP(**TINY).double().eval()
-    images, tokens = torch.randn(2, 3, 16, 16).double(), torch.tensor([[1, 5, 49407, *[0] * 13]])
+    clip = open_clip.CLIP(**TINY).double().eval().to(device)
+    images, tokens = torch.randn(2, 3, 16, 16).double().to(device), torch.tensor([[1, 5, 49407, *[0] * 13]]).to(device)
     before = clip.encode_image(images), clip.encode_text(tokens)
     parameters = dict(clip.named_parameters())
     spare_copies(clip)
@@ -45,12 +45,11 @@ def test_a_model_with_it_computes_the_same_with_the_same_parameters() -> None:
 
 
 @torch.no_grad()
-def test_a_mask_for_each_text_and_head_is_read_as_torch_reads_it() -> None:
+def test_a_mask_for_each_text_and_head_is_read_as_torch_reads_it(device: torch.device) -> None:
     torch.manual_seed(0)
-    tower = open_clip.transformer.TextTransformer(
-        context_length=7, width=12, heads=3, layers=2, embed_cls=True
-    ).double()
-    tokens = torch.tensor([[1, 5, 49407, 0, 0, 0, 0], [1, 5, 7, 9, 49407, 0, 0]])  # padded differently
+    tower = open_clip.transformer.TextTransformer(context_length=7, width=12, heads=3, layers=2, embed_cls=True)
+    tower.double().to(device)
+    tokens = torch.tensor([[1, 5, 49407, 0, 0, 0, 0], [1, 5, 7, 9, 49407, 0, 0]], device=device)  # padded differently
     before = tower(tokens)
     spare_copies(tower)
     assert any(isinstance(module, SelfAttention) for module in tower.modules())

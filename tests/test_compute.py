@@ -31,9 +31,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def learned(name: str, **settings: Any) -> tuple[ClipClassifier, StrategyPlugin]:
+def learned(name: str, device: torch.device, **settings: Any) -> tuple[ClipClassifier, StrategyPlugin]:
     """A tiny model after two tasks, and the strategy."""
-    module, classifier = registry.load("strategy", name), tiny_classifier()
+    module, classifier = registry.load("strategy", name), tiny_classifier(device=device)
     plugin = module.Plugin(module.Settings(**SETTINGS.get(name, {})))
     compute.prepare(classifier, common(**settings))
     plugin.begin(classifier)
@@ -43,18 +43,18 @@ def learned(name: str, **settings: Any) -> tuple[ClipClassifier, StrategyPlugin]
     return classifier.eval(), plugin
 
 
-def trained(**settings: Any) -> dict[str, torch.Tensor]:
-    return snapshot(learned("nusa", **settings)[0].clip)
+def trained(device: torch.device, **settings: Any) -> dict[str, torch.Tensor]:
+    return snapshot(learned("nusa", device, **settings)[0].clip)
 
 
-def test_checkpointing_changes_no_figure() -> None:
-    plain, saved = trained(), trained(checkpointing=True)
+def test_checkpointing_changes_no_figure(device: torch.device) -> None:
+    plain, saved = trained(device), trained(device, checkpointing=True)
     assert all(torch.equal(tensor, saved[name]) for name, tensor in plain.items())
 
 
-def test_bf16_trains_float32_weights_to_nearly_the_same_place() -> None:
-    plain, low = trained(), trained(precision="bf16")
-    start = snapshot(tiny_classifier().clip)
+def test_bf16_trains_float32_weights_to_nearly_the_same_place(device: torch.device) -> None:
+    plain, low = trained(device), trained(device, precision="bf16")
+    start = snapshot(tiny_classifier(device=device).clip)
     moved = torch.cat([(plain[name] - start[name]).flatten() for name in plain])
     apart = torch.cat([(low[name] - plain[name]).flatten() for name in plain])
     assert all(tensor.dtype == plain[name].dtype for name, tensor in low.items())
@@ -62,15 +62,16 @@ def test_bf16_trains_float32_weights_to_nearly_the_same_place() -> None:
 
 
 @pytest.mark.parametrize("name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"])
-def test_every_kind_of_method_trains_and_answers_in_bf16(name: str) -> None:
-    classifier, plugin = learned(name, precision="bf16")
-    assert classifier.union_logits(torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)).isfinite().all()
+def test_every_kind_of_method_trains_and_answers_in_bf16(name: str, device: torch.device) -> None:
+    classifier, plugin = learned(name, device, precision="bf16")
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8).to(device)
+    assert classifier.union_logits(images).isfinite().all()
     assert all(tensor.dtype != torch.bfloat16 for tensor in plugin.state_dict().values())
 
 
-def test_features_are_float32_whatever_the_towers_compute_in() -> None:
-    classifier = tiny_classifier().eval()
-    images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
+def test_features_are_float32_whatever_the_towers_compute_in(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device).eval()
+    images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8).to(device)
     whole = classifier.union_logits(images)
     compute.prepare(classifier, common(precision="bf16"))
     classifier.eval()
@@ -111,20 +112,20 @@ def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_compiled_blocks_compute_the_same() -> None:
+def test_compiled_blocks_compute_the_same(device: torch.device) -> None:
     torch._dynamo.reset()  # else what was compiled for another test's model may answer for this one's
-    plain = trained()
-    compiled = trained(compile=True)
+    plain = trained(device)
+    compiled = trained(device, compile=True)
     assert all(torch.allclose(tensor, compiled[name], atol=1e-5) for name, tensor in plain.items())
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["moe_adapter", "diki", "olora", "lwf", "icarl"])
-def test_compiled_blocks_learn_the_same(name: str) -> None:
+def test_compiled_blocks_learn_the_same(name: str, device: torch.device) -> None:
     torch._dynamo.reset()
-    (plain, _), (compiled, _) = learned(name), learned(name, compile=True)
-    images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8)
+    (plain, _), (compiled, _) = learned(name, device), learned(name, device, compile=True)
+    images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8).to(device)
     assert torch.allclose(plain.union_logits(images), compiled.union_logits(images), atol=1e-4)
 
 

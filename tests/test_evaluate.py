@@ -28,13 +28,13 @@ def test_equal_names_are_one_class() -> None:
     assert name_ids(NAMES).tolist() == [0, 1, 2, 0, 3]
 
 
-def test_accuracies() -> None:
+def test_accuracies(device: torch.device) -> None:
     #                    zero one | red zero blue
     first = as_images([[9, 1, 0, 0, 0], [9, 1, 0, 10, 0], [9, 1, 10, 0, 0], [9, 10, 0, 0, 11]])
     second = as_images([[9, 0, 1, 5, 0], [0, 0, 1, 5, 9]])
     tests = [EvaluationSet(first, torch.tensor([0, 0, 0, 1])), EvaluationSet(second, torch.tensor([1, 1]))]
     done: list[int] = []
-    found = evaluate(Fixed(), tests, NAMES, torch.device("cpu"), on_images=done.append)  # type: ignore[arg-type]
+    found = evaluate(Fixed(), tests, NAMES, device, on_images=done.append)  # type: ignore[arg-type]
     # first: all four right among its own; over all classes "zero" of the other task counts, red and blue do not.
     # second: the first image wins with the other task's "zero", which is its class; blue beats the second one's.
     assert found.known == pytest.approx([100, 50])
@@ -43,18 +43,17 @@ def test_accuracies() -> None:
     assert sum(done) == 6
 
 
-def test_among_the_classes_seen_so_far() -> None:
+def test_among_the_classes_seen_so_far(device: torch.device) -> None:
     first = as_images([[9, 1, 0, 0, 0], [9, 1, 0, 10, 0], [9, 1, 10, 0, 0], [9, 10, 0, 0, 11]])
     second = as_images([[9, 0, 1, 5, 0], [0, 0, 1, 5, 9]])
     tests = [EvaluationSet(first, torch.tensor([0, 0, 0, 1])), EvaluationSet(second, torch.tensor([1, 1]))]
-    device = torch.device("cpu")
     one = evaluate(Fixed(), tests, NAMES, device, 1)  # type: ignore[arg-type]
     assert one.seen == [100, None]  # after the first task its own two classes compete
     both = evaluate(Fixed(), tests, NAMES, device, 2)  # type: ignore[arg-type]
     assert both.seen == both.unknown
 
 
-def test_a_test_set_that_comes_again_is_read_once() -> None:
+def test_a_test_set_that_comes_again_is_read_once(device: torch.device) -> None:
     reads: list[object] = []
 
     class Counted:
@@ -70,6 +69,6 @@ def test_a_test_set_that_comes_again_is_read_once() -> None:
     counted = EvaluationSet(Counted(), torch.tensor([0, 0]))
     names = [("zero", "one"), ("red",), ("zero", "one")]
     tests = [counted, EvaluationSet(Counted(), torch.tensor([0, 0])), counted]
-    found = evaluate(Fixed(), tests, names, torch.device("cpu"), 2)  # type: ignore[arg-type]
+    found = evaluate(Fixed(), tests, names, device, 2)  # type: ignore[arg-type]
     assert len(reads) == 2
     assert found.known[0] == found.known[2] == 50 and found.seen == [50, 0, None]

@@ -6,8 +6,8 @@ from strategies.finetune import Plugin, Settings
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
-def test_all_parameters_learn_but_the_logit_scale() -> None:
-    classifier = tiny_classifier()
+def test_all_parameters_learn_but_the_logit_scale(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     before = snapshot(classifier.clip)
     template = tiny_template(classifier, [Plugin(Settings())])
     template.train(tiny_experiences()[0])

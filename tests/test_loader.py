@@ -17,17 +17,18 @@ from tests.models import tiny_images
 from tests.test_cache import pictures
 
 
-def batches(data: Any, threads: int, size: int = 4, count: int = 23) -> list[list[torch.Tensor]]:
+def batches(data: Any, threads: int, size: int = 4, count: int = 23, pin: bool = False) -> list[list[torch.Tensor]]:
     sampler = RandomSampler(data, num_samples=count, generator=torch.Generator().manual_seed(3))
-    return list(Loader(data, sampler, size, seed=5, threads=threads))
+    return list(Loader(data, sampler, size, seed=5, threads=threads, pin=pin))
 
 
-def test_the_batches_are_the_samplers_in_order() -> None:
+def test_the_batches_are_the_samplers_in_order(device: torch.device) -> None:
     plain = tiny_images(3)
     data = make_benchmark([plain]).train_stream[0].dataset
     wanted = list(RandomSampler(plain, num_samples=23, generator=torch.Generator().manual_seed(3)))
     for threads in (1, 3, 8):
-        found = batches(data, threads)
+        found = batches(data, threads, pin=device.type == "cuda")
+        assert all(tensor.is_pinned() == (device.type == "cuda") for batch in found for tensor in batch)
         assert [len(x) for x, _, _ in found] == [4, 4, 4, 4, 4, 3]
         assert torch.equal(torch.cat([x for x, _, _ in found]), torch.stack([plain[i][0] for i in wanted]))
         assert torch.cat([y for _, y, _ in found]).tolist() == [plain.targets[i] for i in wanted]

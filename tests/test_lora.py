@@ -8,8 +8,8 @@ from strategies.parts.sites import sites
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
-def test_the_update_starts_at_zero_and_trains_both_factors() -> None:
-    update = Plugin(Settings(rank=3)).make_update(torch.randn(8, 5))
+def test_the_update_starts_at_zero_and_trains_both_factors(device: torch.device) -> None:
+    update = Plugin(Settings(rank=3)).make_update(torch.randn(8, 5).to(device))
     assert not update.delta().any()
     assert update.down.any() and update.core is None
     assert {name for name, _ in update.named_parameters()} == {"down", "up"}
@@ -17,8 +17,8 @@ def test_the_update_starts_at_zero_and_trains_both_factors() -> None:
     assert update.down.abs().max() <= bound
 
 
-def test_only_the_chosen_matrices_change_by_a_low_rank_update() -> None:
-    classifier = tiny_classifier()
+def test_only_the_chosen_matrices_change_by_a_low_rank_update(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     before = snapshot(classifier.clip)
     weights = {site: site.weight().detach().clone() for site in sites(classifier.clip)}
     template = tiny_template(classifier, [Plugin(Settings(rank=2))])
@@ -30,8 +30,8 @@ def test_only_the_chosen_matrices_change_by_a_low_rank_update() -> None:
     assert template.trained_count == sum(2 * sum(weight.shape) for weight in weights.values())
 
 
-def test_each_task_draws_anew() -> None:
-    classifier = tiny_classifier()
+def test_each_task_draws_anew(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     plugin = Plugin(Settings(rank=2))
     starts: list[torch.Tensor] = []
 

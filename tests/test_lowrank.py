@@ -20,27 +20,27 @@ def random_update(weight: torch.Tensor, core: bool = True, dropout: float = 0.0)
         scale=0.3,
         dropout=dropout,
         trained=("core",),
-    )
+    ).to(weight.device)
 
 
-def test_thin_products_equal_the_dense_update() -> None:
+def test_thin_products_equal_the_dense_update(device: torch.device) -> None:
     torch.manual_seed(0)
     for core in (True, False):
-        update = random_update(torch.empty(7, 5), core=core)
-        x = torch.randn(2, 4, 5)
-        middle = update.core.double() if update.core is not None else torch.eye(3, dtype=torch.float64)
+        update = random_update(torch.empty(7, 5, device=device), core=core)
+        x = torch.randn(2, 4, 5).to(device)
+        middle = update.core.double() if update.core is not None else torch.eye(3, dtype=torch.float64, device=device)
         dense = 0.3 * update.up.double() @ middle @ update.down.double()  # (7, 5)
         assert torch.allclose(update.delta().double(), dense, atol=1e-5)
         assert torch.allclose(applied(update, x).double(), x.double() @ dense.T, atol=1e-5)
 
 
 @pytest.mark.parametrize("matrices", [ALL, ("q",), ("o",), ("k", "fc")])
-def test_merged_features_equal_unmerged_ones(matrices: tuple[str, ...]) -> None:
-    classifier = tiny_classifier().eval()
+def test_merged_features_equal_unmerged_ones(matrices: tuple[str, ...], device: torch.device) -> None:
+    classifier = tiny_classifier(device=device).eval()
     clip = classifier.clip
     torch.manual_seed(1)
     updates = {site: random_update(site.weight()) for site in sites(clip, "both", matrices)}
-    images, before = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8), snapshot(clip)
+    images, before = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8).to(device), snapshot(clip)
 
     def features() -> torch.Tensor:
         with torch.no_grad():
@@ -56,15 +56,15 @@ def test_merged_features_equal_unmerged_ones(matrices: tuple[str, ...]) -> None:
     assert snapshot(clip).keys() == before.keys()  # plain open_clip again
 
 
-def test_adapted_attention_is_scaled_dot_product_attention_in_float64() -> None:
+def test_adapted_attention_is_scaled_dot_product_attention_in_float64(device: torch.device) -> None:
     torch.manual_seed(2)
-    clip = tiny_model()
+    clip = tiny_model(device=device)
     block = clip.transformer.resblocks[0]
     updates = {site: random_update(site.weight()) for site in sites(clip, "text") if site.block == 0}
     attach(updates)
     clip.double().requires_grad_(False)
     assert isinstance(block.attn, AdaptedAttention)
-    x, mask = torch.randn(2, 16, 24, dtype=torch.float64), clip.attn_mask
+    x, mask = torch.randn(2, 16, 24, dtype=torch.float64).to(device), clip.attn_mask
     base, heads = block.attn.base, 2
     delta = {site.matrix: update.delta() for site, update in updates.items()}
     weights = dict(zip("qkv", base.in_proj_weight.chunk(3), strict=True))
@@ -76,10 +76,10 @@ def test_adapted_attention_is_scaled_dot_product_attention_in_float64() -> None:
     assert (block.attn(x, x, x, attn_mask=mask)[0] - expected).abs().max() < 1e-10
 
 
-def test_dropout_acts_on_the_adapters_input_only_and_only_in_training() -> None:
+def test_dropout_acts_on_the_adapters_input_only_and_only_in_training(device: torch.device) -> None:
     torch.manual_seed(3)
-    update = random_update(torch.empty(6, 3), dropout=0.5)
-    x = torch.ones(1000, 3)
+    update = random_update(torch.empty(6, 3, device=device), dropout=0.5)
+    x = torch.ones(1000, 3, device=device)
     dense = update.delta()
     assert torch.allclose(applied(update.eval(), x), x @ dense.T, atol=1e-5)
     trained = applied(update.train(), x)
@@ -88,8 +88,8 @@ def test_dropout_acts_on_the_adapters_input_only_and_only_in_training() -> None:
     assert 0.4 < (kept.abs() > 1).float().mean() < 0.6
 
 
-def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice() -> None:
-    clip = tiny_model()
+def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice(device: torch.device) -> None:
+    clip = tiny_model(device=device)
     before = snapshot(clip)
     attach({site: random_update(site.weight()) for site in sites(clip, "both", ALL)})
     detach(clip)

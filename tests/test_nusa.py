@@ -12,8 +12,8 @@ from strategies.parts.subspace import decompose, energy_rank
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
-def test_m_learns_while_u_v_and_w_stay() -> None:
-    classifier = tiny_classifier()
+def test_m_learns_while_u_v_and_w_stay(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     plugin = Plugin(Settings(rank=4, rho=0.5))
     seen: dict[str, torch.Tensor] = {}
 
@@ -44,8 +44,8 @@ def test_m_learns_while_u_v_and_w_stay() -> None:
     assert len(changed) == 2 * 3  # three blocks in all
 
 
-def test_the_update_lies_in_the_smallest_directions_of_the_weight_before() -> None:
-    classifier = tiny_classifier()
+def test_the_update_lies_in_the_smallest_directions_of_the_weight_before(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     found = sites(classifier.clip)
     before = {site: site.weight().detach().clone() for site in found}
     tiny_template(classifier, [Plugin(Settings(rank=5, rho=0.5))]).train(tiny_experiences()[0])
@@ -60,21 +60,21 @@ def test_the_update_lies_in_the_smallest_directions_of_the_weight_before() -> No
         assert (delta @ outside_v.T).abs().max() < 1e-5
 
 
-def test_scaling_uses_the_configured_rank_also_where_fewer_directions_are_left() -> None:
-    update = Plugin(Settings(rank=64, rho=0.5, alpha=3)).make_update(torch.randn(10, 10))
+def test_scaling_uses_the_configured_rank_also_where_fewer_directions_are_left(device: torch.device) -> None:
+    update = Plugin(Settings(rank=64, rho=0.5, alpha=3)).make_update(torch.randn(10, 10).to(device))
     assert update is not None and update.core is not None
     assert update.core.shape[0] < 10
     assert update.scale == pytest.approx(3 / math.sqrt(64))
 
 
-def test_a_matrix_without_null_directions_is_skipped_and_said_so() -> None:
-    classifier = tiny_classifier()
+def test_a_matrix_without_null_directions_is_skipped_and_said_so(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     with torch.no_grad():
         sites(classifier.clip, "image", ("o",))[1].weight().copy_(torch.eye(32))  # every direction is needed
     plugin = Plugin(Settings(rank=4, rho=0.99))
     tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
     assert "image.1.o: no null direction left, skipped" in plugin.notes
-    assert torch.equal(sites(classifier.clip, "image", ("o",))[1].weight(), torch.eye(32))
+    assert torch.equal(sites(classifier.clip, "image", ("o",))[1].weight(), torch.eye(32, device=device))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_the_factors_that_learn_are_a_setting(trained: str, factors: set[str]) -
     assert {name for name, _ in update.named_parameters()} == factors
 
 
-def test_towers_and_matrices_are_settings() -> None:
-    classifier = tiny_classifier()
+def test_towers_and_matrices_are_settings(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     before = snapshot(classifier.clip)
     settings = Settings(rank=2, rho=0.5, towers="text", matrices=("v", "fc"))
     tiny_template(classifier, [Plugin(settings)]).train(tiny_experiences()[0])
@@ -98,8 +98,8 @@ def test_towers_and_matrices_are_settings() -> None:
     assert torch.equal(q_and_k, rows[:48])
 
 
-def test_a_task_that_broke_off_leaves_nothing_behind() -> None:
-    classifier = tiny_classifier()
+def test_a_task_that_broke_off_leaves_nothing_behind(device: torch.device) -> None:
+    classifier = tiny_classifier(device=device)
     plugin = Plugin(Settings(rank=4, rho=0.5))
 
     class Stop(Exception):
@@ -111,7 +111,7 @@ def test_a_task_that_broke_off_leaves_nothing_behind() -> None:
     template = tiny_template(classifier, [plugin], on_step=stop)
     with pytest.raises(Stop):
         template.train(tiny_experiences()[0])
-    fresh = tiny_classifier()
+    fresh = tiny_classifier(device=device)
     tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
     tiny_template(fresh, [Plugin(Settings(rank=4, rho=0.5))]).train(tiny_experiences()[0])
     assert all(torch.equal(t, fresh.clip.state_dict()[n]) for n, t in classifier.clip.state_dict().items())

@@ -10,19 +10,19 @@ from strategies.parts.sites import sites
 from tests.models import tiny_model
 
 
-def test_a_states_rows_and_its_update() -> None:
-    clip = tiny_model()
+def test_a_states_rows_and_its_update(device: torch.device) -> None:
+    clip = tiny_model(device=device)
     meter = SpectrumMeter(clip, ("q", "o", "fc"), rho=0.8)
     first = meter.measure(0)
     assert len(first) == 3 * 3 and first[0]["update_norm"] is None and first[0]["interference"] is None
     site = next(s for s in sites(clip, "text", ("q",)))
-    before = site.weight().detach().double().numpy().copy()
+    before = site.weight().detach().double().cpu().numpy().copy()
     torch.manual_seed(1)
     with torch.no_grad():
-        site.weight().add_(0.1 * torch.randn(24, 24))
+        site.weight().add_(0.1 * torch.randn(24, 24).to(device))
     row = next(r for r in meter.measure(1) if (r["tower"], r["block"], r["matrix"]) == ("text", 0, "q"))
 
-    after = site.weight().detach().double().numpy()
+    after = site.weight().detach().double().cpu().numpy()
     u, s, vh = np.linalg.svd(before)
     k = int(np.argmax(np.cumsum(s**2) >= 0.8 * (s**2).sum())) + 1
     delta = after - before
@@ -53,8 +53,8 @@ def test_the_table_of_spectra_has_a_column_for_each_value_of_the_largest() -> No
     assert text[24].notna().all() and text[25].isna().all() and table[table["tower"] == "image"][32].notna().all()
 
 
-def test_an_unchanged_matrix_has_no_interference_and_a_meter_may_begin_anywhere() -> None:
-    clip = tiny_model()
+def test_an_unchanged_matrix_has_no_interference_and_a_meter_may_begin_anywhere(device: torch.device) -> None:
+    clip = tiny_model(device=device)
     meter, late = SpectrumMeter(clip, ("v",), 0.9), SpectrumMeter(clip, ("v",), 0.9)
     meter.measure(0)
     late.remember()  # as on resume
@@ -63,8 +63,8 @@ def test_an_unchanged_matrix_has_no_interference_and_a_meter_may_begin_anywhere(
     assert rows == late.measure(1)
 
 
-def test_an_update_in_the_null_space_does_not_interfere() -> None:
-    clip = tiny_model()
+def test_an_update_in_the_null_space_does_not_interfere(device: torch.device) -> None:
+    clip = tiny_model(device=device)
     meter = SpectrumMeter(clip, ("o",), 0.9)
     meter.measure(0)
     site = sites(clip, "image", ("o",))[0]

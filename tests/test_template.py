@@ -19,7 +19,7 @@ def test_schedule_is_a_linear_warm_up_and_a_half_cosine() -> None:
     assert learning_rate_share(0, 1, 0) == 1
 
 
-def test_each_task_takes_exactly_its_steps_with_a_fresh_optimiser() -> None:
+def test_each_task_takes_exactly_its_steps_with_a_fresh_optimiser(device: torch.device) -> None:
     optimisers: list[object] = []
     rates: list[float | torch.Tensor] = []
 
@@ -27,7 +27,7 @@ def test_each_task_takes_exactly_its_steps_with_a_fresh_optimiser() -> None:
         optimisers.append(template.optimizer)
         rates.append(template.schedule.get_last_lr()[0])
 
-    template = tiny_template(tiny_classifier(), [Plugin(Settings())], iterations=7, on_step=note)
+    template = tiny_template(tiny_classifier(device=device), [Plugin(Settings())], iterations=7, on_step=note)
     for experience in tiny_experiences():
         template.train(experience)
     assert len(optimisers) == 14
@@ -35,18 +35,18 @@ def test_each_task_takes_exactly_its_steps_with_a_fresh_optimiser() -> None:
     assert rates[:7] == rates[7:]
 
 
-def test_every_image_is_seen_before_any_is_seen_again() -> None:
+def test_every_image_is_seen_before_any_is_seen_again(device: torch.device) -> None:
     seen: list[bytes] = []
-    template = tiny_template(tiny_classifier(), [Plugin(Settings())], iterations=6)  # 24 of 12 images
-    template.on_step = lambda: seen.extend(image.numpy().tobytes() for image in template.mb_x)
+    template = tiny_template(tiny_classifier(device=device), [Plugin(Settings())], iterations=6)  # 24 of 12 images
+    template.on_step = lambda: seen.extend(image.cpu().numpy().tobytes() for image in template.mb_x)
     template.train(tiny_experiences()[0])
     assert len(set(seen[:12])) == len(set(seen[12:])) == 12
     assert seen[:12] != seen[12:]
 
 
-def test_same_seed_same_weights_and_a_task_does_not_depend_on_what_ran_before() -> None:
+def test_same_seed_same_weights_and_a_task_does_not_depend_on_what_ran_before(device: torch.device) -> None:
     def train(seed: int, *tasks: int) -> dict[str, torch.Tensor]:
-        classifier = tiny_classifier()
+        classifier = tiny_classifier(device=device)
         start = snapshot(classifier.clip)
         template = tiny_template(classifier, [Plugin(Settings())], seed=seed)
         for task in tasks:
@@ -60,8 +60,8 @@ def test_same_seed_same_weights_and_a_task_does_not_depend_on_what_ran_before() 
     assert len({task_seed(seed, task) for seed in range(50) for task in range(50)}) == 2500
 
 
-def test_a_loss_that_is_not_finite_names_its_step() -> None:
-    template = tiny_template(tiny_classifier(), [Plugin(Settings())], iterations=12, lr=1e30)
+def test_a_loss_that_is_not_finite_names_its_step(device: torch.device) -> None:
+    template = tiny_template(tiny_classifier(device=device), [Plugin(Settings())], iterations=12, lr=1e30)
     with pytest.raises(NotFinite) as error:
         template.train(tiny_experiences()[0])
     assert 1 <= error.value.step <= 3
