@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +47,10 @@ def assert_same(one: Path, two: Path) -> None:
         np.testing.assert_allclose(others[name][parts], weight[parts], atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("strategy", ["nusa", pytest.param("finetune", marks=pytest.mark.slow)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "inflora", "olora", "joint")]
+
+
+@pytest.mark.parametrize("strategy", ["nusa", *SLOW])
 def test_two_processes_give_the_matrix_of_one(strategy: str, tmp_path: Path) -> None:
     words = ("--strategy", strategy, *BRIEF, "--results")
     assert command(*words, tmp_path / "one").returncode == 0
@@ -77,6 +82,83 @@ def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
         raise AssertionError("it did not go on")
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=120)
+
+
+PLAIN = ("-m", "benchmarks.run")
+# The same, but dies like a killed process in the middle of the second task, as the other waits for its gradients.
+DYING = """
+import os, signal, sys
+from benchmarks import run
+from strategies.parts.template import ClipTemplate
+
+step = ClipTemplate.optimizer_step
+
+def dying(template):
+    if template.task == 1 and template.clock.train_exp_iterations == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step(template)
+
+ClipTemplate.optimizer_step = dying
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Two processes of one run without torchrun, which would end the survivor: how each of them ended, and what it said."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *start, *map(str, words)],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank, start in enumerate(starts)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300) for process in started]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *each)
+        for process, each in zip(started, said, strict=True)
+    ]
+
+
+def brief(images: Path, tiny_clip: Path, results: Path) -> tuple[object, ...]:
+    """A run of seconds: three tasks of 6 steps on the tiny model."""
+    fixed = ("--strategy", "finetune", "--stream", f"folder:{images}", "--model", f"local-dir:{tiny_clip}")
+    return (*fixed, "--iterations", 6, "--batch-size", 4, "--device", "cpu", "--results", results)
+
+
+@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)])  # the first is the one that speaks
+def test_the_survivor_of_a_lost_process_says_so_in_a_line(
+    lost: int, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    starts: list[Sequence[str]] = [PLAIN, PLAIN]
+    starts[lost] = ("-c", DYING)
+    ends = pair(brief(images, tiny_clip, tmp_path), *starts)
+    survivor = ends[1 - lost]
+    assert ends[lost].returncode == -signal.SIGKILL
+    assert survivor.returncode == 2
+    assert "Traceback" not in survivor.stderr
+    (line,) = (line for line in survivor.stderr.splitlines() if "error" in line.lower())
+    assert line.startswith("error: another process of this run was lost, or can't be reached (")
+    assert line.endswith("); the same command goes on after the last finished task")
+
+
+@pytest.mark.slow
+def test_after_a_lost_process_the_same_command_ends_with_the_same_figures(
+    images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    halves, whole = tmp_path / "halves", tmp_path / "whole"
+    pair(brief(images, tiny_clip, halves), PLAIN, ("-c", DYING))
+    again, _ = pair(brief(images, tiny_clip, halves), PLAIN, PLAIN)
+    assert again.returncode == 0, again.stderr
+    assert "going on after 1 of 3 tasks" in again.stderr
+    straight, _ = pair(brief(images, tiny_clip, whole), PLAIN, PLAIN)
+    assert straight.returncode == 0, straight.stderr
+    for name in ("accuracy.csv", "rank.csv", "metrics.json", "model.safetensors"):
+        assert (folder(halves) / name).read_bytes() == (folder(whole) / name).read_bytes(), name
 
 
 def test_torchrun_passes_a_wrong_input_on(tmp_path: Path) -> None:
