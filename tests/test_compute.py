@@ -12,6 +12,7 @@ import torch
 from benchmarks import compute, registry
 from benchmarks.config import resolve
 from benchmarks.errors import OwnError, UserError
+from benchmarks.run import main
 from benchmarks.runs import read
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.plugin import StrategyPlugin
@@ -99,6 +100,34 @@ def test_tf32_is_off_unless_asked_for_and_within_full_precision() -> None:
 def test_tf32_on_the_cpu_is_refused() -> None:
     with pytest.raises(UserError, match="--precision tf32: not on the CPU; only CUDA devices from Ampere on have it"):
         compute.check(common(precision="tf32"))
+
+
+@pytest.mark.parametrize("name", ["avx512_bf16", "bf16"])  # as x86 and ARM call it
+def test_bf16_on_the_cpu_needs_its_units(
+    name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: True})
+    compute.check(common(precision="bf16"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: False})
+    line = ["--strategy", "nusa", "--stream", f"folder:{images}", "--batch-size", "4", "--iterations", "1"]
+    assert main([*line, "--device", "cpu", "--precision", "bf16", "--results", str(tmp_path / "results")]) == 2
+    (said,) = (text for text in capsys.readouterr().err.splitlines() if "error" in text or "Traceback" in text)
+    assert said == "error: --precision bf16: not on the CPU, which has no bfloat16 arithmetic; use float32"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_gpu_before_ampere_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    # It computes bfloat16 all the same, slower than float32.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(UserError, match="bf16: not on Tesla T4, which has no bfloat16 arithmetic; use float32"):
+        compute.check(common(device="cuda", precision="bf16"))
+    with pytest.raises(UserError, match="tf32: not on Tesla T4; only CUDA devices from Ampere on have it"):
+        compute.check(common(device="cuda", precision="tf32"))
+    compute.check(common(device="cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    compute.check(common(device="cuda", precision="tf32"))
 
 
 def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
