@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from benchmarks.evaluate import EvaluationSet, evaluate, name_ids
+from benchmarks.evaluate import BATCH, EvaluationSet, evaluate, name_ids
+from strategies.parts.classifier import ClipClassifier
+from tests.models import TEMPLATES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 
 NAMES = [("zero", "one"), ("red", "zero", "blue")]
@@ -72,3 +74,21 @@ def test_a_test_set_that_comes_again_is_read_once(device: torch.device) -> None:
     found = evaluate(Fixed(), tests, names, device, 2)  # type: ignore[arg-type]
     assert len(reads) == 2
     assert found.known[0] == found.known[2] == 50 and found.seen == [50, 0, None]
+
+
+def test_the_prompts_of_a_task_are_encoded_once_for_each_state() -> None:
+    tiny = tiny_classifier()
+    prompts = [tiny.tokens(task).clone() for task in (0, 1, 0)]
+    classifier = ClipClassifier(tiny.clip, prompts, (0.5,) * 3, (0.5,) * 3)
+    names = [("zero", "one"), ("red", "green", "blue"), ("zero", "one")]
+    # More than a batch, and other images where the prompts come again.
+    sets = [tiny_images(2, BATCH + 1), tiny_images(3, seed=1), tiny_images(2, seed=2)]
+    tests = [EvaluationSet(each.images, torch.tensor(each.targets)) for each in sets]
+    encoded: list[int] = []  # how many prompts each time
+    classifier.clip.transformer.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+    evaluate(classifier, tests, names, torch.device("cpu"))
+    assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
+    tiny_template(classifier, []).train(tiny_experiences()[0])
+    encoded.clear()
+    evaluate(classifier, tests, names, torch.device("cpu"), 1)
+    assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
