@@ -131,6 +131,42 @@ def test_a_run_that_fails_says_its_last_line(tmp_path: Path) -> None:
         growth.Run(0, "cpu", tmp_path / "run", freely=0)
 
 
+# In the place of growth's command: it learns nothing and makes its seconds up. A late task takes 3, 5, 7 and 2 times what its
+# early counterpart takes, and all that should count for nothing takes 9.
+MADE_UP = """
+import json, os, sys
+from pathlib import Path
+
+freely, place = int(sys.argv[1]), Path(sys.argv[-1])
+factors = {"training": 3, "evaluation": 5, "spectrum": 7, "saving": 2}
+seconds = {what: [] if what == "training" else [9] for what in factors}  # before any task
+place.mkdir()
+for task in range(1, 111):
+    if task > freely:
+        print("waiting", flush=True)
+        sys.stdin.readline() or os._exit(0)
+        with place.with_name("turns").open("a") as turns:
+            turns.write(f"{place.name} {task}\\n")
+    for what, factor in factors.items():
+        late = task - 99  # 101 and 2, for instance, are the same task of micro
+        counts = task in range(2, 11) or late in range(2, 11)
+        seconds[what].append(9 if not counts else task if place.name == "early" else factor * late)
+        if what == "spectrum" or task == 110:  # a saving is written by the next one
+            (place / "cost.json").write_text(json.dumps({"seconds": seconds}))
+"""
+
+
+def test_a_late_task_is_set_beside_the_same_early_one_in_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(growth, "ONE_BY_ONE", MADE_UP)
+    tasks, ratios = growth.late_over_early("cpu", tmp_path)
+    assert len(tasks) == 110
+    assert tasks[100:109] == [17 * early for early in range(2, 11)]
+    expected = {"": 17 / 4, "_training": 3.0, "_evaluation": 5.0, "_spectrum": 7.0, "_saving": 2.0}
+    assert ratios == {what: {"median": each, "low": each, "high": each} for what, each in expected.items()}
+    turns = (tmp_path / "turns").read_text().splitlines()
+    assert turns == [turn for task in range(1, 12) for turn in (f"late {task + 99}", f"early {task}")]
+
+
 @pytest.mark.slow
 def test_the_whole_of_mtil_runs_in_little(tmp_path: Path) -> None:
     figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005)
