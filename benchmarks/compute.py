@@ -19,7 +19,9 @@ AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 def check(common: Common) -> None:
     """Raises UserError for what the device (resolved) can't do, or torch can't do here."""
     if common.precision == "tf32" and (common.device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
-        raise UserError(f"--precision tf32: not on {_device(common)}; only CUDA devices from Ampere on have it")
+        raise UserError(
+            f"--precision tf32: not on {_device(common)}; only CUDA devices from Ampere on have it; use float32"
+        )
     if common.precision == "bf16" and not _has_bf16(common.device):
         raise UserError(f"--precision bf16: not on {_device(common)}, which has no bfloat16 arithmetic; use float32")
     if common.compile:

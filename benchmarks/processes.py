@@ -86,7 +86,7 @@ def joined(device: str) -> Iterator[None]:
 
 
 def _lost(error: Exception) -> UserError:
-    said = str(error).strip().partition("\n")[0]
+    said = str(error).strip().partition("\n")[0].partition(". ")[0]  # then gloo goes on to advise, with a smile
     return UserError(
         f"another process of this run was lost, or can't be reached ({said}); "
         "the same command goes on after the last finished task"

@@ -82,12 +82,13 @@ class Loader:
                 pool.shutdown(cancel_futures=True)
 
     def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> Future[list[Tensor]]:
-        """A piece of the batch for each thread; then they are put together, by a thread too."""
+        """A piece of the batch for each thread; then a thread puts them together.
+
+        It waits for none that has not begun, since the pool takes up its work in order.
+        """
         piece = -(-len(batch) // self.threads)
         pieces = [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]
-        return pool.submit(
-            self._collate, pieces
-        )  # waits for none that has not begun: the pool takes them in this order
+        return pool.submit(self._collate, pieces)
 
     def _read(self, images: Sequence[tuple[int, int]]) -> list[Any]:
         items = []
