@@ -22,9 +22,9 @@ class Counted:
         return self.images[places]
 
 
-def test_each_image_is_read_once_and_stays() -> None:
+def test_each_image_is_read_once_and_stays(device: torch.device) -> None:
     images = Counted(10)
-    kept = Resident(images, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    kept = Resident(images, device)
     images.reads = 0
     for _ in range(3):
         read = [kept[first : first + 4].cpu() for first in range(0, 10, 4)]
@@ -33,8 +33,7 @@ def test_each_image_is_read_once_and_stays() -> None:
     assert len(kept) == 10
 
 
-def test_those_that_fit_are_kept_and_a_repeated_one_once() -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def test_those_that_fit_are_kept_and_a_repeated_one_once(device: torch.device) -> None:
     large, small = Counted(10), Counted(4)
     tests = [EvaluationSet(images, torch.zeros(len(images), dtype=torch.int64)) for images in (small, large, small)]
     kept = [images for images, _ in resident(tests, device, left=9 * 3 * 4 * 4)]
@@ -59,9 +58,8 @@ def test_a_step_grows_with_the_figures_that_enter_the_towers() -> None:
     assert growth(classifier, batch_size=4, task=1) == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_largest_training_keeps_its_memory() -> None:
-    device = torch.device("cuda")
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+def test_the_largest_training_keeps_its_memory(device: torch.device) -> None:
     torch.empty(2**28, dtype=torch.uint8, device=device)  # the most so far, and free again
     most = torch.cuda.max_memory_allocated(device)
     assert room(device, 1) - room(device, 3) == 2 * MARGIN * most

@@ -12,8 +12,8 @@ D_IN, D_OUT, RANK = 10, 18, 3
 ROWS = (slice(0, 6), slice(6, 12), slice(12, 18))
 
 
-def leaf(*shape: int) -> Tensor:
-    return torch.randn(shape).requires_grad_(True)
+def leaf(device: torch.device, *shape: int) -> Tensor:
+    return torch.randn(shape, device=device).requires_grad_(True)
 
 
 def plain(
@@ -34,13 +34,16 @@ def plain(
 @pytest.mark.parametrize("tokens", [2, 40])  # few: thin products; many and no dropout: W + dW
 @pytest.mark.parametrize("dropout", [0.0, 0.25, 0.3])
 @pytest.mark.parametrize("trained", ["core", "down and up", "all"])
-def test_forward_and_backward_are_the_plain_formulas(tokens: int, dropout: float, trained: str) -> None:
+def test_forward_and_backward_are_the_plain_formulas(
+    tokens: int, dropout: float, trained: str, device: torch.device
+) -> None:
     torch.manual_seed(0)
-    x, weight, bias = leaf(2, tokens // 2, D_IN), torch.randn(D_OUT, D_IN), torch.randn(D_OUT)
+    x = leaf(device, 2, tokens // 2, D_IN)
+    weight, bias = torch.randn(D_OUT, D_IN, device=device), torch.randn(D_OUT, device=device)
     terms: list[tuple[Part, Factors]] = []
     for rows in ROWS[:2]:
-        down, up = leaf(RANK, D_IN), leaf(6, RANK)
-        core = None if trained == "down and up" else leaf(RANK, RANK)
+        down, up = leaf(device, RANK, D_IN), leaf(device, 6, RANK)
+        core = None if trained == "down and up" else leaf(device, RANK, RANK)
         if trained == "core":
             down.requires_grad_(False)
             up.requires_grad_(False)
@@ -66,48 +69,54 @@ def test_forward_and_backward_are_the_plain_formulas(tokens: int, dropout: float
         torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_frozen_weight_gets_no_gradient_and_a_trained_one_is_refused() -> None:
-    weight = torch.randn(D_OUT, D_IN)
-    core = leaf(RANK, RANK)
+def test_the_frozen_weight_gets_no_gradient_and_a_trained_one_is_refused(device: torch.device) -> None:
+    weight = torch.randn(D_OUT, D_IN, device=device)
+    core = leaf(device, RANK, RANK)
     terms: list[tuple[Part, Factors]] = [
-        (Part(ROWS[0], 1.0, 0.0), (torch.randn(RANK, D_IN), core, torch.randn(6, RANK)))
+        (Part(ROWS[0], 1.0, 0.0), (torch.randn(RANK, D_IN, device=device), core, torch.randn(6, RANK, device=device)))
     ]
-    adapted_linear(torch.randn(4, D_IN), weight, None, terms).sum().backward()
+    adapted_linear(torch.randn(4, D_IN, device=device), weight, None, terms).sum().backward()
     assert core.grad is not None
     assert weight.grad is None
     with pytest.raises(AssertionError, match="frozen"):
-        adapted_linear(torch.randn(4, D_IN), weight.requires_grad_(True), None, terms)
+        adapted_linear(torch.randn(4, D_IN, device=device), weight.requires_grad_(True), None, terms)
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.25, 0.125, 0.1, 0.999999])
-def test_masks_drop_the_share_asked_for(dropout: float) -> None:
+def test_masks_drop_the_share_asked_for(dropout: float, device: torch.device) -> None:
     torch.manual_seed(2)
-    x = torch.empty(1000, 1000)
+    x = torch.empty(1000, 1000, device=device)
     kept, wanted = keep(x, dropout).float().mean().item(), 1 - dropout
     assert abs(kept - wanted) < 5 * (wanted * dropout / x.numel()) ** 0.5 + 1 / 65536
     assert kept > 0
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.25, 0.125])  # 1, 2 and 4 bits of a byte for each figure
-def test_figures_drawn_from_one_byte_are_independent(dropout: float) -> None:
+def test_figures_drawn_from_one_byte_are_independent(dropout: float, device: torch.device) -> None:
     torch.manual_seed(4)
-    parts = keep(torch.empty(8, 100_000), dropout).float()  # whatever the bits, no two rows share a figure
+    parts = keep(
+        torch.empty(8, 100_000, device=device), dropout
+    ).float()  # whatever the bits, no two rows share a figure
     assert parts.mean(dim=1).sub(1 - dropout).abs().max() < 0.01
-    assert (torch.corrcoef(parts) - torch.eye(8)).abs().max() < 0.02
+    assert (torch.corrcoef(parts) - torch.eye(8, device=device)).abs().max() < 0.02
 
 
-def test_processes_draw_the_rows_of_one_mask() -> None:
+def test_processes_draw_the_rows_of_one_mask(device: torch.device) -> None:
     def drawn(share: Share, rows: int) -> Tensor:
         torch.manual_seed(3)
-        return keep(torch.empty(rows, 7), 0.25, share)
+        return keep(torch.empty(rows, 7, device=device), 0.25, share)
 
     whole = drawn(Share(), 6)
     assert torch.equal(whole, torch.cat([drawn(Share(rank, 3), 2) for rank in range(3)]))
 
 
 @pytest.mark.parametrize("tokens", [2, 40])
-def test_without_updates_it_is_the_frozen_layer(tokens: int) -> None:
-    x, weight, bias = leaf(tokens, D_IN), torch.randn(D_OUT, D_IN), torch.randn(D_OUT)
+def test_without_updates_it_is_the_frozen_layer(tokens: int, device: torch.device) -> None:
+    x, weight, bias = (
+        leaf(device, tokens, D_IN),
+        torch.randn(D_OUT, D_IN, device=device),
+        torch.randn(D_OUT, device=device),
+    )
     y = adapted_linear(x, weight, bias, [])
     assert torch.equal(y, torch.nn.functional.linear(x, weight, bias))
     (gradient,) = torch.autograd.grad(y.sum(), x)
