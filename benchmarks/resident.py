@@ -11,9 +11,8 @@ from strategies.parts.experiences import Pixels
 from strategies.parts.sites import root
 
 
-MARGIN = (
-    2  # a training may take so much more than the first of its size: what a method looks back at, gaps between tensors
-)
+# A training may take so many times what the first of its size took: what a method looks back at, gaps between tensors.
+MARGIN = 2
 
 
 class Resident:

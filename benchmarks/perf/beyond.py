@@ -49,7 +49,7 @@ def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], N
         rank: of the updates; products of matrices with a side of this length are thin.
     """
     plugin.begin(setting.classifier)
-    rounds: list[tuple[Counter[str], Counter[str]]] = []
+    rounds: list[dict[str, float]] = []
     watched = _profile()
 
     def on_step() -> None:
@@ -59,16 +59,15 @@ def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], N
         with _profile() as beside:
             floor()
             setting.wait()
-        rounds.append((_seconds(watched, setting, rank), _seconds(beside, setting, rank)))
+        step, below = _seconds(watched, setting, rank), _seconds(beside, setting, rank)
+        rounds.append({name: (step[name] - below[name]) / below.total() for name in step | below})
         watched = _profile()
         watched.start()
 
     train = setting.training(setting.template(plugin, on_step))
     watched.start()
-    train()
-    watched.stop()
-    counted = rounds[UNCOUNTED:]
-    kinds = {name: None for step, below in counted for name in (*step, *below)}
-    return {
-        name: statistics.median((step[name] - below[name]) / below.total() for step, below in counted) for name in kinds
-    }
+    try:
+        train()
+    finally:
+        watched.stop()  # one left open would crash the process at its end
+    return {name: statistics.median(each[name] for each in rounds[UNCOUNTED:]) for name in rounds[-1]}
