@@ -4,9 +4,10 @@
 
 Written out because autograd, given this formula, keeps a float for every figure of every dropped input, passes several times
 over tensors of the output's size, and draws torch's Bernoulli numbers one by one. Here W needs no gradient and gets none, and
-nothing of its size is formed. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the
-moment, forward and backward, and not kept; q, k and v then pass through one product. With dropout they can't: each adapter
-drops figures of their one input by itself, so each has another input.
+nothing of its size is formed: the core goes into `up` forward and into `down` backward, as these have fewer rows than there
+are tokens. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the moment, forward and
+backward, and not kept; q, k and v then pass through one product. With dropout they can't: each adapter drops figures of their
+one input by itself, so each has another input.
 """
 
 from collections.abc import Sequence
@@ -109,9 +110,8 @@ class _Adapted(torch.autograd.Function):
                 mask = keep(flat, part.dropout, part.share) if part.dropout else None  # (n, d_in)
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
-                middle = narrow if core is None else narrow @ core.T  # (n, r)
-                out[:, part.rows].addmm_(middle, up.T, alpha=part.gain)
-                kept += [mask, seen if need_down else None, narrow if need_core else None, middle if need_up else None]
+                out[:, part.rows].addmm_(narrow, left(up, core).T, alpha=part.gain)
+                kept += [mask, seen if need_down else None, narrow if need_core or need_up else None]
         ctx.save_for_backward(weight, *factors, *kept)
         return out.view(*x.shape[:-1], -1)
 
@@ -128,22 +128,22 @@ class _Adapted(torch.autograd.Function):
             if ctx.merge:
                 mask, seen = None, kept[0]
                 narrow = seen @ down.T  # (n, r)
-                middle = narrow if core is None or not need_up else narrow @ core.T  # (n, r)
             else:
-                mask, seen, narrow, middle = kept[4 * place : 4 * place + 4]
+                mask, seen, narrow = kept[3 * place : 3 * place + 3]
             own = grad[:, part.rows]  # (n, rows)
             at_middle = (own @ up).mul_(part.gain)  # (n, r)
-            thin = need_x and not ctx.merge
-            at_narrow = at_middle if core is None or not (thin or need_down) else at_middle @ core  # (n, r)
-            if thin and back is not None:
+            if back is not None and not ctx.merge:
+                right = down if core is None else core @ down  # (r, d_in)
                 if mask is None:
-                    back.addmm_(at_narrow, down)
+                    back.addmm_(at_middle, right)
                 else:
-                    back.addcmul_(at_narrow @ down, mask.to(back.dtype))
+                    back.addcmul_(at_middle @ right, mask.to(back.dtype))
+            outer = (own.T @ narrow).mul_(part.gain) if need_up else None  # (rows, r)
+            inner = at_middle.T @ seen if need_down else None  # (r, d_in)
             found += [
-                at_narrow.T @ seen if need_down else None,
+                inner if inner is None or core is None else core.T @ inner,
                 at_middle.T @ narrow if need_core else None,
-                (own.T @ middle).mul_(part.gain) if need_up else None,
+                outer if outer is None or core is None else outer @ core.T,
             ]
         return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, *found
 
