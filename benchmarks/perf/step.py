@@ -17,7 +17,7 @@ from strategies.parts.subspace import choose, decompose
 
 
 STEPS = 8  # of which the first does not count
-CLASSES = (10, 100, 397)
+PROMPTS = {10: STEPS, 100: 2 * STEPS, 397: STEPS // 2}  # and steps with them: most where the least is to be told apart
 PROFILED = 100  # prompts
 RANK, ALPHA, DROPOUT = 128, 2.0, 0.25  # the published setting
 FULL = nusa.Settings(rho=0.5)  # at the published 0.95 some matrices of random weights have no 128 null directions
@@ -82,8 +82,8 @@ def dense_step(setting: Setting) -> Callable[[], None]:
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
     """For each number of prompts the ratios, and a NuSA-CL step's seconds; for one, what it spends beyond the floor."""
     figures: dict[str, Any] = {}
-    for classes in CLASSES:
-        setting = Setting(model, batch_size, classes, device, STEPS)
+    for classes, steps in PROMPTS.items():
+        setting = Setting(model, batch_size, classes, device, steps)
         others = {
             "floor": setting.floor(),
             "copying floor": setting.floor(copies=True),
