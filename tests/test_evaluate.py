@@ -76,7 +76,7 @@ def test_a_test_set_that_comes_again_is_read_once(device: torch.device) -> None:
     assert found.known[0] == found.known[2] == 50 and found.seen == [50, 0, None]
 
 
-def test_the_prompts_of_a_task_are_encoded_once_for_each_state() -> None:
+def test_every_prompt_and_every_image_is_encoded_once_for_each_state() -> None:
     tiny = tiny_classifier()
     prompts = [tiny.tokens(task).clone() for task in (0, 1, 0)]
     classifier = ClipClassifier(tiny.clip, prompts, (0.5,) * 3, (0.5,) * 3)
@@ -86,9 +86,14 @@ def test_the_prompts_of_a_task_are_encoded_once_for_each_state() -> None:
     tests = [EvaluationSet(each.images, torch.tensor(each.targets)) for each in sets]
     encoded: list[int] = []  # how many prompts each time
     classifier.clip.transformer.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+    seen: list[int] = []  # how many images each time
+    classifier.clip.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     evaluate(classifier, tests, names, torch.device("cpu"))
     assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
+    assert sum(seen) == sum(map(len, sets))
     tiny_template(classifier, []).train(tiny_experiences()[0])
     encoded.clear()
+    seen.clear()
     evaluate(classifier, tests, names, torch.device("cpu"), 1)
     assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
+    assert sum(seen) == sum(map(len, sets))

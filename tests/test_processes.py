@@ -18,7 +18,7 @@ from benchmarks.runs import read
 from tests.conftest import ROOT, command
 
 
-BRIEF = ("--order", "shapes,clocks", "--iterations", "12", "--batch-size", "8")
+BRIEF = ("--order", "shapes,clocks", "--iterations", "12", "--batch-size", "8", "--device", "cpu")  # with gloo
 
 
 def start(*words: object) -> subprocess.Popen[str]:
@@ -47,7 +47,7 @@ def assert_same(one: Path, two: Path) -> None:
         np.testing.assert_allclose(others[name][parts], weight[parts], atol=2e-4, err_msg=name)
 
 
-SLOW = [pytest.param(name, 42, marks=pytest.mark.slow) for name in ("finetune", "inflora", "olora", "joint")]
+SLOW = [pytest.param(name, 42, marks=pytest.mark.slow) for name in ("finetune", "lora", "inflora", "olora", "joint")]
 
 
 # Seeds with which no figure has next to no gradient, of which Adam makes a whole step by its sign: nusa's 42 has one.

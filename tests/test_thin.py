@@ -1,8 +1,11 @@
 """The frozen layer with its low-rank updates against the plain formula, forward and backward."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from strategies.parts.parallel import Share
 from strategies.parts.thin import Factors, Part, adapted_linear, keep
@@ -80,6 +83,29 @@ def test_the_frozen_weight_gets_no_gradient_and_a_trained_one_is_refused(device:
     assert weight.grad is None
     with pytest.raises(AssertionError, match="frozen"):
         adapted_linear(torch.randn(4, D_IN, device=device), weight.requires_grad_(True), None, terms)
+
+
+class Shapes(TorchDispatchMode):
+    """Of all tensors that are made while it is on, views included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.found |= {tuple(each.shape) for each in (out if isinstance(out, (tuple, list)) else (out,))}
+        return out
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_nothing_of_an_updates_size_is_formed(dropout: float, device: torch.device) -> None:
+    x, weight = leaf(device, 4, D_IN), torch.randn(D_OUT, D_IN, device=device)
+    factors = leaf(device, RANK, D_IN), leaf(device, RANK, RANK), leaf(device, 6, RANK)
+    with Shapes() as made:
+        adapted_linear(x, weight, None, [(Part(ROWS[0], 0.7, dropout), factors)]).sum().backward()
+    assert {(4, D_OUT), (4, RANK), (6, RANK), (RANK, D_IN)} <= made.found
+    assert not {(6, D_IN), (D_IN, 6), (D_OUT, D_IN)} & made.found  # the weight itself is only turned
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.25, 0.125, 0.1, 0.999999])

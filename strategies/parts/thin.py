@@ -4,10 +4,10 @@
 
 Written out because autograd, given this formula, keeps a float for every figure of every dropped input, passes several times
 over tensors of the output's size, and draws torch's Bernoulli numbers one by one. Here W needs no gradient and gets none, and
-nothing of its size is formed: the core goes into `up` forward and into `down` backward, as these have fewer rows than there
-are tokens. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the moment, forward and
-backward, and not kept; q, k and v then pass through one product. With dropout they can't: each adapter drops figures of their
-one input by itself, so each has another input.
+nothing of its size is formed: the core goes into `up` forward and into `down` backward, which are shorter than the tokens of
+all but the smallest tasks. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the
+moment, forward and backward, and not kept; q, k and v then pass through one product. With dropout they can't: each adapter
+drops figures of their one input by itself, so each has another input.
 """
 
 from collections.abc import Sequence
