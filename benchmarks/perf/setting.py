@@ -75,9 +75,11 @@ class Setting:
 
         for method in methods:
             setattr(owner, method, inner(getattr(owner, method)))
-        yield spent
-        for method in methods:
-            delattr(owner, method)
+        try:
+            yield spent
+        finally:
+            for method in methods:
+                delattr(owner, method)
 
     def template(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> ClipTemplate:
         """The harness's own loop, for a few steps.

@@ -60,7 +60,7 @@ class DenseAttention(nn.Module):
 def dense_step(setting: Setting) -> Callable[[], None]:
     """The same training step with the update as a dense product, and prompts of the tokenizer's full length.
 
-    The prompts go through forward and backward `AT_ONCE` at a time, with any gradient: as much arithmetic, less memory.
+    The prompts go through forward and backward `AT_ONCE` at a time, with any gradient, to spare memory.
     """
     model = deepcopy(setting.classifier).requires_grad_(False).train()
     for tower in ("image", "text"):

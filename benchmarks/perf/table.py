@@ -29,12 +29,6 @@ TARGETS = (
         1.15,
     ),
     Target(
-        "the same / the floor with torch's own attention, which copies",
-        "step",
-        "nusa_step_over_copying_floor_100_prompts",
-        1.15,
-    ),
-    Target(
         "dense 77-token form / NuSA-CL step, 10 prompts", "step", "dense_step_over_nusa_10_prompts", 1.3, least=True
     ),
     Target("the same, 100 prompts", "step", "dense_step_over_nusa_100_prompts", 2.1, least=True),
