@@ -1,5 +1,6 @@
 """Measure the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ def main(part: str, results: Path, **settings: Any) -> None:
     from benchmarks.files import check_writable, write_json
     from benchmarks.surroundings import describe, keep_freed_memory, pick_device, writable_home
 
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing of torch's profiler, which writes two lines for each use
     names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
     try:
         check_writable(results)

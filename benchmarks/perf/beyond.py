@@ -1,6 +1,5 @@
 """What a step spends beyond its floor, by kind of operation, by torch's profiler."""
 
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,7 +27,6 @@ def kind(name: str, shapes: Sequence[Sequence[int]], rank: int) -> str:
 
 
 def _profile() -> profile:
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing: it would write two lines to stderr for every step
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     return profile(activities=activities, record_shapes=True)
 
