@@ -62,10 +62,10 @@ def only_group(found: Sorted) -> Group:
     """The one group; a figure can't hold runs that do not compare.
 
     Raises:
-        UserError: there are several, naming them.
+        UserError: there are several, naming the first two.
     """
     if len(found.groups) > 1:
-        titles = "; ".join(group.title for group in found.groups)
-        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare: {titles}. Name fewer folders, or "
-                        "choose with --stream or --setting")  # fmt: skip
+        titles, more = "; ".join(group.title for group in found.groups[:2]), ", among others" * (len(found.groups) > 2)
+        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare: {titles}{more}. Name fewer folders, "
+                        "or choose with --stream or --setting")  # fmt: skip
     return found.groups[0]
