@@ -92,7 +92,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        print("error: name the folder that benchmarks.perf has written, results/perf", file=sys.stderr)
+    if len(sys.argv) != 2 or not any((Path(sys.argv[1]) / f"{target.part}.json").is_file() for target in TARGETS):
+        given = " ".join(sys.argv[1:]) or "no folder"
+        print(f"error: {given}: name one folder that benchmarks.perf has written, as results/perf", file=sys.stderr)
         sys.exit(2)
     main(Path(sys.argv[1]))
