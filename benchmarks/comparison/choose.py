@@ -65,7 +65,7 @@ def only_group(found: Sorted) -> Group:
         UserError: there are several, naming the first two.
     """
     if len(found.groups) > 1:
-        titles, more = "; ".join(group.title for group in found.groups[:2]), ", among others" * (len(found.groups) > 2)
-        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare: {titles}{more}. Name fewer folders, "
-                        "or choose with --stream or --setting")  # fmt: skip
+        titles = "; ".join(group.title for group in found.groups[:2])
+        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare, the first two: {titles}. Name fewer "
+                        "folders, or choose with --stream or --setting")  # fmt: skip
     return found.groups[0]
