@@ -11,7 +11,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, timed
 from strategies import nusa
-from strategies.parts.subspace import decompose
+from strategies.parts import svd
 
 
 BACKBONES = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-g-14", "ViT-bigG-14")
@@ -37,22 +37,14 @@ def by_gram(weight: Tensor) -> None:
     (double @ v / values.clamp_min(0).sqrt()).float()  # U
 
 
-def by_driver(driver: str) -> Callable[[Tensor], object]:
-    """One of cuSOLVER's."""
-    return lambda weight: torch.linalg.svd(weight, full_matrices=False, driver=driver)
-
-
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
     return lambda weights: [route(weight) for weight in weights]
 
 
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """Of the matrices (4, d, d) of a block, by name; on a GPU by each of its drivers too, and on the CPU."""
-    common = {"svd": one_by_one(decompose), "svd, batched": decompose, "float64 W^T W": one_by_one(by_gram)}
-    if device == "cpu":
-        return common
-    drivers = {driver: one_by_one(by_driver(driver)) for driver in ("gesvd", "gesvdj")}
-    return {**common, **drivers, "on the CPU": lambda weights: one_by_one(decompose)(weights.cpu())}
+    """Of the matrices (4, d, d) of a block, by name: the exact ones, of which a run takes one, and others beside them."""
+    exact = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
+    return {**exact, "svd, batched": svd.routes(torch.device(device))["svd"], "float64 W^T W": one_by_one(by_gram)}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
