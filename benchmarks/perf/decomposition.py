@@ -42,9 +42,10 @@ def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
 
 
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """Of the matrices (4, d, d) of a block, by name: the exact ones, of which a run takes one, and others beside them."""
-    exact = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
-    return {**exact, "svd, batched": svd.routes(torch.device(device))["svd"], "float64 W^T W": one_by_one(by_gram)}
+    """Of the matrices (4, d, d) of a block, by name: those of which a run takes one, and others beside them."""
+    taken = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
+    others = {"svd": one_by_one(svd.torch_svd), "svd, batched": svd.torch_svd, "float64 W^T W": one_by_one(by_gram)}
+    return {**others, **taken}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from strategies.parts.precision import full_precision
-from strategies.parts.svd import Route, fastest, routes
+from strategies.parts.svd import route
 
 
 Directions = Literal["tail", "top", "random"]
@@ -27,14 +27,11 @@ class Decomposition(NamedTuple):
     vh: Tensor
 
 
-def decompose(weight: Tensor, route: Route | None = None) -> Decomposition:
-    """Full (thin) SVD in float32 of a weight (d_out, d_in) (NuSA-CL, section 3; released code: float32).
-
-    Args:
-        route: torch's own, on the weight's device, if none is named.
-    """
+def decompose(weight: Tensor) -> Decomposition:
+    """Full (thin) SVD in float32 of a weight (d_out, d_in), on its device (NuSA-CL, section 3; released code: float32)."""
     with full_precision():
-        return Decomposition(*(route or routes(weight.device)["svd"])(weight.detach().float()))
+        weight = weight.detach().float()
+        return Decomposition(*(factor.to(weight.device) for factor in route(weight)(weight)))
 
 
 class Made(NamedTuple):
@@ -46,7 +43,7 @@ class Made(NamedTuple):
 
 
 class Decompositions:
-    """The decomposition of each matrix, made anew only where the weight has changed since, by the device's route for its shape.
+    """The decomposition of each matrix, made anew only where the weight has changed since.
 
     A method decomposes before a task what the measurements decomposed after the one before. They lie on the host, with the
     weight that each is of: what is on the device is for training.
@@ -58,7 +55,6 @@ class Decompositions:
     def __init__(self, *, keep: bool) -> None:
         self.keep = keep
         self._made: dict[tuple[int, torch.Size], Made] = {}  # by where the weight lies, and its shape
-        self._routes: dict[tuple[torch.device, torch.Size], Route] = {}
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
         """What is known of a weight (d_out, d_in), and whether it was known already."""
@@ -67,21 +63,12 @@ class Decompositions:
         made = self._made.get(place)
         if made is not None and torch.equal(made.weight, weight.to("cpu")):
             return made, True
-        route = self._route(weight)
         began = time.perf_counter()
-        decomposition = Decomposition(*(factor.to("cpu") for factor in decompose(weight, route)))
+        decomposition = Decomposition(*(factor.to("cpu") for factor in decompose(weight)))
         made = Made(weight.to("cpu", copy=True), decomposition, time.perf_counter() - began)
         if self.keep:
             self._made[place] = made
         return made, False
-
-    def _route(self, weight: Tensor) -> Route:
-        kind = weight.device, weight.shape
-        if kind not in self._routes:
-            among = routes(weight.device)
-            with full_precision():
-                self._routes[kind] = among[fastest(among, weight.float())]
-        return self._routes[kind]
 
 
 def energy_rank(s: Tensor, rho: float) -> int:

@@ -1,4 +1,4 @@
-"""Exact routes to a weight's singular value decomposition, and the fastest of them on a device, as measured at first use."""
+"""Exact routes to a weight's singular value decomposition, and the one that is taken on a device, as measured at first use."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,38 +10,54 @@ from torch import Tensor
 from strategies.parts.parallel import add_up
 
 
-Route = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # W (d_out, d_in) float32 to U, S, Vh
-CLEARLY = 1.5  # times as fast: of routes nearly equal, whose last digits differ, a run takes the same one every time
+Route = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # W (d_out, d_in) float32 to U, S, Vh, here or on the host
+CLEARLY = 1.5  # times as fast
+TIMES = 3
+
+_taken: dict[tuple[str, torch.Size], Route] = {}  # once in a process: the same weight comes out the same again
 
 
-def routes(device: torch.device) -> dict[str, Route]:
-    """All exact to float32's rounding: torch's own choice first, on a GPU another driver too, and the host."""
-    if device.type == "cpu":
-        return {"svd": _svd}
-    return {"svd": _svd, "gesvd": partial(_svd, driver="gesvd"), "on the host": lambda weight: _svd(weight.to("cpu"))}
-
-
-def _svd(weight: Tensor, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def torch_svd(weight: Tensor, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
     return torch.linalg.svd(weight, full_matrices=False, driver=driver)
 
 
-def fastest(among: Mapping[str, Route], weight: Tensor) -> str:
-    """The first of some routes, unless another is clearly faster for this weight (d_out, d_in), the way to the host included.
+def routes(device: torch.device) -> dict[str, Route]:
+    """By name; on a GPU first the one whose figures are the CPU's.
 
-    Several processes choose together, by their total time, so that all decompose alike.
+    Torch's own choice on a GPU, `gesvdj`, is not among them: its documentation speaks of some loss of precision, and of `gesvd`
+    where that matters, as it does to a method that learns in the smallest directions.
     """
-    if len(among) == 1:
-        return next(iter(among))
-    seconds = torch.tensor([_seconds(route, weight) for route in among.values()], device=weight.device)  # (routes,)
-    taken = dict(zip(among, add_up(seconds).tolist(), strict=True))
-    first, best = next(iter(among)), min(taken, key=lambda name: taken[name])
-    return best if taken[best] * CLEARLY < taken[first] else first
+    if device.type != "cuda":
+        return {"svd": torch_svd}
+    return {"on the host": lambda weight: torch_svd(weight.to("cpu")), "gesvd": partial(torch_svd, driver="gesvd")}
+
+
+def route(weight: Tensor) -> Route:
+    """The one for a weight (d_out, d_in) of this shape on its device; several processes choose it together."""
+    kind = weight.device.type, weight.shape
+    if kind not in _taken:
+        among = routes(weight.device)
+        _taken[kind] = among[_fastest(among, weight)] if len(among) > 1 else next(iter(among.values()))
+    return _taken[kind]
+
+
+def _fastest(among: Mapping[str, Route], weight: Tensor) -> str:
+    seconds = torch.tensor([_seconds(each, weight) for each in among.values()], device=weight.device)  # (routes,)
+    return clearly_fastest(dict(zip(among, add_up(seconds).tolist(), strict=True)))
+
+
+def clearly_fastest(seconds: Mapping[str, float]) -> str:
+    """The first, unless another is faster by so much that it would be so the next time too."""
+    first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
+    return best if seconds[best] * CLEARLY < seconds[first] else first
 
 
 def _seconds(route: Route, weight: Tensor) -> float:
-    """Of a second time: the first also loads libraries."""
-    for _ in range(2):
+    """The least of some times, the way to the host included; a time before them also loads libraries."""
+    taken = []
+    for _ in range(1 + TIMES):
         began = time.perf_counter()
         for factor in route(weight):
             factor.to("cpu")
-    return time.perf_counter() - began
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])
