@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.backbones import MICRO, WEIGHTS
 from benchmarks.errors import UserError
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
@@ -17,7 +18,6 @@ from benchmarks.streams.micro import DOMAINS, ORDER_II, build
 
 
 ROOT = Path(__file__).parent.parent
-CLIP = ROOT / "benchmarks" / "micro" / "clip"
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +98,18 @@ def test_import_brings_neither_torch_nor_avalanche() -> None:
 def test_weights_load_in_plain_open_clip() -> None:
     import open_clip
 
-    clip = open_clip.create_model(f"local-dir:{CLIP}", require_pretrained=True)
-    words = open_clip.SimpleTokenizer(str(CLIP / "vocabulary.txt.gz"), context_length=clip.context_length)
+    clip = open_clip.create_model(f"local-dir:{MICRO}", require_pretrained=True)
+    words = open_clip.SimpleTokenizer(str(MICRO / "vocabulary.txt.gz"), context_length=clip.context_length)
     assert words.vocab_size == clip.vocab_size
     assert words.eot_token_id == clip.vocab_size - 1  # the text tower pools at the highest id
-    assert (CLIP / "open_clip_model.safetensors").stat().st_size <= 10_000_000
+    assert (MICRO / WEIGHTS).stat().st_size <= 10_000_000
 
 
 def test_weights_know_something_of_every_domain(stream: Stream) -> None:
     from benchmarks.micro.zero_shot import zero_shot
 
-    accuracies = zero_shot(CLIP)
-    recorded = json.loads((CLIP / "pretraining.json").read_text(encoding="utf-8"))["zero_shot"]
+    accuracies = zero_shot(MICRO)
+    recorded = json.loads((MICRO / "pretraining.json").read_text(encoding="utf-8"))["zero_shot"]
     assert accuracies == pytest.approx(recorded, abs=1.0)
     assert 40 <= accuracies["mean"] <= 75
     for task in stream.tasks:

@@ -14,13 +14,12 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.backbones import MICRO, WEIGHTS
 from benchmarks.runs import read
 from tests.conftest import ROOT
 
 
-MICRO_CLIP = ROOT / "benchmarks" / "micro" / "clip" / "open_clip_model.safetensors"
 BRIEF = ("--order", "shapes,clocks", "--iterations", "12", "--batch-size", "8", "--device", "cpu")  # with gloo
-
 PLAIN = ("-m", "benchmarks.run")
 # The same with another epsilon: Adam divides by a gradient's size, so of a gradient that is next to nothing, whose sign is
 # rounding, it makes a whole step, one way in one process and the other way in two.
@@ -54,7 +53,7 @@ def assert_same(one: Path, two: Path) -> None:
     for identity, matrix in read(one).accuracy.items():
         np.testing.assert_allclose(read(two).accuracy[identity], matrix, atol=0.4, err_msg=identity)  # an image of 300
     weights, others = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
-    untrained = load_file(MICRO_CLIP)
+    untrained = load_file(MICRO / WEIGHTS)
     assert max(np.abs(weights[name] - untrained[name]).max() for name in weights) > 1e-3
     for name, weight in weights.items():
         np.testing.assert_allclose(others[name], weight, atol=1e-5, err_msg=name)
