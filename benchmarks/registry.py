@@ -20,17 +20,27 @@ FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "str
 LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.parts.settings"}
 
 
-def names(kind: str) -> list[str]:
-    """The known strategies or streams: the file names in their folder; a stream's with hyphens for underscores.
+# What makes a file a strategy or a stream; every other file in their folders is a part that they share.
+DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}}
 
-    A strategy in a folder below is `FOLDER:FILE`, as `avalanche:ewc`; `parts` is no such folder.
+
+@cache
+def names(kind: str) -> list[str]:
+    """The known strategies or streams: the files in their folder that define one, a stream's with hyphens for underscores.
+
+    A strategy in a folder below is `FOLDER:FILE`, as `avalanche:ewc`. A stream may be a package.
     """
     folder = FOLDERS[kind]
-    files = [path.relative_to(folder) for pattern in ("*.py", "*/*.py") for path in folder.glob(pattern)]
-    found = [
-        ":".join(file.with_suffix("").parts) for file in files if file.stem != "__init__" and file.parts[0] != "parts"
-    ]
-    return sorted(name.replace("_", "-") if kind == "stream" else name for name in found)
+    patterns = ("*.py", "*/*.py") if kind == "strategy" else ("*.py", "*/__init__.py")
+    files = [path for pattern in patterns for path in folder.glob(pattern) if _defines(path, DEFINES[kind])]
+    parts = [file.relative_to(folder).with_suffix("").parts for file in files]
+    found = [":".join(part for part in each if part != "__init__") for each in parts]
+    return sorted(name.replace("_", "-") if kind == "stream" else name for name in found if name)
+
+
+def _defines(path: Path, names: set[str]) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names for node in body)
 
 
 def _module(kind: str, name: str) -> str:
@@ -38,7 +48,8 @@ def _module(kind: str, name: str) -> str:
 
 
 def _path(kind: str, name: str) -> Path:
-    return FOLDERS[kind] / f"{_module(kind, name).replace('.', '/')}.py"
+    place = FOLDERS[kind] / _module(kind, name).replace(".", "/")
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 @cache
