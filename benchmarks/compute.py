@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.config import Common
 from benchmarks.errors import OwnError, UserError
+from strategies.numerics.precision import set_tf32
 from strategies.parts.classifier import ClipClassifier
-from strategies.parts.precision import set_tf32
 from strategies.parts.sites import blocks
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from strategies.numerics.data_parallel import add_up, share
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import Pixels
-from strategies.parts.parallel import add_up, share
 
 
 BATCH = 128  # the papers' evaluation batch

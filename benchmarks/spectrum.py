@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from strategies.parts.precision import full_precision
+from strategies.numerics.precision import full_precision
+from strategies.numerics.subspace import Decompositions, energy_rank, entropy_rank
 from strategies.parts.sites import Site, sites
-from strategies.parts.subspace import Decompositions, energy_rank, entropy_rank
 
 
 class Principal(NamedTuple):

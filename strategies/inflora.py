@@ -33,12 +33,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from strategies.numerics.gradient_memory import GradientMemory, empty
+from strategies.numerics.precision import full_precision
 from strategies.parts.classifier import ClipClassifier
-from strategies.parts.gpm import GradientMemory, empty
 from strategies.parts.loader import sample
 from strategies.parts.lowrank import LowRankUpdate, detach, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
-from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import TOWERS, Site, blocks
 

@@ -24,10 +24,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.numerics.subspace import choose
 from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
-from strategies.parts.subspace import choose
 from strategies.parts.thin import Factors, Part
 
 

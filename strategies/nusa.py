@@ -22,10 +22,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.numerics.subspace import choose, energy_rank
 from strategies.parts.lowrank import LowRankUpdate, scale
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
-from strategies.parts.subspace import choose, energy_rank
 
 
 @dataclass(frozen=True)

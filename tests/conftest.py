@@ -48,7 +48,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "
     """One device after the other, with the arithmetic of a run by default: float32 without TF32."""
     import torch
 
-    from strategies.parts.precision import set_tf32
+    from strategies.numerics.precision import set_tf32
 
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")

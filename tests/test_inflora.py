@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from strategies.inflora import Plugin, Settings, gather
-from strategies.parts.gpm import GradientMemory, empty
+from strategies.numerics.gradient_memory import GradientMemory, empty
 from strategies.parts.sites import sites
 from tests.models import assert_resumes, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 

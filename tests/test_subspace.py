@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from strategies.parts.subspace import Decompositions, choose, decompose, energy_rank, entropy_rank
+from strategies.numerics.subspace import Decompositions, choose, decompose, energy_rank, entropy_rank
 
 
 def plain_energy_rank(singular: list[float], rho: float) -> int:

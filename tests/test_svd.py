@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from strategies.parts.svd import clearly_fastest, route, routes
+from strategies.numerics.svd import clearly_fastest, route, routes
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (96, 160), (160, 96)])

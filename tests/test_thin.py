@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from strategies.parts.parallel import Share
+from strategies.numerics.data_parallel import Share
 from strategies.parts.thin import Factors, Part, adapted_linear, keep
 
 

@@ -11,7 +11,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, timed
 from strategies import nusa
-from strategies.parts import svd
+from strategies.numerics import svd
 
 
 BACKBONES = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-g-14", "ViT-bigG-14")

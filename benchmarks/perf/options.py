@@ -11,7 +11,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, ratio
 from strategies import nusa
-from strategies.parts.precision import set_tf32
+from strategies.numerics.precision import set_tf32
 
 
 ROUNDS = 3

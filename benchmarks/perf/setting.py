@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
+from strategies.numerics.precision import set_tf32
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
-from strategies.parts.precision import set_tf32
 from strategies.parts.sites import blocks, root
 from strategies.parts.template import ClipTemplate
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from strategies.parts.parallel import WHOLE, Share
+from strategies.numerics.data_parallel import WHOLE, Share
 
 
 AHEAD = 3  # batches that are read before they are asked for

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from strategies.numerics.data_parallel import WHOLE, share
+from strategies.numerics.precision import full_precision
 from strategies.parts.attention import attend
-from strategies.parts.parallel import WHOLE, share
-from strategies.parts.precision import full_precision
 from strategies.parts.settings import LowRankSettings
 from strategies.parts.sites import Site, blocks
 from strategies.parts.thin import Factors, Part, adapted_linear, left

@@ -14,7 +14,7 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
-from strategies.parts import parallel
+from strategies.numerics import data_parallel
 from strategies.parts.classifier import ClipClassifier
 from strategies.parts.loader import Loader
 
@@ -136,12 +136,12 @@ class ClipTemplate(SupervisedTemplate):
         sampler = RandomSampler(data, num_samples=number, generator=torch.Generator().manual_seed(seed))
         pin = self.device.type == "cuda"
         self.dataloader = Loader(
-            data, sampler, self.train_mb_size, seed=seed, threads=self.threads, pin=pin, share=parallel.share()
+            data, sampler, self.train_mb_size, seed=seed, threads=self.threads, pin=pin, share=data_parallel.share()
         )
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         self.model = self.model_adaptation()
-        parallel.same_everywhere(self.model)
+        data_parallel.same_everywhere(self.model)
         self.make_optimizer()
 
     def make_optimizer(self, **kwargs: Any) -> None:
@@ -181,7 +181,7 @@ class ClipTemplate(SupervisedTemplate):
         step = self.clock.train_exp_iterations
         self.losses[step] = self.loss.detach()
         gradients = (parameter.grad for parameter in self.optimizer.param_groups[0]["params"])
-        parallel.average([gradient for gradient in gradients if gradient is not None] + [self.losses[step]])
+        data_parallel.average([gradient for gradient in gradients if gradient is not None] + [self.losses[step]])
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == self.iterations:
             self._look()
             self._look = self._start_look(step)

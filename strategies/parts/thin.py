@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from strategies.parts.parallel import WHOLE, Share
+from strategies.numerics.data_parallel import WHOLE, Share
 
 
 @dataclass(frozen=True)

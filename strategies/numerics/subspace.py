@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from strategies.parts.precision import full_precision
-from strategies.parts.svd import route
+from strategies.numerics.precision import full_precision
+from strategies.numerics.svd import route
 
 
 Directions = Literal["tail", "top", "random"]

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from strategies.parts.parallel import add_up
+from strategies.numerics.data_parallel import add_up
 
 
 Route = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # W (d_out, d_in) float32 to U, S, Vh, here or on the host
