@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks import registry, weights
 from benchmarks.errors import UserError
 from benchmarks.weights import WEIGHTS, Weights
-from strategies.parts.sites import blocks
+from strategies.clip.weight_matrices import blocks
 
 
 MICRO = Path(__file__).parent / "micro" / "clip"

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.config import Common
 from benchmarks.errors import OwnError, UserError
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import blocks
 from strategies.numerics.precision import set_tf32
-from strategies.parts.classifier import ClipClassifier
-from strategies.parts.sites import blocks
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # the CPU's words, CUDA's, cuBLAS's

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.data_parallel import add_up, share
-from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import Pixels
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.evaluate import EvaluationSet
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import root
 from strategies.parts.experiences import Pixels
-from strategies.parts.sites import root
 
 
 # A training may take so many times what the first of its size took: what a method looks back at, gaps between tensors.

@@ -20,7 +20,7 @@ from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.experiences import make_benchmark
 from strategies.parts.plugin import Budget, StrategyPlugin, Unfit
 from strategies.parts.template import ClipTemplate, NotFinite

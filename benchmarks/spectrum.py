@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from strategies.clip.weight_matrices import Site, sites
 from strategies.numerics.precision import full_precision
 from strategies.numerics.subspace import Decompositions, energy_rank, entropy_rank
-from strategies.parts.sites import Site, sites
 
 
 class Principal(NamedTuple):
@@ -36,7 +36,7 @@ class SpectrumMeter:
 
     Args:
         clip: the model, between tasks.
-        matrices: names as in `strategies.parts.sites`.
+        matrices: names as in `strategies.clip.weight_matrices`.
         rho: energy share that is called principal.
 
     Attributes:

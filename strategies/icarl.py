@@ -22,7 +22,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.distillation import DistillationPlugin
 from strategies.parts.plugin import Unfit
 from strategies.parts.settings import DistillationSettings

@@ -47,7 +47,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.loader import sample

@@ -25,7 +25,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.lowrank import LowRankUpdate, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings

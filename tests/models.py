@@ -6,7 +6,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.lowrank import LowRankUpdate, adapted
 from strategies.parts.template import ClipTemplate

@@ -4,7 +4,7 @@ import open_clip
 import torch
 from open_clip.transformer import QuickGELU
 
-from strategies.parts.activation import FusedQuickGELU, fuse
+from strategies.clip.activation import FusedQuickGELU, fuse
 from tests.conftest import TINY
 
 

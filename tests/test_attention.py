@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from strategies.parts.attention import SelfAttention, spare_copies
+from strategies.clip.attention import SelfAttention, spare_copies
 from tests.conftest import TINY
 
 

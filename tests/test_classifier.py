@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from tests.models import CLASSES, tiny_classifier
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from strategies.clip.classifier import ClipClassifier
 from strategies.diki import Plugin, Settings, TaskPrompts, decide
-from strategies.parts.classifier import ClipClassifier
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 

@@ -90,7 +90,7 @@ def test_zscl_is_taught_by_the_initial_model_on_reference_images_and_texts(monke
 
 def plugin_spy(monkeypatch: pytest.MonkeyPatch, read: list[Tensor]) -> None:
     """Keeps what the teacher looks at."""
-    from strategies.parts.classifier import ClipClassifier
+    from strategies.clip.classifier import ClipClassifier
 
     original: Callable[[Any, Tensor], Tensor] = ClipClassifier.encode_images
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate, name_ids
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from tests.models import TEMPLATES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from strategies.clip.weight_matrices import sites
 from strategies.inflora import Plugin, Settings, gather
 from strategies.numerics.gradient_memory import GradientMemory, empty
-from strategies.parts.sites import sites
 from tests.models import assert_resumes, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 

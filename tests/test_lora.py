@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from strategies.clip.weight_matrices import sites
 from strategies.lora import Plugin, Settings
-from strategies.parts.sites import sites
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from strategies.clip.weight_matrices import sites
 from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate, attach, detach, merge
-from strategies.parts.sites import sites
 from tests.models import applied, snapshot, tiny_classifier, tiny_model
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from strategies.clip.weight_matrices import sites
 from strategies.milora import Plugin, Settings
 from strategies.parts.lowrank import attach, merge
-from strategies.parts.sites import sites
 from strategies.parts.thin import keep
 from tests.models import applied, snapshot, tiny_classifier, tiny_experiences, tiny_template
 

@@ -10,8 +10,8 @@ import torch
 from avalanche.training.supervised import Naive
 
 from benchmarks.errors import UserError
+from strategies.clip.weight_matrices import sites
 from strategies.nusa import Plugin, Settings
-from strategies.parts.sites import sites
 from tests.conftest import ROOT
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 

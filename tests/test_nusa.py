@@ -6,9 +6,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from strategies.clip.weight_matrices import sites
 from strategies.numerics.subspace import decompose, energy_rank
 from strategies.nusa import Plugin, Settings
-from strategies.parts.sites import sites
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from strategies.clip.weight_matrices import sites
 from strategies.olora import Plugin, Settings, overlap
-from strategies.parts.sites import sites
 from tests.models import assert_resumes, tiny_classifier, tiny_experiences, tiny_template
 
 

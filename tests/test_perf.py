@@ -17,9 +17,9 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
 from benchmarks.perf.timing import Laps, in_turns, ratio
 from strategies import lora
+from strategies.clip.weight_matrices import sites
 from strategies.numerics.subspace import choose, decompose
 from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate
-from strategies.parts.sites import sites
 from tests.conftest import ROOT
 
 

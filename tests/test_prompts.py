@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 
-from strategies.parts.prompts import encode, length
+from strategies.clip.prompts import encode, length
 from tests.conftest import TINY
 
 

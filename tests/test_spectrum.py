@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.record import spectrum_table
 from benchmarks.spectrum import SpectrumMeter
-from strategies.parts.sites import sites
+from strategies.clip.weight_matrices import sites
 from tests.models import tiny_model
 
 

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.perf.setting import Setting
 from strategies import lora, moe_adapter, nusa, zscl
-from strategies.parts.sites import sites
+from strategies.clip.weight_matrices import sites
 
 
 FLOAT = 4  # bytes

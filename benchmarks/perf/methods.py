@@ -18,7 +18,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL, STEPS
 from benchmarks.perf.timing import in_turns, ratio, timed
 from strategies import moe_adapter, zscl
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 
 
 ROUNDS = 3  # of evaluation; the first also pays for memory that is touched for the first time

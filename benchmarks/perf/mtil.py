@@ -22,7 +22,7 @@ from benchmarks.perf.step import FULL
 from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, Pixels, make_benchmark
 from strategies.parts.template import ClipTemplate
 

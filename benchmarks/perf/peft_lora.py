@@ -11,8 +11,8 @@ from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import ALPHA, DROPOUT, RANK, STEPS
 from benchmarks.perf.timing import ratio
 from strategies import lora
-from strategies.parts.classifier import ClipClassifier
-from strategies.parts.sites import blocks
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import blocks
 
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]

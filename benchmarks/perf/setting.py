@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import blocks, root
 from strategies.numerics.precision import set_tf32
-from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
-from strategies.parts.sites import blocks, root
 from strategies.parts.template import ClipTemplate
 
 

@@ -12,8 +12,8 @@ from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.timing import ratio
 from strategies import nusa
+from strategies.clip.weight_matrices import blocks
 from strategies.numerics.subspace import choose, decompose
-from strategies.parts.sites import blocks
 
 
 STEPS = 8  # of which the first does not count

@@ -18,7 +18,7 @@ from avalanche.training.plugins import AGEMPlugin
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.plugin import Unfit
 from strategies.parts.stock import MemoryPlugin
 

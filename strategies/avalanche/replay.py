@@ -23,7 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.loader import draw
 from strategies.parts.plugin import Unfit
 from strategies.parts.stock import MemoryPlugin

@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 
 
 HIDDEN = 100

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.prompts import length
 from strategies.finetune import Plugin as FineTune
-from strategies.parts.classifier import ClipClassifier
 from strategies.parts.loader import Loader, threads
-from strategies.parts.prompts import length
 
 
 TEXTS = 256  # encoded at once

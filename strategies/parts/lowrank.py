@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from strategies.clip.attention import attend
+from strategies.clip.weight_matrices import Site, blocks
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
-from strategies.parts.attention import attend
 from strategies.parts.settings import LowRankSettings
-from strategies.parts.sites import Site, blocks
 from strategies.parts.thin import Factors, Part, adapted_linear, left
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from strategies.parts.sites import blocks
+from strategies.clip.weight_matrices import blocks
 
 
 ORIGINAL = -1  # the route of the untouched CLIP

@@ -8,12 +8,12 @@ from typing import Any, Literal
 from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
+from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import Site, sites
 from strategies.numerics.subspace import Decomposition, Decompositions
-from strategies.parts.classifier import ClipClassifier
 from strategies.parts.experiences import Pixels
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
 from strategies.parts.settings import LowRankSettings, Matrix
-from strategies.parts.sites import Site, sites
 
 
 Reading = Literal["images", "texts"]

@@ -8,7 +8,7 @@ from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from strategies import finetune
-from strategies.parts.classifier import ClipClassifier
+from strategies.clip.classifier import ClipClassifier
 from strategies.parts.experiences import LabelledImages, make_benchmark
 
 

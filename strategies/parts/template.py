@@ -14,8 +14,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
+from strategies.clip.classifier import ClipClassifier
 from strategies.numerics import data_parallel
-from strategies.parts.classifier import ClipClassifier
 from strategies.parts.loader import Loader
 
 

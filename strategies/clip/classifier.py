@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 
-from strategies.parts import prompts as texts
-from strategies.parts.activation import fuse
-from strategies.parts.attention import spare_copies
+from strategies.clip import prompts as texts
+from strategies.clip.activation import fuse
+from strategies.clip.attention import spare_copies
 
 
 class Routing(Protocol):
@@ -92,7 +92,7 @@ class ClipClassifier(MultiTaskModule):
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L) to unit features (N, D); L as `strategies.parts.prompts.length` allows."""
+        """Tokens (N, L) to unit features (N, D); L as `strategies.clip.prompts.length` allows."""
         with self._autocast():
             return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from strategies.parts.sites import root
+from strategies.clip.weight_matrices import root
 
 
 class _Texts(nn.Module):
