@@ -13,7 +13,7 @@ from torchvision.transforms.functional import pil_to_tensor, resized_crop
 
 from benchmarks.images import FromFiles
 from benchmarks.pictures import read_rgb
-from strategies.parts.loader import draw
+from strategies.training.loader import draw
 
 
 SCALE, RATIO = (0.9, 1.0), (3 / 4, 4 / 3)  # ZSCL's, and torchvision's default for the ratio

@@ -17,7 +17,7 @@ from benchmarks.evaluate import EvaluationSet
 from benchmarks.images import FromFiles, check, decode, digests
 from benchmarks.streams import Images, Split, Stream
 from benchmarks.watch import Watch
-from strategies.parts.experiences import LabelledImages, Pixels
+from strategies.training.experiences import LabelledImages, Pixels
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILTo
 from benchmarks.errors import UnreadableImage, UserError
 from benchmarks.pictures import MOST_PIXELS, read_rgb
 from benchmarks.streams import Images, Split
-from strategies.parts.experiences import Pixels
+from strategies.training.experiences import Pixels
 
 
 TRANSFORM = "pictures 1, Resize(size, bicubic), CenterCrop(size)"  # for the cache's key: another text for other pixels

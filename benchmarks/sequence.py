@@ -21,9 +21,9 @@ from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.experiences import make_benchmark
 from strategies.parts.plugin import Budget, StrategyPlugin, Unfit
-from strategies.parts.template import ClipTemplate, NotFinite
+from strategies.training.experiences import make_benchmark
+from strategies.training.template import ClipTemplate, NotFinite
 
 
 STEP_WORK = 3  # a training image costs about three times an evaluated one (forward, backward): for the time left

@@ -37,10 +37,10 @@ from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, Site, blocks
 from strategies.numerics.gradient_memory import GradientMemory, empty
 from strategies.numerics.precision import full_precision
-from strategies.parts.loader import sample
 from strategies.parts.lowrank import LowRankUpdate, detach, from_zero, kaiming
 from strategies.parts.plugin import LowRankPlugin
 from strategies.parts.settings import LowRankSettings
+from strategies.training.loader import sample
 
 
 @dataclass(frozen=True)

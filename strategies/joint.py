@@ -24,9 +24,9 @@ from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
 from strategies import finetune
-from strategies.parts.loader import Loader
 from strategies.parts.plugin import Budget
-from strategies.parts.template import task_seed
+from strategies.training.loader import Loader
+from strategies.training.template import task_seed
 
 
 @dataclass(frozen=True)

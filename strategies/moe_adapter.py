@@ -49,11 +49,11 @@ from torch import Tensor, nn
 
 from strategies.clip.classifier import ClipClassifier
 from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
-from strategies.parts.experiences import LabelledImages, make_benchmark
-from strategies.parts.loader import sample
 from strategies.parts.moe import ORIGINAL, attach_mixtures
 from strategies.parts.plugin import StrategyPlugin, Unfit
 from strategies.parts.settings import ReferenceSettings
+from strategies.training.experiences import LabelledImages, make_benchmark
+from strategies.training.loader import sample
 
 
 @dataclass(frozen=True)

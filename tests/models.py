@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.lowrank import LowRankUpdate, adapted
-from strategies.parts.template import ClipTemplate
+from strategies.training.experiences import LabelledImages, make_benchmark
+from strategies.training.template import ClipTemplate
 from tests.conftest import TINY
 
 

@@ -16,9 +16,9 @@ from benchmarks.config import recipe, resolve
 from benchmarks.errors import UserError
 from benchmarks.record import run_path
 from strategies import finetune
-from strategies.parts.experiences import make_benchmark
 from strategies.parts.plugin import StrategyPlugin, Unfit
-from strategies.parts.template import ClipTemplate, MixedCrossEntropy
+from strategies.training.experiences import make_benchmark
+from strategies.training.template import ClipTemplate, MixedCrossEntropy
 from tests.models import snapshot, tiny_classifier, tiny_images, tiny_template
 
 

@@ -14,7 +14,7 @@ from benchmarks.errors import UserError
 from benchmarks.images import FromFiles
 from benchmarks.streams import Source, Stream, Task
 from benchmarks.watch import Watch
-from strategies.parts.loader import draw
+from strategies.training.loader import draw
 from tests.test_cache import pictures
 
 

@@ -8,7 +8,7 @@ import torch
 from strategies import finetune
 from strategies.joint import Plugin, Settings, mixed_batches
 from strategies.parts.plugin import Budget
-from strategies.parts.template import ClipTemplate
+from strategies.training.template import ClipTemplate
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 

@@ -11,8 +11,8 @@ from torch.utils.data import RandomSampler
 from torchvision.transforms import RandomResizedCrop
 
 from benchmarks.augment import RATIO, SCALE, Cropped, crop_box
-from strategies.parts.experiences import LabelledImages, make_benchmark
-from strategies.parts.loader import Loader, draw
+from strategies.training.experiences import LabelledImages, make_benchmark
+from strategies.training.loader import Loader, draw
 from tests.models import tiny_images
 from tests.test_cache import pictures
 

@@ -285,7 +285,7 @@ def test_an_autoencoder_takes_adams_steps_on_the_mean_squared_error() -> None:
 
 def test_learned_tasks_are_told_apart_and_strangers_go_to_the_untouched_clip() -> None:
     """Bright, dark and noisy images: two tasks and the reference."""
-    from strategies.parts.experiences import LabelledImages, make_benchmark
+    from strategies.training.experiences import LabelledImages, make_benchmark
 
     def pixels(low: int, high: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

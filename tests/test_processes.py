@@ -101,7 +101,7 @@ def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
 DYING = """
 import os, signal, sys
 from benchmarks import run
-from strategies.parts.template import ClipTemplate
+from strategies.training.template import ClipTemplate
 
 step = ClipTemplate.optimizer_step
 

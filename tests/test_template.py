@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from strategies.finetune import Plugin, Settings
-from strategies.parts.template import NotFinite, learning_rate_share, task_seed
+from strategies.training.template import NotFinite, learning_rate_share, task_seed
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 

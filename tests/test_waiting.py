@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import registry
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
-from strategies.parts.template import CHECK_EVERY
+from strategies.training.template import CHECK_EVERY
 from tests.models import CLASSES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 

@@ -24,7 +24,7 @@ IMPORTS = "import torch, open_clip, avalanche"
 TO_FIRST_STEP = """
 import os, sys
 from benchmarks import run
-from strategies.parts.template import ClipTemplate
+from strategies.training.template import ClipTemplate
 ClipTemplate.optimizer_step = lambda self: os._exit(0)
 run.main(["--strategy", "nusa", "--results", sys.argv[1], "--device", sys.argv[2]])
 sys.exit(1)

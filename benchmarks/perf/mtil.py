@@ -23,8 +23,8 @@ from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.experiences import LabelledImages, Pixels, make_benchmark
-from strategies.parts.template import ClipTemplate
+from strategies.training.experiences import LabelledImages, Pixels, make_benchmark
+from strategies.training.template import ClipTemplate
 
 
 POOL = 2048  # different images, again and again

@@ -16,9 +16,9 @@ from benchmarks.perf.timing import Laps
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import blocks, root
 from strategies.numerics.precision import set_tf32
-from strategies.parts.experiences import LabelledImages, make_benchmark
 from strategies.parts.plugin import StrategyPlugin
-from strategies.parts.template import ClipTemplate
+from strategies.training.experiences import LabelledImages, make_benchmark
+from strategies.training.template import ClipTemplate
 
 
 STEPS = 3  # of a training, of which the first is not counted: it also pays for what surrounds a task

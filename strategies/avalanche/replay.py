@@ -24,10 +24,10 @@ from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.loader import draw
 from strategies.parts.plugin import Unfit
 from strategies.parts.stock import MemoryPlugin
-from strategies.parts.template import task_seed
+from strategies.training.loader import draw
+from strategies.training.template import task_seed
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch.utils.data import RandomSampler
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.prompts import length
 from strategies.finetune import Plugin as FineTune
-from strategies.parts.loader import Loader, threads
+from strategies.training.loader import Loader, threads
 
 
 TEXTS = 256  # encoded at once

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import Site, sites
 from strategies.numerics.subspace import Decomposition, Decompositions
-from strategies.parts.experiences import Pixels
 from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
 from strategies.parts.settings import LowRankSettings, Matrix
+from strategies.training.experiences import Pixels
 
 
 Reading = Literal["images", "texts"]

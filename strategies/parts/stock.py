@@ -9,7 +9,7 @@ from torch import Tensor
 
 from strategies import finetune
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.experiences import LabelledImages, make_benchmark
+from strategies.training.experiences import LabelledImages, make_benchmark
 
 
 class StockPlugin(finetune.Plugin):

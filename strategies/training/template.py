@@ -16,7 +16,7 @@ from torch.utils.data import RandomSampler
 
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics import data_parallel
-from strategies.parts.loader import Loader
+from strategies.training.loader import Loader
 
 
 CHECK_EVERY = 10  # steps between looks at the loss, each at what was copied at the last one: the host never waits
