@@ -15,7 +15,7 @@ from benchmarks.errors import UserError
 
 
 if TYPE_CHECKING:
-    from strategies.parts.plugin import StrategyPlugin
+    from strategies.base import StrategyPlugin
 
 
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets all of them

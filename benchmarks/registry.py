@@ -17,7 +17,7 @@ from benchmarks.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "streams"}
 # What a `Settings` class may be written with: modules that cost nothing to import.
-LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.parts.settings"}
+LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.shared.settings"}
 
 
 # What makes a file a strategy or a stream; every other file in their folders is a part that they share.

@@ -20,8 +20,8 @@ from benchmarks.resident import growth, resident, room
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from benchmarks.watch import Watch
+from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.plugin import Budget, StrategyPlugin, Unfit
 from strategies.training.experiences import make_benchmark
 from strategies.training.template import ClipTemplate, NotFinite
 

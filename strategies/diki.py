@@ -44,9 +44,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, blocks
-from strategies.parts.plugin import StrategyPlugin
 
 
 KEY_DEVIATION = 0.02

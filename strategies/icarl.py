@@ -2,7 +2,7 @@
 
 Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, arXiv 1611.07725, in the form of ZSCL's MTIL baseline
 (arXiv 2303.06628). All parameters learn from cross-entropy on the task's images plus, from the second task on, the two
-distillation terms of `strategies.parts.distillation` (T = 2): the teacher is the model at the start of the task, the reference
+distillation terms of `strategies.shared.distillation` (T = 2): the teacher is the model at the start of the task, the reference
 images are the memory's, the reference texts the task's prompts. After the task each of the C classes met so far keeps
 m = floor(memory / C) images, the first of a list that herding makes when the class is learned: image k is the one that brings
 the mean of the chosen unit features nearest to the class's mean,
@@ -22,10 +22,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.distillation import DistillationPlugin
-from strategies.parts.plugin import Unfit
-from strategies.parts.settings import DistillationSettings
+from strategies.shared.distillation import DistillationPlugin
+from strategies.shared.settings import DistillationSettings
 
 
 BATCH = 128  # images whose features are computed at once

@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
 from strategies import finetune
-from strategies.parts.plugin import Budget
+from strategies.base import Budget
 from strategies.training.loader import Loader
 from strategies.training.template import task_seed
 

@@ -13,9 +13,9 @@ scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.parts.lowrank import LowRankUpdate, from_zero, kaiming
-from strategies.parts.plugin import LowRankPlugin
-from strategies.parts.settings import LowRankSettings
+from strategies.base import LowRankPlugin
+from strategies.shared.low_rank import LowRankUpdate, from_zero, kaiming
+from strategies.shared.settings import LowRankSettings
 
 
 @dataclass(frozen=True)

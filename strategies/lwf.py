@@ -1,7 +1,7 @@
 """LwF as ZSCL runs it: the model before the task teaches, on the task's own images and prompts.
 
 Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, in the form of ZSCL's code (arXiv 2303.06628): all parameters
-learn from cross-entropy plus the two distillation terms of `strategies.parts.distillation`, T = 2, weight 1 each. The teacher
+learn from cross-entropy plus the two distillation terms of `strategies.shared.distillation`, T = 2, weight 1 each. The teacher
 is the model at the start of the task (the initial CLIP in the first), the reference images are batches of the task's training
 set without random crops, the reference texts its prompts (first template).
 
@@ -11,8 +11,8 @@ which distils a classifier's outputs over the classes seen before. Nothing is ke
 
 from pydantic.dataclasses import dataclass
 
-from strategies.parts.distillation import DistillationPlugin
-from strategies.parts.settings import DistillationSettings
+from strategies.shared.distillation import DistillationPlugin
+from strategies.shared.settings import DistillationSettings
 
 
 @dataclass(frozen=True)

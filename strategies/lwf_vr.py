@@ -14,8 +14,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.parts.distillation import DistillationPlugin
-from strategies.parts.settings import DistillationSettings
+from strategies.shared.distillation import DistillationPlugin
+from strategies.shared.settings import DistillationSettings
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.base import LowRankPlugin
 from strategies.numerics.subspace import choose
-from strategies.parts.lowrank import LowRankUpdate, scale
-from strategies.parts.plugin import LowRankPlugin
-from strategies.parts.settings import LowRankSettings
-from strategies.parts.thin import Factors, Part
+from strategies.shared.fused_low_rank import Factors, Part
+from strategies.shared.low_rank import LowRankUpdate, scale
+from strategies.shared.settings import LowRankSettings
 
 
 @dataclass(frozen=True)

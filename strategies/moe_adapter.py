@@ -47,11 +47,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from strategies.base import StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
-from strategies.parts.moe import ORIGINAL, attach_mixtures
-from strategies.parts.plugin import StrategyPlugin, Unfit
-from strategies.parts.settings import ReferenceSettings
+from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
+from strategies.shared.mixture import ORIGINAL, attach_mixtures
+from strategies.shared.settings import ReferenceSettings
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.loader import sample
 

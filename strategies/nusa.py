@@ -22,10 +22,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.base import LowRankPlugin
 from strategies.numerics.subspace import choose, energy_rank
-from strategies.parts.lowrank import LowRankUpdate, scale
-from strategies.parts.plugin import LowRankPlugin
-from strategies.parts.settings import LowRankSettings
+from strategies.shared.low_rank import LowRankUpdate, scale
+from strategies.shared.settings import LowRankSettings
 
 
 @dataclass(frozen=True)

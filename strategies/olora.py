@@ -25,10 +25,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.base import LowRankPlugin
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.lowrank import LowRankUpdate, from_zero, kaiming
-from strategies.parts.plugin import LowRankPlugin
-from strategies.parts.settings import LowRankSettings
+from strategies.shared.low_rank import LowRankUpdate, from_zero, kaiming
+from strategies.shared.settings import LowRankSettings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from strategies.parts.plugin import StrategyPlugin
+from strategies.base import StrategyPlugin
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Zheng et al., Preventing Zero-Shot Transfer Degradation in Continual Learning of
 
     cross-entropy + w * distill(S, T) + w * distill(S^T, T^T) + l2 * sum (W - W_start)^2
 
-with S and T from `strategies.parts.distillation`: the teacher is the **initial** CLIP in every task, the images are reference
+with S and T from `strategies.shared.distillation`: the teacher is the **initial** CLIP in every task, the images are reference
 images (ImageNet), the texts captions (Conceptual Captions, validation). W_start is the model at the start of the task. After
 the steps 0, I, 2I, ... the weights go into a mean in which W_start and every snapshot count alike; the mean is what the task
 ends with. ZSCL* of the paper is `--l2 0`.
@@ -25,8 +25,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.distillation import DistillationPlugin, frozen_copy
-from strategies.parts.settings import DistillationSettings, ReferenceSettings
+from strategies.shared.distillation import DistillationPlugin, frozen_copy
+from strategies.shared.settings import DistillationSettings, ReferenceSettings
 
 
 @dataclass(frozen=True)

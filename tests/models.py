@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.lowrank import LowRankUpdate, adapted
+from strategies.shared.low_rank import LowRankUpdate, adapted
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.template import ClipTemplate
 from tests.conftest import TINY

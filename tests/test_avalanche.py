@@ -16,7 +16,7 @@ from benchmarks.config import recipe, resolve
 from benchmarks.errors import UserError
 from benchmarks.record import run_path
 from strategies import finetune
-from strategies.parts.plugin import StrategyPlugin, Unfit
+from strategies.base import StrategyPlugin, Unfit
 from strategies.training.experiences import make_benchmark
 from strategies.training.template import ClipTemplate, MixedCrossEntropy
 from tests.models import snapshot, tiny_classifier, tiny_images, tiny_template

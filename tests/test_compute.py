@@ -14,9 +14,9 @@ from benchmarks.config import resolve
 from benchmarks.errors import OwnError, UserError
 from benchmarks.run import main
 from benchmarks.runs import read
+from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision, set_tf32
-from strategies.parts.plugin import StrategyPlugin
 from tests.conftest import ROOT, command
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from strategies import lwf, lwf_vr, wise_ft, zscl
 from strategies.lwf_vr import random_texts
-from strategies.parts.distillation import distill
+from strategies.shared.distillation import distill
 from strategies.zscl import WeightMean, add_l2_gradient
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from strategies.base import Unfit
 from strategies.icarl import Plugin, Settings, herd
-from strategies.parts.plugin import Unfit
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
 

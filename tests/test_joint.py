@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from strategies import finetune
+from strategies.base import Budget
 from strategies.joint import Plugin, Settings, mixed_batches
-from strategies.parts.plugin import Budget
 from strategies.training.template import ClipTemplate
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_template
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from strategies.clip.weight_matrices import sites
-from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate, attach, detach, merge
+from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate, attach, detach, merge
 from tests.models import applied, snapshot, tiny_classifier, tiny_model
 
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from strategies.clip.weight_matrices import sites
 from strategies.milora import Plugin, Settings
-from strategies.parts.lowrank import attach, merge
-from strategies.parts.thin import keep
+from strategies.shared.fused_low_rank import keep
+from strategies.shared.low_rank import attach, merge
 from tests.models import applied, snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from strategies.base import Unfit
 from strategies.clip.weight_matrices import blocks
 from strategies.moe_adapter import Plugin, Settings
-from strategies.parts.ddas import AlexNetFeatures, AutoEncoder, decide, train_autoencoder
-from strategies.parts.moe import ORIGINAL, Expert, Mixture, attach_mixtures
-from strategies.parts.plugin import Unfit
+from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, decide, train_autoencoder
+from strategies.shared.mixture import ORIGINAL, Expert, Mixture, attach_mixtures
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_model, tiny_template
 
 

@@ -19,7 +19,7 @@ from benchmarks.perf.timing import Laps, in_turns, ratio
 from strategies import lora
 from strategies.clip.weight_matrices import sites
 from strategies.numerics.subspace import choose, decompose
-from strategies.parts.lowrank import AdaptedAttention, LowRankUpdate
+from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate
 from tests.conftest import ROOT
 
 

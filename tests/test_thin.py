@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from strategies.numerics.data_parallel import Share
-from strategies.parts.thin import Factors, Part, adapted_linear, keep
+from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, keep
 
 
 D_IN, D_OUT, RANK = 10, 18, 3

@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.perf.setting import Setting
-from strategies.parts.plugin import StrategyPlugin
+from strategies.base import StrategyPlugin
 
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
+from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import blocks, root
 from strategies.numerics.precision import set_tf32
-from strategies.parts.plugin import StrategyPlugin
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.template import ClipTemplate
 

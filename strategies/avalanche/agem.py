@@ -18,9 +18,9 @@ from avalanche.training.plugins import AGEMPlugin
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.plugin import Unfit
-from strategies.parts.stock import MemoryPlugin
+from strategies.shared.avalanche_adapter import MemoryPlugin
 
 
 @dataclass(frozen=True)

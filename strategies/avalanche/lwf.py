@@ -21,7 +21,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.parts.stock import StockPlugin
+from strategies.shared.avalanche_adapter import StockPlugin
 
 
 @dataclass(frozen=True)

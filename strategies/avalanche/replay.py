@@ -23,9 +23,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
+from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
-from strategies.parts.plugin import Unfit
-from strategies.parts.stock import MemoryPlugin
+from strategies.shared.avalanche_adapter import MemoryPlugin
 from strategies.training.loader import draw
 from strategies.training.template import task_seed
 

@@ -2,7 +2,7 @@
 
 open_clip's attention keeps q, k and v in one matrix and reads the output projection without calling it, so updates that
 see the layer's input (dropout acts on it) cannot be wrapped around its modules: while a task is learned the attention is
-replaced by `AdaptedAttention`, which computes the same function plus the updates (`strategies.parts.thin`).
+replaced by `AdaptedAttention`, which computes the same function plus the updates (`strategies.shared.fused_low_rank`).
 """
 
 import math
@@ -17,8 +17,8 @@ from strategies.clip.attention import attend
 from strategies.clip.weight_matrices import Site, blocks
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
-from strategies.parts.settings import LowRankSettings
-from strategies.parts.thin import Factors, Part, adapted_linear, left
+from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, left
+from strategies.shared.settings import LowRankSettings
 
 
 class LowRankUpdate(nn.Module):

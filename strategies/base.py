@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import Site, sites
 from strategies.numerics.subspace import Decomposition, Decompositions
-from strategies.parts.lowrank import LowRankUpdate, attach, detach, merge
-from strategies.parts.settings import LowRankSettings, Matrix
+from strategies.shared.low_rank import LowRankUpdate, attach, detach, merge
+from strategies.shared.settings import LowRankSettings, Matrix
 from strategies.training.experiences import Pixels
 
 
@@ -39,7 +39,7 @@ class StrategyPlugin(SupervisedPlugin):
         matrices: what those measurements look at, by name; for every method the attention's, so that curves compare.
         trains: whether training takes any time.
         data_parallel: whether several processes, each with its share of a batch and the mean of their gradients, train as one
-            does: the loss is a mean over images, and nothing random is drawn for them but what `strategies.parts.thin` draws.
+            does: the loss is a mean over images, and nothing random is drawn for them but what `strategies.shared.fused_low_rank` draws.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: what the decompositions that the method used so far took, whoever made them.
         ready_seconds: of these, what it found ready, made by the measurements.
