@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avalanche.core import SupervisedPlugin
-from torch import Tensor, nn
+from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.clip.weight_matrices import Site, sites
 from strategies.numerics.subspace import Decomposition, Decompositions
-from strategies.shared.low_rank import LowRankUpdate, attach, detach, merge
-from strategies.shared.settings import LowRankSettings, Matrix
 from strategies.training.experiences import Pixels
 
 
@@ -39,7 +36,7 @@ class StrategyPlugin(SupervisedPlugin):
         matrices: what those measurements look at, by name; for every method the attention's, so that curves compare.
         trains: whether training takes any time.
         data_parallel: whether several processes, each with its share of a batch and the mean of their gradients, train as one
-            does: the loss is a mean over images, and nothing random is drawn for them but what `strategies.shared.fused_low_rank` draws.
+            does: the loss is a mean over images, and nothing random is drawn for them but what `shared.fused_low_rank` draws.
         notes: lines for the terminal about the last task, for instance a matrix that was skipped.
         decomposition_seconds: what the decompositions that the method used so far took, whoever made them.
         ready_seconds: of these, what it found ready, made by the measurements.
@@ -50,7 +47,7 @@ class StrategyPlugin(SupervisedPlugin):
     """
 
     rho = 0.95  # the paper's
-    matrices: tuple[Matrix, ...] = ("q", "k", "v", "o")
+    matrices: tuple[str, ...] = ("q", "k", "v", "o")
     trains = True
     data_parallel = False
     files: tuple[Path, ...] = ()
@@ -101,53 +98,9 @@ class StrategyPlugin(SupervisedPlugin):
         """Takes back what `state_dict` gave."""
 
 
-class LowRankPlugin(StrategyPlugin):
-    """Trains one low-rank update for each chosen matrix, everything else frozen; merged after the task.
+class FullPlugin(StrategyPlugin):
+    """Trains every parameter of both towers, except the logit scale."""
 
-    A strategy says in `make_update`, or in `update_of`, what its update of one matrix is.
-    """
-
-    settings: LowRankSettings
-    data_parallel = True
-    why_none = ""  # said of a matrix that `make_update` leaves alone
-
-    def __init__(self, settings: LowRankSettings) -> None:
-        super().__init__(settings)
-        self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
-        self.updates: dict[Site, LowRankUpdate] = {}
-        self._were_trainable: list[nn.Parameter] = []
-
-    def make_update(self, weight: Tensor) -> LowRankUpdate | None:
-        """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
-        raise NotImplementedError
-
-    def update_of(self, site: Site) -> LowRankUpdate | None:
-        """As `make_update`, for a method to which it matters where the matrix is."""
-        return self.make_update(site.weight().detach())
-
-    # This hook, because one later the optimiser has been made and would never see the new parameters.
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        clip = strategy.model.clip
-        detach(clip)  # what an interrupted task may have left
-        self._release()
-        self._were_trainable = [parameter for parameter in clip.parameters() if parameter.requires_grad]
-        clip.requires_grad_(False)
-        self.notes, self.updates = [], {}
-        for site in sites(clip, self.settings.towers, self.settings.matrices):
-            update = self.update_of(site)
-            if update is None:
-                self.notes.append(f"{site.name}: {self.why_none}, skipped")
-            else:
-                self.updates[site] = update
-        attach(self.updates)
-
-    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        merge(strategy.model.clip, self.updates)
-        self.updates = {}
-        self._release()
-
-    def _release(self) -> None:
-        # Stock plugins that come later (EWC) differentiate the merged model.
-        for parameter in self._were_trainable:
-            parameter.requires_grad_(True)
-        self._were_trainable = []
+        strategy.model.clip.requires_grad_(True)
+        strategy.model.clip.logit_scale.requires_grad_(False)

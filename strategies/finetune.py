@@ -4,11 +4,9 @@ Cross-entropy on the current task's prompts, every parameter trained except the 
 one ended. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its batch, steps and learning rates are in the recipes.
 """
 
-from typing import Any
-
 from pydantic.dataclasses import dataclass
 
-from strategies.base import StrategyPlugin
+from strategies.base import FullPlugin
 
 
 @dataclass(frozen=True)
@@ -16,11 +14,7 @@ class Settings:
     """Nothing besides what every strategy has."""
 
 
-class Plugin(StrategyPlugin):
+class Plugin(FullPlugin):
     """The method as an Avalanche plugin."""
 
     data_parallel = True
-
-    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        strategy.model.clip.requires_grad_(True)
-        strategy.model.clip.logit_scale.requires_grad_(False)

@@ -33,12 +33,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from strategies.base import LowRankPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, Site, blocks
 from strategies.numerics.gradient_memory import GradientMemory, empty
 from strategies.numerics.precision import full_precision
-from strategies.shared.low_rank import LowRankUpdate, detach, from_zero, kaiming
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, detach, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
 from strategies.training.loader import sample
 

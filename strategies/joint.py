@@ -23,8 +23,7 @@ from avalanche.benchmarks.utils.utils import concat_datasets
 from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
-from strategies import finetune
-from strategies.base import Budget
+from strategies.base import Budget, FullPlugin
 from strategies.training.loader import Loader
 from strategies.training.template import task_seed
 
@@ -34,8 +33,10 @@ class Settings:
     """Nothing besides what every strategy has."""
 
 
-class Plugin(finetune.Plugin):
+class Plugin(FullPlugin):
     """The method as an Avalanche plugin: brings a loader of its own to the first task."""
+
+    data_parallel = True
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
         self.steps = [budget.steps for budget in budgets]

@@ -13,8 +13,7 @@ scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.base import LowRankPlugin
-from strategies.shared.low_rank import LowRankUpdate, from_zero, kaiming
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
 
 

@@ -22,9 +22,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.base import LowRankPlugin
 from strategies.numerics.subspace import choose, energy_rank
-from strategies.shared.low_rank import LowRankUpdate, scale
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, scale
 from strategies.shared.settings import LowRankSettings
 
 

@@ -25,9 +25,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.base import LowRankPlugin
 from strategies.clip.classifier import ClipClassifier
-from strategies.shared.low_rank import LowRankUpdate, from_zero, kaiming
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from strategies.finetune import Plugin as FineTune
+from strategies.base import FullPlugin
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Settings:
     alpha: float = Field(default=0.8, ge=0, le=1, description="share of the fine-tuned weights in the average")
 
 
-class Plugin(FineTune):
+class Plugin(FullPlugin):
     """The method as an Avalanche plugin."""
 
     settings: Settings
+    data_parallel = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

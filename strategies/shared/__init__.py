@@ -1,0 +1,1 @@
+"""What several methods are made of: low-rank updates, distillation, mixtures, task decision. Knows no single method."""

@@ -7,12 +7,12 @@ from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from strategies import finetune
+from strategies.base import FullPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.training.experiences import LabelledImages, make_benchmark
 
 
-class StockPlugin(finetune.Plugin):
+class StockPlugin(FullPlugin):
     """Fine-tuning of all parameters beside one of Avalanche's plugins, which is told of every event before this one.
 
     A strategy says in `make` which, and in `state_dict` and `load_state_dict` what of it is carried from task to task.

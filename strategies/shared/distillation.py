@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+from strategies.base import FullPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.prompts import length
-from strategies.finetune import Plugin as FineTune
 from strategies.training.loader import Loader, threads
 
 
@@ -63,7 +63,7 @@ class _Images:
         return [torch.stack(items)]
 
 
-class DistillationPlugin(FineTune):
+class DistillationPlugin(FullPlugin):
     """A method says in `make_teacher`, `reference_tokens` and `reference_data` who teaches what over which texts and images."""
 
     data_parallel = False  # half of its loss compares the images of a batch with each other

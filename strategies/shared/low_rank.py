@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from strategies.base import StrategyPlugin
 from strategies.clip.attention import attend
-from strategies.clip.weight_matrices import Site, blocks
+from strategies.clip.weight_matrices import Site, blocks, sites
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
 from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, left
@@ -166,3 +167,55 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
         dropout=settings.dropout,
         trained=trained,
     )
+
+
+class LowRankPlugin(StrategyPlugin):
+    """Trains one low-rank update for each chosen matrix, everything else frozen; merged after the task.
+
+    A strategy says in `make_update`, or in `update_of`, what its update of one matrix is.
+    """
+
+    settings: LowRankSettings
+    data_parallel = True
+    why_none = ""  # said of a matrix that `make_update` leaves alone
+
+    def __init__(self, settings: LowRankSettings) -> None:
+        super().__init__(settings)
+        self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
+        self.updates: dict[Site, LowRankUpdate] = {}
+        self._were_trainable: list[nn.Parameter] = []
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate | None:
+        """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
+        raise NotImplementedError
+
+    def update_of(self, site: Site) -> LowRankUpdate | None:
+        """As `make_update`, for a method to which it matters where the matrix is."""
+        return self.make_update(site.weight().detach())
+
+    # This hook, because one later the optimiser has been made and would never see the new parameters.
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        clip = strategy.model.clip
+        detach(clip)  # what an interrupted task may have left
+        self._release()
+        self._were_trainable = [parameter for parameter in clip.parameters() if parameter.requires_grad]
+        clip.requires_grad_(False)
+        self.notes, self.updates = [], {}
+        for site in sites(clip, self.settings.towers, self.settings.matrices):
+            update = self.update_of(site)
+            if update is None:
+                self.notes.append(f"{site.name}: {self.why_none}, skipped")
+            else:
+                self.updates[site] = update
+        attach(self.updates)
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        merge(strategy.model.clip, self.updates)
+        self.updates = {}
+        self._release()
+
+    def _release(self) -> None:
+        # Stock plugins that come later (EWC) differentiate the merged model.
+        for parameter in self._were_trainable:
+            parameter.requires_grad_(True)
+        self._were_trainable = []
