@@ -11,8 +11,9 @@ import open_clip
 import torch
 from torch import Tensor
 
-from benchmarks import registry, weights
-from benchmarks.errors import UserError
+from benchmarks import weights
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import registry
 from benchmarks.weights import WEIGHTS, Weights
 from strategies.clip.weight_matrices import blocks
 

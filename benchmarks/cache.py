@@ -32,7 +32,7 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from benchmarks import files
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.images import DIGEST, TRANSFORM, decode_one, digest, threads
 from benchmarks.streams import Images
 

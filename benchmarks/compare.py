@@ -10,7 +10,7 @@ from benchmarks import files
 from benchmarks.comparison import formats, groups, records, tables
 from benchmarks.comparison.choose import choice, chosen
 from benchmarks.comparison.published import beside
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv"}

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from benchmarks.config import Common
-from benchmarks.errors import OwnError, UserError
+from benchmarks.config.errors import OwnError, UserError
+from benchmarks.config.settings import Common
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import blocks
 from strategies.numerics.precision import set_tf32

@@ -11,8 +11,8 @@ from rich.filesize import decimal
 
 from benchmarks.augment import Cropped
 from benchmarks.cache import Cached, CacheFile, check_space, stop
-from benchmarks.config import Augmentation
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Augmentation
 from benchmarks.evaluate import EvaluationSet
 from benchmarks.images import FromFiles, check, decode, digests
 from benchmarks.streams import Images, Split, Stream

@@ -10,7 +10,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 SAMPLED, SAMPLE_BYTES = 16, 2**20  # files whose beginning is part of a fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.files import fingerprint
 from benchmarks.streams import Images
 

@@ -13,8 +13,8 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from benchmarks import registry
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import registry
 
 
 FILE = "stream.yaml"

@@ -14,7 +14,7 @@ import xxhash
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILToTensor, Resize
 
-from benchmarks.errors import UnreadableImage, UserError
+from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.pictures import MOST_PIXELS, read_rgb
 from benchmarks.streams import Images, Split
 from strategies.training.experiences import Pixels

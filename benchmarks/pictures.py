@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.errors import UnreadableImage
+from benchmarks.config.errors import UnreadableImage
 from benchmarks.streams import Images
 
 

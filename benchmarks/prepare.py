@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import files, registry
-from benchmarks.config import recipe, stream_family
-from benchmarks.errors import UserError
-from benchmarks.options import place_options
+from benchmarks import files
+from benchmarks.config.command_line import place_options
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import recipe, registry, stream_family
 from benchmarks.streams import Plan, Split
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 CURVE = 40  # points of the loss curve that are kept

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks import files
-from benchmarks.config import ARITHMETIC, FREE, RunConfig, label, stream_family
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig, label, stream_family
 from benchmarks.cost import Ledger
-from benchmarks.errors import UserError
 from benchmarks.metrics import class_incremental, summarise
 from benchmarks.streams import Stream, Task
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.config import RunConfig
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import RunConfig
 from benchmarks.folder_files import folders, of_files, pictures, shown
 from benchmarks.streams import Images, Split
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import files, options, processes, registry
-from benchmarks.config import HARNESS_NAMES, RunConfig, recipe, resolve, stream_family
-from benchmarks.errors import OwnError, UserError
+from benchmarks import files, processes
+from benchmarks.config.errors import OwnError, UserError
+from benchmarks.config.settings import HARNESS_NAMES, RunConfig, command_line, recipe, registry, resolve, stream_family
 
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ FIRST_SPEAKS = 20  # seconds
 def main(argv: list[str]) -> int:
     """Exit status: 0 done, 2 wrong input or surroundings (one line on stderr), 130 interrupted."""
     try:
-        given = options.parse(argv)
+        given = command_line.parse(argv)
         harness = {name: given.pop(name, None) for name in HARNESS_NAMES}
         start(resolve(given, harness["config"]), Places.of(harness), again=harness["again"])
     except KeyboardInterrupt:

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks import files
-from benchmarks.config import ARITHMETIC
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import ARITHMETIC
 from benchmarks.metrics import class_incremental, summarise
 
 

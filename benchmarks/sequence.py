@@ -8,10 +8,10 @@ import torch
 
 from benchmarks import compute, processes, record
 from benchmarks.backbones import Backbone, tokenize_prompts
-from benchmarks.config import RunConfig, for_task
+from benchmarks.config.errors import UnreadableImage, UserError
+from benchmarks.config.settings import RunConfig, for_task
 from benchmarks.cost import Ledger
 from benchmarks.data import Opener, load
-from benchmarks.errors import UnreadableImage, UserError
 from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images import threads
 from benchmarks.record import Progress

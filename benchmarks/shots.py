@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.streams import Split, Stream, Task
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import __version__, processes
-from benchmarks.config import Device
-from benchmarks.errors import UserError
-from benchmarks.registry import ROOT
+from benchmarks.config.errors import UserError
+from benchmarks.config.registry import ROOT
+from benchmarks.config.settings import Device
 
 
 RECORDED = ("torch", "torchvision", "avalanche-lib", "open_clip_torch", "numpy", "pandas", "pillow", "scikit-learn")

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from benchmarks import files
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 WEIGHTS = "open_clip_model.safetensors"  # the name in the hub, and in a folder in open_clip's layout

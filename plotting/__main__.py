@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from plotting.draw import draw_all
 
 

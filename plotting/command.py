@@ -9,7 +9,7 @@ import click
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.choose import choice, chosen, only_group
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from plotting import style
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, Method
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.runs import MATRICES
 from plotting import style
 from plotting.command import for_group

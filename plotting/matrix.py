@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.runs import MATRICES, Run, find, read
 from plotting import style
 from plotting.command import write

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.comparison.groups import Group
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.runs import ATTENTION, TOWERS
 from plotting import style
 from plotting.command import for_group

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from benchmarks import registry
-from benchmarks.config import recipe, resolve
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import recipe, registry, resolve
 from benchmarks.record import run_path
 from strategies import finetune
 from strategies.base import StrategyPlugin, Unfit

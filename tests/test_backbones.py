@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks import record, weights
 from benchmarks.backbones import Backbone, load_backbone
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from tests.conftest import TINY
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks import cache as cache_module
 from benchmarks.cache import Cached, CacheFile, check_space
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.images import FromFiles, decode, decode_one, digests
 from benchmarks.streams import Images, Split
 from tests.conftest import ROOT

@@ -382,8 +382,8 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
 
 
 def test_every_published_method_that_is_ours_exists() -> None:
-    from benchmarks import registry
     from benchmarks.comparison import published as data
+    from benchmarks.config.settings import registry
 
     known = registry.names("strategy")
     for name, entry in data.about()["methods"].items():

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compute, registry
-from benchmarks.config import resolve
-from benchmarks.errors import OwnError, UserError
+from benchmarks import compute
+from benchmarks.config.errors import OwnError, UserError
+from benchmarks.config.settings import registry, resolve
 from benchmarks.run import main
 from benchmarks.runs import read
 from strategies.base import StrategyPlugin

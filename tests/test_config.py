@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import registry
-from benchmarks.config import Common, for_task, label, recipe, resolve, strategy_settings
-from benchmarks.errors import UserError
-from benchmarks.options import parse
+from benchmarks.config.command_line import parse
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Common, for_task, label, recipe, registry, resolve, strategy_settings
 from tests.conftest import ROOT
 
 

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.augment import Cropped
 from benchmarks.cache import Cached
+from benchmarks.config.errors import UserError
 from benchmarks.data import load
-from benchmarks.errors import UserError
 from benchmarks.images import FromFiles
 from benchmarks.streams import Source, Stream, Task
 from benchmarks.watch import Watch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.orders import arrange, whole
 from benchmarks.pictures import read_rgb
 from benchmarks.streams import Split, Stream

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.orders import arrange, whole
 from benchmarks.streams import folder as family
 from benchmarks.streams.folder import build

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.backbones import MICRO, WEIGHTS
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
 from benchmarks.orders import whole

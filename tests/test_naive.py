@@ -9,7 +9,7 @@ import pytest
 import torch
 from avalanche.training.supervised import Naive
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from strategies.clip.weight_matrices import sites
 from strategies.nusa import Plugin, Settings
 from tests.conftest import ROOT
@@ -29,8 +29,7 @@ def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytes
 def test_the_documentations_own_method_is_found_and_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks import registry
-    from benchmarks.config import resolve
+    from benchmarks.config.settings import registry, resolve
 
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
     folder = tmp_path / "strategies"

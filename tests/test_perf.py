@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.perf import decomposition, growth, memory, mtil, peft_lora
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import Setting

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import pictures
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.pictures import read_rgb, to_rgb
 from benchmarks.streams import Images
 from tests.conftest import ROOT

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.config.errors import UserError
 from benchmarks.datasets import NAMES, open_dataset
 from benchmarks.datasets.download import download
-from benchmarks.errors import UserError
 from benchmarks.prepare import main
 from tests.conftest import write_images
 from tests.layouts import accept_layouts, counts, write_all, write_layout

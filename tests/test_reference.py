@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.config import resolve
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import resolve
 from benchmarks.reference import MICRO_PAIRS, find
 from benchmarks.run import main
 from tests.conftest import SHARED, write_images

@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from benchmarks import registry
+from benchmarks.config.settings import registry
 from benchmarks.run import main
 from tests.conftest import ROOT, command, write_images
 

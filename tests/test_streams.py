@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import datasets, registry
-from benchmarks.config import stream_family
-from benchmarks.errors import UserError
+from benchmarks import datasets
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import registry, stream_family
 from benchmarks.orders import arrange, choose, whole
 from benchmarks.shots import few_shot, short
 from benchmarks.streams import Images, Plan, Source, Split, Stream, Task, mtil

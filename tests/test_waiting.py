@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from benchmarks import registry
+from benchmarks.config.settings import registry
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from strategies.training.template import CHECK_EVERY
 from tests.models import CLASSES, tiny_classifier, tiny_experiences, tiny_images, tiny_template

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.comparison.groups import Filter, Group, Sorted, sort
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.runs import find
 
 

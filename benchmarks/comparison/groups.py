@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config import FREE
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import FREE
 from benchmarks.runs import Run, read
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 # Those of MTIL in order I. TinyImageNet is known besides.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.config.errors import UserError
 from benchmarks.datasets.files import Files
 from benchmarks.datasets.opening import Opened, open_dataset
-from benchmarks.errors import UserError
 from benchmarks.streams import Split
 
 

@@ -5,8 +5,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from benchmarks.config.errors import UserError
 from benchmarks.datasets.about import info
-from benchmarks.errors import UserError
 
 
 # By data set: torchvision's class, and what it needs to be told. MNIST and the others without a split fetch all they have.

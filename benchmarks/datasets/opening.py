@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.config.errors import UserError
 from benchmarks.datasets.about import Info, info
 from benchmarks.datasets.files import Files, in_archive, in_files
 from benchmarks.datasets.readers import READERS, Part, forbidden
-from benchmarks.errors import UserError
 from benchmarks.streams import Source, Split, Task
 
 

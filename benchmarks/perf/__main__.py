@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 # What each part measures, for `--help`; in the order in which they run.

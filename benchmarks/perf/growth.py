@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.config.registry import ROOT
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL, STEPS
 from benchmarks.perf.timing import Ratio, failure, ratio
-from benchmarks.registry import ROOT
 from strategies import nusa
 
 

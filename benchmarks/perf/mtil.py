@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import compute, record
 from benchmarks.backbones import random_backbone, tokenize_prompts
-from benchmarks.config import Precision, resolve
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
-from benchmarks.errors import UserError
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL

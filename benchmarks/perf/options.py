@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import compute
-from benchmarks.config import resolve
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import resolve
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, ratio

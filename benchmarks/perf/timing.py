@@ -7,8 +7,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from benchmarks.errors import UserError
-from benchmarks.registry import ROOT
+from benchmarks.config.errors import UserError
+from benchmarks.config.registry import ROOT
 
 
 ROUNDS = 5

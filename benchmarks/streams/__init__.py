@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.config import DATA_ROOT as DATA_ROOT
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import DATA_ROOT as DATA_ROOT
 
 
 Identity = Literal["known", "unknown", "seen"]

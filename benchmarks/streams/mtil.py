@@ -6,8 +6,8 @@ task is known at test time: each image is told apart among its own data set's cl
 
 from pathlib import Path
 
+from benchmarks.config.errors import UserError
 from benchmarks.datasets import NAMES, Opened, open_checked
-from benchmarks.errors import UserError
 from benchmarks.streams import DATA_ROOT, Plan, refuse_argument
 
 

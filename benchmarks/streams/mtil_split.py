@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 from benchmarks.streams import DATA_ROOT, Plan, Task
 from benchmarks.streams.mtil import ORDERS, PROTOCOL, open_datasets
 

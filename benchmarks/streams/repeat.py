@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import registry
-from benchmarks.config import repeated, stream_family
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import registry, repeated, stream_family
 from benchmarks.streams import DATA_ROOT, Plan, Task
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from benchmarks.config.errors import UserError
 
 
 ROOT = Path(__file__).resolve().parent.parent

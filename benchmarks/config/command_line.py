@@ -8,9 +8,18 @@ from typing import Any
 
 import click
 
-from benchmarks import __version__, registry
-from benchmarks.config import COMMON_NAMES, DATA_ROOT, Common, read_file, recipe, strategy_settings, unknown_setting
-from benchmarks.errors import UserError
+from benchmarks import __version__
+from benchmarks.config.errors import UserError
+from benchmarks.config.settings import (
+    COMMON_NAMES,
+    DATA_ROOT,
+    Common,
+    read_file,
+    recipe,
+    registry,
+    strategy_settings,
+    unknown_setting,
+)
 
 
 def _type_name(annotation: Any) -> str:
