@@ -31,9 +31,9 @@ from PIL import features
 from rich.filesize import decimal
 from torch import Tensor
 
-from benchmarks import files
 from benchmarks.config.errors import UserError
 from benchmarks.images import DIGEST, TRANSFORM, decode_one, digest, threads
+from benchmarks.runtime import files
 from benchmarks.streams import Images
 
 

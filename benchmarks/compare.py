@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from benchmarks import files
 from benchmarks.comparison import formats, groups, records, tables
 from benchmarks.comparison.choose import choice, chosen
 from benchmarks.comparison.published import beside
 from benchmarks.config.errors import UserError
+from benchmarks.runtime import files
 
 
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv"}

@@ -15,8 +15,8 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Augmentation
 from benchmarks.evaluate import EvaluationSet
 from benchmarks.images import FromFiles, check, decode, digests
+from benchmarks.runtime.progress import Watch
 from benchmarks.streams import Images, Split, Stream
-from benchmarks.watch import Watch
 from strategies.training.experiences import LabelledImages, Pixels
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.config.errors import UserError
-from benchmarks.files import fingerprint
+from benchmarks.runtime.files import fingerprint
 from benchmarks.streams import Images
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import files
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import recipe, registry, stream_family
+from benchmarks.runtime import files
 from benchmarks.streams import Plan, Split
 
 
@@ -87,7 +87,7 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of what is complete once, names each that can't be read, and returns their number."""
     from benchmarks.backbones import image_size
     from benchmarks.data import Opener
-    from benchmarks.watch import Watch
+    from benchmarks.runtime.progress import Watch
 
     bad: list[str] = []
     splits = [split for each in found if each.state == "complete" for split in each.splits]

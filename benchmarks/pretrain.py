@@ -80,22 +80,22 @@ def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: 
 
 def _check(out: Path, device: str) -> None:
     """Before the long work: raises UserError if its end could not be written, or there is no such device."""
-    from benchmarks.files import check_writable
+    from benchmarks.runtime.files import check_writable
 
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: not empty; name a new folder")
     if device == "cuda":
-        from benchmarks.surroundings import pick_device
+        from benchmarks.runtime.environment import pick_device
 
         pick_device("cuda")
 
 
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
     """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
-    from benchmarks.files import write_json
     from benchmarks.micro.publish import publish
-    from benchmarks.surroundings import writable_home
+    from benchmarks.runtime.environment import writable_home
+    from benchmarks.runtime.files import write_json
 
     publish(clip, out)
     with writable_home():

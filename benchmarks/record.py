@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from benchmarks import files
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig, label, stream_family
 from benchmarks.cost import Ledger
 from benchmarks.metrics import class_incremental, summarise
+from benchmarks.runtime import files
 from benchmarks.streams import Stream, Task
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import files
 from benchmarks.runs import MATRICES, read
+from benchmarks.runtime import files
 
 
 FIGURES = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))

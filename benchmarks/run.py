@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import files, processes
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import HARNESS_NAMES, RunConfig, command_line, recipe, registry, resolve, stream_family
+from benchmarks.runtime import files, processes
 
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
     from benchmarks.reference import find
-    from benchmarks.surroundings import describe, keep_freed_memory, pick_device, quick_imports, writable_home
+    from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, quick_imports, writable_home
 
     began, first = time.perf_counter(), processes.is_first()
     files.check_writable(path)
@@ -115,10 +115,10 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
     keep_freed_memory()
     with writable_home(), quick_imports():
-        from benchmarks import compute
         from benchmarks.backbones import load_backbone
+        from benchmarks.runtime import devices
+        from benchmarks.runtime.progress import Watch
         from benchmarks.sequence import TaskSequence
-        from benchmarks.watch import Watch
 
         plugin = registry.load("strategy", config.common.strategy).Plugin(config.settings)
     reference = find(config, plugin.reads, places.reference_images, places.reference_texts)
@@ -128,10 +128,10 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     processes.check(config, plugin)
     with (
         processes.joined(config.common.device),
-        compute.memory_advice(compute.less_memory(config.common)),
+        devices.memory_advice(devices.less_memory(config.common)),
         Watch(silent=not first) as watch,
     ):
-        compute.check(config.common)  # on the device that this process has taken
+        devices.check(config.common)  # on the device that this process has taken
         backbone = load_backbone(config.common.model, config.common.pretrained)
         sequence = TaskSequence(config, stream, reference, backbone, plugin, path, places.cache, watch)
         if not first:

@@ -16,10 +16,10 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
-from benchmarks import files
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC
 from benchmarks.metrics import class_incremental, summarise
+from benchmarks.runtime import files
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import compute, processes, record
+from benchmarks import record
 from benchmarks.backbones import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
@@ -17,9 +17,10 @@ from benchmarks.images import threads
 from benchmarks.record import Progress
 from benchmarks.reference import Reference, give
 from benchmarks.resident import growth, resident, room
+from benchmarks.runtime import devices, processes
+from benchmarks.runtime.progress import Watch
 from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
-from benchmarks.watch import Watch
 from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.training.experiences import make_benchmark
@@ -64,7 +65,7 @@ class TaskSequence:
         self.about = backbone.about
         self.device = torch.device(common.device)
         self.classifier = make_classifier(backbone, stream).to(self.device)
-        compute.prepare(self.classifier, common)
+        devices.prepare(self.classifier, common)
         self.meter = SpectrumMeter(self.classifier.clip, plugin.matrices, plugin.rho)
         plugin.decompositions = self.meter.decompositions
         try:
@@ -113,7 +114,7 @@ class TaskSequence:
         progress = self._restore()
         self._announce(progress)
         for state in range(progress.states, len(self.names) + 1):
-            with compute.memory_advice(compute.less_memory(self.config.common), self._kept(progress)):
+            with devices.memory_advice(devices.less_memory(self.config.common), self._kept(progress)):
                 if state > 0:
                     self._learn(state - 1, progress)
                     self._keep_tests(state - 1)

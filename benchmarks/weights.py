@@ -15,8 +15,8 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import safe_open
 from torch import Tensor
 
-from benchmarks import files
 from benchmarks.config.errors import UserError
+from benchmarks.runtime import files
 
 
 WEIGHTS = "open_clip_model.safetensors"  # the name in the hub, and in a folder in open_clip's layout

@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 from rich.table import Table
 
-from benchmarks import files
 from benchmarks.comparison.published import figures
+from benchmarks.runtime import files
 
 
 TOLERANCE = 0.3  # points

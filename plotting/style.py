@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks import files
 from benchmarks.comparison.groups import Method
+from benchmarks.runtime import files
 
 
 # Inches: one column and the full page of the usual two-column proceedings.

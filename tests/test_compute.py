@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compute
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import registry, resolve
 from benchmarks.run import main
 from benchmarks.runs import read
+from benchmarks.runtime import devices
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision, set_tf32
@@ -36,7 +36,7 @@ def learned(name: str, device: torch.device, **settings: Any) -> tuple[ClipClass
     """A tiny model after two tasks, and the strategy."""
     module, classifier = registry.load("strategy", name), tiny_classifier(device=device)
     plugin = module.Plugin(module.Settings(**SETTINGS.get(name, {})))
-    compute.prepare(classifier, common(**settings))
+    devices.prepare(classifier, common(**settings))
     plugin.begin(classifier)
     template = tiny_template(classifier, plugin.plugins())
     for experience in tiny_experiences():
@@ -74,7 +74,7 @@ def test_features_are_float32_whatever_the_towers_compute_in(device: torch.devic
     classifier = tiny_classifier(device=device).eval()
     images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8).to(device)
     whole = classifier.union_logits(images)
-    compute.prepare(classifier, common(precision="bf16"))
+    devices.prepare(classifier, common(precision="bf16"))
     classifier.eval()
     low = classifier.union_logits(images)
     assert low.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_features_are_float32_whatever_the_towers_compute_in(device: torch.devic
 
 def test_tf32_is_off_unless_asked_for_and_within_full_precision() -> None:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    compute.prepare(tiny_classifier(), common())
+    devices.prepare(tiny_classifier(), common())
     assert not matmul.allow_tf32 and not cudnn.allow_tf32
     assert matmul.fp32_precision == "ieee"
     assert cudnn.conv.fp32_precision != "tf32"  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def test_tf32_is_off_unless_asked_for_and_within_full_precision() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_tf32_on_the_cpu_is_refused() -> None:
     with pytest.raises(UserError, match="--precision tf32: not on the CPU; only CUDA devices from Ampere on have it"):
-        compute.check(common(precision="tf32"))
+        devices.check(common(precision="tf32"))
 
 
 @pytest.mark.parametrize("name", ["avx512_bf16", "bf16"])  # as x86 and ARM call it
@@ -107,7 +107,7 @@ def test_bf16_on_the_cpu_needs_its_units(
     name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: True})
-    compute.check(common(precision="bf16"))
+    devices.check(common(precision="bf16"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: False})
     line = ["--strategy", "nusa", "--stream", f"folder:{images}", "--batch-size", "4", "--iterations", "1"]
     assert main([*line, "--device", "cpu", "--precision", "bf16", "--results", str(tmp_path / "results")]) == 2
@@ -122,12 +122,12 @@ def test_a_gpu_before_ampere_is_refused_by_its_name(monkeypatch: pytest.MonkeyPa
     # It computes bfloat16 all the same, slower than float32.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     with pytest.raises(UserError, match="bf16: not on Tesla T4, which has no bfloat16 arithmetic; use float32"):
-        compute.check(common(device="cuda", precision="bf16"))
+        devices.check(common(device="cuda", precision="bf16"))
     with pytest.raises(UserError, match="tf32: not on Tesla T4; only CUDA devices from Ampere on have it"):
-        compute.check(common(device="cuda", precision="tf32"))
-    compute.check(common(device="cuda"))
+        devices.check(common(device="cuda", precision="tf32"))
+    devices.check(common(device="cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
-    compute.check(common(device="cuda", precision="tf32"))
+    devices.check(common(device="cuda", precision="tf32"))
 
 
 def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
     too_much = 2**60
     with (
         pytest.raises(OwnError, match="out of memory; try --checkpointing, with which this run goes on, or a smaller"),
-        compute.memory_advice(compute.less_memory(common())),
+        devices.memory_advice(devices.less_memory(common())),
     ):
         torch.empty(too_much)
-    with pytest.raises(RuntimeError, match="tensor size"), compute.memory_advice("less"):
+    with pytest.raises(RuntimeError, match="tensor size"), devices.memory_advice("less"):
         torch.ones(2) @ torch.ones(3)
 
 

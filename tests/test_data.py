@@ -12,8 +12,8 @@ from benchmarks.cache import Cached
 from benchmarks.config.errors import UserError
 from benchmarks.data import load
 from benchmarks.images import FromFiles
+from benchmarks.runtime.progress import Watch
 from benchmarks.streams import Source, Stream, Task
-from benchmarks.watch import Watch
 from strategies.training.loader import draw
 from tests.test_cache import pictures
 

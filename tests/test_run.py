@@ -164,7 +164,7 @@ def _run_until_write(line: list[str], deadly: int, before: bool, name: str = "")
         deadly: which one, counted from 1.
         name: counts only files of this name.
     """
-    from benchmarks import files
+    from benchmarks.runtime import files
 
     replace, calls = os.replace, []
 

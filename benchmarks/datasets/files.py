@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.files import fingerprint
+from benchmarks.runtime.files import fingerprint
 from benchmarks.streams import Images
 
 

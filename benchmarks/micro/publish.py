@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backbones import MICRO, VOCABULARY, WEIGHTS
-from benchmarks.files import write_bytes
 from benchmarks.record import pack
+from benchmarks.runtime.files import write_bytes
 
 
 def publish(clip: Any, out: Path) -> None:

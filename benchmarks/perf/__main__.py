@@ -55,8 +55,8 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
 )  # fmt: skip
 def main(part: str, results: Path, **settings: Any) -> None:
     """Prints each part's figures and writes them with hardware and versions."""
-    from benchmarks.files import check_writable, write_json
-    from benchmarks.surroundings import describe, keep_freed_memory, pick_device, writable_home
+    from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, writable_home
+    from benchmarks.runtime.files import check_writable, write_json
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing of torch's profiler, which writes two lines for each use
     names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
@@ -66,7 +66,7 @@ def main(part: str, results: Path, **settings: Any) -> None:
             raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
         keep_freed_memory()
         with writable_home():
-            from benchmarks.compute import memory_advice
+            from benchmarks.runtime.devices import memory_advice
 
             settings["device"] = pick_device(settings["device"])
             for name in names:

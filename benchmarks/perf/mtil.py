@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import compute, record
+from benchmarks import record
 from benchmarks.backbones import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
@@ -20,6 +20,7 @@ from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
 from benchmarks.resident import growth, resident, room
+from benchmarks.runtime import devices
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
 from strategies.clip.classifier import ClipClassifier
@@ -70,7 +71,7 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
     if device != "cuda" and share == 1:
         raise UserError("--part mtil: needs a CUDA device; on a CPU it takes days")
     common = resolve({"strategy": "nusa", "stream": "mtil", "device": device, "precision": precision}).common
-    compute.check(common)
+    devices.check(common)
     torch.manual_seed(0)
     backbone, where = random_backbone(model), torch.device(device)
     side, steps = backbone.size, max(int(STEPS * share), 2)
@@ -84,7 +85,7 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
         tokenize_prompts(backbone, names[name], info(name).templates) for name in NAMES
     ]  # for each task (K, C, L)
     classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(where)
-    compute.prepare(classifier, common)
+    devices.prepare(classifier, common)
 
     def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
         return Pool(counts[name][what], side), torch.arange(counts[name][what]) % counts[name]["classes"]

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import compute
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import resolve
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, ratio
+from benchmarks.runtime import devices
 from strategies import nusa
 from strategies.numerics.precision import set_tf32
 
@@ -39,12 +39,12 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
     for name, settings in OPTIONS.items():
         common = resolve({"strategy": "nusa", "device": device, **settings}).common
         try:
-            compute.check(common)
+            devices.check(common)
         except UserError as error:
             figures[f"{name}_step_over_plain"] = str(error)
             continue
         plain, changed = Setting(model, batch_size, classes, device), Setting(model, batch_size, classes, device)
-        compute.prepare(changed.classifier, common)
+        devices.prepare(changed.classifier, common)
         works = {
             "plain": _under(plain.step(nusa.Plugin(FULL)), tf32=False),
             "changed": _under(changed.step(nusa.Plugin(FULL)), tf32=common.precision == "tf32"),

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import __version__, processes
+from benchmarks import __version__
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import ROOT
 from benchmarks.config.settings import Device
+from benchmarks.runtime import processes
 
 
 RECORDED = ("torch", "torchvision", "avalanche-lib", "open_clip_torch", "numpy", "pandas", "pillow", "scikit-learn")
