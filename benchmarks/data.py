@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from rich.filesize import decimal
 
-from benchmarks.augment import Cropped
-from benchmarks.cache import Cached, CacheFile, check_space, stop
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Augmentation
 from benchmarks.evaluate import EvaluationSet
-from benchmarks.images import FromFiles, check, decode, digests
+from benchmarks.images.augment import Cropped
+from benchmarks.images.cache import Cached, CacheFile, check_space, stop
+from benchmarks.images.decode import FromFiles, check, decode, digests
 from benchmarks.runtime.progress import Watch
 from benchmarks.streams import Images, Split, Stream
 from strategies.training.experiences import LabelledImages, Pixels

@@ -104,7 +104,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
 def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks import record
-    from benchmarks.reference import find
+    from benchmarks.images.auxiliary import find
     from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, quick_imports, writable_home
 
     began, first = time.perf_counter(), processes.is_first()

@@ -13,10 +13,10 @@ from benchmarks.config.settings import RunConfig, for_task
 from benchmarks.cost import Ledger
 from benchmarks.data import Opener, load
 from benchmarks.evaluate import EvaluationSet, evaluate
-from benchmarks.images import threads
+from benchmarks.images.auxiliary import Reference, give
+from benchmarks.images.decode import threads
+from benchmarks.images.gpu_cache import growth, resident, room
 from benchmarks.record import Progress
-from benchmarks.reference import Reference, give
-from benchmarks.resident import growth, resident, room
 from benchmarks.runtime import devices, processes
 from benchmarks.runtime.progress import Watch
 from benchmarks.spectrum import SpectrumMeter

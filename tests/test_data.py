@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.augment import Cropped
-from benchmarks.cache import Cached
 from benchmarks.config.errors import UserError
 from benchmarks.data import load
-from benchmarks.images import FromFiles
+from benchmarks.images.augment import Cropped
+from benchmarks.images.cache import Cached
+from benchmarks.images.decode import FromFiles
 from benchmarks.runtime.progress import Watch
 from benchmarks.streams import Source, Stream, Task
 from strategies.training.loader import draw

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.config.errors import UserError
 from benchmarks.datasets import NAMES, Opened, info, open_checked, open_dataset, problems
 from benchmarks.datasets.about import infos
-from benchmarks.pictures import read_rgb
+from benchmarks.images.image_io import read_rgb
 from tests.conftest import ROOT, SHARED
 from tests.layouts import WHOLE, accept_layouts, counts, jpeg, label_of, write_all, write_layout
 

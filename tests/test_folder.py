@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.config.errors import UserError
+from benchmarks.images.image_io import read_rgb
 from benchmarks.orders import arrange, whole
-from benchmarks.pictures import read_rgb
 from benchmarks.streams import Split, Stream
 from benchmarks.streams.folder import build
 from tests.conftest import SHARED, write_images

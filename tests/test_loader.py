@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import RandomSampler
 from torchvision.transforms import RandomResizedCrop
 
-from benchmarks.augment import RATIO, SCALE, Cropped, crop_box
+from benchmarks.images.augment import RATIO, SCALE, Cropped, crop_box
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.loader import Loader, draw
 from tests.models import tiny_images

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import pictures
 from benchmarks.config.errors import UserError
-from benchmarks.pictures import read_rgb, to_rgb
+from benchmarks.images.decode import image_io
+from benchmarks.images.image_io import read_rgb, to_rgb
 from benchmarks.streams import Images
 from tests.conftest import ROOT
 
@@ -169,7 +169,7 @@ def test_what_is_no_picture_is_named(make: Callable[[Path], None], tmp_path: Pat
 
 def test_pictures_with_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.png"
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 600)
+    monkeypatch.setattr(image_io, "MOST_PIXELS", 600)
     COLOUR.save(file)
     assert read_rgb(of(file), 0).size == (30, 20)
     Image.new("RGB", (601, 1)).save(file)
@@ -198,7 +198,7 @@ def test_broken_metadata_warns_nobody(tmp_path: Path) -> None:
     place = whole.index(struct.pack("<HHI", 270, 2, 51))
     file.write_bytes(whole[: place + 4] + struct.pack("<I", 60000) + whole[place + 8 :])  # more than the file has
     code = (
-        "import sys; from PIL import Image; from benchmarks.pictures import read_rgb; from benchmarks.streams import Images;"
+        "import sys; from PIL import Image; from benchmarks.images.image_io import read_rgb; from benchmarks.streams import Images;"
         "print(read_rgb(Images('x', 1, lambda row: Image.open(sys.argv[1]), str), 0).size)"
     )
     done = subprocess.run(

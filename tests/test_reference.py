@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import resolve
-from benchmarks.reference import MICRO_PAIRS, find
+from benchmarks.images.auxiliary import MICRO_PAIRS, find
 from benchmarks.run import main
 from tests.conftest import SHARED, write_images
 from tests.test_run import fails, only_run, words

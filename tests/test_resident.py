@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.evaluate import EvaluationSet
-from benchmarks.resident import MARGIN, Resident, growth, resident, room
+from benchmarks.images.gpu_cache import MARGIN, Resident, growth, resident, room
 from tests.models import tiny_classifier
 
 

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.backbones import load_backbone
 from benchmarks.evaluate import EvaluationSet, evaluate
-from benchmarks.images import decode
+from benchmarks.images.decode import decode
 from benchmarks.orders import whole
 from benchmarks.sequence import make_classifier
 from benchmarks.streams.micro import build

@@ -29,8 +29,8 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
     """Building the cache against plain decoding and resizing on all cores; reading it against decoding, on one."""
-    from benchmarks.cache import Cached, CacheFile
-    from benchmarks.images import check, decode_one
+    from benchmarks.images.cache import Cached, CacheFile
+    from benchmarks.images.decode import check, decode_one
 
     number = itertools.count()
 
@@ -66,8 +66,8 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
     """Most memory, in bytes, that reading whole caches of these numbers of images takes beyond what the process had before."""
     import numpy as np
 
-    from benchmarks.cache import Cached, CacheFile
     from benchmarks.cost import resident_bytes
+    from benchmarks.images.cache import Cached, CacheFile
     from benchmarks.streams import Images
 
     taken, before = {}, resident_bytes()

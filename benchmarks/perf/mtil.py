@@ -17,9 +17,9 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
+from benchmarks.images.gpu_cache import growth, resident, room
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
-from benchmarks.resident import growth, resident, room
 from benchmarks.runtime import devices
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa

@@ -1,7 +1,7 @@
 """Images at the size the backbone reads, as bytes: decoded once into memory, or from the files at every reading.
 
 Training and testing see the same: shorter side resized (bicubic), centre cropped, by torchvision's own transforms. The cache
-on disk (`benchmarks.cache`) holds exactly these bytes; training with augmentation (`benchmarks.augment`) reads the files.
+on disk (`benchmarks.images.cache`) holds exactly these bytes; training with augmentation (`benchmarks.images.augment`) reads the files.
 """
 
 import os
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILToTensor, Resize
 
 from benchmarks.config.errors import UnreadableImage, UserError
-from benchmarks.pictures import MOST_PIXELS, read_rgb
+from benchmarks.images.image_io import MOST_PIXELS, read_rgb
 from benchmarks.streams import Images, Split
 from strategies.training.experiences import Pixels
 

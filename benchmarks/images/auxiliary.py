@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import RunConfig
-from benchmarks.folder_files import folders, of_files, pictures, shown
+from benchmarks.images.folders import folders, of_files, pictures, shown
 from benchmarks.streams import Images, Split
 
 

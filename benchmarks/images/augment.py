@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import pil_to_tensor, resized_crop
 
-from benchmarks.images import FromFiles
-from benchmarks.pictures import read_rgb
+from benchmarks.images.decode import FromFiles
+from benchmarks.images.image_io import read_rgb
 from strategies.training.loader import draw
 
 

@@ -32,7 +32,7 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.images import DIGEST, TRANSFORM, decode_one, digest, threads
+from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, threads
 from benchmarks.runtime import files
 from benchmarks.streams import Images
 
