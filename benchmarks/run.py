@@ -164,8 +164,8 @@ def _check_batch(config: RunConfig, stream: "Stream") -> None:
 
 def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
     """The tasks that the settings mean. Raises UserError for settings of tasks that the stream does not have."""
-    from benchmarks.orders import arrange
-    from benchmarks.shots import few_shot, short
+    from benchmarks.streams.few_shot import few_shot, short
+    from benchmarks.streams.orders import arrange
 
     common = config.common
     family, argument = stream_family(common.stream)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from benchmarks.config.errors import UserError
 from benchmarks.images.image_io import read_rgb
-from benchmarks.orders import arrange, whole
 from benchmarks.streams import Split, Stream
 from benchmarks.streams.folder import build
+from benchmarks.streams.orders import arrange, whole
 from tests.conftest import SHARED, write_images
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.config.errors import UserError
-from benchmarks.orders import arrange, whole
 from benchmarks.streams import folder as family
 from benchmarks.streams.folder import build
+from benchmarks.streams.orders import arrange, whole
 from tests.conftest import write_images
 
 

@@ -12,9 +12,9 @@ from benchmarks.backbones import MICRO, WEIGHTS
 from benchmarks.config.errors import UserError
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
-from benchmarks.orders import whole
 from benchmarks.streams import Split, Stream
 from benchmarks.streams.micro import DOMAINS, ORDER_II, build
+from benchmarks.streams.orders import whole
 
 
 ROOT = Path(__file__).parent.parent

@@ -97,9 +97,9 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
     from benchmarks.backbones import load_backbone
     from benchmarks.images.decode import decode
-    from benchmarks.orders import whole
     from benchmarks.sequence import make_classifier
     from benchmarks.streams.folder import build
+    from benchmarks.streams.orders import whole
 
     code = f"""
 import sys, open_clip, torch

@@ -14,10 +14,10 @@ from PIL import Image
 from benchmarks import datasets
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import registry, stream_family
-from benchmarks.orders import arrange, choose, whole
-from benchmarks.shots import few_shot, short
 from benchmarks.streams import Images, Plan, Source, Split, Stream, Task, mtil
 from benchmarks.streams.cifar100 import class_order
+from benchmarks.streams.few_shot import few_shot, short
+from benchmarks.streams.orders import arrange, choose, whole
 from tests.conftest import ROOT, SHARED
 from tests.layouts import accept_layouts, label_of, write_all
 
@@ -395,7 +395,7 @@ def test_a_family_is_listed(family: str) -> None:
 def test_families_bring_neither_torch_nor_avalanche() -> None:
     modules = [f"benchmarks.streams.{family.replace('-', '_')}" for family in registry.names("stream")]
     code = (
-        f"import sys, benchmarks.shots, benchmarks.orders, {', '.join(modules)}; "
+        f"import sys, benchmarks.streams.few_shot, benchmarks.streams.orders, {', '.join(modules)}; "
         "sys.exit(any(m in sys.modules for m in ('torch', 'torchvision', 'avalanche')))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

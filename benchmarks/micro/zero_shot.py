@@ -7,9 +7,9 @@ import torch
 from benchmarks.backbones import load_backbone
 from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images.decode import decode
-from benchmarks.orders import whole
 from benchmarks.sequence import make_classifier
 from benchmarks.streams.micro import build
+from benchmarks.streams.orders import whole
 
 
 def zero_shot(folder: Path) -> dict[str, float]:

@@ -35,9 +35,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.folder_yaml import FILE, StreamNotes, check_known, read_notes, task_orders
 from benchmarks.images.folders import ENDINGS, folders, of_files, pictures, shown
 from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
+from benchmarks.streams.folder.notes import FILE, StreamNotes, check_known, read_notes, task_orders
 
 
 SEED = 42
