@@ -115,7 +115,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
     keep_freed_memory()
     with writable_home(), quick_imports():
-        from benchmarks.backbones import load_backbone
+        from benchmarks.backbones.loading import load_backbone
         from benchmarks.runtime import devices
         from benchmarks.runtime.progress import Watch
         from benchmarks.sequence import TaskSequence

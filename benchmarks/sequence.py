@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.backbones import Backbone, tokenize_prompts
+from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
 from benchmarks.cost import Ledger

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from benchmarks import record, weights
-from benchmarks.backbones import Backbone, load_backbone
+from benchmarks import record
+from benchmarks.backbones.loading import Backbone, load_backbone, weights
 from benchmarks.config.errors import UserError
 from tests.conftest import TINY
 

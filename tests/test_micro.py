@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.backbones import MICRO, WEIGHTS
+from benchmarks.backbones.loading import MICRO, WEIGHTS
 from benchmarks.config.errors import UserError
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
@@ -117,7 +117,7 @@ def test_weights_know_something_of_every_domain(stream: Stream) -> None:
 
 
 def test_prompts_fit_the_text_tower(stream: Stream) -> None:
-    from benchmarks.backbones import load_backbone
+    from benchmarks.backbones.loading import load_backbone
 
     backbone = load_backbone("micro", None)
     prompts = [t.replace("{}", name) for task in stream.tasks for t in task.templates for name in task.class_names]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks.backbones import MICRO, WEIGHTS
+from benchmarks.backbones.loading import MICRO, WEIGHTS
 from benchmarks.runs import read
 from tests.conftest import ROOT
 

@@ -95,7 +95,7 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
     finished: Path, tiny_clip: Path, tmp_path: Path
 ) -> None:
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
-    from benchmarks.backbones import load_backbone
+    from benchmarks.backbones.loading import load_backbone
     from benchmarks.images.decode import decode
     from benchmarks.sequence import make_classifier
     from benchmarks.streams.folder import build

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones import MICRO, VOCABULARY, WEIGHTS
+from benchmarks.backbones.loading import MICRO, VOCABULARY, WEIGHTS
 from benchmarks.record import pack
 from benchmarks.runtime.files import write_bytes
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.backbones import load_backbone
+from benchmarks.backbones.loading import load_backbone
 from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images.decode import decode
 from benchmarks.sequence import make_classifier

@@ -88,7 +88,7 @@ def measure(images: int, model: str, place: Path) -> dict[str, Any]:
     """All figures of this part, by name; files are made below `place`."""
     (place / "photographs").mkdir()
     split = make_photographs(place / "photographs", images)
-    from benchmarks.backbones import image_size
+    from benchmarks.backbones.loading import image_size
 
     size = image_size(model)
     return {

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import record
-from benchmarks.backbones import random_backbone, tokenize_prompts
+from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info

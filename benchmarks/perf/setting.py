@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.backbones import random_backbone, tokenize_prompts
+from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier

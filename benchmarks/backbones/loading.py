@@ -11,10 +11,10 @@ import open_clip
 import torch
 from torch import Tensor
 
-from benchmarks import weights
+from benchmarks.backbones.loading import weights
+from benchmarks.backbones.weights import WEIGHTS, Weights
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import registry
-from benchmarks.weights import WEIGHTS, Weights
 from strategies.clip.weight_matrices import blocks
 
 
