@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.runs import MATRICES, read
+from benchmarks.runs.read import MATRICES, read
 from benchmarks.runtime import files
 
 

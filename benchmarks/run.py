@@ -81,15 +81,15 @@ class Places:
 
 def start(config: RunConfig, places: Places, *, again: bool) -> None:
     """Runs, goes on with, or shows the run that the settings mean."""
-    from benchmarks import record
+    from benchmarks.runs.read import write
 
-    path = record.run_path(places.results, config)
-    if again and record.is_finished(path):
-        path = record.next_path(path)
-    if record.is_finished(path):
-        record.check_config(path, config)
+    path = write.run_path(places.results, config)
+    if again and write.is_finished(path):
+        path = write.next_path(path)
+    if write.is_finished(path):
+        write.check_config(path, config)
         _check_references(path, places.references)
-        (path / record.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
+        (path / write.CHECKPOINT).unlink(missing_ok=True)  # a kill may have come just before its own unlinking
         _note_other_data(config, path, places.data_root)
         if processes.is_first():
             print(f"finished before; shown from {path} (--again runs it once more)\n")
@@ -103,13 +103,13 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
 
 def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
-    from benchmarks import record
     from benchmarks.images.auxiliary import find
+    from benchmarks.runs.read import write
     from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, quick_imports, writable_home
 
     began, first = time.perf_counter(), processes.is_first()
     files.check_writable(path)
-    held = record.lock(path) if first and path.exists() else None
+    held = write.lock(path) if first and path.exists() else None
     stream = _open_stream(config, places.data_root)
     if first:
         print("loading torch, open_clip and Avalanche (some 15 s) ...", file=sys.stderr)
@@ -137,9 +137,9 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
         if not first:
             sequence.run()
             return
-        held = held or record.lock(path)  # kept until this function ends
-        record.save_config(path, config)
-        record.save_stream(path, stream)
+        held = held or write.lock(path)  # kept until this function ends
+        write.save_config(path, config)
+        write.save_stream(path, stream)
         inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256, **sequence.reference_sha256}
         if plugin.files:
             inputs["files_sha256"] = files.checksum(plugin.files)
@@ -149,7 +149,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
             from plotting.draw import draw_all
 
             draw_all(path)
-        (path / record.CHECKPOINT).unlink()
+        (path / write.CHECKPOINT).unlink()
 
 
 def _check_batch(config: RunConfig, stream: "Stream") -> None:
@@ -182,13 +182,13 @@ def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
 
 def _note_other_data(config: RunConfig, path: Path, data_root: Path) -> None:
     """Says so where a user's own folders are others than when the run was made. A run is shown without its data, too."""
-    from benchmarks import record
+    from benchmarks.runs.read import write
 
     if stream_family(config.common.stream)[0] != "folder":
         return
     with contextlib.suppress(UserError):
         stream = _open_stream(config, data_root)
-        if record.describe(stream) != files.read_json(path / "stream.json"):
+        if write.describe(stream) != files.read_json(path / "stream.json"):
             print("the folders have other images or names now than when this run was made", file=sys.stderr)
 
 
@@ -206,9 +206,9 @@ def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") ->
 
 def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
     """A run that goes on must stand on the weights and images it began with, also where the same name now means others."""
-    from benchmarks import record
+    from benchmarks.runs.read import write
 
-    found = record.run_json(path) if (path / "run.json").exists() else inputs
+    found = write.run_json(path) if (path / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
         if found.get(name) != sha256:
             what = {"reference_sha256": "reference images or texts", "files_sha256": "files that its settings name"}
@@ -220,9 +220,9 @@ def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
 
 def _check_references(path: Path, references: dict[str, str | None]) -> None:
     """A finished run is shown for the reference data that it read, and for no others."""
-    from benchmarks import record
+    from benchmarks.runs.read import write
 
-    found = record.run_json(path)
+    found = write.run_json(path)
     for name, place in references.items():
         if name in found and found[name] != place:
             option, were = f"--{name.replace('_', '-')}", found[name] or "the model's own, or none"

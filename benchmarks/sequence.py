@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from benchmarks import record
 from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
@@ -16,7 +15,8 @@ from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images.auxiliary import Reference, give
 from benchmarks.images.decode import threads
 from benchmarks.images.gpu_cache import growth, resident, room
-from benchmarks.record import Progress
+from benchmarks.runs.read import write
+from benchmarks.runs.write import Progress
 from benchmarks.runtime import devices, processes
 from benchmarks.runtime.progress import Watch
 from benchmarks.spectrum import SpectrumMeter
@@ -123,8 +123,8 @@ class TaskSequence:
         if not processes.is_first():
             return
         # Once more: a kill may have come between the last checkpoint and its tables.
-        record.save_tables(self.path, progress, self.names, self.counts)
-        record.save_model(self.path, self.classifier.clip.state_dict(), self.about)
+        write.save_tables(self.path, progress, self.names, self.counts)
+        write.save_model(self.path, self.classifier.clip.state_dict(), self.about)
 
     def _kept(self, progress: Progress) -> str:
         return f"The {progress.states} finished rows are kept in {self.path}"
@@ -137,7 +137,7 @@ class TaskSequence:
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
-        found = record.load_checkpoint(self.path)
+        found = write.load_checkpoint(self.path)
         if found is None:
             read = self.plugin.reference_images, self.plugin.reference_texts
             images, texts = (0 if each is None else len(each) for each in read)
@@ -149,7 +149,7 @@ class TaskSequence:
             self.classifier.clip.load_state_dict(model)
             self.plugin.load_state_dict(strategy)
         except (RuntimeError, KeyError) as error:
-            raise UserError(f"{self.path / record.CHECKPOINT}: not a checkpoint of this model and strategy") from error
+            raise UserError(f"{self.path / write.CHECKPOINT}: not a checkpoint of this model and strategy") from error
         self.meter.remember()
         learned = progress.states - 1
         self.classifier.known_train_tasks_labels = set(range(learned))
@@ -206,5 +206,5 @@ class TaskSequence:
             return
         model: dict[str, Any] = self.classifier.clip.state_dict()
         with progress.cost.timed("saving"):
-            record.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
-            record.save_tables(self.path, progress, self.names, self.counts)
+            write.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
+            write.save_tables(self.path, progress, self.names, self.counts)

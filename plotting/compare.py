@@ -13,7 +13,7 @@ from benchmarks.comparison import measures
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.statistics import Spread, over_orders
 from benchmarks.comparison.tables import size
-from benchmarks.runs import MATRICES
+from benchmarks.runs.read import MATRICES
 from plotting import style
 from plotting.command import for_group
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.config.errors import UserError
-from benchmarks.runs import MATRICES
+from benchmarks.runs.read import MATRICES
 from plotting import style
 from plotting.command import for_group
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import alone
-from benchmarks.runs import Run, read
+from benchmarks.runs.read import Run, read
 from plotting import curves, matrix, null, rank, style
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group
-from benchmarks.runs import ATTENTION, Run
+from benchmarks.runs.read import ATTENTION, Run
 from plotting import style
 from plotting.command import for_group
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from benchmarks.config.errors import UserError
-from benchmarks.runs import MATRICES, Run, find, read
+from benchmarks.runs.read import MATRICES, Run, find, read
 from plotting import style
 from plotting.command import write
 

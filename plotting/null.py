@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.runs import TOWERS, Run
+from benchmarks.runs.read import TOWERS, Run
 from plotting import style
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.comparison.choose import choice, chosen, only_group
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.config.errors import UserError
-from benchmarks.runs import ATTENTION, TOWERS, Run
+from benchmarks.runs.read import ATTENTION, TOWERS, Run
 from plotting import style
 from plotting.command import WIDTHS, output, write
 

@@ -17,7 +17,7 @@ from benchmarks.comparison import formats, measures, published, records, tables
 from benchmarks.comparison.choose import choice, chosen
 from benchmarks.comparison.groups import Group, Sorted
 from benchmarks.config.errors import UserError
-from benchmarks.runs import Run
+from benchmarks.runs.read import Run
 from benchmarks.runtime import files
 from plotting import compare, curves, interference, rank, spectrum, style
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.comparison.groups import Group
 from benchmarks.config.errors import UserError
-from benchmarks.runs import ATTENTION, TOWERS
+from benchmarks.runs.read import ATTENTION, TOWERS
 from plotting import style
 from plotting.command import for_group
 

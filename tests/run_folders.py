@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from benchmarks.config.settings import recipe
-from benchmarks.metrics import class_incremental, summarise
+from benchmarks.runs.metrics import class_incremental, summarise
 
 
 RANK = (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import recipe, registry, resolve
-from benchmarks.record import run_path
+from benchmarks.runs.write import run_path
 from strategies import finetune
 from strategies.base import StrategyPlugin, Unfit
 from strategies.training.experiences import make_benchmark

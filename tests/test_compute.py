@@ -12,7 +12,7 @@ import torch
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import registry, resolve
 from benchmarks.run import main
-from benchmarks.runs import read
+from benchmarks.runs.read import read
 from benchmarks.runtime import devices
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison.published import figures
-from benchmarks.metrics import summarise
+from benchmarks.runs.metrics import summarise
 
 
 ZSCL = Path(__file__).parent / "data" / "zscl"
@@ -139,5 +139,5 @@ def test_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 def test_needs_numpy_only() -> None:
     heavy = "torch", "avalanche", "pandas", "matplotlib"
-    code = f"import sys, benchmarks.metrics; sys.exit(any(name in sys.modules for name in {heavy}))"
+    code = f"import sys, benchmarks.runs.metrics; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

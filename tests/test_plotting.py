@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from benchmarks.comparison.groups import alone
-from benchmarks.runs import read
+from benchmarks.runs.read import read
 from plotting import matrix, null, rank, style
 from plotting.__main__ import main
 from plotting.draw import PLOTS, draw_all

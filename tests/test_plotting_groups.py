@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, sort
-from benchmarks.runs import find, read
+from benchmarks.runs.read import find, read
 from plotting import compare, curves, interference, rank, spectrum, style
 from tests.run_folders import write_csv, write_run
 from tests.test_plotting import drawn, names, overlapping

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.backbones.loading import MICRO, WEIGHTS
-from benchmarks.runs import read
+from benchmarks.runs.read import read
 from tests.conftest import ROOT
 
 

@@ -356,14 +356,14 @@ def test_a_loss_that_is_not_finite_keeps_the_finished_rows(
 def test_a_damaged_checkpoint_is_named(
     images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks import record
+    from benchmarks.runs.read import write
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(record, "save_tables", interrupt)
+        patch.setattr(write, "save_tables", interrupt)
         assert main(line) == 130
     checkpoint = only_run(tmp_path) / "checkpoint.safetensors"
     whole = checkpoint.read_bytes()

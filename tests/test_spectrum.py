@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.record import spectrum_table
+from benchmarks.runs.write import spectrum_table
 from benchmarks.spectrum import SpectrumMeter
 from strategies.clip.weight_matrices import sites
 from tests.models import tiny_model

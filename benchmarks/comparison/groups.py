@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE
-from benchmarks.runs import Run, read
+from benchmarks.runs.read import Run, read
 
 
 # What names a run within its method, or its group: all other settings tell methods apart.
@@ -75,7 +75,7 @@ class Group:
 
     @property
     def accuracy_identity(self) -> str:
-        """As in `benchmarks.runs.Protocol`."""
+        """As in `benchmarks.runs.read.Protocol`."""
         return self.first.protocol.accuracy_identity
 
     def named(self, name: str) -> Method | None:

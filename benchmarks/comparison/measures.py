@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.comparison.statistics import Measure
-from benchmarks.metrics import class_incremental
-from benchmarks.runs import Run
+from benchmarks.runs.metrics import class_incremental
+from benchmarks.runs.read import Run
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Figure:
 
 
 def headline(identity: str) -> list[Figure]:
-    """The columns for a matrix of `benchmarks.runs.MATRICES`."""
+    """The columns for a matrix of `benchmarks.runs.read.MATRICES`."""
     if identity == "seen":
         return [
             Figure("Avg", "avg", lambda run: _seen(run, "avg")),

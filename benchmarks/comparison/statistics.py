@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.comparison.groups import Method
-from benchmarks.runs import Run
+from benchmarks.runs.read import Run
 
 
 CONFIDENCE = 0.95

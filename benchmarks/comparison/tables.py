@@ -9,7 +9,7 @@ from benchmarks.comparison import measures
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.measures import Figure
 from benchmarks.comparison.statistics import Difference, Spread, over_orders, paired
-from benchmarks.runs import MATRICES, Run
+from benchmarks.runs.read import MATRICES, Run
 
 
 MISSING = "–"

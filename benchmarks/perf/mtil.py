@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import record
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
@@ -20,6 +19,7 @@ from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.images.gpu_cache import growth, resident, room
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
+from benchmarks.runs.read import write
 from benchmarks.runtime import devices
 from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
@@ -106,7 +106,7 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
     )
     tasks = make_benchmark([LabelledImages(*labelled(name, "train")) for name in NAMES]).train_stream
     spent: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "spectrum": 0.0, "saving": 0.0}
-    progress = record.Progress()
+    progress = write.Progress()
 
     def clocked(what: str, work: Any) -> None:
         began = time.perf_counter()
@@ -123,7 +123,7 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
         clocked("evaluation", lambda tests=tests: evaluate(classifier, tests, list(names.values()), where))
         clocked("spectrum", lambda state=state: meter.measure(state))
         clocked(
-            "saving", lambda: record.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress)
+            "saving", lambda: write.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress)
         )
     evaluated = (len(NAMES) + 1) * sum(each["test"] for each in counts.values())
     figures: dict[str, Any] = {

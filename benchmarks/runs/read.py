@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic asks for it below Python 3.1
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC
-from benchmarks.metrics import class_incremental, summarise
+from benchmarks.runs.metrics import class_incremental, summarise
 from benchmarks.runtime import files
 
 
@@ -250,7 +250,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """By `MATRICES`, what `benchmarks.metrics.summarise` says of the matrix. `metrics.json` is not believed."""
+        """By `MATRICES`, what `benchmarks.runs.metrics.summarise` says of the matrix. `metrics.json` is not believed."""
         return {identity: summarise(states) for identity, states in self.accuracy.items()}
 
     def contradiction(self) -> str | None:
