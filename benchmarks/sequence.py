@@ -9,17 +9,17 @@ import torch
 from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
-from benchmarks.cost import Ledger
 from benchmarks.data import Opener, load
 from benchmarks.evaluate import EvaluationSet, evaluate
 from benchmarks.images.auxiliary import Reference, give
 from benchmarks.images.decode import threads
 from benchmarks.images.gpu_cache import growth, resident, room
+from benchmarks.measurements.cost import Ledger
+from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.runs.read import write
 from benchmarks.runs.write import Progress
 from benchmarks.runtime import devices, processes
 from benchmarks.runtime.progress import Watch
-from benchmarks.spectrum import SpectrumMeter
 from benchmarks.streams import Stream
 from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier

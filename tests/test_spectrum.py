@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.runs.write import spectrum_table
-from benchmarks.spectrum import SpectrumMeter
 from strategies.clip.weight_matrices import sites
 from tests.models import tiny_model
 

@@ -66,8 +66,8 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
     """Most memory, in bytes, that reading whole caches of these numbers of images takes beyond what the process had before."""
     import numpy as np
 
-    from benchmarks.cost import resident_bytes
     from benchmarks.images.cache import Cached, CacheFile
+    from benchmarks.measurements.cost import resident_bytes
     from benchmarks.streams import Images
 
     taken, before = {}, resident_bytes()

@@ -17,11 +17,11 @@ from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
 from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
 from benchmarks.images.gpu_cache import growth, resident, room
+from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
 from benchmarks.runs.read import write
 from benchmarks.runtime import devices
-from benchmarks.spectrum import SpectrumMeter
 from strategies import nusa
 from strategies.clip.classifier import ClipClassifier
 from strategies.training.experiences import LabelledImages, Pixels, make_benchmark

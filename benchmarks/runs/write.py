@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig, label, stream_family
-from benchmarks.cost import Ledger
+from benchmarks.measurements.cost import Ledger
 from benchmarks.runs.metrics import class_incremental, summarise
 from benchmarks.runtime import files
 from benchmarks.streams import Stream, Task
