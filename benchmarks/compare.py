@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from benchmarks.comparison import formats, groups, records, tables
-from benchmarks.comparison.choose import choice, chosen
 from benchmarks.comparison.published import beside
+from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 

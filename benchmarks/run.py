@@ -96,7 +96,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
     else:
         _run(config, path, places)
     if processes.is_first():
-        from benchmarks.report import show
+        from benchmarks.comparison.run_summary import show
 
         show(path)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.choose import choice, chosen, only_group
+from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
 from plotting import style
 

@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.choose import choice, chosen, only_group
 from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import ATTENTION, TOWERS, Run
 from plotting import style

@@ -14,8 +14,8 @@ import yaml
 from matplotlib.figure import Figure
 
 from benchmarks.comparison import formats, measures, published, records, tables
-from benchmarks.comparison.choose import choice, chosen
 from benchmarks.comparison.groups import Group, Sorted
+from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run
 from benchmarks.runtime import files

@@ -59,7 +59,7 @@ def figures_table(path: Path) -> Table:
 
 def show(path: Path) -> None:
     """Prints a finished run."""
-    from benchmarks.zero_shot import comparison
+    from benchmarks.comparison.zero_shot import comparison
 
     console = Console(highlight=False)
     if not console.is_terminal:
