@@ -86,7 +86,7 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of what is complete once, names each that can't be read, and returns their number."""
     from benchmarks.backbones.loading import image_size
-    from benchmarks.data import Opener
+    from benchmarks.experiment.data import Opener
     from benchmarks.runtime.progress import Watch
 
     bad: list[str] = []

@@ -116,9 +116,9 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
     keep_freed_memory()
     with writable_home(), quick_imports():
         from benchmarks.backbones.loading import load_backbone
+        from benchmarks.experiment.loop import TaskSequence
         from benchmarks.runtime import devices
         from benchmarks.runtime.progress import Watch
-        from benchmarks.sequence import TaskSequence
 
         plugin = registry.load("strategy", config.common.strategy).Plugin(config.settings)
     reference = find(config, plugin.reads, places.reference_images, places.reference_texts)

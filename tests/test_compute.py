@@ -179,13 +179,14 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
 # The second task asks torch for more than any machine has: the same error, at a place of our choosing.
 LIMITED = """
 import sys, torch
-from benchmarks import run, sequence
-learn = sequence.TaskSequence._learn
+from benchmarks import run
+from benchmarks.experiment import loop
+learn = loop.TaskSequence._learn
 def limited(self, task, progress):
     if task == 1:
         torch.empty(2**60)
     learn(self, task, progress)
-sequence.TaskSequence._learn = limited
+loop.TaskSequence._learn = limited
 sys.exit(run.main(sys.argv[1:]))
 """
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.config.errors import UserError
-from benchmarks.data import load
+from benchmarks.experiment.data import load
 from benchmarks.images.augment import Cropped
 from benchmarks.images.cache import Cached
 from benchmarks.images.decode import FromFiles

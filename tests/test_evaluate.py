@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.evaluate import BATCH, EvaluationSet, evaluate, name_ids
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate, name_ids
 from strategies.clip.classifier import ClipClassifier
 from tests.models import TEMPLATES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 

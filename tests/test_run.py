@@ -96,8 +96,8 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
 ) -> None:
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
     from benchmarks.backbones.loading import load_backbone
+    from benchmarks.experiment.loop import make_classifier
     from benchmarks.images.decode import decode
-    from benchmarks.sequence import make_classifier
     from benchmarks.streams.folder import build
     from benchmarks.streams.orders import whole
 
@@ -189,7 +189,7 @@ def start() -> Callable[..., int | None]:
 
     # A server that has imported everything and computed nothing: its children start at once, and threads work in them.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.sequence", "plotting.draw", "tests.test_run"])
+    context.set_forkserver_preload(["benchmarks.experiment.loop", "plotting.draw", "tests.test_run"])
 
     def run(line: list[str], deadly: int = 10**9, before: bool = False, name: str = "") -> int | None:
         process = context.Process(target=_run_until_write, args=(line, deadly, before, name))

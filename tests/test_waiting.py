@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.config.settings import registry
-from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from strategies.training.template import CHECK_EVERY
 from tests.models import CLASSES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 

@@ -23,7 +23,7 @@ from benchmarks.streams import Images, Split
 
 if TYPE_CHECKING:
     from benchmarks.backbones.loading import Backbone
-    from benchmarks.data import Opener
+    from benchmarks.experiment.data import Opener
 
 MICRO_PAIRS, MICRO_SEED = 2000, 1  # the micro CLIP's own pretraining pairs were drawn with seed 0
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.evaluate import EvaluationSet
+from benchmarks.experiment.evaluation import EvaluationSet
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import root
 from strategies.training.experiences import Pixels

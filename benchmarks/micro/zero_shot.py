@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.backbones.loading import load_backbone
-from benchmarks.evaluate import EvaluationSet, evaluate
+from benchmarks.experiment.evaluation import EvaluationSet, evaluate
+from benchmarks.experiment.loop import make_classifier
 from benchmarks.images.decode import decode
-from benchmarks.sequence import make_classifier
 from benchmarks.streams.micro import build
 from benchmarks.streams.orders import whole
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.timing import in_turns, ratio, timed
 

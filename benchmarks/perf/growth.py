@@ -22,7 +22,7 @@ ITERATIONS = 20
 ONE_BY_ONE = """
 import os, sys
 from benchmarks import run
-from benchmarks.sequence import TaskSequence
+from benchmarks.experiment.loop import TaskSequence
 
 learn, freely = TaskSequence._learn, int(sys.argv[1])
 

@@ -15,7 +15,7 @@ from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
-from benchmarks.evaluate import BATCH, EvaluationSet, evaluate
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from benchmarks.images.gpu_cache import growth, resident, room
 from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.perf.setting import LOOP

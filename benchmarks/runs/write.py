@@ -27,7 +27,7 @@ from benchmarks.streams import Stream, Task
 
 
 if TYPE_CHECKING:
-    from benchmarks.evaluate import Accuracies
+    from benchmarks.experiment.evaluation import Accuracies
 
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"

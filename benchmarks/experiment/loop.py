@@ -9,8 +9,8 @@ import torch
 from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
-from benchmarks.data import Opener, load
-from benchmarks.evaluate import EvaluationSet, evaluate
+from benchmarks.experiment.data import Opener, load
+from benchmarks.experiment.evaluation import EvaluationSet, evaluate
 from benchmarks.images.auxiliary import Reference, give
 from benchmarks.images.decode import threads
 from benchmarks.images.gpu_cache import growth, resident, room

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Augmentation
-from benchmarks.evaluate import EvaluationSet
+from benchmarks.experiment.evaluation import EvaluationSet
 from benchmarks.images.augment import Cropped
 from benchmarks.images.cache import Cached, CacheFile, check_space, stop
 from benchmarks.images.decode import FromFiles, check, decode, digests
