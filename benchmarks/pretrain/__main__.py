@@ -24,7 +24,7 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
     """The trained model, and what there is to say about its training."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from benchmarks.micro.pairs import draw_pairs
+    from benchmarks.pretrain.pairs import draw_pairs
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -35,7 +35,7 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
         import open_clip
         import torch
 
-        from benchmarks.micro import training
+        from benchmarks.pretrain import training
 
         torch.manual_seed(seed)
         clip = training.new_clip()
@@ -93,13 +93,13 @@ def _check(out: Path, device: str) -> None:
 
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
     """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
-    from benchmarks.micro.publish import publish
+    from benchmarks.pretrain.publish import publish
     from benchmarks.runtime.environment import writable_home
     from benchmarks.runtime.files import write_json
 
     publish(clip, out)
     with writable_home():
-        from benchmarks.micro.zero_shot import zero_shot
+        from benchmarks.pretrain.zero_shot import zero_shot
 
     accuracies = zero_shot(out)
     write_json(out / "pretraining.json", about | {"zero_shot": accuracies})
