@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from benchmarks.config import registry
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import recipe, registry, stream_family
+from benchmarks.config.settings import recipe, stream_family
+from benchmarks.images.sets import Split
 from benchmarks.runtime import files
-from benchmarks.streams import Plan, Split
+from benchmarks.streams.base import Plan
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of what is complete once, names each that can't be read, and returns their number."""
     from benchmarks.backbones.loading import image_size
-    from benchmarks.experiment.data import Opener
+    from benchmarks.images.opener import Opener
     from benchmarks.runtime.progress import Watch
 
     bad: list[str] = []

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.config import command_line, registry
 from benchmarks.config.errors import OwnError, UserError
-from benchmarks.config.settings import HARNESS_NAMES, RunConfig, command_line, recipe, registry, resolve, stream_family
+from benchmarks.config.settings import HARNESS_NAMES, RunConfig, recipe, resolve, stream_family
 from benchmarks.runtime import files, processes
 
 
 if TYPE_CHECKING:
-    from benchmarks.streams import Stream
+    from benchmarks.streams.base import Stream
 
 
 FIRST_SPEAKS = 20  # seconds
@@ -81,7 +82,7 @@ class Places:
 
 def start(config: RunConfig, places: Places, *, again: bool) -> None:
     """Runs, goes on with, or shows the run that the settings mean."""
-    from benchmarks.runs.read import write
+    from benchmarks.runs import write
 
     path = write.run_path(places.results, config)
     if again and write.is_finished(path):
@@ -104,7 +105,7 @@ def start(config: RunConfig, places: Places, *, again: bool) -> None:
 def _run(config: RunConfig, path: Path, places: Places) -> None:
     """All wrong input is found before the folder is made, and all of it that is cheap to find before torch is loaded."""
     from benchmarks.images.auxiliary import find
-    from benchmarks.runs.read import write
+    from benchmarks.runs import write
     from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, quick_imports, writable_home
 
     began, first = time.perf_counter(), processes.is_first()
@@ -139,7 +140,7 @@ def _run(config: RunConfig, path: Path, places: Places) -> None:
             return
         held = held or write.lock(path)  # kept until this function ends
         write.save_config(path, config)
-        write.save_stream(path, stream)
+        write.save_stream(path, stream.describe())
         inputs = {"weights_sha256": backbone.sha256, "images_sha256": sequence.data.sha256, **sequence.reference_sha256}
         if plugin.files:
             inputs["files_sha256"] = files.checksum(plugin.files)
@@ -182,13 +183,12 @@ def _open_stream(config: RunConfig, data_root: Path) -> "Stream":
 
 def _note_other_data(config: RunConfig, path: Path, data_root: Path) -> None:
     """Says so where a user's own folders are others than when the run was made. A run is shown without its data, too."""
-    from benchmarks.runs.read import write
 
     if stream_family(config.common.stream)[0] != "folder":
         return
     with contextlib.suppress(UserError):
         stream = _open_stream(config, data_root)
-        if write.describe(stream) != files.read_json(path / "stream.json"):
+        if stream.describe() != files.read_json(path / "stream.json"):
             print("the folders have other images or names now than when this run was made", file=sys.stderr)
 
 
@@ -206,7 +206,7 @@ def _check_names(config: RunConfig, known: tuple[str, ...], stream: "Stream") ->
 
 def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
     """A run that goes on must stand on the weights and images it began with, also where the same name now means others."""
-    from benchmarks.runs.read import write
+    from benchmarks.runs import write
 
     found = write.run_json(path) if (path / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
@@ -220,7 +220,7 @@ def _check_inputs(path: Path, inputs: dict[str, str]) -> None:
 
 def _check_references(path: Path, references: dict[str, str | None]) -> None:
     """A finished run is shown for the reference data that it read, and for no others."""
-    from benchmarks.runs.read import write
+    from benchmarks.runs import write
 
     found = write.run_json(path)
     for name, place in references.items():

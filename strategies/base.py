@@ -10,7 +10,7 @@ from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.subspace import Decomposition, Decompositions
-from strategies.training.experiences import Pixels
+from strategies.training.pixels import Pixels
 
 
 Reading = Literal["images", "texts"]

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import recipe, registry, resolve
+from benchmarks.config.settings import recipe, resolve
 from benchmarks.runs.write import run_path
 from strategies import finetune
 from strategies.base import StrategyPlugin, Unfit

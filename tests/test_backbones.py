@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.backbones.loading import Backbone, load_backbone, weights
 from benchmarks.config.errors import UserError
-from benchmarks.runs.read import write
+from benchmarks.experiment import checkpoint
 from tests.conftest import TINY
 
 
@@ -250,7 +250,7 @@ def test_merged_models_keep_their_activation(trained: bool, tmp_path: Path) -> N
     clip, start = make(NAMES[trained]), tmp_path / "start.pt"
     torch.save(clip.state_dict(), start)
     backbone = load_backbone(NAMES[trained], str(start))
-    write.save_model(tmp_path, backbone.clip.state_dict(), backbone.about)
+    checkpoint.save_model(tmp_path, backbone.clip.state_dict(), backbone.about)
     file = tmp_path / "model.safetensors"
     with safe_open(file, framework="pt") as opened:
         assert opened.metadata() == {"model": NAMES[trained], "quick_gelu": str(trained).lower()}
@@ -264,13 +264,13 @@ def test_merged_models_keep_their_activation(trained: bool, tmp_path: Path) -> N
 def test_equal_models_are_equal_files() -> None:
     tensors, metadata = {"a": torch.ones(1).half()}, dict.fromkeys("edcba", "")
     assert len({save(tensors, metadata) for _ in range(20)}) > 1  # safetensors alone: in any order
-    assert len({write.pack(tensors, metadata) for _ in range(20)}) == 1
+    assert len({checkpoint.pack(tensors, metadata) for _ in range(20)}) == 1
 
 
 def test_packed_files_read_back(tmp_path: Path) -> None:
     tensors = {"b": torch.arange(6).reshape(2, 3).T, "a": torch.ones(1).half(), "c": torch.tensor(2.5)}
     metadata = {"b": 'ü "quoted"', "a": ""}
-    (tmp_path / "packed").write_bytes(write.pack(tensors, metadata))
+    (tmp_path / "packed").write_bytes(checkpoint.pack(tensors, metadata))
     with safe_open(tmp_path / "packed", framework="pt") as opened:
         assert opened.metadata() == metadata
         assert all(torch.equal(opened.get_tensor(name), tensor) for name, tensor in tensors.items())

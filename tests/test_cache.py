@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from benchmarks.config.errors import UserError
+from benchmarks.images import cache as cache_module
 from benchmarks.images.cache import Cached, CacheFile, check_space
 from benchmarks.images.decode import FromFiles, decode, decode_one, digests
-from benchmarks.images.decode import cache as cache_module
-from benchmarks.streams import Images, Split
+from benchmarks.images.sets import Images, Split
 from tests.conftest import ROOT
 
 
@@ -105,7 +105,7 @@ def test_killed_while_it_decodes_it_goes_on_and_ends_the_same(tmp_path: Path) ->
     code = f"""
 import os
 from pathlib import Path
-from benchmarks.images.decode import cache
+from benchmarks.images import cache
 from tests.test_cache import pictures
 split = pictures(Path({str(tmp_path / "pictures")!r}))
 cache.threads = lambda: 1

@@ -383,7 +383,7 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
 
 def test_every_published_method_that_is_ours_exists() -> None:
     from benchmarks.comparison import published as data
-    from benchmarks.config.settings import registry
+    from benchmarks.config import registry
 
     known = registry.names("strategy")
     for name, entry in data.about()["methods"].items():

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.config import registry
 from benchmarks.config.errors import OwnError, UserError
-from benchmarks.config.settings import registry, resolve
+from benchmarks.config.settings import resolve
 from benchmarks.run import main
 from benchmarks.runs.read import read
 from benchmarks.runtime import devices

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.config import registry
 from benchmarks.config.command_line import parse
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Common, for_task, label, recipe, registry, resolve, strategy_settings
+from benchmarks.config.settings import Common, for_task, label, recipe, resolve, strategy_settings
 from tests.conftest import ROOT
 
 

@@ -13,7 +13,7 @@ from benchmarks.images.augment import Cropped
 from benchmarks.images.cache import Cached
 from benchmarks.images.decode import FromFiles
 from benchmarks.runtime.progress import Watch
-from benchmarks.streams import Source, Stream, Task
+from benchmarks.streams.base import Source, Stream, Task
 from strategies.training.loader import draw
 from tests.test_cache import pictures
 

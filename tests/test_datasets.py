@@ -18,6 +18,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.datasets import NAMES, Opened, info, open_checked, open_dataset, problems
 from benchmarks.datasets.about import infos
 from benchmarks.images.image_io import read_rgb
+from benchmarks.streams.published import whole_task
 from tests.conftest import ROOT, SHARED
 from tests.layouts import WHOLE, accept_layouts, counts, jpeg, label_of, write_all, write_layout
 
@@ -126,7 +127,7 @@ def test_a_layout_is_read_as_it_was_written(name: str, data: Path) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_task_has_the_data_sets_prompts_and_provenance(name: str, data: Path) -> None:
     opened = open_dataset(name, data)
-    task, known = opened.task(), info(name)
+    task, known = whole_task(opened), info(name)
     assert (task.name, task.class_names, task.templates) == (name, opened.class_names, known.templates)
     assert task.train is opened.train and task.test is opened.test
     source = task.source

@@ -11,7 +11,8 @@ from PIL import Image
 
 from benchmarks.config.errors import UserError
 from benchmarks.images.image_io import read_rgb
-from benchmarks.streams import Split, Stream
+from benchmarks.images.sets import Split
+from benchmarks.streams.base import Stream
 from benchmarks.streams.folder import build
 from benchmarks.streams.orders import arrange, whole
 from tests.conftest import SHARED, write_images

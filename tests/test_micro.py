@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks.backbones.loading import MICRO, WEIGHTS
 from benchmarks.config.errors import UserError
+from benchmarks.images.sets import Split
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
-from benchmarks.streams import Split, Stream
+from benchmarks.streams.base import Stream
 from benchmarks.streams.micro import DOMAINS, ORDER_II, build
 from benchmarks.streams.orders import whole
 

@@ -29,7 +29,8 @@ def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytes
 def test_the_documentations_own_method_is_found_and_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks.config.settings import registry, resolve
+    from benchmarks.config import registry
+    from benchmarks.config.settings import resolve
 
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
     folder = tmp_path / "strategies"

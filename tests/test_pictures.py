@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.config.errors import UserError
-from benchmarks.images.decode import image_io
+from benchmarks.images import image_io
 from benchmarks.images.image_io import read_rgb, to_rgb
-from benchmarks.streams import Images
+from benchmarks.images.sets import Images
 from tests.conftest import ROOT
 
 
@@ -198,7 +198,8 @@ def test_broken_metadata_warns_nobody(tmp_path: Path) -> None:
     place = whole.index(struct.pack("<HHI", 270, 2, 51))
     file.write_bytes(whole[: place + 4] + struct.pack("<I", 60000) + whole[place + 8 :])  # more than the file has
     code = (
-        "import sys; from PIL import Image; from benchmarks.images.image_io import read_rgb; from benchmarks.streams import Images;"
+        "import sys; from PIL import Image; from benchmarks.images.image_io import read_rgb;"
+        "from benchmarks.images.sets import Images;"
         "print(read_rgb(Images('x', 1, lambda row: Image.open(sys.argv[1]), str), 0).size)"
     )
     done = subprocess.run(

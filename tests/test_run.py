@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from benchmarks.config.settings import registry
+from benchmarks.config import registry
 from benchmarks.run import main
 from tests.conftest import ROOT, command, write_images
 
@@ -356,7 +356,7 @@ def test_a_loss_that_is_not_finite_keeps_the_finished_rows(
 def test_a_damaged_checkpoint_is_named(
     images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks.runs.read import write
+    from benchmarks.runs import write
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt

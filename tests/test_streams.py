@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 
 from benchmarks import datasets
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry, stream_family
-from benchmarks.streams import Images, Plan, Source, Split, Stream, Task, mtil
+from benchmarks.config.settings import stream_family
+from benchmarks.images.sets import Images, Split
+from benchmarks.streams import mtil
+from benchmarks.streams.base import Plan, Source, Stream, Task
 from benchmarks.streams.cifar100 import class_order
 from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange, choose, whole

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from benchmarks.config.settings import registry
+from benchmarks.config import registry
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from strategies.training.template import CHECK_EVERY
 from tests.models import CLASSES, tiny_classifier, tiny_experiences, tiny_images, tiny_template

@@ -11,10 +11,10 @@ import open_clip
 import torch
 from torch import Tensor
 
-from benchmarks.backbones.loading import weights
+from benchmarks.backbones import weights
 from benchmarks.backbones.weights import WEIGHTS, Weights
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry
 from strategies.clip.weight_matrices import blocks
 
 

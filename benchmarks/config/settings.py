@@ -9,8 +9,8 @@ import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry
 
 
 Device = Literal["auto", "cpu", "cuda"]

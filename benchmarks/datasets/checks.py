@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.config.errors import UserError
 from benchmarks.datasets.files import Files
 from benchmarks.datasets.opening import Opened, open_dataset
-from benchmarks.streams import Split
+from benchmarks.images.sets import Split
 
 
 # What can be wrong with an image's file, and what that means.

@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.images.sets import Images
 from benchmarks.runtime.files import fingerprint
-from benchmarks.streams import Images
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.datasets.about import Info, info
 from benchmarks.datasets.files import Files, in_archive, in_files
 from benchmarks.datasets.readers import READERS, Part, forbidden
-from benchmarks.streams import Source, Split, Task
+from benchmarks.images.sets import Split
 
 
 SEED = 42  # of the random splits
@@ -33,12 +33,6 @@ class Opened:
     own_names: tuple[str, ...]
     train: Split
     test: Split
-
-    def task(self) -> Task:
-        """The whole data set as one task."""
-        about = self.info
-        source = Source(about.name, about.origin, about.split, about.licence, about.citation, about.expected)
-        return Task(about.name, self.class_names, about.templates, self.train, self.test, source)
 
 
 def open_dataset(name: str, root: Path) -> Opened:

@@ -1,23 +1,19 @@
 """A stream's images, ready for training and testing: in memory, in the cache, or from the files."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from rich.filesize import decimal
 
-from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Augmentation
 from benchmarks.experiment.evaluation import EvaluationSet
 from benchmarks.images.augment import Cropped
-from benchmarks.images.cache import Cached, CacheFile, check_space, stop
-from benchmarks.images.decode import FromFiles, check, decode, digests
+from benchmarks.images.opener import Opener
 from benchmarks.runtime.progress import Watch
-from benchmarks.streams import Images, Split, Stream
-from strategies.training.experiences import LabelledImages, Pixels
+from benchmarks.streams.base import Stream
+from strategies.training.experiences import LabelledImages
 
 
 @dataclass(frozen=True)
@@ -31,92 +27,6 @@ class Data:
     train: Sequence[LabelledImages]
     test: Sequence[EvaluationSet]
     sha256: str
-
-
-class Opener:
-    """Splits to `Pixels` with their digests, each split once however many tasks have it."""
-
-    def __init__(self, size: int, cache_root: Path | None, watch: Watch) -> None:
-        self.size, self.cache_root, self.watch = size, cache_root, watch
-        self._files: dict[int, CacheFile] = {}  # by id of the images
-        self._opened: dict[int, tuple[Pixels, np.ndarray]] = {}  # by id of the split
-
-    def _is_cached(self, images: Images) -> bool:
-        return self.cache_root is not None and images.fingerprint is not None
-
-    def _file(self, images: Images) -> CacheFile:
-        """Of images that are cached."""
-        if id(images) not in self._files:
-            assert self.cache_root is not None
-            self._files[id(images)] = CacheFile(self.cache_root, images, self.size)
-        return self._files[id(images)]
-
-    def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> int:
-        """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read.
-
-        What the cache has already is compared with its digests there, and decoded anew where it differs; its files were read
-        when it was made, and are not read again.
-
-        Returns:
-            How many images were read from their files.
-        """
-        for file in self._rows(splits):
-            file.distrust()
-        count = self.fill(splits, on_bad)
-        for split in splits:
-            if not self._is_cached(split.images):
-                self.watch.begin(f"reading {split.images.name}", len(split))
-                for error in check(split, self.size, self.watch.advance):
-                    on_bad(error)
-                count += len(split)
-        return count
-
-    def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> int:
-        """Decodes into the cache what is missing there, after saying how much space it takes. Returns how many images."""
-        if self.cache_root is None:
-            return 0
-        rows = self._rows(splits)
-        missing = {file: file.missing(each) for file, each in rows.items()}
-        space, count = check_space(self.cache_root, missing), sum(map(len, missing.values()))
-        if count:
-            self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
-        decoded = 0
-        for file, absent in missing.items():
-            if len(absent) or not file.trusted():
-                what = "decoding" if len(absent) else "waiting for, or comparing, what is cached of"
-                self.watch.begin(f"{what} {file.images.name}", len(absent) or None)
-                decoded += file.fill(rows[file], self.watch.advance, on_bad)
-        return decoded
-
-    def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:
-        """The rows (N,) that the splits take of each cache file."""
-        rows: dict[CacheFile, list[np.ndarray]] = {}
-        for split in splits:
-            if self._is_cached(split.images):
-                rows.setdefault(self._file(split.images), []).append(split.rows)
-        return {file: np.concatenate(each) for file, each in rows.items()}
-
-    def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
-        """Images and their digests (N, DIGEST); `from_files` passes memory and cache by."""
-        if id(split) not in self._opened:
-            self._opened[id(split)] = self._open_files(split) if from_files else self._open(split)
-        return self._opened[id(split)]
-
-    def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        if split.images.drawn and not self._is_cached(split.images):
-            self.watch.begin(f"drawing {split.images.name}", len(split))
-            drawn = decode(split, self.size, self.watch.advance)
-            return drawn, digests(drawn)
-        if self._is_cached(split.images):
-            file = self._file(split.images)
-            return Cached(file, split.rows), file.ready()[split.rows]
-        return self._open_files(split)
-
-    def _open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        """Without the cache every image is read once beforehand, so that a bad one stops the run before it begins."""
-        self.watch.begin(f"checking {split.images.name}", len(split))
-        pixels = FromFiles(split, self.size)
-        return pixels, digests(pixels, self.watch.advance)
 
 
 def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, watch: Watch) -> Data:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.data_parallel import add_up, share
-from strategies.training.experiences import Pixels
+from strategies.training.pixels import Pixels
 
 
 BATCH = 128  # the papers' evaluation batch

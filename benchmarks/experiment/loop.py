@@ -9,18 +9,20 @@ import torch
 from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import RunConfig, for_task
-from benchmarks.experiment.data import Opener, load
+from benchmarks.experiment import checkpoint
+from benchmarks.experiment.data import load
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
 from benchmarks.images.auxiliary import Reference, give
 from benchmarks.images.decode import threads
 from benchmarks.images.gpu_cache import growth, resident, room
+from benchmarks.images.opener import Opener
 from benchmarks.measurements.cost import Ledger
 from benchmarks.measurements.spectrum import SpectrumMeter
-from benchmarks.runs.read import write
+from benchmarks.runs import write
 from benchmarks.runs.write import Progress
 from benchmarks.runtime import devices, processes
 from benchmarks.runtime.progress import Watch
-from benchmarks.streams import Stream
+from benchmarks.streams.base import Stream
 from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.training.experiences import make_benchmark
@@ -124,7 +126,7 @@ class TaskSequence:
             return
         # Once more: a kill may have come between the last checkpoint and its tables.
         write.save_tables(self.path, progress, self.names, self.counts)
-        write.save_model(self.path, self.classifier.clip.state_dict(), self.about)
+        checkpoint.save_model(self.path, self.classifier.clip.state_dict(), self.about)
 
     def _kept(self, progress: Progress) -> str:
         return f"The {progress.states} finished rows are kept in {self.path}"
@@ -137,7 +139,7 @@ class TaskSequence:
 
     def _restore(self) -> Progress:
         """The progress so far with the model, the strategy and the meter as they were; empty for a new run."""
-        found = write.load_checkpoint(self.path)
+        found = checkpoint.load_checkpoint(self.path)
         if found is None:
             read = self.plugin.reference_images, self.plugin.reference_texts
             images, texts = (0 if each is None else len(each) for each in read)
@@ -206,5 +208,5 @@ class TaskSequence:
             return
         model: dict[str, Any] = self.classifier.clip.state_dict()
         with progress.cost.timed("saving"):
-            write.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
+            checkpoint.save_checkpoint(self.path, model, self.plugin.state_dict(), progress)
             write.save_tables(self.path, progress, self.names, self.counts)

@@ -18,12 +18,12 @@ from PIL import Image
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import RunConfig
 from benchmarks.images.folders import folders, of_files, pictures, shown
-from benchmarks.streams import Images, Split
+from benchmarks.images.sets import Images, Split
 
 
 if TYPE_CHECKING:
     from benchmarks.backbones.loading import Backbone
-    from benchmarks.experiment.data import Opener
+    from benchmarks.images.opener import Opener
 
 MICRO_PAIRS, MICRO_SEED = 2000, 1  # the micro CLIP's own pretraining pairs were drawn with seed 0
 

@@ -33,8 +33,8 @@ from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, threads
+from benchmarks.images.sets import Images
 from benchmarks.runtime import files
-from benchmarks.streams import Images
 
 
 def _about(images: Images, size: int) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Images at the size the backbone reads, as bytes: decoded once into memory, or from the files at every reading.
 
 Training and testing see the same: shorter side resized (bicubic), centre cropped, by torchvision's own transforms. The cache
-on disk (`benchmarks.images.cache`) holds exactly these bytes; training with augmentation (`benchmarks.images.augment`) reads the files.
+on disk (`cache`) holds exactly these bytes; training with augmentation (`augment`) reads the files.
 """
 
 import os
@@ -16,8 +16,8 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILTo
 
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.images.image_io import MOST_PIXELS, read_rgb
-from benchmarks.streams import Images, Split
-from strategies.training.experiences import Pixels
+from benchmarks.images.sets import Images, Split
+from strategies.training.pixels import Pixels
 
 
 TRANSFORM = "pictures 1, Resize(size, bicubic), CenterCrop(size)"  # for the cache's key: another text for other pixels

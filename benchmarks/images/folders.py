@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.config.errors import UserError
+from benchmarks.images.sets import Images
 from benchmarks.runtime.files import fingerprint
-from benchmarks.streams import Images
 
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.experiment.evaluation import EvaluationSet
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import root
-from strategies.training.experiences import Pixels
+from strategies.training.pixels import Pixels
 
 
 # A training may take so many times what the first of its size took: what a method looks back at, gaps between tensors.

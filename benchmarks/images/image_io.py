@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from benchmarks.config.errors import UnreadableImage
-from benchmarks.streams import Images
+from benchmarks.images.sets import Images
 
 
 # What Pillow's decoders raise on broken files. MemoryError: a header that promises more than there is; Warning: only where

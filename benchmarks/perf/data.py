@@ -15,7 +15,7 @@ def make_photographs(folder: Path, count: int) -> Any:
     import numpy as np
     from PIL import Image
 
-    from benchmarks.streams import Images, Split
+    from benchmarks.images.sets import Images, Split
 
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -67,8 +67,8 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
     import numpy as np
 
     from benchmarks.images.cache import Cached, CacheFile
+    from benchmarks.images.sets import Images
     from benchmarks.measurements.cost import resident_bytes
-    from benchmarks.streams import Images
 
     taken, before = {}, resident_bytes()
     for count in counts:

@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from benchmarks.config.settings import registry
+from benchmarks.config import registry
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL, STEPS
 from benchmarks.perf.timing import in_turns, ratio, timed

@@ -15,16 +15,18 @@ from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import Precision, resolve
 from benchmarks.datasets.about import NAMES, info
+from benchmarks.experiment import checkpoint
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from benchmarks.images.gpu_cache import growth, resident, room
 from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
-from benchmarks.runs.read import write
+from benchmarks.runs import write
 from benchmarks.runtime import devices
 from strategies import nusa
 from strategies.clip.classifier import ClipClassifier
-from strategies.training.experiences import LabelledImages, Pixels, make_benchmark
+from strategies.training.experiences import LabelledImages, make_benchmark
+from strategies.training.pixels import Pixels
 from strategies.training.template import ClipTemplate
 
 
@@ -123,7 +125,8 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
         clocked("evaluation", lambda tests=tests: evaluate(classifier, tests, list(names.values()), where))
         clocked("spectrum", lambda state=state: meter.measure(state))
         clocked(
-            "saving", lambda: write.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress)
+            "saving",
+            lambda: checkpoint.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress),
         )
     evaluated = (len(NAMES) + 1) * sum(each["test"] for each in counts.values())
     figures: dict[str, Any] = {

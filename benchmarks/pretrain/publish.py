@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backbones.loading import MICRO, VOCABULARY, WEIGHTS
-from benchmarks.runs.write import pack
+from benchmarks.experiment.checkpoint import pack
 from benchmarks.runtime.files import write_bytes
 
 

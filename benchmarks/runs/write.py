@@ -3,27 +3,22 @@
 import csv
 import hashlib
 import io
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import yaml
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig, label, stream_family
 from benchmarks.measurements.cost import Ledger
 from benchmarks.runs.metrics import class_incremental, summarise
 from benchmarks.runtime import files
-from benchmarks.streams import Stream, Task
 
 
 if TYPE_CHECKING:
@@ -161,75 +156,17 @@ def check_config(path: Path, config: RunConfig) -> None:
             )
 
 
-def save_stream(path: Path, stream: Stream) -> None:
-    """Writes `stream.json`, or checks it against the run that is to go on.
+def save_stream(path: Path, about: dict[str, Any]) -> None:
+    """Writes `stream.json`, what `Stream.describe` gives, or checks it against the run that is to go on.
 
     Raises:
         UserError: the run there had other tasks, prompts or splits.
     """
-    file, about = path / "stream.json", describe(stream)
+    file = path / "stream.json"
     if not file.exists():
         files.write_json(file, about)
     elif files.read_json(file) != about:
         raise UserError(f"{file}: the run there has other tasks, prompts or splits; choose another --results")
-
-
-def describe(stream: Stream) -> dict[str, Any]:
-    """What `stream.json` says of a stream."""
-    return {
-        "protocol": stream.protocol,
-        "identity": stream.identity,
-        "tasks": [_describe(task) for task in stream.tasks],
-    }
-
-
-def _describe(task: Task) -> dict[str, Any]:
-    source = asdict(task.source)
-    return {
-        "name": task.name,
-        **source,
-        "train": len(task.train),
-        "test": len(task.test),
-        "classes": len(task.class_names),
-        "templates": list(task.templates),
-        "class_names": list(task.class_names),
-    }
-
-
-def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], progress: Progress) -> None:
-    """One file with all that a run needs to go on, so that it can only be whole or absent."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.items()}
-    tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
-    plain = {**vars(progress), "cost": progress.cost.as_json()}
-    metadata = {"progress": json.dumps(plain, allow_nan=False)}
-    files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
-
-
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress] | None:
-    """The model's tensors, the strategy's, and the progress; None where the run has not begun.
-
-    Raises:
-        UserError: damaged, naming the file.
-    """
-    file = path / CHECKPOINT
-    if not file.exists():
-        return None
-    try:
-        with safe_open(file, framework="pt") as opened:
-            plain = json.loads(opened.metadata()["progress"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-        progress = Progress(**{**plain, "cost": Ledger.from_json(plain["cost"])})
-        if not isinstance(progress.rank, str):
-            raise TypeError("rank.csv as rows, as it was kept before")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file}: damaged checkpoint, or of another version; move the folder away to start anew"
-        ) from error
-    return _below("model.", tensors), _below("strategy.", tensors), progress
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
@@ -276,25 +213,3 @@ def spectrum_table(spectra: list[dict[str, Any]]) -> pd.DataFrame:
     """Each row's singular values in columns 1, 2, ..., empty where a matrix is smaller than the largest."""
     flat = [{**row, **dict(enumerate(row["values"], start=1))} for row in spectra]
     return pd.DataFrame(flat).drop(columns="values", errors="ignore")
-
-
-def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:
-    """The merged model as plain open_clip weights; the metadata says of what model, and with which activation."""
-    files.write_bytes(path / MODEL, pack(model, about))
-
-
-def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """A safetensors file. Contiguous and on the CPU, as the format wants them; tensors must not share memory."""
-    owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    packed = safetensors.torch.save(owned, metadata)
-    return _in_order(packed) if metadata and len(metadata) > 1 else packed
-
-
-def _in_order(packed: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library's order changes, and equal runs are to be equal files."""
-    end = 8 + int.from_bytes(packed[:8], "little")
-    header = json.loads(packed[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors' bytes stay aligned
-    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(packed)[end:]])

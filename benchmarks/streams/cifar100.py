@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.streams import DATA_ROOT, Plan, Task
-from benchmarks.streams.mtil import open_datasets
+from benchmarks.streams.base import DATA_ROOT, Plan, Task
+from benchmarks.streams.published import open_datasets, whole_task
 
 
 CLASS_ORDERS = Path(__file__).parent.parent / "datasets" / "class_orders.json"
@@ -61,7 +61,7 @@ def _open(
     dataset: str, stream: str, classes: dict[str, np.ndarray], data_root: Path, chosen: tuple[str, ...]
 ) -> tuple[Task, ...]:
     opened = open_datasets((dataset,), data_root, stream)[dataset]
-    task = replace(opened.task(), class_names=opened.own_names, templates=TEMPLATES)
+    task = replace(whole_task(opened), class_names=opened.own_names, templates=TEMPLATES)
     return tuple(task.part(name, classes[name]) for name in chosen)
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.streams import Split, Stream, Task
+from benchmarks.images.sets import Split
+from benchmarks.streams.base import Stream, Task
 
 
 def few_shot(stream: Stream, shots: int, seed: int) -> Stream:

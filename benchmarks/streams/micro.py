@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.images.sets import Images, Split
 from benchmarks.micro.names import DIGITS, FAMILIES
 from benchmarks.micro.render import SIDE, render, sample
 from benchmarks.micro.seeds import generator
 from benchmarks.micro.shift import PRETRAINING, SERIF, TYPEWRITER, Shift
-from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task, refuse_argument
+from benchmarks.streams.base import DATA_ROOT, Plan, Source, Task, refuse_argument
 
 
 DATA_SEED = 2026

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.streams import DATA_ROOT, Plan, Task
-from benchmarks.streams.mtil import ORDERS, PROTOCOL, open_datasets
+from benchmarks.streams.base import DATA_ROOT, Plan, Task
+from benchmarks.streams.mtil import ORDERS, PROTOCOL
+from benchmarks.streams.published import open_datasets, whole_task
 
 
 MOST = 10  # the classes of MNIST and EuroSAT
@@ -20,7 +21,7 @@ MOST = 10  # the classes of MNIST and EuroSAT
 def _open(data_root: Path, parts: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
     datasets = tuple(dict.fromkeys(name.rpartition("-")[0] for name in chosen))
     opened = open_datasets(datasets, data_root, f"mtil-split:{parts}")
-    tasks = {name: found.task() for name, found in opened.items()}
+    tasks = {name: whole_task(found) for name, found in opened.items()}
     return tuple(_part(tasks[name.rpartition("-")[0]], name, parts) for name in chosen)
 
 

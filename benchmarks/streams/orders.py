@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry
-from benchmarks.streams import Plan, Stream
+from benchmarks.streams.base import Plan, Stream
 
 
 def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: str) -> tuple[str, ...]:

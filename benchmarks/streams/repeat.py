@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry, repeated, stream_family
-from benchmarks.streams import DATA_ROOT, Plan, Task
+from benchmarks.config.settings import repeated, stream_family
+from benchmarks.streams.base import DATA_ROOT, Plan, Task
 
 
 MOST = 50

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.streams import DATA_ROOT, Plan
+from benchmarks.streams.base import DATA_ROOT, Plan
 from benchmarks.streams.cifar100 import class_order, incremental, numbered, steps
 
 

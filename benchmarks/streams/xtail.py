@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.streams import DATA_ROOT, Plan, Task, refuse_argument
+from benchmarks.streams.base import DATA_ROOT, Plan, Task, refuse_argument
 from benchmarks.streams.mtil import ORDERS as MTIL_ORDERS
-from benchmarks.streams.mtil import open_datasets
+from benchmarks.streams.published import open_datasets, whole_task
 
 
 TEMPLATES = ("a photo of a {}.",)
@@ -28,7 +28,7 @@ PROTOCOL = (
 
 def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
     opened = open_datasets(chosen, data_root, "xtail")
-    return tuple(replace(opened[name].task(), templates=TEMPLATES) for name in chosen)
+    return tuple(replace(whole_task(opened[name]), templates=TEMPLATES) for name in chosen)
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:

@@ -1,22 +1,14 @@
 """Tasks as an Avalanche benchmark: one experience for each task, local class labels, the task label its index."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark, with_classes_timeline
 from avalanche.benchmarks.utils import DataAttribute, TaskAwareClassificationDataset
 from torch import Tensor
 from torch.utils.data import Dataset
 
-
-class Pixels(Protocol):
-    """N images of one size; a plain tensor (N, 3, S, S) is one too."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, places: Any, /) -> Tensor:
-        """Image (3, S, S) of a number, images (B, 3, S, S) of a slice; uint8."""
-        ...
+from strategies.training.pixels import Pixels
 
 
 class LabelledImages(Dataset):

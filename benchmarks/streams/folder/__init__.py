@@ -36,7 +36,8 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.images.folders import ENDINGS, folders, of_files, pictures, shown
-from benchmarks.streams import DATA_ROOT, Images, Plan, Source, Split, Task
+from benchmarks.images.sets import Images, Split
+from benchmarks.streams.base import DATA_ROOT, Plan, Source, Task
 from benchmarks.streams.folder.notes import FILE, StreamNotes, check_known, read_notes, task_orders
 
 

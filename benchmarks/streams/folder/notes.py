@@ -13,8 +13,8 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import registry
 
 
 FILE = "stream.yaml"
