@@ -18,7 +18,7 @@ from benchmarks.config.errors import UserError
 from strategies.clip.weight_matrices import blocks
 
 
-MICRO = Path(__file__).parent / "micro" / "clip"
+MICRO = Path(__file__).parents[1] / "micro" / "clip"
 VOCABULARY = "vocabulary.txt.gz"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.config.errors import UserError
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "streams"}
 # What a `Settings` class may be written with: modules that cost nothing to import.
 LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.shared.settings"}

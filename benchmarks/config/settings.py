@@ -141,7 +141,7 @@ def repeated(argument: str) -> tuple[str, str]:
 
 
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
-    """The published or documented settings for a stream and a strategy, from `benchmarks/recipes/`.
+    """The published or documented settings for a stream and a strategy, from `benchmarks/config/recipes/`.
 
     A file has `all` for every strategy, `strategies` by name, and may have `like` (another file, which it adds to) and
     `variants` (the same by what follows the stream's colon). What is nearer to the strategy, then to the variant, wins. A name

@@ -106,7 +106,7 @@ def test_killed_while_it_decodes_it_goes_on_and_ends_the_same(tmp_path: Path) ->
 import os
 from pathlib import Path
 from benchmarks.images import cache
-from tests.test_cache import pictures
+from tests.benchmarks.images.test_cache import pictures
 split = pictures(Path({str(tmp_path / "pictures")!r}))
 cache.threads = lambda: 1
 done = []

@@ -18,7 +18,7 @@ from benchmarks.streams.micro import DOMAINS, ORDER_II, build
 from benchmarks.streams.orders import whole
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

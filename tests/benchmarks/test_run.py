@@ -189,7 +189,7 @@ def start() -> Callable[..., int | None]:
 
     # A server that has imported everything and computed nothing: its children start at once, and threads work in them.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.experiment.loop", "plotting.draw", "tests.test_run"])
+    context.set_forkserver_preload(["benchmarks.experiment.loop", "plotting.draw", "tests.benchmarks.test_run"])
 
     def run(line: list[str], deadly: int = 10**9, before: bool = False, name: str = "") -> int | None:
         process = context.Process(target=_run_until_write, args=(line, deadly, before, name))

@@ -13,8 +13,8 @@ from torchvision.transforms import RandomResizedCrop
 from benchmarks.images.augment import RATIO, SCALE, Cropped, crop_box
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.loader import Loader, draw
+from tests.benchmarks.images.test_cache import pictures
 from tests.models import tiny_images
-from tests.test_cache import pictures
 
 
 def batches(data: Any, threads: int, size: int = 4, count: int = 23, pin: bool = False) -> list[list[torch.Tensor]]:

@@ -15,7 +15,7 @@ from benchmarks.images.decode import FromFiles
 from benchmarks.runtime.progress import Watch
 from benchmarks.streams.base import Source, Stream, Task
 from strategies.training.loader import draw
-from tests.test_cache import pictures
+from tests.benchmarks.images.test_cache import pictures
 
 
 def stream(folder: Path) -> Stream:

@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.compare import main
+from tests.benchmarks.runs.test_metrics import ZSCL, printed, published_states
 from tests.conftest import ROOT
 from tests.run_folders import write_run
-from tests.test_metrics import ZSCL, printed, published_states
 
 
 TASKS = ["one", "two", "three"]

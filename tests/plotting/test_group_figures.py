@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from benchmarks.comparison.groups import Group, sort
 from benchmarks.runs.read import find, read
 from plotting import compare, curves, interference, rank, spectrum, style
+from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import write_csv, write_run
-from tests.test_plotting import drawn, names, overlapping
 
 
 FIGURES = {

@@ -12,8 +12,8 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import resolve
 from benchmarks.images.auxiliary import MICRO_PAIRS, find
 from benchmarks.run import main
+from tests.benchmarks.test_run import fails, only_run, words
 from tests.conftest import SHARED, write_images
-from tests.test_run import fails, only_run, words
 
 
 def settings(model: str = "ViT-B-16-quickgelu", **more: Any) -> Any:

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from benchmarks.run import main
+from tests.benchmarks.test_run import fails, only_run
 from tests.conftest import SHARED
 from tests.layouts import accept_layouts, write_layout
-from tests.test_run import fails, only_run
 
 
 NEEDED = ("DTD", "EuroSAT", "MNIST", "CIFAR100", "TinyImageNet")

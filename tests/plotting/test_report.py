@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from plotting.report import main
+from tests.plotting.test_group_figures import make_group
 from tests.run_folders import write_run
-from tests.test_plotting_groups import make_group
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

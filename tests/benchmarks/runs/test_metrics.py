@@ -12,7 +12,7 @@ from benchmarks.comparison.published import figures
 from benchmarks.runs.metrics import summarise
 
 
-ZSCL = Path(__file__).parent / "data" / "zscl"
+ZSCL = Path(__file__).parents[2] / "data" / "zscl"
 METHODS = ("Continual-FT", "LwF", "iCaRL", "LwF-VR", "WiSE-FT", "ZSCL* (no L2 term)", "ZSCL")
 NAMES = ("transfer", "avg", "last", "forgetting", "zero_shot")
 WORKED = np.array([[50.0, 55, 60], [90, 60, 70], [80, 85, 65], [75, 70, 95]])
