@@ -10,7 +10,7 @@ import click
 from benchmarks.config import registry
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import recipe, stream_family
+from benchmarks.config.recipes import recipe, stream_family
 from benchmarks.images.sets import Split
 from benchmarks.runtime import files
 from benchmarks.streams.base import Plan
@@ -89,12 +89,12 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of what is complete once, names each that can't be read, and returns their number."""
     from benchmarks.backbones.loading import image_size
     from benchmarks.images.opener import Opener
-    from benchmarks.runtime.progress import Watch
+    from benchmarks.runtime.progress import ProgressBar
 
     bad: list[str] = []
     splits = [split for each in found if each.state == "complete" for split in each.splits]
-    with Watch() as watch:
-        read = Opener(image_size(model), cache, watch).read_all(splits, lambda error: bad.append(str(error)))
+    with ProgressBar() as bar:
+        read = Opener(image_size(model), cache, bar).read_all(splits, lambda error: bad.append(str(error)))
     cached = sum(map(len, splits)) - read
     before = f", {cached} were cached before and have their pixels still" if cached else ""
     if splits:
@@ -123,7 +123,7 @@ def main(
 
     try:
         family, argument = stream_family(stream)
-        plan = registry.load("stream", family).build(argument, data_root)
+        plan = registry.find("stream", family).load().build(argument, data_root)
         place = None if no_cache else cache or files.user_cache()
         if check and place is not None:
             files.check_writable(place)

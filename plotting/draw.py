@@ -36,3 +36,10 @@ def draw_all(folder: Path) -> list[Path]:
             style.save(drawing, path)
             written.append(path)
     return written
+
+
+def draw_missing(folder: Path) -> None:
+    """Draws the plots of a run folder unless all are there. Raises UserError, as `draw_all`."""
+    files = (folder / "plots" / f"{name}.{suffix}" for name in PLOTS for suffix in ("png", "svg"))
+    if not all(file.is_file() for file in files):
+        draw_all(folder)

@@ -34,7 +34,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from strategies.clip.classifier import ClipClassifier
-from strategies.clip.weight_matrices import TOWERS, Site, blocks
+from strategies.clip.weight_matrices import TOWERS, WeightMatrix, blocks
 from strategies.numerics.gradient_memory import GradientMemory, empty
 from strategies.numerics.precision import full_precision
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, detach, from_zero, kaiming
@@ -87,10 +87,10 @@ class Plugin(LowRankPlugin):
         super().before_train_dataset_adaptation(strategy, *args, **kwargs)
         self._down = {}
 
-    def update_of(self, site: Site) -> LowRankUpdate | None:
-        weight = site.weight().detach()
-        informed = site.matrix in ("k", "v")
-        down = self._down[_block(site.tower, site.block)] if informed else kaiming(weight, self.settings.rank)
+    def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
+        weight = matrix.weight().detach()
+        informed = matrix.matrix in ("k", "v")
+        down = self._down[_block(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)
         return from_zero(weight, down, self.settings, trained=("up",)) if len(down) else None
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -82,13 +82,13 @@ class Plugin(LowRankPlugin):
 
     def penalty(self) -> Tensor:
         """The sum over all matrices of the new A's overlap with the earlier tasks'."""
-        each = [overlap(self.old_a[site.name], update.down) for site, update in self.updates.items()]
+        each = [overlap(self.old_a[matrix.name], update.down) for matrix, update in self.updates.items()]
         return torch.stack(each).sum()
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        for site, update in self.updates.items():
-            _append(self.old_a, site.name, update.down, dim=0)
-            _append(self.old_b, site.name, update.up, dim=1)
+        for matrix, update in self.updates.items():
+            _append(self.old_a, matrix.name, update.down, dim=0)
+            _append(self.old_b, matrix.name, update.up, dim=1)
         super().after_training_exp(strategy, *args, **kwargs)
 
 

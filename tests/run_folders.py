@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.config.settings import recipe
+from benchmarks.config.recipes import recipe
 from benchmarks.runs.metrics import class_incremental, summarise
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -213,12 +213,32 @@ def random_backbone(model: str) -> Backbone:
 
 
 def _with_surroundings(clip: Any, model: str, folder: Path | None, normalisation: dict[str, Any]) -> Backbone:
-    config: Any = open_clip.get_model_preprocess_cfg(clip) | normalisation
+    return backbone_of(clip, make_tokenizer(model, folder, clip), model, normalisation, _about(model, folder))
+
+
+def backbone_of(
+    clip: Any,
+    tokenize: Callable[[list[str]], Tensor],
+    model: str,
+    normalisation: Mapping[str, Any] | None = None,
+    about: dict[str, str] | None = None,
+) -> Backbone:
+    """A model that is loaded already, with what goes with it.
+
+    Args:
+        clip: an open_clip model.
+        tokenize: list of n prompts to (n, L) int64.
+        model: its name, for messages.
+        normalisation: `mean` and `std` where they are others than open_clip has for the model.
+        about: as in `Backbone`.
+
+    Raises:
+        UserError: a normalisation that is not three numbers each.
+    """
+    config: Any = open_clip.get_model_preprocess_cfg(clip) | dict(normalisation or {})
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
     _check_normalisation(model, config)
-    tokenize = make_tokenizer(model, folder, clip)
-    about = _about(model, folder)
-    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip), about)
+    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip), about or {})
 
 
 def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:

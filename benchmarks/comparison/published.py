@@ -13,7 +13,7 @@ from benchmarks.comparison import measures
 from benchmarks.comparison.groups import Group, Method, shown
 from benchmarks.comparison.statistics import Measure, over_seeds
 from benchmarks.comparison.tables import MISSING, Cell, Section, Table, signed
-from benchmarks.config.settings import recipe
+from benchmarks.config.recipes import recipe
 
 
 HERE = Path(__file__).parent

@@ -9,17 +9,12 @@ from typing import Any
 import click
 
 from benchmarks import __version__
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import (
-    COMMON_NAMES,
-    DATA_ROOT,
-    Common,
-    read_file,
-    recipe,
-    registry,
-    strategy_settings,
-    unknown_setting,
-)
+from benchmarks.config.recipes import recipe
+from benchmarks.config.registry import strategy_of
+from benchmarks.config.resolve import read_file, settings_of, unknown_setting
+from benchmarks.config.settings import COMMON_NAMES, DATA_ROOT, Common
 
 
 def _type_name(annotation: Any) -> str:
@@ -54,8 +49,8 @@ def _print_list(context: click.Context, _parameter: click.Parameter, value: bool
     if value and not context.resilient_parsing:
         for kind in ("strategy", "stream"):
             click.echo({"strategy": "Strategies (--strategy)", "stream": "Streams (--stream)"}[kind])
-            for name in registry.names(kind):
-                click.echo(f"  {name:<16} {registry.summary(kind, name)}")
+            for name, source in sorted(registry.sources(kind).items()):
+                click.echo(f"  {name:<16} {source.summary}")
         context.exit()
 
 
@@ -101,6 +96,14 @@ def _harness_options() -> list[click.Parameter]:
             type=click.Path(path_type=Path),
             default=Path("results"),
             help="where run folders go  [results]",
+        ),
+        click.Option(
+            ["--measure"],
+            metavar="NAME,...",
+            help="also these measurements, of installed packages or not taken by default",
+        ),
+        click.Option(
+            ["--no-plots"], is_flag=True, help="draw no plots at the end; python -m plotting draws them later"
         ),
         click.Option(["--again"], is_flag=True, help="run a finished run once more, into a folder of its own"),
         click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
@@ -162,8 +165,9 @@ def build_command(argv: list[str]) -> RunCommand:
         UserError: unknown strategy or stream.
     """
     strategy, stream = _first_look(argv)
-    own = strategy_settings(strategy)
-    defaults = recipe(stream, strategy)
+    method = strategy_of(strategy)
+    own = settings_of(method)
+    defaults = recipe(stream, method.name)
     fields: Mapping[str, Any] = {**Common.__pydantic_fields__, **own}  # type: ignore[attr-defined]
     options: list[click.Parameter] = [
         _option(name, field, defaults.get(name, None if field.is_required() else field.default))
@@ -173,10 +177,10 @@ def build_command(argv: list[str]) -> RunCommand:
         "python -m benchmarks.run",
         params=options + _harness_options(),
         help=f"Teach CLIP a stream of tasks, one after the other, and measure what it keeps.\n\n"
-        f"Defaults in brackets: {strategy} on {stream}. Given values beat --config, which beats the defaults.",
+        f"Defaults in brackets: {method.name} on {stream}. Given values beat --config, which beats the defaults.",
         context_settings={"max_content_width": 110},
     )
-    command.own, command.title = tuple(own), f"Settings of {strategy}"
+    command.own, command.title = tuple(own), f"Settings of {method.name}"
     return click.version_option(__version__, prog_name="nusa-bench")(command)
 
 
@@ -192,7 +196,7 @@ def parse(argv: list[str]) -> dict[str, Any]:
     except click.NoSuchOption as error:
         strategy, _ = _first_look(argv)
         name = error.option_name.lstrip("-").replace("-", "_")
-        raise UserError(f"{error.option_name}: {unknown_setting(name, strategy)}") from error
+        raise UserError(f"{error.option_name}: {unknown_setting(name, strategy_of(strategy))}") from error
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

@@ -1,65 +1,158 @@
-"""Finds strategies and streams by file name, and reads a strategy's settings, without importing torch or Avalanche.
+"""Finds strategies, streams and measurements by name, and reads what is known of a strategy, without importing torch.
 
 `--help` and `--list` have to answer at once, while the modules behind the names take many seconds to import. So a module's
-first docstring line and its `Settings` class are read from its source; nothing else in it is executed.
+first docstring line, its `Settings` class and its `ABOUT` are read from its source; nothing else in it is executed.
+
+A name is that of a file in this project, or of an entry point of an installed package (`nusa_bench.strategies`, `.streams`,
+`.measurements`, each naming a module). A strategy may also be a path to a file.
 """
 
 import ast
+import hashlib
 import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from strategies.about import About, default
 
 from benchmarks.config.errors import UserError
 
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "streams"}
-# What a `Settings` class may be written with: modules that cost nothing to import.
-LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.shared.settings"}
+FOLDERS = {
+    "strategy": ROOT / "strategies",
+    "stream": ROOT / "benchmarks" / "streams",
+    "measurement": ROOT / "benchmarks" / "measurements",
+}
+GROUPS = {
+    "strategy": "nusa_bench.strategies",
+    "stream": "nusa_bench.streams",
+    "measurement": "nusa_bench.measurements",
+}
+# What makes a file one of its kind; every other file in these folders is a part that they share.
+DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}}
+# What a `Settings` class and an `ABOUT` may be written with: modules that cost nothing to import.
+LIGHT_MODULES = {
+    "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
+}  # fmt: skip
 
 
-# What makes a file a strategy or a stream; every other file in their folders is a part that they share.
-DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}}
+@dataclass(frozen=True)
+class Source:
+    """A file that defines a strategy, a stream or a measurement.
+
+    Attributes:
+        kind: `strategy`, `stream` or `measurement`.
+        name: as on the command line.
+        module: by which it is imported; None for a file outside every package.
+    """
+
+    kind: str
+    name: str
+    file: Path
+    module: str | None
+
+    @property
+    def tree(self) -> ast.Module:
+        """The parsed source. Raises UserError if it can't be read or is no Python."""
+        return _parsed(self.file)
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring, for `--list`."""
+        return (ast.get_docstring(self.tree) or "").partition("\n")[0]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    def load(self) -> ModuleType:
+        """Imports it: for a strategy or a measurement this brings torch and Avalanche.
+
+        Raises:
+            UserError: the import of somebody's own file fails, in one line.
+        """
+        if self.module is not None and FOLDERS[self.kind] in self.file.parents:
+            return importlib.import_module(self.module)
+        try:
+            return importlib.import_module(self.module) if self.module else _import_file(self.file)
+        except Exception as error:  # whatever somebody's file raises
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
+
+
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return _parse(file.read_text(encoding="utf-8"), str(file))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"{file}: not valid Python: {' '.join(str(error).split())}") from error
 
 
 @cache
-def names(kind: str) -> list[str]:
-    """The known strategies or streams: the files in their folder that define one, a stream's with hyphens for underscores.
+def _parse(text: str, name: str) -> ast.Module:
+    return ast.parse(text, name)
 
-    A strategy in a folder below is `FOLDER:FILE`, as `avalanche:ewc`. A stream may be a package.
-    """
+
+def _import_file(file: Path) -> ModuleType:
+    name = f"nusa_bench_own_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec and spec.loader  # a .py file always has one
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _defines(file: Path, names: set[str]) -> bool:
+    return any(isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names for node in _parsed(file).body)
+
+
+@cache
+def _built_in(kind: str) -> dict[str, Source]:
+    """Files in the kind's folder: a strategy in a folder below is `FOLDER:FILE`, a stream may be a package."""
     folder = FOLDERS[kind]
     patterns = ("*.py", "*/*.py") if kind == "strategy" else ("*.py", "*/__init__.py")
-    files = [path for pattern in patterns for path in folder.glob(pattern) if _defines(path, DEFINES[kind])]
-    parts = [file.relative_to(folder).with_suffix("").parts for file in files]
-    found = [":".join(part for part in each if part != "__init__") for each in parts]
-    return sorted(name.replace("_", "-") if kind == "stream" else name for name in found if name)
+    found = {}
+    for file in (file for pattern in patterns for file in folder.glob(pattern) if _defines(file, DEFINES[kind])):
+        parts = [part for part in file.relative_to(folder).with_suffix("").parts if part != "__init__"]
+        name = ":".join(parts)
+        name = name.replace("_", "-") if kind == "stream" else name
+        found[name] = Source(kind, name, file, ".".join([*folder.relative_to(ROOT).parts, *parts]))
+    return dict(sorted(found.items()))
 
 
-def _defines(path: Path, names: set[str]) -> bool:
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return any(isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names for node in body)
+def sources(kind: str) -> dict[str, Source]:
+    """All that are known of a kind, by name: this project's and those of installed packages, which can't hide the former."""
+    found = {}
+    for point in entry_points(group=GROUPS[kind]):
+        if file := _file_of(point.module):
+            found[point.name] = Source(kind, point.name, file, point.module)
+    return {**_built_in(kind), **{name: each for name, each in found.items() if name not in _built_in(kind)}}
 
 
-def _module(kind: str, name: str) -> str:
-    return name.replace("-", "_") if kind == "stream" else name.replace(":", ".")
+def _file_of(module: str) -> Path | None:
+    """The source of a module that may not be importable."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _path(kind: str, name: str) -> Path:
-    place = FOLDERS[kind] / _module(kind, name).replace(".", "/")
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-
-
-@cache
-def _tree(kind: str, name: str) -> ast.Module:
-    return ast.parse(_path(kind, name).read_text(encoding="utf-8"))
-
-
-def summary(kind: str, name: str) -> str:
-    """The first line of the docstring, for `--list`."""
-    return (ast.get_docstring(_tree(kind, name)) or "").partition("\n")[0]
+def names(kind: str) -> list[str]:
+    """The known strategies, streams or measurements."""
+    return sorted(sources(kind))
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -68,35 +161,125 @@ def nearest(word: str, known: list[str]) -> str:
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
+def find(kind: str, name: str) -> Source:
+    """What a name stands for; of a strategy also a path that ends in `.py`.
+
+    Raises:
+        UserError: nothing has the name (the nearest is offered), or the file is no strategy.
+    """
+    if kind == "strategy" and name.endswith(".py"):
+        return _own_file(Path(name))
+    known = sources(kind)
+    if name not in known:
+        raise UserError(f'--{kind}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
+    return known[name]
+
+
+def _own_file(file: Path) -> Source:
+    if not file.is_file():
+        raise UserError(f"--strategy {file}: no such file; expected a Python file with classes Settings and Plugin")
+    if file.resolve() in (each.file for each in _built_in("strategy").values()):
+        return next(each for each in _built_in("strategy").values() if each.file == file.resolve())
+    if file.stem in sources("strategy"):
+        raise UserError(
+            f"--strategy {file}: there is a strategy called {file.stem} already; give the file another name"
+        )
+    source = Source("strategy", file.stem, file.resolve(), None)
+    if not any(isinstance(node, ast.ClassDef) and node.name == "Plugin" for node in source.tree.body):
+        raise UserError(f"--strategy {file}: it has no class Plugin; see docs/adding.md")
+    return source
+
+
 def check_name(kind: str, name: str) -> None:
     """Raises UserError with the nearest known name if there is no such strategy or stream."""
-    known = names(kind)
-    if name not in known:
-        raise UserError(f'--{kind}: no {kind} "{name}"{nearest(name, known)}; known: {", ".join(known)}')
+    find(kind, name)
+
+
+def _executed(source: Source, wanted: ast.stmt, name: str) -> Any:
+    """The value of one statement of a strategy's source, executed with its light imports and nothing else."""
+    imports = [node for node in source.tree.body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
+    # The namespace poses as the module, so that a class resolves its annotations and pickles under its real name.
+    namespace: dict[str, Any] = {"__name__": source.module or f"nusa_bench_own_{source.file.stem}"}
+    try:
+        exec(compile(ast.Module(body=[*imports, wanted], type_ignores=[]), str(source.file), "exec"), namespace)
+    except Exception as error:  # whatever somebody's class refers to
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{source.file}: its {name} cannot be read without the rest of the file ({why}); "
+            f"write it with {', '.join(sorted(LIGHT_MODULES - {'__future__'}))} only"
+        ) from error
+    return namespace[name]
 
 
 @cache
+def _settings_class(source: Source, digest: str) -> Any:
+    classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    if not classes:
+        raise UserError(f"{source.file}: a strategy needs a class Settings")
+    return _executed(source, classes[0], "Settings")
+
+
+@cache
+def _about(source: Source, digest: str) -> About:
+    assigned = [
+        node for node in source.tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT"
+    ]
+    found = _executed(source, assigned[0], "ABOUT") if assigned else default(source.name)
+    if not isinstance(found, About):
+        raise UserError(f"{source.file}: its ABOUT must be a strategies.about.About")
+    return found
+
+
+def about(strategy: str) -> About:
+    """What a strategy says of itself; of a file that says nothing, and of a name that is unknown here, what the name gives.
+
+    Raises:
+        UserError: the file's `ABOUT` cannot be read.
+    """
+    source = sources("strategy").get(strategy)
+    return _about(source, source.sha256) if source else default(strategy)
+
+
 def settings_class(strategy: str) -> Any:
-    """The strategy's `Settings`, a frozen pydantic dataclass.
+    """A strategy's `Settings`, a frozen pydantic dataclass.
 
     Raises:
         UserError: unknown strategy, or a strategy file without a `Settings` class.
     """
-    check_name("strategy", strategy)
-    body = _tree("strategy", strategy).body
-    imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
-    classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
-    path = _path("strategy", strategy)
-    if not classes:
-        raise UserError(f"{path}: a strategy needs a class Settings")
-    # The namespace poses as the module, so that the class resolves its annotations and pickles under its real name.
-    namespace: dict[str, Any] = {"__name__": f"strategies.{_module('strategy', strategy)}"}
-    exec(compile(ast.Module(body=[*imports, *classes], type_ignores=[]), str(path), "exec"), namespace)
-    return namespace["Settings"]
+    return strategy_of(strategy).settings
 
 
-def load(kind: str, name: str) -> Any:
-    """Imports the module of a strategy or stream: for a strategy this brings torch and Avalanche."""
-    check_name(kind, name)
-    package = FOLDERS[kind].relative_to(ROOT).as_posix().replace("/", ".")
-    return importlib.import_module(f"{package}.{_module(kind, name)}")
+@dataclass(frozen=True)
+class Strategy:
+    """A method, as a run needs to know it before torch is loaded.
+
+    Attributes:
+        name: as on the command line and in the run folder.
+        settings: its `Settings`, a frozen pydantic dataclass.
+        about: what it is called, how it is drawn, which published figures it answers to.
+        sha256: digest of the file that it is written in; empty where that is not known (a notebook).
+        plugin: gives its `Plugin` class; this brings torch and Avalanche.
+    """
+
+    name: str
+    settings: Any
+    about: About
+    sha256: str
+    plugin: Callable[[], Any]
+
+
+def strategy_of(name: str) -> Strategy:
+    """The strategy of a name or of a path that ends in `.py`.
+
+    Raises:
+        UserError: unknown, or a file that is no strategy.
+    """
+    source = find("strategy", name)
+    digest = source.sha256
+    return Strategy(
+        source.name, _settings_class(source, digest), _about(source, digest), digest, lambda: _plugin(source)
+    )
+
+
+def _plugin(source: Source) -> Any:
+    return source.load().Plugin

@@ -8,22 +8,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.measurements.cost import Ledger
-from benchmarks.runs.write import CHECKPOINT, MODEL, Progress
+from benchmarks.runs.record import RunRecord
+from benchmarks.runs.write import CHECKPOINT, MODEL
 from benchmarks.runtime import files
 
 
-def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], progress: Progress) -> None:
-    """One file with all that a run needs to go on, so that it can only be whole or absent."""
+def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], record: RunRecord) -> None:
+    """Writes one file with all that a run needs to go on, so that it can only be whole or absent."""
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
-    plain = {**vars(progress), "cost": progress.cost.as_json()}
-    metadata = {"progress": json.dumps(plain, allow_nan=False)}
+    metadata = {"progress": json.dumps(record.as_json(), allow_nan=False)}
     files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Progress] | None:
-    """The model's tensors, the strategy's, and the progress; None where the run has not begun.
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
+    """The model's tensors, the strategy's, and what was measured; None where the run has not begun.
 
     Raises:
         UserError: damaged, naming the file.
@@ -33,16 +32,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], P
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            plain = json.loads(opened.metadata()["progress"])
+            record = RunRecord.from_json(json.loads(opened.metadata()["progress"]))
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-        progress = Progress(**{**plain, "cost": Ledger.from_json(plain["cost"])})
-        if not isinstance(progress.rank, str):
-            raise TypeError("rank.csv as rows, as it was kept before")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: damaged checkpoint, or of another version; move the folder away to start anew"
         ) from error
-    return _below("model.", tensors), _below("strategy.", tensors), progress
+    return _below("model.", tensors), _below("strategy.", tensors), record
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

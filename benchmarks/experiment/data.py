@@ -11,7 +11,7 @@ from benchmarks.config.settings import Augmentation
 from benchmarks.experiment.evaluation import EvaluationSet
 from benchmarks.images.augment import Cropped
 from benchmarks.images.opener import Opener
-from benchmarks.runtime.progress import Watch
+from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
 from strategies.training.experiences import LabelledImages
 
@@ -29,7 +29,7 @@ class Data:
     sha256: str
 
 
-def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, watch: Watch) -> Data:
+def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, bar: ProgressBar) -> Data:
     """Makes every image of a stream readable at `size`, and reads each once if nobody has before.
 
     Args:
@@ -39,7 +39,7 @@ def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path
     Raises:
         UserError: an image that can't be read, named; too little space for the cache.
     """
-    opener = Opener(size, cache_root, watch)
+    opener = Opener(size, cache_root, bar)
     trains, tests = [task.train for task in stream.tasks], [task.test for task in stream.tasks]
     cropped = augmentation != "none"
     opener.fill(tests if cropped else trains + tests)

@@ -1,47 +1,58 @@
-"""What some methods read besides the tasks' data: reference images and texts, the user's or drawn for the micro CLIP.
+"""What some methods read besides the tasks' data: auxiliary images and texts, the user's or drawn for the micro CLIP.
 
-With the micro CLIP and nothing named, they are pictures and captions of the kind that it was pretrained on, drawn anew; any
+With the micro CLIP and nothing named, they are images and captions of the kind that it was pretrained on, drawn anew; any
 other model wants `--reference-images DIR` (on MTIL: ImageNet's training images) and `--reference-texts FILE` (Conceptual
 Captions' validation file), each only for methods that read it.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import RunConfig
 from benchmarks.images.folders import folders, of_files, pictures, shown
+from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Images, Split
+from benchmarks.micro.captions import pair
 
-
-if TYPE_CHECKING:
-    from benchmarks.backbones.loading import Backbone
-    from benchmarks.images.opener import Opener
 
 MICRO_PAIRS, MICRO_SEED = 2000, 1  # the micro CLIP's own pretraining pairs were drawn with seed 0
 
 
 @dataclass(frozen=True)
-class Reference:
+class Auxiliary:
     """What a method reads, each None if it doesn't."""
 
     images: Split | None = None
     captions: tuple[str, ...] | None = None
 
 
-def find(config: RunConfig, reads: tuple[str, ...], folder: Path | None, file: Path | None) -> Reference:
+def find(
+    reads: Sequence[str],
+    folder: Path | None,
+    file: Path | None,
+    *,
+    method: str,
+    drawn: bool,
+    pool: int,
+    batch_size: int,
+) -> Auxiliary:
     """Lists what is to be read.
 
     Args:
         reads: any of `images` and `texts`.
         folder, file: of images and of captions; None for the micro CLIP's own.
+        method: for messages.
+        drawn: whether the model is the micro CLIP, for which both can be drawn.
+        pool: images that are taken at most.
+        batch_size: images in a step, of which there must be as many.
 
     Raises:
         UserError: something is to be read and nobody says where it is, or named and not read; an empty folder, or one with
@@ -49,35 +60,31 @@ def find(config: RunConfig, reads: tuple[str, ...], folder: Path | None, file: P
     """
     for what, place in (("images", folder), ("texts", file)):
         if place is not None and what not in reads:
-            raise UserError(
-                f"--reference-{what}: {config.common.strategy} reads no {what} besides the tasks'; leave it out"
-            )
-    images = _images(config, folder) if "images" in reads else None
-    captions = _captions(config, file) if "texts" in reads else None
-    return Reference(images, captions)
+            raise UserError(f"--reference-{what}: {method} reads no {what} besides the tasks'; leave it out")
+    images = _pool(_images(folder, method, drawn, batch_size), pool) if "images" in reads else None
+    return Auxiliary(images, _captions(file, method, drawn) if "texts" in reads else None)
 
 
-def _images(config: RunConfig, folder: Path | None) -> Split:
-    if folder is None and config.common.model == "micro":
-        pairs = Images(
-            "micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format, drawn=True
+def _images(folder: Path | None, method: str, drawn: bool, batch_size: int) -> Split:
+    if folder is None and drawn:
+        return _whole(
+            Images("micro-reference", MICRO_PAIRS, lambda row: _pair(row)[1], "reference picture {}".format, drawn=True)
         )
-        return _drawn(_whole(pairs), config)
     if folder is None:
         raise UserError(
-            f"{config.common.strategy} reads images besides the tasks': name a folder of them with --reference-images "
+            f"{method} reads images besides the tasks': name a folder of them with --reference-images "
             "(published on MTIL: ImageNet's training images, 100 000 of them drawn)"
         )
     split = _folder_images(folder)
-    if len(split) < config.common.batch_size:
+    if len(split) < batch_size:
         raise UserError(
-            f"--reference-images {folder}: {len(split)} images, fewer than a batch of {config.common.batch_size}; add some"
+            f"--reference-images {folder}: {len(split)} images, fewer than a batch of {batch_size}; add some"
         )
-    return _drawn(split, config)
+    return split
 
 
-def _drawn(split: Split, config: RunConfig) -> Split:
-    drawn = np.random.default_rng(0).permutation(len(split))[: config.settings.pool]
+def _pool(split: Split, pool: int) -> Split:
+    drawn = np.random.default_rng(0).permutation(len(split))[:pool]
     return split.take(np.sort(drawn))
 
 
@@ -99,13 +106,13 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from _below(folder / name)
 
 
-def _captions(config: RunConfig, file: Path | None) -> tuple[str, ...]:
+def _captions(file: Path | None, method: str, drawn: bool) -> tuple[str, ...]:
     """One in each line; what follows a tab (an address, in Conceptual Captions' files) is left out."""
     if file is None:
-        if config.common.model == "micro":
+        if drawn:
             return tuple(dict.fromkeys(_pair(row)[0] for row in range(MICRO_PAIRS)))
         raise UserError(
-            f"{config.common.strategy} reads texts besides the tasks': name a file with a caption in each line with "
+            f"{method} reads texts besides the tasks': name a file with a caption in each line with "
             "--reference-texts (published on MTIL: Conceptual Captions' Validation_GCC-1.1.0-Validation.tsv)"
         )
     try:
@@ -125,19 +132,17 @@ def _captions(config: RunConfig, file: Path | None) -> tuple[str, ...]:
 
 @cache
 def _pair(row: int) -> tuple[str, Image.Image]:
-    from benchmarks.micro.captions import pair
-
     return pair(row, MICRO_SEED)
 
 
-def give(reference: Reference, plugin: Any, backbone: "Backbone", opener: "Opener") -> dict[str, str]:
-    """Sets `reference_images` and `reference_texts` of a plugin. Returns a checksum of what it gets, empty for nothing."""
+def give(found: Auxiliary, plugin: Any, tokenize: Callable[[list[str]], Tensor], opener: Opener) -> dict[str, str]:
+    """Sets `reference_images` and `reference_texts` of a plugin. Returns a digest of what it gets, empty for nothing."""
     digest = hashlib.sha256()
-    if reference.images is not None:
-        opener.fill([reference.images])
-        plugin.reference_images, found = opener.open(reference.images)
-        digest.update(found.tobytes())
-    if reference.captions is not None:
-        plugin.reference_texts = backbone.tokenize(list(reference.captions))  # (M, L)
-        digest.update("\n".join(reference.captions).encode())
-    return {"reference_sha256": digest.hexdigest()} if reference != Reference() else {}
+    if found.images is not None:
+        opener.fill([found.images])
+        plugin.reference_images, pixels = opener.open(found.images)
+        digest.update(pixels.tobytes())
+    if found.captions is not None:
+        plugin.reference_texts = tokenize(list(found.captions))  # (M, L)
+        digest.update("\n".join(found.captions).encode())
+    return {"reference_sha256": digest.hexdigest()} if found != Auxiliary() else {}

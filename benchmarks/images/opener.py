@@ -10,15 +10,15 @@ from benchmarks.config.errors import UserError
 from benchmarks.images.cache import Cached, CacheFile, check_space, stop
 from benchmarks.images.decode import FromFiles, check, decode, digests
 from benchmarks.images.sets import Images, Split
-from benchmarks.runtime.progress import Watch
+from benchmarks.runtime.progress import ProgressBar
 from strategies.training.pixels import Pixels
 
 
 class Opener:
     """Splits to `Pixels` with their digests, each split once however many tasks have it."""
 
-    def __init__(self, size: int, cache_root: Path | None, watch: Watch) -> None:
-        self.size, self.cache_root, self.watch = size, cache_root, watch
+    def __init__(self, size: int, cache_root: Path | None, bar: ProgressBar) -> None:
+        self.size, self.cache_root, self.bar = size, cache_root, bar
         self._files: dict[int, CacheFile] = {}  # by id of the images
         self._opened: dict[int, tuple[Pixels, np.ndarray]] = {}  # by id of the split
 
@@ -46,8 +46,8 @@ class Opener:
         count = self.fill(splits, on_bad)
         for split in splits:
             if not self._is_cached(split.images):
-                self.watch.begin(f"reading {split.images.name}", len(split))
-                for error in check(split, self.size, self.watch.advance):
+                self.bar.begin(f"reading {split.images.name}", len(split))
+                for error in check(split, self.size, self.bar.advance):
                     on_bad(error)
                 count += len(split)
         return count
@@ -60,13 +60,13 @@ class Opener:
         missing = {file: file.missing(each) for file, each in rows.items()}
         space, count = check_space(self.cache_root, missing), sum(map(len, missing.values()))
         if count:
-            self.watch.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
+            self.bar.say(f"decoding {count} images into {self.cache_root}: {decimal(space)}")
         decoded = 0
         for file, absent in missing.items():
             if len(absent) or not file.trusted():
                 what = "decoding" if len(absent) else "waiting for, or comparing, what is cached of"
-                self.watch.begin(f"{what} {file.images.name}", len(absent) or None)
-                decoded += file.fill(rows[file], self.watch.advance, on_bad)
+                self.bar.begin(f"{what} {file.images.name}", len(absent) or None)
+                decoded += file.fill(rows[file], self.bar.advance, on_bad)
         return decoded
 
     def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:
@@ -85,8 +85,8 @@ class Opener:
 
     def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
         if split.images.drawn and not self._is_cached(split.images):
-            self.watch.begin(f"drawing {split.images.name}", len(split))
-            drawn = decode(split, self.size, self.watch.advance)
+            self.bar.begin(f"drawing {split.images.name}", len(split))
+            drawn = decode(split, self.size, self.bar.advance)
             return drawn, digests(drawn)
         if self._is_cached(split.images):
             file = self._file(split.images)
@@ -95,6 +95,6 @@ class Opener:
 
     def _open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
         """Without the cache every image is read once beforehand, so that a bad one stops the run before it begins."""
-        self.watch.begin(f"checking {split.images.name}", len(split))
+        self.bar.begin(f"checking {split.images.name}", len(split))
         pixels = FromFiles(split, self.size)
-        return pixels, digests(pixels, self.watch.advance)
+        return pixels, digests(pixels, self.bar.advance)

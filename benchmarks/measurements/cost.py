@@ -1,78 +1,41 @@
-"""The cost ledger: what a method trains, carries and takes, as figures."""
+"""What each task takes: trained parameters, storage, time and memory, state by state (`cost.json` has the whole ledger)."""
 
-import resource
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import psutil
-import torch
+from benchmarks.measurements.base import Measurement, RunState
+from benchmarks.runs.columns import Column
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds now, pages of mapped files included."""
-    return psutil.Process().memory_info().rss
+class Meter(Measurement):
+    """A row for each state; the columns of training are empty in state 0."""
 
+    table = "cost"
+    keys = ("after",)
+    columns = (
+        Column("after", "integer", "state: the number of tasks learned, 0 to T"),
+        Column("trained_parameters", "integer", "parameters that the optimiser saw in the task just learned"),
+        Column("carried_bytes", "integer", "storage between tasks besides the model itself", "bytes"),
+        Column("training_seconds", "number", "training of the task, without decompositions", "seconds"),
+        Column("decomposition_seconds", "number", "decompositions that the method used in the task", "seconds"),
+        Column("evaluation_seconds", "number", "evaluation on all tasks in this state", "seconds"),
+        Column("peak_memory_bytes", "integer", "most memory of the process so far", "bytes"),
+        Column(
+            "peak_gpu_memory_bytes", "integer", "most memory allocated on the GPU so far; empty without one", "bytes"
+        ),
+    )
 
-def peak_host_bytes() -> int:
-    """Peak resident memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
-
-
-TIMED = ("training", "decomposition", "evaluation", "spectrum", "saving")
-
-
-@dataclass
-class Ledger:
-    """Lists have one figure for each task; `evaluation`, `spectrum` and `saving` also one for the state before any training.
-
-    Attributes:
-        trained_parameters: that the optimiser saw.
-        carried_bytes: kept from task to task besides the model itself.
-        reference_images, reference_texts: read besides the tasks' own.
-        training, decomposition, evaluation, spectrum, saving: seconds; training does not count the decomposition within it,
-            and saving is of the checkpoint and the tables, 0 where a run was stopped right after.
-        peak_memory_bytes: of the process; over a resumed run the largest of its parts.
-        peak_gpu_memory_bytes: allocated on the device, None on the CPU.
-    """
-
-    trained_parameters: list[int] = field(default_factory=list)
-    carried_bytes: list[int] = field(default_factory=list)
-    reference_images: int = 0
-    reference_texts: int = 0
-    training: list[float] = field(default_factory=list)
-    decomposition: list[float] = field(default_factory=list)
-    evaluation: list[float] = field(default_factory=list)
-    spectrum: list[float] = field(default_factory=list)
-    saving: list[float] = field(default_factory=list)
-    peak_memory_bytes: int = 0
-    peak_gpu_memory_bytes: int | None = None
-
-    def note_memory(self) -> None:
-        """Raises the peaks to what this process has used so far."""
-        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_host_bytes())
-        if torch.cuda.is_initialized():
-            self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes or 0, torch.cuda.max_memory_allocated())
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Appends the seconds of a block to one of the lists."""
-        began = time.perf_counter()
-        yield
-        getattr(self, what).append(time.perf_counter() - began)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; the seconds under one heading, with their sums."""
-        values = asdict(self)
-        seconds = {name: values.pop(name) for name in TIMED}
-        return {**values, "seconds": seconds, "total_seconds": {name: sum(each) for name, each in seconds.items()}}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Ledger":
-        """What `as_json` gave."""
-        plain = {name: value for name, value in values.items() if name not in ("seconds", "total_seconds")}
-        return cls(**plain, **values["seconds"])
+    def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
+        """The state's row."""
+        cost = run.cost
+        trained = run.learned > 0
+        yield {
+            "after": run.learned,
+            "trained_parameters": cost.trained_parameters[-1] if trained else None,
+            "carried_bytes": cost.carried_bytes[-1] if trained else None,
+            "training_seconds": cost.training[-1] if trained else None,
+            "decomposition_seconds": cost.decomposition[-1] if trained else None,
+            "evaluation_seconds": cost.evaluation[-1],
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "peak_gpu_memory_bytes": cost.peak_gpu_memory_bytes,
+        }

@@ -68,7 +68,7 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
 
     from benchmarks.images.cache import Cached, CacheFile
     from benchmarks.images.sets import Images
-    from benchmarks.measurements.cost import resident_bytes
+    from benchmarks.runtime.memory import resident_bytes
 
     taken, before = {}, resident_bytes()
     for count in counts:

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.perf.setting import Setting
 from strategies import lora, moe_adapter, nusa, zscl
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 
 
 FLOAT = 4  # bytes
@@ -79,9 +79,9 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     which learns the first matrix too, also the dropped x (B L, d).
     """
     floats = 0
-    for site in sites(setting.classifier.clip):
-        d_out, d_in = site.weight().shape
-        tokens = _tokens(setting, site.tower)
+    for matrix in weight_matrices(setting.classifier.clip):
+        d_out, d_in = matrix.weight().shape
+        tokens = _tokens(setting, matrix.tower)
         factors = rank * (d_in + d_out)
         floats += factors + LEARNT * rank * rank if core else LEARNT * factors
         floats += tokens * (d_in // FLOAT + rank + (0 if core else d_in))
@@ -95,13 +95,13 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
     the gate's product. Less what the floor keeps of the first block, before whose end nothing is learnt here.
     """
     floats = 0
-    for site in sites(setting.classifier.clip, matrices=("o",)):
-        d = len(site.weight())
+    for matrix in weight_matrices(setting.classifier.clip, matrices=("o",)):
+        d = len(matrix.weight())
         expert = 2 * d * settings.width + settings.width + d
         floats += LEARNT * (settings.experts * expert + 2 * d * settings.experts)
-        floats += moe_adapter.TOP_K * _tokens(setting, site.tower) * (d + 4 * settings.width)
-        if site.block == 0:
-            floats -= FIRST_BLOCK * _tokens(setting, site.tower) * d
+        floats += moe_adapter.TOP_K * _tokens(setting, matrix.tower) * (d + 4 * settings.width)
+        if matrix.block == 0:
+            floats -= FIRST_BLOCK * _tokens(setting, matrix.tower) * d
     return FLOAT * floats
 
 

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Precision, resolve
+from benchmarks.config.resolve import resolve
+from benchmarks.config.settings import Precision
 from benchmarks.datasets.about import NAMES, info
 from benchmarks.experiment import checkpoint
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import resolve
+from benchmarks.config.resolve import resolve
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, ratio

@@ -86,7 +86,7 @@ def _check(out: Path, device: str) -> None:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: not empty; name a new folder")
     if device == "cuda":
-        from benchmarks.runtime.environment import pick_device
+        from benchmarks.runtime.devices import pick_device
 
         pick_device("cuda")
 

@@ -1,84 +1,33 @@
-"""The run folder: where it is, whose turn it is to write in it, and each file in it."""
+"""The run folder: where it is, whose turn it is to write in it, and what says which run it is."""
 
-import csv
 import hashlib
-import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig, label, stream_family
-from benchmarks.measurements.cost import Ledger
-from benchmarks.runs.metrics import class_incremental, summarise
+from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig
 from benchmarks.runtime import files
 
 
 if TYPE_CHECKING:
-    from benchmarks.experiment.evaluation import Accuracies
+    pass
 
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 
-@dataclass
-class Progress:
-    """All that a run has found out so far, state by state (0: before any training).
-
-    As text, made once, since all of it is written after every state: what grows is writing it, and the metrics.
-
-    Attributes:
-        known, unknown, seen: a line for each state: accuracy in percent, a field for each task, empty where unmeasured.
-        rank: `rank.csv`.
-        spectrum: `spectrum.csv`: before any training and after the last task.
-        cost: the ledger.
-    """
-
-    known: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-    rank: str = ""
-    spectrum: str = ""
-    cost: Ledger = field(default_factory=Ledger)
-
-    @property
-    def states(self) -> int:
-        """Number of states measured; tasks learned is one less."""
-        return len(self.known)
-
-    def add_accuracies(self, found: "Accuracies") -> None:
-        """A state's, with which it is measured."""
-        self.known.append(_fields(found.known))
-        self.unknown.append(_fields(found.unknown))
-        self.seen.append(_fields(found.seen))
-
-    def add_rank(self, rows: list[dict[str, Any]]) -> None:
-        """A state's rows, one for each matrix."""
-        self.rank += pd.DataFrame(rows).to_csv(index=False, header=not self.rank)
-
-    def add_spectrum(self, rows: list[dict[str, Any]]) -> None:
-        """A state's rows, one for each matrix, with its singular `values`."""
-        self.spectrum += spectrum_table(rows).to_csv(index=False, header=not self.spectrum, float_format="%.6g")
-
-
-def _fields(row: Sequence[float | None]) -> str:
-    return ",".join("" if figure is None else repr(figure) for figure in row)
-
-
 def run_path(results: Path, config: RunConfig) -> Path:
     """`results/<stream>/<strategy>/<seed and what differs from the recipe>`."""
-    family, argument = stream_family(config.common.stream)
+    family, _, argument = config.common.stream.partition(":")
     if family == "folder":
         argument = Path(argument).resolve().name
     stream = "-".join([family, *(part for part in re.split(r"[^\w.]+", argument) if part)])
-    name = label(config)
+    name = config.label
     if len(name) > 120:  # file systems end at 255 bytes
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return results / stream / config.common.strategy.replace(":", "-") / name
@@ -124,22 +73,22 @@ def lock(path: Path) -> FileLock:
     return taken
 
 
-def save_config(path: Path, config: RunConfig) -> None:
+def save_config(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes `config.yaml`, or checks it against the run that is to go on."""
     if (path / "config.yaml").exists():
-        check_config(path, config)
+        check_config(path, settings)
     else:
-        text = yaml.safe_dump(config.flat(), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
         files.write_text(path / "config.yaml", text)
 
 
-def check_config(path: Path, config: RunConfig) -> None:
+def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
     """The folder's name tells what differs from the recipe, so equal names may mean other runs when a recipe has changed.
 
     Raises:
         UserError: the folder holds a run with other settings, naming the first that differs, or a damaged file.
     """
-    wanted, file = config.flat(), path / "config.yaml"
+    file = path / "config.yaml"
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -167,49 +116,3 @@ def save_stream(path: Path, about: dict[str, Any]) -> None:
         files.write_json(file, about)
     elif files.read_json(file) != about:
         raise UserError(f"{file}: the run there has other tasks, prompts or splits; choose another --results")
-
-
-def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
-    """Percent; a row for each state, first column `after`, then the tasks in order."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(["after", *tasks])
-    text.writelines(f"{after},{line}\n" for after, line in enumerate(lines))
-    return text.getvalue()
-
-
-def _matrix(lines: list[str], tasks: int) -> np.ndarray:
-    """(T+1, T) percent, NaN where nothing was measured."""
-    matrix = np.full((tasks + 1, tasks), np.nan)
-    matrix[: len(lines)] = [[float(figure or "nan") for figure in line.split(",")] for line in lines]
-    return matrix
-
-
-def metrics(progress: Progress, counts: Sequence[int]) -> dict[str, Any]:
-    """`metrics.json`: of the task-known matrix, of the task-unknown one under `agnostic`, and `seen`.
-
-    Args:
-        counts: (T,) test images of each task.
-    """
-    known, unknown, seen = (_matrix(lines, len(counts)) for lines in (progress.known, progress.unknown, progress.seen))
-    return {
-        **summarise(known),
-        "agnostic": summarise(unknown),
-        "seen": class_incremental(seen[1:], np.array(counts)),
-    }
-
-
-def save_tables(path: Path, progress: Progress, tasks: list[str], counts: Sequence[int]) -> None:
-    """Every figure found so far, in its file; called after each task with the same rows and more."""
-    files.write_text(path / "accuracy.csv", accuracy_csv(progress.known, tasks))
-    files.write_text(path / "accuracy_agnostic.csv", accuracy_csv(progress.unknown, tasks))
-    files.write_text(path / "accuracy_seen.csv", accuracy_csv(progress.seen, tasks))
-    files.write_text(path / "rank.csv", progress.rank)
-    files.write_text(path / "spectrum.csv", progress.spectrum)
-    files.write_json(path / "metrics.json", metrics(progress, counts))
-    files.write_json(path / "cost.json", progress.cost.as_json())
-
-
-def spectrum_table(spectra: list[dict[str, Any]]) -> pd.DataFrame:
-    """Each row's singular values in columns 1, 2, ..., empty where a matrix is smaller than the largest."""
-    flat = [{**row, **dict(enumerate(row["values"], start=1))} for row in spectra]
-    return pd.DataFrame(flat).drop(columns="values", errors="ignore")

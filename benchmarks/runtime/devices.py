@@ -1,4 +1,4 @@
-"""How the arithmetic is done, as `--precision`, `--compile` and `--checkpointing` say."""
+"""The device that a run computes on, and how: `--device`, `--precision`, `--compile` and `--checkpointing`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from benchmarks.config.errors import OwnError, UserError
-from benchmarks.config.settings import Common
+from benchmarks.config.settings import Arithmetic, Device
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import blocks
 from strategies.numerics.precision import set_tf32
@@ -16,23 +16,33 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # th
 AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
-def check(common: Common) -> None:
-    """Raises UserError for what the device (resolved) can't do, or torch can't do here."""
-    if common.precision == "tf32" and (common.device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
+def pick_device(wanted: Device) -> Device:
+    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`. Raises UserError for CUDA that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def check(device: Device, arithmetic: Arithmetic) -> None:
+    """Raises UserError for what the device (`cpu` or `cuda`) can't do, or torch can't do here."""
+    precision = arithmetic.precision
+    if precision == "tf32" and (device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
         raise UserError(
-            f"--precision tf32: not on {_device(common)}; only CUDA devices from Ampere on have it; use float32"
+            f"--precision tf32: not on {_name(device)}; only CUDA devices from Ampere on have it; use float32"
         )
-    if common.precision == "bf16" and not _has_bf16(common.device):
-        raise UserError(f"--precision bf16: not on {_device(common)}, which has no bfloat16 arithmetic; use float32")
-    if common.compile:
-        _check_compiler(common.device)
+    if precision == "bf16" and not _has_bf16(device):
+        raise UserError(f"--precision bf16: not on {_name(device)}, which has no bfloat16 arithmetic; use float32")
+    if arithmetic.compile:
+        _check_compiler(device)
 
 
-def _device(common: Common) -> str:
-    return torch.cuda.get_device_name() if common.device == "cuda" else "the CPU"
+def _name(device: Device) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "the CPU"
 
 
-def _has_bf16(device: str) -> bool:
+def _has_bf16(device: Device) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Without, torch computes it all the same, many times slower than float32.
@@ -49,20 +59,20 @@ def _check_compiler(device: str) -> None:
         ) from error
 
 
-def less_memory(common: Common) -> str:
-    """What to try where memory runs out."""
+def less_memory(checkpointing: bool) -> str:
+    """What to try where memory runs out, in a run with or without `--checkpointing`."""
     others = "a smaller --batch-size or --precision bf16, which begin another run"
-    return others if common.checkpointing else f"--checkpointing, with which this run goes on, or {others}"
+    return others if checkpointing else f"--checkpointing, with which this run goes on, or {others}"
 
 
-def prepare(classifier: ClipClassifier, common: Common) -> None:
+def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
     """Sets up a model, on its device already, as the settings say."""
-    set_tf32(common.precision == "tf32")
-    if common.precision == "bf16":
+    set_tf32(arithmetic.precision == "tf32")
+    if arithmetic.precision == "bf16":
         classifier.low = torch.bfloat16
-    if common.checkpointing:
+    if arithmetic.checkpointing:
         classifier.clip.set_grad_checkpointing(True)
-    if common.compile:
+    if arithmetic.compile:
         # All blocks share it: both towers, training and evaluation, every size of an update.
         torch._dynamo.config.recompile_limit = 64
         torch._inductor.config.fallback_random = True  # dropout draws what it draws uncompiled

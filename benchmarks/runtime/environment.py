@@ -1,29 +1,17 @@
-"""What a run stands on: versions, commit and hardware for the record, a device, and a home that Avalanche can write in."""
+"""What has to be in place before torch and Avalanche are imported: a home to write in, and memory that is kept."""
 
 import atexit
 import contextlib
 import ctypes
 import gc
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from benchmarks import __version__
-from benchmarks.config.errors import UserError
-from benchmarks.config.registry import ROOT
-from benchmarks.config.settings import Device
-from benchmarks.runtime import processes
 
 
-RECORDED = ("torch", "torchvision", "avalanche-lib", "open_clip_torch", "numpy", "pandas", "pillow", "scikit-learn")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 
@@ -68,57 +56,6 @@ def quick_imports() -> Iterator[None]:
         gc.freeze()  # nor afterwards: whatever is there now stays
         atexit.register(gc.unfreeze)  # so that it can be taken apart in the end
         gc.enable()
-
-
-def pick_device(wanted: Device) -> Device:
-    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`. Raises UserError for CUDA that is not there."""
-    import torch
-
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    """The processor's name, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def describe(device: str) -> dict[str, Any]:
-    """Versions, commit and hardware, for `run.json`. No host name, user name or path."""
-    import torch
-
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    return {
-        "versions": {
-            "nusa-bench": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in RECORDED},
-        },
-        "git": {"commit": commit, "uncommitted_changes": bool(changes) if commit else None},
-        "hardware": {
-            "device": device,
-            "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-            "processes": processes.count(),
-            "platform": sys.platform,
-        },
-    }
 
 
 def keep_freed_memory() -> None:

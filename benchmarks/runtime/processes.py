@@ -8,14 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import RunConfig
-
-
-if TYPE_CHECKING:
-    from strategies.base import StrategyPlugin
 
 
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets all of them
@@ -32,14 +26,13 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def check(config: RunConfig, plugin: "StrategyPlugin") -> None:
+def check(strategy: str, batch: int, data_parallel: bool) -> None:
     """Raises UserError for a global batch that can't be shared out evenly, a method whose loss can't, or half a torchrun."""
-    if count() > 1 and not plugin.data_parallel:
+    if count() > 1 and not data_parallel:
         raise UserError(
-            f"--strategy {config.common.strategy}: its training looks at a batch as a whole, so it runs in one process only; "
+            f"--strategy {strategy}: its training looks at a batch as a whole, so it runs in one process only; "
             "leave torchrun out"
         )
-    batch = config.common.batch_size
     if batch % count():
         raise UserError(
             f"--batch-size {batch}: can't be shared evenly by {count()} processes; "

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class Watch:
+class ProgressBar:
     """A progress bar on stderr, as a context. Without a terminal the bar is silent and the lines remain."""
 
     def __init__(self, *, silent: bool = False) -> None:
@@ -23,7 +23,7 @@ class Watch:
         )
         self._task = self._bar.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProgressBar":
         self._bar.start()
         return self
 

@@ -73,6 +73,7 @@ class Plan:
         datasets: names in `benchmarks.datasets` of those that its tasks are cut from; empty for other images.
         open: opens the tasks of these names, in this order: all in one call, so that a data set that several of them are cut
             from is opened once. Raises UserError for what is missing on disk.
+        name: of a stream that is none of the command line's; empty for those.
     """
 
     names: tuple[str, ...]
@@ -81,6 +82,7 @@ class Plan:
     open: Callable[[tuple[str, ...]], tuple[Task, ...]]
     identity: Identity = "known"
     datasets: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)

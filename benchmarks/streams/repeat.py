@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import repeated, stream_family
+from benchmarks.config.recipes import repeated, stream_family
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 
 
@@ -42,7 +42,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     family, inner_argument = stream_family(stream)
     if family == "repeat":
         raise UserError(f"--stream repeat:{argument}: a repeat cannot be repeated; write one with a larger N")
-    inner: Plan = registry.load("stream", family).build(inner_argument, data_root)
+    inner: Plan = registry.find("stream", family).load().build(inner_argument, data_root)
     turns = range(1, int(times) + 1)
     origin = {_name(task, turn): task for turn in turns for task in inner.names}
     if len(origin) < len(inner.names) * len(turns):

@@ -11,7 +11,7 @@ TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 
 
 @dataclass(frozen=True)
-class Site:
+class WeightMatrix:
     """One weight matrix.
 
     Attributes:
@@ -66,10 +66,12 @@ def _plain(block: Any) -> bool:
     return isinstance(attention, nn.MultiheadAttention) and attention.batch_first
 
 
-def sites(clip: nn.Module, towers: str = "both", matrices: Iterable[str] = ("q", "k", "v", "o")) -> list[Site]:
+def weight_matrices(
+    clip: nn.Module, towers: str = "both", matrices: Iterable[str] = ("q", "k", "v", "o")
+) -> list[WeightMatrix]:
     """The matrices named, in the order tower, block, matrix."""
     return [
-        Site(tower, index, matrix, block)
+        WeightMatrix(tower, index, matrix, block)
         for tower in TOWERS[towers]
         for index, block in enumerate(blocks(clip, tower))
         for matrix in matrices

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from strategies.base import StrategyPlugin
 from strategies.clip.attention import attend
-from strategies.clip.weight_matrices import Site, blocks, sites
+from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrices
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
 from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, left
@@ -111,13 +111,13 @@ class AdaptedLinear(nn.Module):
         return adapted(x, self.base.weight, self.base.bias, {0: self.update})
 
 
-def attach(updates: Mapping[Site, LowRankUpdate]) -> None:
+def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
     """Puts the updates into the model: from now on the model computes with them."""
     grouped: dict[Any, dict[str, LowRankUpdate]] = {}
-    for site, update in updates.items():
-        if site.tower == "image":
+    for place, update in updates.items():
+        if place.tower == "image":
             update.share = share()  # of the prompts every process computes all
-        grouped.setdefault(site.module, {})[site.matrix] = update
+        grouped.setdefault(place.module, {})[place.matrix] = update
     for block, by_matrix in grouped.items():
         for matrix, layer in (("fc", "c_fc"), ("proj", "c_proj")):
             if matrix in by_matrix:
@@ -138,12 +138,12 @@ def detach(clip: nn.Module) -> None:
 
 
 @torch.no_grad()
-def merge(clip: nn.Module, updates: Mapping[Site, LowRankUpdate]) -> None:
+def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
     """W <- W + dW for every update, and the model is plain open_clip again."""
     detach(clip)
     with full_precision():
-        for site, update in updates.items():
-            site.weight().add_(update.delta())
+        for matrix, update in updates.items():
+            matrix.weight().add_(update.delta())
 
 
 def scale(alpha: float, rank: int) -> float:
@@ -182,16 +182,16 @@ class LowRankPlugin(StrategyPlugin):
     def __init__(self, settings: LowRankSettings) -> None:
         super().__init__(settings)
         self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
-        self.updates: dict[Site, LowRankUpdate] = {}
+        self.updates: dict[WeightMatrix, LowRankUpdate] = {}
         self._were_trainable: list[nn.Parameter] = []
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
         raise NotImplementedError
 
-    def update_of(self, site: Site) -> LowRankUpdate | None:
+    def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
         """As `make_update`, for a method to which it matters where the matrix is."""
-        return self.make_update(site.weight().detach())
+        return self.make_update(matrix.weight().detach())
 
     # This hook, because one later the optimiser has been made and would never see the new parameters.
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
@@ -201,12 +201,12 @@ class LowRankPlugin(StrategyPlugin):
         self._were_trainable = [parameter for parameter in clip.parameters() if parameter.requires_grad]
         clip.requires_grad_(False)
         self.notes, self.updates = [], {}
-        for site in sites(clip, self.settings.towers, self.settings.matrices):
-            update = self.update_of(site)
+        for matrix in weight_matrices(clip, self.settings.towers, self.settings.matrices):
+            update = self.update_of(matrix)
             if update is None:
-                self.notes.append(f"{site.name}: {self.why_none}, skipped")
+                self.notes.append(f"{matrix.name}: {self.why_none}, skipped")
             else:
-                self.updates[site] = update
+                self.updates[matrix] = update
         attach(self.updates)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -74,7 +74,8 @@ class ClipTemplate(SupervisedTemplate):
         warmup: below 1 the share of the steps until the peak of `lr`, from 1 on their number.
         seed: with the task's index, determines everything random.
         threads: that read images ahead.
-        on_step: called after every step, for progress.
+        on_step_begin: called before every step, once its images are there.
+        on_step: called after every step.
 
     Raises:
         NotFinite: at most 2 `CHECK_EVERY` steps after it happened.
@@ -94,6 +95,7 @@ class ClipTemplate(SupervisedTemplate):
         seed: int,
         device: torch.device,
         threads: int = 1,
+        on_step_begin: Callable[[], None] = lambda: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
@@ -107,7 +109,7 @@ class ClipTemplate(SupervisedTemplate):
         )
         self.iterations, self.lr, self.weight_decay, self.seed = iterations, lr, weight_decay, seed
         self.warmup, self.threads = warmup, threads
-        self.on_step = on_step
+        self.on_step_begin, self.on_step = on_step_begin, on_step
         self.losses = torch.empty(0)  # (iterations,), of the current task
         self.batch_task: int | None = None
         self.trained_count = 0  # figures in the current task's trained parameters
@@ -167,6 +169,7 @@ class ClipTemplate(SupervisedTemplate):
         labels = self.mbatch[-1].unique().tolist()
         self.batch_task = labels[0] if len(labels) == 1 else None
         super()._unpack_minibatch()
+        self.on_step_begin()
 
     def forward(self) -> Tensor:
         """Logits (B, C), unpadded unless a plugin (replay) mixes tasks in a batch."""

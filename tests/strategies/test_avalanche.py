@@ -13,7 +13,8 @@ from torch import Tensor
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import recipe, resolve
+from benchmarks.config.recipes import recipe
+from benchmarks.config.resolve import resolve
 from benchmarks.runs.write import run_path
 from strategies import finetune
 from strategies.base import StrategyPlugin, Unfit

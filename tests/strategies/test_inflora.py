@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.inflora import Plugin, Settings, gather
 from strategies.numerics.gradient_memory import GradientMemory, empty
 from tests.models import assert_resumes, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
@@ -153,7 +153,7 @@ def test_only_b_learns_and_k_and_v_change_within_the_free_directions_alone() -> 
 
     template = tiny_template(classifier, [plugin], on_step=note)
     template.train(tiny_experiences()[0])
-    found = sites(classifier.clip)
+    found = weight_matrices(classifier.clip)
     assert template.trained_count == sum(4 * site.weight().shape[0] for site in found)
     assert set(plugin.memory) == {"image.0", "image.1", "text.0"}
     memory, before = dict(plugin.memory), {site: site.weight().detach().clone() for site in found}
@@ -227,7 +227,7 @@ def test_a_full_memory_leaves_k_and_v_out_and_says_so() -> None:
 
 def test_k_and_v_alone_and_neither_are_settings() -> None:
     classifier = tiny_classifier()
-    before = {site: site.weight().detach().clone() for site in sites(classifier.clip)}
+    before = {site: site.weight().detach().clone() for site in weight_matrices(classifier.clip)}
     tiny_template(classifier, [Plugin(Settings(rank=4, matrices=("k", "v")))]).train(tiny_experiences()[0])
     changed = {site.matrix for site, weight in before.items() if not torch.equal(site.weight(), weight)}
     assert changed == {"k", "v"}
@@ -253,5 +253,5 @@ def test_trained_parameters_on_vit_b_16_are_the_published_ones() -> None:
         for tower, size in (("image", 768), ("text", 512))
         for block in range(12)
     }
-    updates = [plugin.update_of(site) for site in sites(clip)]
+    updates = [plugin.update_of(site) for site in weight_matrices(clip)]
     assert sum(p.numel() for update in updates if update for p in update.parameters()) == 7_864_320

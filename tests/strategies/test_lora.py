@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.lora import Plugin, Settings
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
@@ -20,7 +20,7 @@ def test_the_update_starts_at_zero_and_trains_both_factors(device: torch.device)
 def test_only_the_chosen_matrices_change_by_a_low_rank_update(device: torch.device) -> None:
     classifier = tiny_classifier(device=device)
     before = snapshot(classifier.clip)
-    weights = {site: site.weight().detach().clone() for site in sites(classifier.clip)}
+    weights = {site: site.weight().detach().clone() for site in weight_matrices(classifier.clip)}
     template = tiny_template(classifier, [Plugin(Settings(rank=2))])
     template.train(tiny_experiences()[0])
     for site, weight in weights.items():
@@ -51,4 +51,7 @@ def test_trained_parameters_on_vit_b_16_are_the_published_ones() -> None:
 
     clip = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
     plugin = Plugin(Settings())
-    assert sum(p.numel() for site in sites(clip) for p in plugin.make_update(site.weight()).parameters()) == 15_728_640
+    assert (
+        sum(p.numel() for site in weight_matrices(clip) for p in plugin.make_update(site.weight()).parameters())
+        == 15_728_640
+    )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.milora import Plugin, Settings
 from strategies.shared.fused_low_rank import keep
 from strategies.shared.low_rank import attach, merge
@@ -59,7 +59,7 @@ def test_the_whole_model_starts_where_it_was_and_what_is_merged_is_what_was_comp
             return torch.cat([classifier.encode_images(images), classifier.training_features(0)])
 
     before = features()
-    updates = {site: plugin.make_update(site.weight().detach()).eval() for site in sites(classifier.clip)}
+    updates = {site: plugin.make_update(site.weight().detach()).eval() for site in weight_matrices(classifier.clip)}
     attach(updates)
     assert (features() - before).abs().max() < 1e-6
     for update in updates.values():
@@ -74,7 +74,7 @@ def test_the_whole_model_starts_where_it_was_and_what_is_merged_is_what_was_comp
 def test_the_merged_weight_is_the_formula(variant: str) -> None:
     classifier = tiny_classifier()
     plugin = Plugin(Settings(rank=3, variant=variant))  # type: ignore[arg-type]
-    before = {site: site.weight().detach().double() for site in sites(classifier.clip)}
+    before = {site: site.weight().detach().double() for site in weight_matrices(classifier.clip)}
     learned: dict[str, torch.Tensor] = {}
 
     def note() -> None:
@@ -141,4 +141,7 @@ def test_trained_parameters_on_vit_b_16_are_the_published_ones() -> None:
 
     clip = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
     plugin = Plugin(Settings())
-    assert sum(p.numel() for site in sites(clip) for p in plugin.make_update(site.weight()).parameters()) == 15_728_640
+    assert (
+        sum(p.numel() for site in weight_matrices(clip) for p in plugin.make_update(site.weight()).parameters())
+        == 15_728_640
+    )

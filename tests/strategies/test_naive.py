@@ -10,7 +10,7 @@ import torch
 from avalanche.training.supervised import Naive
 
 from benchmarks.config.errors import UserError
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.nusa import Plugin, Settings
 from tests.conftest import ROOT
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
@@ -30,7 +30,7 @@ def test_the_documentations_own_method_is_found_and_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmarks.config import registry
-    from benchmarks.config.settings import resolve
+    from benchmarks.config.resolve import resolve
 
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
     folder = tmp_path / "strategies"
@@ -53,7 +53,7 @@ def test_the_documentations_own_method_is_found_and_trains(
 def test_nusa_learns_under_naive_and_changes_attention_only() -> None:
     classifier = tiny_classifier()
     before = snapshot(classifier.clip)
-    weights = {site: site.weight().detach().clone() for site in sites(classifier.clip)}
+    weights = {site: site.weight().detach().clone() for site in weight_matrices(classifier.clip)}
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.01)
     plugins: Any = [Plugin(Settings(rank=3, rho=0.5))]
     strategy = Naive(model=classifier, optimizer=optimizer, train_mb_size=4, plugins=plugins, evaluator=None)

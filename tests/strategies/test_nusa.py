@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.numerics.subspace import decompose, energy_rank
 from strategies.nusa import Plugin, Settings
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
@@ -46,7 +46,7 @@ def test_m_learns_while_u_v_and_w_stay(device: torch.device) -> None:
 
 def test_the_update_lies_in_the_smallest_directions_of_the_weight_before(device: torch.device) -> None:
     classifier = tiny_classifier(device=device)
-    found = sites(classifier.clip)
+    found = weight_matrices(classifier.clip)
     before = {site: site.weight().detach().clone() for site in found}
     tiny_template(classifier, [Plugin(Settings(rank=5, rho=0.5))]).train(tiny_experiences()[0])
     for site in found:
@@ -70,11 +70,11 @@ def test_scaling_uses_the_configured_rank_also_where_fewer_directions_are_left(d
 def test_a_matrix_without_null_directions_is_skipped_and_said_so(device: torch.device) -> None:
     classifier = tiny_classifier(device=device)
     with torch.no_grad():
-        sites(classifier.clip, "image", ("o",))[1].weight().copy_(torch.eye(32))  # every direction is needed
+        weight_matrices(classifier.clip, "image", ("o",))[1].weight().copy_(torch.eye(32))  # every direction is needed
     plugin = Plugin(Settings(rank=4, rho=0.99))
     tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
     assert "image.1.o: no null direction left, skipped" in plugin.notes
-    assert torch.equal(sites(classifier.clip, "image", ("o",))[1].weight(), torch.eye(32, device=device))
+    assert torch.equal(weight_matrices(classifier.clip, "image", ("o",))[1].weight(), torch.eye(32, device=device))
 
 
 @pytest.mark.parametrize(
@@ -130,5 +130,5 @@ def test_trained_parameters_on_vit_b_16_are_the_published_ones() -> None:
 
     clip = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
     plugin = Plugin(Settings())
-    updates = [plugin.make_update(site.weight()) for site in sites(clip)]
+    updates = [plugin.make_update(site.weight()) for site in weight_matrices(clip)]
     assert sum(p.numel() for update in updates if update for p in update.parameters()) == 1_572_864

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.olora import Plugin, Settings, overlap
 from tests.models import assert_resumes, tiny_classifier, tiny_experiences, tiny_template
 
@@ -68,7 +68,7 @@ def test_the_new_a_becomes_more_orthogonal_to_the_stored_ones_with_the_penalty()
 
 def test_every_pair_is_stored_bit_for_bit_and_their_sum_is_in_the_weight() -> None:
     classifier, plugin = tiny_classifier(), Plugin(Settings(rank=2, alpha=3))
-    weights = {site: site.weight().detach().double() for site in sites(classifier.clip)}
+    weights = {site: site.weight().detach().double() for site in weight_matrices(classifier.clip)}
     template = tiny_template(classifier, [plugin])
     first: dict[str, torch.Tensor] = {}
     for task, experience in enumerate(tiny_experiences()):
@@ -112,4 +112,7 @@ def test_trained_parameters_on_vit_b_16_are_loras_of_the_same_rank() -> None:
 
     clip = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
     plugin = Plugin(Settings(rank=128))
-    assert sum(p.numel() for site in sites(clip) for p in plugin.make_update(site.weight()).parameters()) == 15_728_640
+    assert (
+        sum(p.numel() for site in weight_matrices(clip) for p in plugin.make_update(site.weight()).parameters())
+        == 15_728_640
+    )

@@ -10,7 +10,9 @@ import yaml
 from benchmarks.config import registry
 from benchmarks.config.command_line import parse
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Common, for_task, label, recipe, resolve, strategy_settings
+from benchmarks.config.recipes import recipe
+from benchmarks.config.resolve import resolve
+from benchmarks.config.settings import Common, for_task
 from tests.conftest import ROOT
 
 

@@ -12,7 +12,7 @@ from benchmarks.experiment.data import load
 from benchmarks.images.augment import Cropped
 from benchmarks.images.cache import Cached
 from benchmarks.images.decode import FromFiles
-from benchmarks.runtime.progress import Watch
+from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Source, Stream, Task
 from strategies.training.loader import draw
 from tests.benchmarks.images.test_cache import pictures
@@ -27,9 +27,9 @@ def stream(folder: Path) -> Stream:
 
 def test_the_cache_changes_no_pixel(tmp_path: Path) -> None:
     found = stream(tmp_path / "pictures")
-    with Watch() as watch:
-        cached = load(found, 24, "none", tmp_path / "cache", watch)
-        plain = load(found, 24, "none", None, watch)
+    with ProgressBar() as bar:
+        cached = load(found, 24, "none", tmp_path / "cache", bar)
+        plain = load(found, 24, "none", None, bar)
     assert isinstance(cached.test[0].images, Cached) and isinstance(plain.test[0].images, FromFiles)
     assert cached.sha256 == plain.sha256
     for one, other in zip(cached.test, plain.test, strict=True):
@@ -41,8 +41,8 @@ def test_the_cache_changes_no_pixel(tmp_path: Path) -> None:
 def test_only_what_the_tasks_need_is_decoded(tmp_path: Path) -> None:
     found = stream(tmp_path / "pictures")
     (tmp_path / "pictures" / "6.jpg").write_bytes(b"no picture")  # in no task
-    with Watch() as watch:
-        load(found, 24, "none", tmp_path / "cache", watch)
+    with ProgressBar() as bar:
+        load(found, 24, "none", tmp_path / "cache", bar)
 
 
 def test_the_checksum_tells_other_pixels_labels_and_orders_apart(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_the_checksum_tells_other_pixels_labels_and_orders_apart(tmp_path: Path)
     task = found.tasks[0]
     other = replace(task, train=task.train.take(np.array([1, 0, 2])))
     relabelled = replace(task, test=replace(task.test, labels=np.array([0, 1, 0])))
-    with Watch() as watch:
+    with ProgressBar() as bar:
         sums = {
-            load(replace(found, tasks=(each,)), size, "none", None, watch).sha256
+            load(replace(found, tasks=(each,)), size, "none", None, bar).sha256
             for each, size in ((task, 24), (task, 25), (other, 24), (relabelled, 24))
         }
     assert len(sums) == 4
@@ -62,14 +62,14 @@ def test_the_checksum_tells_other_pixels_labels_and_orders_apart(tmp_path: Path)
 def test_a_bad_training_image_is_named_before_any_training(augmentation: str, cached: bool, tmp_path: Path) -> None:
     found = stream(tmp_path / "pictures")
     (tmp_path / "pictures" / "4.jpg").write_bytes(b"")
-    with Watch() as watch, pytest.raises(UserError, match=r"4\.jpg: not a readable image"):
-        load(found, 24, augmentation, tmp_path / "cache" if cached else None, watch)  # type: ignore[arg-type]
+    with ProgressBar() as bar, pytest.raises(UserError, match=r"4\.jpg: not a readable image"):
+        load(found, 24, augmentation, tmp_path / "cache" if cached else None, bar)  # type: ignore[arg-type]
 
 
 def test_augmentation_crops_training_images_and_leaves_the_tests_alone(tmp_path: Path) -> None:
     found = stream(tmp_path / "pictures")
-    with Watch() as watch:
-        data = load(found, 24, "random-resized-crop", tmp_path / "cache", watch)
+    with ProgressBar() as bar:
+        data = load(found, 24, "random-resized-crop", tmp_path / "cache", bar)
     assert isinstance(data.train[0].images, Cropped) and isinstance(data.test[0].images, Cached)
     plain = FromFiles(found.tasks[0].train, 24)[1]
     assert torch.equal(data.train[0][1][0], plain)  # nothing is drawn outside the training loop
@@ -84,12 +84,12 @@ def test_a_training_set_that_two_tasks_share_is_checked_once_with_crops_too(tmp_
     whole = found.tasks[0].train
     images = replace(whole.images, read=lambda row: reads.append(row) or whole.images.read(row))  # type: ignore[func-returns-value]
     train = replace(whole, images=images)
-    with Watch() as watch:
+    with ProgressBar() as bar:
         load(
             replace(found, tasks=tuple(replace(task, train=train) for task in found.tasks)),
             24,
             "random-resized-crop",
             tmp_path / "cache",
-            watch,
+            bar,
         )
     assert sorted(reads) == [0, 2, 4]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import resolve
+from benchmarks.config.resolve import resolve
 from benchmarks.images.auxiliary import MICRO_PAIRS, find
 from benchmarks.run import main
 from tests.benchmarks.test_run import fails, only_run, words

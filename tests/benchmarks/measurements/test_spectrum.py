@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.measurements.spectrum import SpectrumMeter
 from benchmarks.runs.write import spectrum_table
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from tests.models import tiny_model
 
 
@@ -15,7 +15,7 @@ def test_a_states_rows_and_its_update(device: torch.device) -> None:
     meter = SpectrumMeter(clip, ("q", "o", "fc"), rho=0.8)
     first = meter.measure(0)
     assert len(first) == 3 * 3 and first[0]["update_norm"] is None and first[0]["interference"] is None
-    site = next(s for s in sites(clip, "text", ("q",)))
+    site = next(s for s in weight_matrices(clip, "text", ("q",)))
     before = site.weight().detach().double().cpu().numpy().copy()
     torch.manual_seed(1)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_an_update_in_the_null_space_does_not_interfere(device: torch.device) ->
     clip = tiny_model(device=device)
     meter = SpectrumMeter(clip, ("o",), 0.9)
     meter.measure(0)
-    site = sites(clip, "image", ("o",))[0]
+    site = weight_matrices(clip, "image", ("o",))[0]
     u, _, vh = torch.linalg.svd(site.weight().detach())
     with torch.no_grad():
         site.weight().add_(0.1 * u[:, -1:] @ vh[-1:])

@@ -17,7 +17,7 @@ from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
 from benchmarks.perf.timing import Laps, in_turns, ratio
 from strategies import lora
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.numerics.subspace import choose, decompose
 from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate
 from tests.conftest import ROOT
@@ -85,7 +85,9 @@ def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
         assert (image - ours.encode_images(setting.batch)).abs().max() < 1e-5
         assert (text - ours.encode_texts(tokens)).abs().max() < 1e-5
     plugin = lora.Plugin(lora.Settings(rank=4))
-    count = sum(p.numel() for site in sites(ours.clip) for p in plugin.make_update(site.weight()).parameters())
+    count = sum(
+        p.numel() for site in weight_matrices(ours.clip) for p in plugin.make_update(site.weight()).parameters()
+    )
     assert sum(parameter.numel() for parameter in peft_lora.trained(model)) == count
 
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.config import registry
 from benchmarks.config.errors import OwnError, UserError
-from benchmarks.config.settings import resolve
+from benchmarks.config.resolve import resolve
 from benchmarks.run import main
 from benchmarks.runs.read import read
 from benchmarks.runtime import devices

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import datasets
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import stream_family
+from benchmarks.config.recipes import stream_family
 from benchmarks.images.sets import Images, Split
 from benchmarks.streams import mtil
 from benchmarks.streams.base import Plan, Source, Stream, Task

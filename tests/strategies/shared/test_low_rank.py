@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from strategies.clip.weight_matrices import sites
+from strategies.clip.weight_matrices import weight_matrices
 from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate, attach, detach, merge
 from tests.models import applied, snapshot, tiny_classifier, tiny_model
 
@@ -39,7 +39,7 @@ def test_merged_features_equal_unmerged_ones(matrices: tuple[str, ...], device: 
     classifier = tiny_classifier(device=device).eval()
     clip = classifier.clip
     torch.manual_seed(1)
-    updates = {site: random_update(site.weight()) for site in sites(clip, "both", matrices)}
+    updates = {site: random_update(site.weight()) for site in weight_matrices(clip, "both", matrices)}
     images, before = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8).to(device), snapshot(clip)
 
     def features() -> torch.Tensor:
@@ -60,7 +60,7 @@ def test_adapted_attention_is_scaled_dot_product_attention_in_float64(device: to
     torch.manual_seed(2)
     clip = tiny_model(device=device)
     block = clip.transformer.resblocks[0]
-    updates = {site: random_update(site.weight()) for site in sites(clip, "text") if site.block == 0}
+    updates = {site: random_update(site.weight()) for site in weight_matrices(clip, "text") if site.block == 0}
     attach(updates)
     clip.double().requires_grad_(False)
     assert isinstance(block.attn, AdaptedAttention)
@@ -91,7 +91,7 @@ def test_dropout_acts_on_the_adapters_input_only_and_only_in_training(device: to
 def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice(device: torch.device) -> None:
     clip = tiny_model(device=device)
     before = snapshot(clip)
-    attach({site: random_update(site.weight()) for site in sites(clip, "both", ALL)})
+    attach({site: random_update(site.weight()) for site in weight_matrices(clip, "both", ALL)})
     detach(clip)
     detach(clip)
     after = snapshot(clip)
@@ -101,4 +101,4 @@ def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice(device: 
 
 def test_a_tower_that_is_no_transformer_is_refused() -> None:
     with pytest.raises(ValueError, match="image tower is no plain open_clip transformer"):
-        sites(torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2)}), "image")
+        weight_matrices(torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2)}), "image")

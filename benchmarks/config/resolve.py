@@ -1,0 +1,119 @@
+"""From what was given to what is run: command line over file over recipe over defaults, each value checked once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.config.recipes import ANY_STREAM, recipe
+from benchmarks.config.registry import Strategy, strategy_of
+from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
+
+
+def resolve(
+    given: Mapping[str, Any],
+    file: Path | None = None,
+    *,
+    strategy: Strategy | None = None,
+    own_stream: str | None = None,
+) -> RunConfig:
+    """The settings of a run.
+
+    Args:
+        given: by setting name, what stood on the command line or in a call.
+        file: the `--config` file, if any. It names strategies and streams, never code.
+        strategy: in place of a name.
+        own_stream: the name of a stream that was given as an object, in place of one on the command line.
+
+    Raises:
+        UserError: unknown names (the nearest is offered), values of the wrong type or out of range.
+    """
+    from_file = read_file(file) if file else {}
+    where = {name: f"--config {file}: {name}" for name in from_file}
+    where |= {name: f"--{name.replace('_', '-')}" for name in given}
+    chosen = {**from_file, **given}
+    method = strategy or strategy_of(str(chosen.get("strategy", "nusa")))
+    stream = own_stream or str(chosen.get("stream", "micro"))
+    own = settings_of(method)
+    for name in chosen:
+        if name not in (*COMMON_NAMES, *own):
+            raise UserError(f"{where[name]}: {unknown_setting(name, method)}")
+    names = {"strategy": method.name, "stream": stream}
+    published = recipe(ANY_STREAM if own_stream else stream, method.name)
+    usual = _build(method, published | names, where)
+    if chosen.get("model", published["model"]) != published["model"]:
+        published["pretrained"] = None  # the recipe's weights are its own model's
+    return RunConfig(*_build(method, published | chosen | names, where), method, flat(*usual))
+
+
+def _build(method: Strategy, values: Mapping[str, Any], where: Mapping[str, str]) -> tuple[Common, Any]:
+    own = settings_of(method)
+    common = _checked(Common, {name: values[name] for name in COMMON_NAMES if name in values}, where)
+    return common, _checked(method.settings, {name: values[name] for name in own if name in values}, where)
+
+
+def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> Any:
+    for name, value in values.items():
+        # YAML's yes, no, on and off; pydantic would take them for 1 and 0.
+        words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
+        if words and cls.__pydantic_fields__[name].annotation is not bool:
+            raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
+    """One line for the first thing that is wrong: the setting, where it was given, and what would be right."""
+    name = str(error.errors()[0]["loc"][0])
+    # Of a setting's errors the one farthest in: a value by task is no number either, but that is not what is wrong with it.
+    first = max((each for each in error.errors() if each["loc"][0] == name), key=lambda each: len(each["loc"]))
+    message = first["msg"].removeprefix("Input ").replace("should be", "must be")
+    return UserError(f"{where.get(name, name)}: {message}, got {first['input']!r}")
+
+
+def settings_of(method: Strategy) -> dict[str, Any]:
+    """Name to pydantic FieldInfo of a strategy's own settings.
+
+    Raises:
+        UserError: one has the name of a setting that every strategy has, or its `Settings` is no pydantic dataclass.
+    """
+    found = getattr(method.settings, "__pydantic_fields__", None)
+    if found is None:
+        raise UserError(f"strategy {method.name}: its Settings must be a frozen dataclass of pydantic.dataclasses")
+    if clash := set(found) & {*COMMON_NAMES, *HARNESS_NAMES}:
+        raise UserError(f"strategy {method.name}: settings {sorted(clash)} exist for every strategy; rename them")
+    return found
+
+
+def unknown_setting(name: str, method: Strategy) -> str:
+    """Says why a setting is unknown: it belongs to other strategies, or it is misspelt."""
+    owners = [other for other in registry.names("strategy") if name in settings_of(strategy_of(other))]
+    if owners:
+        return f"a setting of {', '.join(owners)}, not of {method.name}"
+    known = [*COMMON_NAMES, *settings_of(method)]
+    return f"no such setting of {method.name}{registry.nearest(name, known)}"
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A flat YAML mapping of settings.
+
+    Raises:
+        UserError: it is missing, unreadable, no mapping, or names a strategy by a file: a settings file never names code.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
+        raise UserError(f"--config {path}: expected lines of the form `name: value`")
+    if str(data.get("strategy", "")).endswith(".py"):
+        raise UserError(f"--config {path}: strategy: a settings file names no code; give the file with --strategy")
+    return data

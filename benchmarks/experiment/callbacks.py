@@ -1,0 +1,132 @@
+"""Tells callbacks of a run's events and collects what measurements yield; whoever fails is named."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.measurements.base import Callback, Measurement, RunState
+from benchmarks.runs.record import MATRIX_TABLES, RunRecord
+from benchmarks.runtime.progress import ProgressBar
+
+
+class Callbacks:
+    """The callbacks of one run.
+
+    Args:
+        given: in the order in which they are told of events; measurements are asked in the order that they declare.
+        bar: where a failure of an optional callback is said.
+
+    Raises:
+        UserError: something that is no callback, or measurements whose tables or columns clash.
+    """
+
+    def __init__(self, given: Sequence[Callback], bar: ProgressBar) -> None:
+        for each in given:
+            if not isinstance(each, Callback):
+                raise UserError(f"callbacks: {each!r} is no Callback; derive its class from benchmarks.api.Callback")
+        self.told, self.bar = list(given), bar
+        own = [each for each in given if isinstance(each, Measurement)]
+        self.measurements = sorted(own, key=lambda each: each.turn)
+        self._steps: dict[Measurement, list[dict[str, Any]]] = {}  # rows of the steps since the last state
+        _check(self.measurements)
+
+    def tell(self, event: str, run: RunState) -> None:
+        """Calls a method of every callback, for instance `on_task_begin`.
+
+        Raises:
+            UserError: one failed that is not optional, with its name and the event.
+        """
+        for each in list(self.told):
+            try:
+                getattr(each, event)(run)
+            except Exception as error:
+                self._failed(each, event, error)
+
+    def _failed(self, callback: Callback, event: str, error: Exception) -> None:
+        if isinstance(error, UserError):
+            raise error
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        line = f"callback {type(callback).__name__}: {event} failed ({why})"
+        if not callback.optional:
+            raise UserError(f"{line}; what was finished before is kept, and the same command goes on") from error
+        self.told.remove(callback)
+        self.measurements = [each for each in self.measurements if each is not callback]
+        self.bar.say(f"{line}; it is optional, and the run goes on without it")
+
+    def step_end(self, run: RunState) -> None:
+        """Tells of a step, and asks those that measure steps."""
+        self.tell("on_step_end", run)
+        for each in [each for each in self.measurements if each.cadence == "step"]:
+            self._steps.setdefault(each, []).extend(self._rows(each, run))
+
+    def measure(self, run: RunState, record: RunRecord) -> None:
+        """Adds the rows of an evaluated state to the record's tables."""
+        due = {each: self._rows(each, run) for each in self.measurements if each.due(run)}
+        due |= self._steps
+        self._steps = {}
+        for table in dict.fromkeys(each.table for each in due):
+            parts = [each for each in due if each.table == table]
+            record.add_rows(table, _joined(parts, due), parts[0].number_format)
+
+    def _rows(self, measurement: Measurement, run: RunState) -> list[dict[str, Any]]:
+        try:
+            return [dict(row) for row in measurement.measure(run)]
+        except Exception as error:
+            self._failed(measurement, "measure", error)
+            return []
+
+    def tables(self) -> dict[str, Any]:
+        """What `run.json` says of the tables: for each its file, keys and columns."""
+        found: dict[str, Any] = {}
+        for each in self.measurements:
+            table = found.setdefault(each.table, {"file": f"{each.table}.csv", "keys": list(each.keys), "columns": []})
+            table["columns"] += [vars(column) for column in each.columns]
+        return found
+
+
+def _joined(parts: Sequence[Measurement], rows: dict[Measurement, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of one table: those of several measurements that have the same keys become one."""
+    joined: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for part in parts:
+        for row in rows[part]:
+            joined.setdefault(tuple(row[key] for key in part.keys), {}).update(row)
+    return list(joined.values())
+
+
+def _check(measurements: Iterable[Measurement]) -> None:
+    filled: dict[tuple[str, str], Measurement] = {}
+    for each in measurements:
+        name = type(each).__name__
+        if missing := [attribute for attribute in ("table", "keys", "columns") if not hasattr(each, attribute)]:
+            raise UserError(f"measurement {name}: declares no {missing[0]}; see docs/adding.md")
+        if each.table in MATRIX_TABLES or not each.table.isidentifier():
+            raise UserError(f'measurement {name}: a table can\'t be called "{each.table}"; give it a name of its own')
+        for column in each.columns:
+            if (other := filled.setdefault((each.table, column.name), each)) is not each:
+                raise UserError(
+                    f"measurement {name}: column {column.name} of table {each.table} is filled by {type(other).__name__} "
+                    "already; give it another name"
+                )
+
+
+def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
+    """New ones of all that are taken by default, and those named besides.
+
+    Raises:
+        UserError: an unknown name (the nearest is offered), or a file that can't be imported.
+    """
+    for name in named:
+        registry.find("measurement", name)
+    built_in = [source for source in registry.sources("measurement").values()]
+    found = []
+    for source in built_in:
+        ours = source.module is not None and source.module.startswith("benchmarks.")
+        if not ours and source.name not in named:
+            continue
+        meter = source.load().Meter
+        if not (isinstance(meter, type) and issubclass(meter, Measurement)):
+            raise UserError(f"{source.file}: its Meter is no Measurement; derive it from benchmarks.api.Measurement")
+        if meter.by_default or source.name in named:
+            found.append(meter())
+    return found

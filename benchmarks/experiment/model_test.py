@@ -1,0 +1,56 @@
+"""The accuracy of any open_clip model on a stream, without training it."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks.backbones.loading import backbone_of
+from benchmarks.config.errors import UserError
+from benchmarks.experiment.evaluation import EvaluationSet, evaluate
+from benchmarks.experiment.setup import make_classifier
+from benchmarks.images.opener import Opener
+from benchmarks.runtime.devices import pick_device
+from benchmarks.runtime.progress import ProgressBar
+from benchmarks.streams.base import Plan
+from benchmarks.streams.orders import arrange
+from strategies.clip.weight_matrices import blocks
+
+
+def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any, cache: Path | None) -> pd.DataFrame:
+    """Tests an open_clip model on every task of a stream.
+
+    Args:
+        model: left as it is.
+        tokenizer: prompts to (n, L) int64; None for the model's own attribute `tokenizer`.
+        order: of the tasks; it decides which there are.
+        device: `auto`, `cpu` or `cuda`.
+        cache: where decoded images are kept; None for nowhere.
+
+    Returns:
+        A row for each task, by name: `task_aware` and `task_agnostic`, top-1 accuracy in percent among the task's own classes
+        and among the classes of all tasks.
+
+    Raises:
+        UserError: a model without tokenizer, or with towers that are no plain transformers.
+    """
+    tokenize = tokenizer or getattr(model, "tokenizer", None)
+    if tokenize is None:
+        raise UserError("evaluate: the model has no attribute `tokenizer`; give tokenizer=, as open_clip.get_tokenizer(NAME)")
+    try:
+        for tower in ("image", "text"):
+            blocks(model, tower)
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"evaluate: {error}; expected an open_clip model") from error
+    backbone = backbone_of(deepcopy(model).float(), tokenize, type(model).__name__)
+    stream, on = arrange(plan, order), torch.device(pick_device(device))
+    classifier = make_classifier(backbone, stream).to(on)
+    with ProgressBar(silent=True) as bar:
+        opener = Opener(backbone.size, cache, bar)
+        opener.fill([task.test for task in stream.tasks])
+        tests = [EvaluationSet(opener.open(t.test)[0], torch.from_numpy(t.test.labels)) for t in stream.tasks]
+    found = evaluate(classifier, tests, [task.class_names for task in stream.tasks], on)
+    index = pd.Index([task.name for task in stream.tasks], name="task")
+    return pd.DataFrame({"task_aware": found.known, "task_agnostic": found.unknown}, index=index)

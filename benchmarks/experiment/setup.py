@@ -1,0 +1,56 @@
+"""Puts together what a run computes with: the classifier over all prompts, and the training loop's template."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.backbones.loading import Backbone, tokenize_prompts
+from benchmarks.config.settings import Common, for_task
+from benchmarks.images.decode import threads
+from benchmarks.streams.base import Stream
+from strategies.base import Budget, StrategyPlugin
+from strategies.clip.classifier import ClipClassifier
+from strategies.training.template import ClipTemplate
+
+
+def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
+    """The classifier over the prompts of all tasks, on the CPU."""
+    prompts = [tokenize_prompts(backbone, task.class_names, task.templates) for task in stream.tasks]
+    return ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std)
+
+
+def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:
+    """(T,) steps and peak learning rate of each task: by the settings, unless the method has its own."""
+
+    def of(setting: Any, task: int) -> Any:
+        return for_task(setting, stream.tasks[task].name, stream.tasks[task].source.dataset)
+
+    budgets = [Budget(of(common.iterations, task), of(common.lr, task)) for task in range(len(stream.tasks))]
+    return plugin.budgets(budgets, for_task(common.lr, "default", "default"))
+
+
+def make_template(
+    classifier: ClipClassifier,
+    plugin: StrategyPlugin,
+    common: Common,
+    budgets: Sequence[Budget],
+    on_step_begin: Callable[[], None],
+    on_step_end: Callable[[], None],
+) -> ClipTemplate:
+    """Avalanche's strategy with the method's plugins, set up for the first task."""
+    return ClipTemplate(
+        model=classifier,
+        plugins=plugin.plugins(),
+        iterations=budgets[0].steps,
+        batch_size=common.batch_size,
+        lr=budgets[0].lr,
+        weight_decay=common.weight_decay,
+        warmup=common.warmup,
+        label_smoothing=common.label_smoothing,
+        seed=common.seed,
+        device=torch.device(classifier.mean.device),
+        threads=threads(),
+        on_step_begin=on_step_begin,
+        on_step=on_step_end,
+    )

@@ -1,0 +1,55 @@
+"""What a run stands on, for its record: versions, commit and hardware."""
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import __version__
+from benchmarks.config.registry import ROOT
+from benchmarks.runtime import processes
+
+
+RECORDED = ("torch", "torchvision", "avalanche-lib", "open_clip_torch", "numpy", "pandas", "pillow", "scikit-learn")
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Versions, commit and hardware, for `run.json`. No host name, user name or path."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "versions": {
+            "nusa-bench": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in RECORDED},
+        },
+        "git": {"commit": commit, "uncommitted_changes": bool(changes) if commit else None},
+        "hardware": {
+            "device": device,
+            "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+            "processes": processes.count(),
+            "platform": sys.platform,
+        },
+    }
