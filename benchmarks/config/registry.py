@@ -1,7 +1,7 @@
-"""Finds strategies and streams by file name, and reads a strategy's settings, without importing torch or Avalanche.
+"""Finds strategies and streams by file name, and reads what a strategy says of itself, without importing torch or Avalanche.
 
 `--help` and `--list` have to answer at once, while the modules behind the names take many seconds to import. So a module's
-first docstring line and its `Settings` class are read from its source; nothing else in it is executed.
+first docstring line, its `Settings` class and its `ABOUT` are read from its source; nothing else in it is executed.
 """
 
 import ast
@@ -11,13 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmarks.config.errors import UserError
+from strategies.about import About, default
 
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"strategy": ROOT / "strategies", "stream": ROOT / "benchmarks" / "streams"}
-# What a `Settings` class may be written with: modules that cost nothing to import.
-LIGHT_MODULES = {"__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.shared.settings"}
+# What a `Settings` class and an `ABOUT` may be written with: modules that cost nothing to import.
+LIGHT_MODULES = {
+    "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
+}  # fmt: skip
 
 
 # What makes a file a strategy or a stream; every other file in their folders is a part that they share.
@@ -93,6 +98,29 @@ def settings_class(strategy: str) -> Any:
     namespace: dict[str, Any] = {"__name__": f"strategies.{_module('strategy', strategy)}"}
     exec(compile(ast.Module(body=[*imports, *classes], type_ignores=[]), str(path), "exec"), namespace)
     return namespace["Settings"]
+
+
+@cache
+def about(strategy: str) -> About:
+    """The strategy's `ABOUT`; of a file without one, and of a name that no file has, what the name alone gives.
+
+    Raises:
+        UserError: the file's `ABOUT` cannot be read.
+    """
+    if strategy not in names("strategy"):
+        return default(strategy)
+    body, path = _tree("strategy", strategy).body, _path("strategy", strategy)
+    imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
+    found = [node for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT"]
+    namespace: dict[str, Any] = {}
+    try:
+        exec(compile(ast.Module(body=[*imports, *found], type_ignores=[]), str(path), "exec"), namespace)
+        return namespace.get("ABOUT") or default(strategy)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: ABOUT: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (NameError, TypeError) as error:
+        raise UserError(f"{path}: ABOUT: {error}; write it with the names of strategies.about alone") from error
 
 
 def load(kind: str, name: str) -> Any:
