@@ -44,10 +44,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from strategies.about import BLACK, About, Published
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, blocks
 
+
+ABOUT = About(
+    name="DIKI",
+    reference="Tang et al., ECCV 2024, arXiv 2407.05342",
+    colour=BLACK,
+    marker="s",
+    published={"DIKI": Published(differs="CoOp's splits and SGD; here ZSCL's splits and AdamW")},
+)
 
 KEY_DEVIATION = 0.02
 RIDGE = 1e-7  # on the covariance's diagonal

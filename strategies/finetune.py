@@ -6,7 +6,17 @@ one ended. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its batc
 
 from pydantic.dataclasses import dataclass
 
+from strategies.about import BLACK, About, Published
 from strategies.base import FullPlugin
+
+
+ABOUT = About(
+    name="Continual-FT",
+    reference="continual fine-tuning, as in Zheng et al., ICCV 2023, arXiv 2303.06628",
+    colour=BLACK,
+    marker="P",
+    published={"Continual-FT": Published()},
+)
 
 
 @dataclass(frozen=True)

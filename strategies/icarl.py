@@ -22,11 +22,20 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import PURPLE, About, Published
 from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.distillation import DistillationPlugin
 from strategies.shared.settings import DistillationSettings
 
+
+ABOUT = About(
+    name="iCaRL",
+    reference="Rebuffi et al., CVPR 2017, arXiv 1611.07725, as in ZSCL",
+    colour=PURPLE,
+    marker="o",
+    published={"iCaRL": Published()},
+)
 
 BATCH = 128  # images whose features are computed at once
 

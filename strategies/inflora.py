@@ -33,6 +33,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from strategies.about import PURPLE, About, Published
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, WeightMatrix, blocks
 from strategies.numerics.gradient_memory import GradientMemory, empty
@@ -40,6 +41,19 @@ from strategies.numerics.precision import full_precision
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, detach, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
 from strategies.training.loader import sample
+
+
+ABOUT = About(
+    name="InfLoRA",
+    reference="Liang and Li, CVPR 2024, arXiv 2404.00228",
+    colour=PURPLE,
+    marker="v",
+    published={
+        "InfLoRA (NuSA re-impl.)": Published({"rank": 128}),
+        "InfLoRA (KeepLoRA re-impl.)": Published(differs="KeepLoRA's own implementation, settings not known"),
+    },
+    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+)
 
 
 @dataclass(frozen=True)

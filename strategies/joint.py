@@ -23,9 +23,18 @@ from avalanche.benchmarks.utils.utils import concat_datasets
 from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
+from strategies.about import SKY, About
 from strategies.base import Budget, FullPlugin
 from strategies.training.loader import Loader
 from strategies.training.template import task_seed
+
+
+ABOUT = About(
+    name="Joint",
+    reference="the usual upper bound: all tasks at once",
+    colour=SKY,
+    marker="^",
+)
 
 
 @dataclass(frozen=True)

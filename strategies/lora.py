@@ -13,8 +13,19 @@ scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import VERMILLION, About, Published
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
+
+
+ABOUT = About(
+    name="LoRA",
+    reference="Hu et al., ICLR 2022, arXiv 2106.09685",
+    colour=VERMILLION,
+    marker="s",
+    published={"LoRA (NuSA re-impl.)": Published({"rank": 128})},
+    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+)
 
 
 @dataclass(frozen=True)

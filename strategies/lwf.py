@@ -11,8 +11,18 @@ which distils a classifier's outputs over the classes seen before. Nothing is ke
 
 from pydantic.dataclasses import dataclass
 
+from strategies.about import VERMILLION, About, Published
 from strategies.shared.distillation import DistillationPlugin
 from strategies.shared.settings import DistillationSettings
+
+
+ABOUT = About(
+    name="LwF",
+    reference="Li and Hoiem, ECCV 2016, arXiv 1606.09282, as in ZSCL",
+    colour=VERMILLION,
+    marker=">",
+    published={"LwF": Published()},
+)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,18 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import GREEN, About, Published
 from strategies.shared.distillation import DistillationPlugin
 from strategies.shared.settings import DistillationSettings
+
+
+ABOUT = About(
+    name="LwF-VR",
+    reference="Ding et al., 2022, arXiv 2207.09248, as in ZSCL",
+    colour=GREEN,
+    marker="h",
+    published={"LwF-VR": Published()},
+)
 
 
 @dataclass(frozen=True)

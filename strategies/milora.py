@@ -24,10 +24,21 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import SKY, About, Published
 from strategies.numerics.subspace import choose
 from strategies.shared.fused_low_rank import Factors, Part
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, scale
 from strategies.shared.settings import LowRankSettings
+
+
+ABOUT = About(
+    name="MiLoRA",
+    reference="Wang et al., NAACL 2025, arXiv 2406.09044",
+    colour=SKY,
+    marker="X",
+    published={"MiLoRA (NuSA re-impl.)": Published({"rank": 128, "variant": "released"})},
+    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+)
 
 
 @dataclass(frozen=True)

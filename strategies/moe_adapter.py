@@ -47,6 +47,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from strategies.about import ORANGE, About, Published
 from strategies.base import StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
@@ -54,6 +55,23 @@ from strategies.shared.mixture import ORIGINAL, attach_mixtures
 from strategies.shared.settings import ReferenceSettings
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.loader import sample
+
+
+ABOUT = About(
+    name="MoE-Adapters",
+    reference="Yu et al., CVPR 2024, arXiv 2403.11549",
+    colour=ORANGE,
+    marker="D",
+    published={
+        "MoE-Adapters": Published(
+            {"decision": "batch"},
+            needs=("alexnet",),
+            differs={
+                "MTIL 5-shot": "learning rates and steps of its own for few shots, which the recipe here does not have"
+            },
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)

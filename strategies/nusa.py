@@ -22,9 +22,28 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import BLUE, About, Published
 from strategies.numerics.subspace import choose, energy_rank
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, scale
 from strategies.shared.settings import LowRankSettings
+
+
+ABOUT = About(
+    name="NuSA-CL",
+    reference="Null-Space Adaptation for Continual Learning, ICLR 2026, arXiv 2510.21175",
+    colour=BLUE,
+    marker="o",
+    published=dict.fromkeys(
+        (
+            "NuSA-CL",
+            "NuSA-CL (released code, seed 42)",
+            "NuSA-CL ablation: M only (default)",
+            "NuSA-CL ablation: subspace Tail (default) r=128",
+        ),
+        Published({"rank": 128, "rho": 0.95, "directions": "tail", "trained": "M", "towers": "both"}),
+    ),
+    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+)
 
 
 @dataclass(frozen=True)

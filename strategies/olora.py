@@ -25,9 +25,20 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import BLUE, About, Published
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
+
+
+ABOUT = About(
+    name="O-LoRA",
+    reference="Wang et al., Findings of EMNLP 2023, arXiv 2310.14152",
+    colour=BLUE,
+    marker="<",
+    published={"O-LoRA": Published(differs="KeepLoRA's re-run, settings not known")},
+    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+)
 
 
 @dataclass(frozen=True)

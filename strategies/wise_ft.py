@@ -15,7 +15,17 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import ORANGE, About, Published
 from strategies.base import FullPlugin
+
+
+ABOUT = About(
+    name="WiSE-FT",
+    reference="Wortsman et al., CVPR 2022, arXiv 2109.01903, as in ZSCL",
+    colour=ORANGE,
+    marker="*",
+    published={"WiSE-FT": Published()},
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,17 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
+from strategies.about import BLUE, About, Published
 from strategies.base import StrategyPlugin
+
+
+ABOUT = About(
+    name="Zero-shot",
+    reference="Radford et al., ICML 2021, arXiv 2103.00020",
+    colour=BLUE,
+    marker="D",
+    published={"Zero-shot CLIP ViT-B/16": Published(tolerance=0.3)},
+)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,22 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import GREEN, About, Published
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.distillation import DistillationPlugin, frozen_copy
 from strategies.shared.settings import DistillationSettings, ReferenceSettings
+
+
+ABOUT = About(
+    name="ZSCL",
+    reference="Zheng et al., ICCV 2023, arXiv 2303.06628",
+    colour=GREEN,
+    marker="^",
+    published={
+        "ZSCL": Published({"l2": 1.0}, differs={"MTIL 5-shot": "re-run by others, with settings that are not known"}),
+        "ZSCL* (no L2 term)": Published({"l2": 0.0}),
+    },
+)
 
 
 @dataclass(frozen=True)

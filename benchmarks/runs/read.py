@@ -16,10 +16,12 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import ARITHMETIC
 from benchmarks.runs.metrics import class_incremental, summarise
 from benchmarks.runtime import files
+from strategies.about import About
 
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class _About(_Open):
 
 
 CONFIG, STREAM, COST, ABOUT = (TypeAdapter[Any](shape) for shape in (_Config, _Stream, _Cost, _About))
+METHOD = TypeAdapter[Any](About)
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,14 @@ class Run:
     def about(self) -> dict[str, Any]:
         """`run.json`."""
         return _checked(self.folder / "run.json", files.read_json(self.folder / "run.json"), ABOUT)
+
+    @cached_property
+    def method(self) -> About:
+        """What the run's method is called and how it is drawn: as `run.json` says, else as the strategy's file here does."""
+        written = self.about.get("method")
+        if written is None:
+            return registry.about(str(self.config["strategy"]))
+        return _checked(self.folder / "run.json", written, METHOD)  # type: ignore[return-value]
 
     @cached_property
     def rank(self) -> "pd.DataFrame":

@@ -18,9 +18,18 @@ from avalanche.training.plugins import AGEMPlugin
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from strategies.about import BLACK, About
 from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.avalanche_adapter import MemoryPlugin
+
+
+ABOUT = About(
+    name="A-GEM",
+    reference="Chaudhry et al., ICLR 2019, arXiv 1812.00420; Avalanche's plugin",
+    colour=BLACK,
+    marker=">",
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import GREEN, About
 from strategies.shared.avalanche_adapter import StockPlugin
+
+
+ABOUT = About(
+    name="EWC",
+    reference="Kirkpatrick et al., PNAS 2017, arXiv 1612.00796; Avalanche's plugin",
+    colour=GREEN,
+    marker="P",
+)
 
 
 @dataclass(frozen=True)

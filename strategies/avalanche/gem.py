@@ -17,7 +17,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import SKY, About
 from strategies.shared.avalanche_adapter import StockPlugin
+
+
+ABOUT = About(
+    name="GEM",
+    reference="Lopez-Paz and Ranzato, NeurIPS 2017, arXiv 1706.08840; Avalanche's plugin",
+    colour=SKY,
+    marker="h",
+)
 
 
 @dataclass(frozen=True)

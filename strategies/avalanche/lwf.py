@@ -21,7 +21,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import VERMILLION, About
 from strategies.shared.avalanche_adapter import StockPlugin
+
+
+ABOUT = About(
+    name="LwF (Avalanche)",
+    reference="Li and Hoiem, ECCV 2016, arXiv 1606.09282; Avalanche's plugin",
+    colour=VERMILLION,
+    marker="v",
+)
 
 
 @dataclass(frozen=True)

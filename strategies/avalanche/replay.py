@@ -23,11 +23,20 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.utils.data import RandomSampler
 
+from strategies.about import PURPLE, About
 from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.avalanche_adapter import MemoryPlugin
 from strategies.training.loader import draw
 from strategies.training.template import task_seed
+
+
+ABOUT = About(
+    name="Replay",
+    reference="experience replay; Avalanche's plugin",
+    colour=PURPLE,
+    marker="<",
+)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from strategies.about import ORANGE, About
 from strategies.shared.avalanche_adapter import StockPlugin
+
+
+ABOUT = About(
+    name="SI",
+    reference="Zenke et al., ICML 2017, arXiv 1703.04200; Avalanche's plugin",
+    colour=ORANGE,
+    marker="X",
+)
 
 
 @dataclass(frozen=True)
