@@ -14,8 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strategies.about import About as About
-
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError as UserError
 from benchmarks.config.registry import Strategy
@@ -30,6 +28,7 @@ from benchmarks.runtime.environment import quick_imports, writable_home
 from benchmarks.streams.base import Plan as Plan
 from benchmarks.streams.base import Source as Source
 from benchmarks.streams.base import Task as Task
+from strategies.about import About as About
 
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from strategies.about import About, default
-
 from benchmarks.config.errors import UserError
+from strategies.about import About, default
 
 
 ROOT = Path(__file__).resolve().parents[2]

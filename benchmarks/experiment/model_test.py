@@ -38,7 +38,9 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
     """
     tokenize = tokenizer or getattr(model, "tokenizer", None)
     if tokenize is None:
-        raise UserError("evaluate: the model has no attribute `tokenizer`; give tokenizer=, as open_clip.get_tokenizer(NAME)")
+        raise UserError(
+            "evaluate: the model has no attribute `tokenizer`; give tokenizer=, as open_clip.get_tokenizer(NAME)"
+        )
     try:
         for tower in ("image", "text"):
             blocks(model, tower)

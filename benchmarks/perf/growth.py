@@ -18,27 +18,10 @@ BACKBONES = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu")
 ROUND = 11  # tasks of micro: the same ones again and again, so that like is compared with like
 TIMES = (1, 3, 10)  # 11, 33 and 110 tasks
 ITERATIONS = 20
-# The command itself, which from some task on waits before each for a line, and ends where there is none.
-ONE_BY_ONE = """
-import os, sys
-from benchmarks import run
-from benchmarks.experiment.loop import TaskSequence
-
-learn, freely = TaskSequence._learn, int(sys.argv[1])
-
-def when_told(sequence, task, progress):
-    if task >= freely:
-        print("waiting", flush=True)
-        sys.stdin.readline() or os._exit(0)
-    learn(sequence, task, progress)
-
-TaskSequence._learn = when_told
-sys.exit(run.main(sys.argv[2:]))
-"""
 
 
 class Run:
-    """NuSA-CL on micro's tasks, so many times over, by the real command, which goes on when it is told to.
+    """NuSA-CL on micro's tasks, so many times over, in a process of its own that goes on when it is told to.
 
     Args:
         place: a folder for it.
@@ -51,10 +34,10 @@ class Run:
     def __init__(self, times: int, device: str, place: Path, freely: int) -> None:
         self.place, self._errors = place, place.with_suffix(".errors")
         stream = "micro" if times == 1 else f"repeat:{times}:micro"
-        words = ["--strategy", "nusa", "--stream", stream, "--iterations", str(ITERATIONS), "--device", device]
+        words = [str(freely), stream, str(ITERATIONS), device, str(place)]
         with self._errors.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", ONE_BY_ONE, str(freely), *words, "--results", str(place)],
+                [sys.executable, "-m", "benchmarks.perf.one_by_one", *words],
                 cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
         self._wait()

@@ -20,15 +20,6 @@ STEPS = 24  # many, since the machine is faster at some times than at others
 PROFILED = 8
 STARTS = 5
 IMPORTS = "import torch, open_clip, avalanche"
-# Ends at the first step's optimiser: all before it has happened then, data, evaluation and decompositions too.
-TO_FIRST_STEP = """
-import os, sys
-from benchmarks import run
-from strategies.training.template import ClipTemplate
-ClipTemplate.optimizer_step = lambda self: os._exit(0)
-run.main(["--strategy", "nusa", "--results", sys.argv[1], "--device", sys.argv[2]])
-sys.exit(1)
-"""
 
 
 def bare_step(setting: Setting) -> Callable[[], None]:
@@ -69,12 +60,12 @@ def share_outside(setting: Setting) -> float:
     return 1 - sum(spent) / sum(laps.seconds["step"])
 
 
-def command(code: str, place: Path, device: str) -> Callable[[], float]:
-    """Python with this code in a process of its own, which must succeed; it is told a new folder each time."""
+def command(*words: str, place: Path, device: str) -> Callable[[], float]:
+    """Python with these words in a process of its own, which must succeed; it is told a new folder each time."""
     number = itertools.count()
 
     def work() -> None:
-        python("-c", code, str(place / str(next(number))), device)
+        python(*words, str(place / str(next(number))), device)
 
     return timed(work)
 
@@ -84,9 +75,9 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = setting.beside(nusa.Plugin(FULL), {"bare": bare_step(setting)})
     outside = share_outside(Setting(model, batch_size, classes, device, PROFILED))
-    start = command(TO_FIRST_STEP, place, device)
+    start = command("-m", "benchmarks.perf.first_step", place=place, device=device)
     start()  # the first one on a machine also draws the pictures
-    starts = in_turns({"first step": start, "imports": command(IMPORTS, place, device)}, STARTS)
+    starts = in_turns({"first step": start, "imports": command("-c", IMPORTS, place=place, device=device)}, STARTS)
     return {
         "harness_step_over_bare_loop": ratio(steps["step"], steps["bare"]),
         "harness_step_share_outside_forward_loss_and_backward": outside,

@@ -88,11 +88,11 @@ def each_over_floor(model: str, batch_size: int, classes: int, device: str) -> d
     """A step of every strategy that trains over forward and input-gradient, in the first training and in a later one."""
     figures: dict[str, Any] = {}
     for name in registry.names("strategy"):
-        module = registry.load("strategy", name)
-        if not module.Plugin.trains or name in APART:
+        strategy = registry.strategy_of(name)
+        if not strategy.plugin().trains or name in APART:
             continue
         setting = Setting(model, batch_size, classes, device)
-        plugin = module.Plugin(registry.settings_class(name)(**SETTINGS.get(name, {})))
+        plugin = strategy.plugin()(strategy.settings(**SETTINGS.get(name, {})))
         seconds = setting.beside(plugin, {"floor": setting.floor()}, trainings=2)
         figures[f"{name}_step_over_floor"] = ratio(seconds["step"], seconds["floor"])
     return figures

@@ -39,12 +39,12 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
     for name, settings in OPTIONS.items():
         common = resolve({"strategy": "nusa", "device": device, **settings}).common
         try:
-            devices.check(common)
+            devices.check(common.device, common.arithmetic)
         except UserError as error:
             figures[f"{name}_step_over_plain"] = str(error)
             continue
         plain, changed = Setting(model, batch_size, classes, device), Setting(model, batch_size, classes, device)
-        devices.prepare(changed.classifier, common)
+        devices.prepare(changed.classifier, common.arithmetic)
         works = {
             "plain": _under(plain.step(nusa.Plugin(FULL)), tf32=False),
             "changed": _under(changed.step(nusa.Plugin(FULL)), tf32=common.precision == "tf32"),

@@ -96,7 +96,7 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
 ) -> None:
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
     from benchmarks.backbones.loading import load_backbone
-    from benchmarks.experiment.loop import make_classifier
+    from benchmarks.experiment.setup import make_classifier
     from benchmarks.images.decode import decode
     from benchmarks.streams.folder import build
     from benchmarks.streams.orders import whole
@@ -271,7 +271,7 @@ def test_every_strategy_runs_through_the_command_and_resumes(
     captions = tmp_path / "captions.txt"
     captions.write_text("a cat\na dog\na bird\n")
     given = {"images": ["--reference-images", images], "texts": ["--reference-texts", captions]}
-    references = [word for what in registry.load("strategy", strategy).Plugin.reads for word in given[what]]
+    references = [word for what in registry.strategy_of(strategy).plugin().reads for word in given[what]]
     line = ["--strategy", strategy, *words(images, tiny_clip, tmp_path / "whole", *references)]
     assert start(line) == 0
     line[line.index(str(tmp_path / "whole"))] = str(tmp_path / "halves")
@@ -356,14 +356,14 @@ def test_a_loss_that_is_not_finite_keeps_the_finished_rows(
 def test_a_damaged_checkpoint_is_named(
     images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks.runs import write
+    from benchmarks.runs import record
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(write, "save_tables", interrupt)
+        patch.setattr(record, "save_tables", interrupt)
         assert main(line) == 130
     checkpoint = only_run(tmp_path) / "checkpoint.safetensors"
     whole = checkpoint.read_bytes()

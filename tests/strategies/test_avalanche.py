@@ -51,7 +51,7 @@ def classifier() -> Any:
 
 
 def make(name: str, **settings: Any) -> StrategyPlugin:
-    module = registry.load("strategy", f"avalanche:{name}")
+    module = registry.find("strategy", f"avalanche:{name}").load()
     return module.Plugin(module.Settings(**{**SETTINGS[name], **settings}))
 
 

@@ -37,6 +37,7 @@ def test_the_documentations_own_method_is_found_and_trains(
     folder.mkdir()
     (folder / "biasonly.py").write_text(next(block for block in blocks if "Bias tuning" in block))
     monkeypatch.setitem(registry.FOLDERS, "strategy", folder)
+    registry._built_in.cache_clear()
     assert registry.names("strategy") == ["biasonly"]
     config = resolve({"strategy": "biasonly", "towers": "visual"})
     with pytest.raises(UserError, match="--towers"):

@@ -11,7 +11,7 @@ from benchmarks.config import registry
 from benchmarks.config.command_line import parse
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import recipe
-from benchmarks.config.resolve import resolve
+from benchmarks.config.resolve import resolve, settings_of
 from benchmarks.config.settings import Common, for_task
 from tests.conftest import ROOT
 
@@ -37,8 +37,8 @@ def test_a_runs_config_file_gives_the_same_run(tmp_path: Path) -> None:
 
 
 def test_the_folders_name_tells_seed_and_what_differs() -> None:
-    assert label(resolve({})) == "seed42"
-    assert label(resolve({"seed": "1", "rank": "4", "matrices": "q,v", "device": "cpu"})) == "seed1,rank=4,matrices=q+v"
+    assert resolve({}).label == "seed42"
+    assert resolve({"seed": "1", "rank": "4", "matrices": "q,v", "device": "cpu"}).label == "seed1,rank=4,matrices=q+v"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_rates_and_steps_by_task() -> None:
     assert for_task(config.common.lr, "letters-1", "letters") == 5e-5
     assert for_task(config.common.lr, "colours", "micro") == 1e-5
     assert for_task(3, "colours", "micro") == 3
-    assert label(config) == "seed42,iterations=7+letters-3,lr=1e-05+letters-5e-05+digits-1.0"
+    assert config.label == "seed42,iterations=7+letters-3,lr=1e-05+letters-5e-05+digits-1.0"
     for wrong, part in (
         ("letters=1e-5", "for all other tasks"),
         ("1e-5,letters=0", "greater than 0"),
@@ -166,7 +166,7 @@ def test_help_documents_every_setting_and_list_every_name(capsys: pytest.Capture
         with pytest.raises(SystemExit):
             parse(["--strategy", strategy, "--help"])
         shown = capsys.readouterr().out
-        fields = {**Common.__pydantic_fields__, **strategy_settings(strategy)}  # type: ignore[attr-defined]
+        fields = {**Common.__pydantic_fields__, **settings_of(registry.strategy_of(strategy))}  # type: ignore[attr-defined]
         for name, field in fields.items():
             assert f"--{name.replace('_', '-')} " in shown
             assert field.description, f"{strategy}: {name} has no description"
@@ -174,13 +174,13 @@ def test_help_documents_every_setting_and_list_every_name(capsys: pytest.Capture
         parse(["--list"])
     shown = capsys.readouterr().out
     for kind in ("strategy", "stream"):
-        for name in registry.names(kind):
-            assert registry.summary(kind, name).endswith((".", ")")) and registry.summary(kind, name) in shown
+        for source in registry.sources(kind).values():
+            assert source.summary.endswith((".", ")")) and source.summary in shown
 
 
 def test_every_strategy_is_importable_with_the_settings_read_from_its_source() -> None:
     for name in registry.names("strategy"):
-        module = registry.load("strategy", name)
+        module = registry.find("strategy", name).load()
         shown = registry.settings_class(name)
         assert repr(module.Settings()) == repr(shown())
         assert module.Plugin(shown()).state_dict() == {}

@@ -1,4 +1,4 @@
-"""Reference images and texts: what is read, and what is said of those that are missing or wrong."""
+"""Auxiliary images and texts: what is read, and what is said of those that are missing or wrong."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,14 @@ import pytest
 from PIL import Image
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.resolve import resolve
 from benchmarks.images.auxiliary import MICRO_PAIRS, find
 from benchmarks.run import main
 from tests.benchmarks.test_run import fails, only_run, words
 from tests.conftest import SHARED, write_images
 
 
-def settings(model: str = "ViT-B-16-quickgelu", **more: Any) -> Any:
-    return resolve({"strategy": "zscl", "model": model, "batch_size": 4, **more})
+def settings(*, drawn: bool = False, pool: int = 100_000) -> dict[str, Any]:
+    return {"method": "zscl", "drawn": drawn, "pool": pool, "batch_size": 4}
 
 
 def folder(place: Path, count: int = 6) -> Path:
@@ -29,32 +28,32 @@ def folder(place: Path, count: int = 6) -> Path:
 
 
 def test_the_micro_clip_gets_pictures_and_captions_of_its_pretrainings_kind() -> None:
-    found = find(settings("micro"), ("images", "texts"), None, None)
+    found = find(("images", "texts"), None, None, **settings(drawn=True))
     assert found.images is not None and found.captions is not None
     assert len(found.images) == MICRO_PAIRS and len(set(found.captions)) == len(found.captions) > 500
     assert found.images.images.read(3).size == (32, 32)
-    assert find(settings("micro"), (), None, None) == type(found)()
+    assert find((), None, None, **settings(drawn=True)) == type(found)()
 
 
 def test_a_folder_is_read_with_what_lies_below_it_and_a_file_line_by_line(tmp_path: Path) -> None:
     file = tmp_path / "captions.tsv"
     file.write_text("a cat\thttp://a\na dog\n", encoding="utf-8")
-    found = find(settings(), ("images", "texts"), folder(tmp_path / "images"), file)
+    found = find(("images", "texts"), folder(tmp_path / "images"), file, **settings())
     assert found.images is not None and found.captions == ("a cat", "a dog")
     reds = [np.asarray(found.images.images.read(row))[0, 0, 0] for row in found.images.rows.tolist()]
     assert sorted(reds) == [0, 1, 2, 3, 4, 5]
-    few = find(settings(pool=4), ("images",), tmp_path / "images", None).images
-    again = find(settings(pool=4), ("images",), tmp_path / "images", None).images
+    few = find(("images",), tmp_path / "images", None, **settings(pool=4)).images
+    again = find(("images",), tmp_path / "images", None, **settings(pool=4)).images
     assert few is not None and again is not None and len(few) == 4
     assert few.rows.tolist() == again.rows.tolist() == sorted(few.rows.tolist())
 
 
-def test_wrong_references(tmp_path: Path) -> None:
+def test_wrong_auxiliary_data(tmp_path: Path) -> None:
     def refusal(
         reads: tuple[str, ...] = ("images", "texts"), images: Path | None = None, texts: Path | None = None
     ) -> str:
         with pytest.raises(UserError) as error:
-            find(settings(), reads, images, texts)
+            find(reads, images, texts, **settings())
         assert "\n" not in str(error.value)
         return str(error.value)
 
@@ -113,10 +112,10 @@ def test_through_the_command(data: Path, tiny_clip: Path, tmp_path: Path, capsys
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the private test data are not here")
 def test_real_reference_images_and_captions() -> None:
     found = find(
-        settings(),
         ("images", "texts"),
         SHARED / "data" / "reference-images",
         SHARED / "data" / "reference-captions.txt",
+        **settings(),
     )
     assert found.images is not None and found.captions is not None
     assert len(found.images) == len(found.captions) == 1000

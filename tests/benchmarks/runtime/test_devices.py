@@ -1,24 +1,21 @@
 """Precision, compilation, checkpointing, and memory that runs out."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import api as nb
 from benchmarks.config import registry
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.resolve import resolve
 from benchmarks.run import main
-from benchmarks.runs.read import read
 from benchmarks.runtime import devices
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision, set_tf32
-from tests.conftest import ROOT, command
+from tests.conftest import command
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
@@ -33,11 +30,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def check(**settings: Any) -> None:
+    found = common(**settings)
+    devices.check(found.device, found.arithmetic)
+
+
 def learned(name: str, device: torch.device, **settings: Any) -> tuple[ClipClassifier, StrategyPlugin]:
     """A tiny model after two tasks, and the strategy."""
-    module, classifier = registry.load("strategy", name), tiny_classifier(device=device)
-    plugin = module.Plugin(module.Settings(**SETTINGS.get(name, {})))
-    devices.prepare(classifier, common(**settings))
+    strategy, classifier = registry.strategy_of(name), tiny_classifier(device=device)
+    plugin = strategy.plugin()(strategy.settings(**SETTINGS.get(name, {})))
+    devices.prepare(classifier, common(**settings).arithmetic)
     plugin.begin(classifier)
     template = tiny_template(classifier, plugin.plugins())
     for experience in tiny_experiences():
@@ -75,7 +77,7 @@ def test_features_are_float32_whatever_the_towers_compute_in(device: torch.devic
     classifier = tiny_classifier(device=device).eval()
     images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8).to(device)
     whole = classifier.union_logits(images)
-    devices.prepare(classifier, common(precision="bf16"))
+    devices.prepare(classifier, common(precision="bf16").arithmetic)
     classifier.eval()
     low = classifier.union_logits(images)
     assert low.dtype == torch.float32
@@ -100,7 +102,7 @@ def test_tf32_is_off_unless_asked_for_and_within_full_precision() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_tf32_on_the_cpu_is_refused() -> None:
     with pytest.raises(UserError, match="--precision tf32: not on the CPU; only CUDA devices from Ampere on have it"):
-        devices.check(common(precision="tf32"))
+        check(precision="tf32")
 
 
 @pytest.mark.parametrize("name", ["avx512_bf16", "bf16"])  # as x86 and ARM call it
@@ -108,7 +110,7 @@ def test_bf16_on_the_cpu_needs_its_units(
     name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: True})
-    devices.check(common(precision="bf16"))
+    check(precision="bf16")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, name: False})
     line = ["--strategy", "nusa", "--stream", f"folder:{images}", "--batch-size", "4", "--iterations", "1"]
     assert main([*line, "--device", "cpu", "--precision", "bf16", "--results", str(tmp_path / "results")]) == 2
@@ -123,12 +125,12 @@ def test_a_gpu_before_ampere_is_refused_by_its_name(monkeypatch: pytest.MonkeyPa
     # It computes bfloat16 all the same, slower than float32.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     with pytest.raises(UserError, match="bf16: not on Tesla T4, which has no bfloat16 arithmetic; use float32"):
-        devices.check(common(device="cuda", precision="bf16"))
+        check(device="cuda", precision="bf16")
     with pytest.raises(UserError, match="tf32: not on Tesla T4; only CUDA devices from Ampere on have it"):
-        devices.check(common(device="cuda", precision="tf32"))
-    devices.check(common(device="cuda"))
+        check(device="cuda", precision="tf32")
+    check(device="cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
-    devices.check(common(device="cuda", precision="tf32"))
+    check(device="cuda", precision="tf32")
 
 
 def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
     too_much = 2**60
     with (
         pytest.raises(OwnError, match="out of memory; try --checkpointing, with which this run goes on, or a smaller"),
-        devices.memory_advice(devices.less_memory(common())),
+        devices.memory_advice(devices.less_memory(checkpointing=False)),
     ):
         torch.empty(too_much)
     with pytest.raises(RuntimeError, match="tensor size"), devices.memory_advice("less"):
@@ -178,32 +180,19 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
 
 
 # The second task asks torch for more than any machine has: the same error, at a place of our choosing.
-LIMITED = """
-import sys, torch
-from benchmarks import run
-from benchmarks.experiment import loop
-learn = loop.TaskSequence._learn
-def limited(self, task, progress):
-    if task == 1:
-        torch.empty(2**60)
-    learn(self, task, progress)
-loop.TaskSequence._learn = limited
-sys.exit(run.main(sys.argv[1:]))
-"""
+class Limited(nb.Callback):
+    def on_task_begin(self, run: nb.RunState) -> None:
+        if run.task == 1:
+            torch.empty(2**60)
 
 
-def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(tmp_path: Path) -> None:
-    words = ["--strategy", "finetune", "--order", "shapes,clocks", "--iterations", "5", "--batch-size", "128"]
-    words += ["--device", "cpu", "--results", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *words], cwd=ROOT, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "error: out of memory; try --checkpointing" in done.stderr
-    assert "The 2 finished rows are kept in" in done.stderr
-    again = command(*words, "--checkpointing")
-    assert again.returncode == 0, again.stderr
-    assert "going on after 1 of 2 tasks" in again.stderr
-    (config,) = tmp_path.rglob("config.yaml")
-    assert read(config.parent).is_finished
+def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"order": "shapes,clocks", "iterations": 5, "batch_size": 128, "device": "cpu"}
+    settings |= {"results": tmp_path, "plots": False}
+    with pytest.raises(nb.UserError, match="out of memory; try --checkpointing") as error:
+        nb.run("finetune", callbacks=[Limited()], **settings)
+    assert "The 2 finished rows are kept in" in str(error.value)
+    nb.run("finetune", checkpointing=True, **settings)
+    assert "going on after 1 of 2 tasks" in capsys.readouterr().err

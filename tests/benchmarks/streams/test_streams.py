@@ -31,7 +31,7 @@ EACH = 6  # training images of a class
 
 def plan(stream: str, data_root: Path = Path("nowhere")) -> Plan:
     family, argument = stream_family(stream)
-    found: Plan = registry.load("stream", family).build(argument, data_root)
+    found: Plan = registry.find("stream", family).load().build(argument, data_root)
     return found
 
 
@@ -392,7 +392,7 @@ def test_class_incremental_prompts_are_the_published_ones(layouts: Path, monkeyp
 @pytest.mark.parametrize("family", ["mtil", "mtil-split", "xtail", "cifar100", "tinyimagenet", "repeat", "micro"])
 def test_a_family_is_listed(family: str) -> None:
     assert family in registry.names("stream")
-    assert registry.summary("stream", family).endswith((".", ")"))
+    assert registry.find("stream", family).summary.endswith((".", ")"))
 
 
 def test_families_bring_neither_torch_nor_avalanche() -> None:

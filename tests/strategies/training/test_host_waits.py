@@ -35,7 +35,7 @@ def test_what_waits_is_refused(device: torch.device, refuse: Callable[[bool], No
 
 @pytest.mark.parametrize("name", ["nusa", "lora", "finetune"])
 def test_no_step_of_training_waits(name: str, device: torch.device, refuse: Callable[[bool], None]) -> None:
-    module = registry.load("strategy", name)
+    module = registry.find("strategy", name).load()
     template = tiny_template(tiny_classifier(device=device), [module.Plugin(module.Settings())], iterations=STEPS)
     template.on_step = lambda: refuse(template.clock.train_exp_iterations < STEPS - 1)  # between the first and the last
     template.train(tiny_experiences()[0])

@@ -1,0 +1,34 @@
+"""A run that waits before its tasks: `python -m benchmarks.perf.one_by_one FREELY STREAM ITERATIONS DEVICE RESULTS`.
+
+From task number FREELY on it says `waiting` before each, goes on at a line on its input, and ends where there is none.
+"""
+
+import os
+import sys
+
+from benchmarks import api as nb
+from benchmarks.measurements.base import Callback, RunState
+
+
+class WhenTold(Callback):
+    """Waits before every task from number `freely` on."""
+
+    def __init__(self, freely: int) -> None:
+        self.freely = freely
+
+    def on_task_begin(self, run: RunState) -> None:
+        if run.task is not None and run.task >= self.freely:
+            print("waiting", flush=True)
+            if not sys.stdin.readline():
+                os._exit(0)
+
+
+if __name__ == "__main__":
+    freely, stream, iterations, device, results = sys.argv[1:]
+    try:
+        nb.run(
+            "nusa", stream, iterations=int(iterations), device=device, results=results, plots=False,
+            callbacks=[WhenTold(int(freely))],
+        )  # fmt: skip
+    except nb.UserError as error:
+        sys.exit(f"error: {error}")
