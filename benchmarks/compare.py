@@ -2,28 +2,29 @@
 
 import sys
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
 
-from benchmarks.comparison import formats, groups, records, tables
-from benchmarks.comparison.published import beside
+from benchmarks.comparison import formats
+from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 
 
-SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv"}
-FORMATS = (*formats.FORMATS, "csv")
+FORMATS = formats.find()
+SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.SUFFIXES}
 
 
 @click.command()
 @choice
-@click.option("--format", "form", type=click.Choice(FORMATS), help="  [terminal, or by FILE's suffix]")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="  [terminal, or by FILE's suffix]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="instead of the terminal")
 @click.option("--per-task", is_flag=True, help="also Transfer, Avg and Last of each task, as papers print them")
 @click.option("--baseline", metavar="METHOD", help="also paired differences to this method, with confidence intervals")
-@click.option("--published", is_flag=True, help="also the published figures of the same protocol, and the differences")
+@click.option("--published", is_flag=True, help="also the published values of the same protocol, and the differences")
 def main(
     form: str | None, output: Path | None, per_task: bool, baseline: str | None, published: bool, **choice: Any
 ) -> None:
@@ -34,7 +35,10 @@ def main(
     """
     try:
         form = form or _by_suffix(output)
-        text = _text(chosen(**choice).groups, form, output, per_task, baseline, published)
+        width = get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+        found = Comparison(chosen(**choice).groups, per_task, baseline, published, width)
+        _check_baseline(found)
+        text = FORMATS[form].write(found)
         if output is None:
             print(text, end="")
         else:
@@ -54,28 +58,11 @@ def _by_suffix(output: Path | None) -> str:
     return SUFFIXES[output.suffix.lower()]
 
 
-def _text(
-    found: list[groups.Group], form: str, output: Path | None, per_task: bool, baseline: str | None, published: bool
-) -> str:
-    if baseline is not None and not any(group.named(baseline) for group in found):
-        labels = ", ".join(dict.fromkeys(repr(method.label) for group in found for method in group.methods))
-        raise UserError(f"--baseline {baseline}: no such method; there are {labels}")
-    if form == "csv" and published:
-        raise UserError(
-            "--published: a csv holds what was measured here; benchmarks/comparison/published.csv is another"
-        )
-    if form == "csv":
-        return records.as_csv(found, per_task=per_task, baseline=baseline)
-    sections = []
-    for group in found:
-        sections.append(tables.section(group, per_task=per_task, baseline=baseline))
-        if published:
-            sections.append(beside(group, per_task=per_task))
-    if form == "terminal" and output is None and sys.stdout.isatty():
-        from shutil import get_terminal_size
-
-        return formats.terminal(sections, get_terminal_size().columns)
-    return formats.FORMATS[form](sections)
+def _check_baseline(found: Comparison) -> None:
+    """Raises UserError where no group has the baseline."""
+    if found.baseline is not None and not any(group.named(found.baseline) for group in found.groups):
+        keys = dict.fromkeys(repr(method.key) for group in found.groups for method in group.methods)
+        raise UserError(f"--baseline {found.baseline}: no such method; there are {', '.join(keys)}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Plots from run folders: pandas and matplotlib only, never torch or Avalanche."""
+"""Figures from run folders: matplotlib and what `benchmarks.comparison` groups; never torch, Avalanche or a method."""

@@ -1,4 +1,4 @@
-"""`python -m plotting RUN_FOLDER...` draws the plots of run folders again."""
+"""`python -m plotting RUN_FOLDER...` draws the figures of run folders again."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,17 @@ import click
 
 from benchmarks.config.errors import UserError
 from plotting.draw import draw_all
+from plotting.found import commands
 
 
-@click.command(help="Draw the plots of each RUN_FOLDER again, into its plots/.")
+COMMANDS = "\n".join(f"{name:<14}{words}" for name, words in commands().items())
+
+
+@click.command(
+    help="Draw the figures of each RUN_FOLDER again, into its plots/.",
+    epilog=f"\b\nFigures of many runs, python -m plotting.NAME --help:\n{COMMANDS}",
+    context_settings={"max_content_width": 140},
+)
 @click.argument("folders", metavar="RUN_FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def main(folders: tuple[Path, ...]) -> None:
     failed = False

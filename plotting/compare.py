@@ -1,25 +1,28 @@
-"""The trade-off at a glance: Transfer against Last with the carried storage as the dots' size, and bars with intervals.
+"""The trade-off at a glance: Transfer against Last, storage between tasks as the dots' size, and bars with deviations.
 
 `python -m plotting.compare [RESULTS...] -o FILE`
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.comparison import measures
+from benchmarks.comparison import metric_columns
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.statistics import Spread, over_orders
 from benchmarks.comparison.tables import size
-from benchmarks.runs.read import MATRICES
+from benchmarks.runs.read import MATRICES, Run
 from plotting import style
+from plotting.captioned import Captioned, each
 from plotting.command import for_group
+from strategies.about import BLACK
 
 
 SCATTER, BAR = 2.6, 0.15  # inches
-# Points squared: a dot for nothing carried, and what the square root of the share of the most adds, so that area grows evenly
+# Points squared: a dot for nothing stored, and what the square root of the share of the most adds, so that area grows evenly
 # enough to see a small one beside a large.
 LEAST, MOST = 12.0, 240.0
 LONGEST = 26  # letters of a bar's name
@@ -30,7 +33,7 @@ BARS = ("transfer", "avg", "last")
 def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Percent by the matrix that the protocol reports; means over runs, with a standard deviation to each side."""
     identity, orders = group.accuracy_identity, list(group.orders)
-    found = {figure.key: figure for figure in measures.headline(identity)}
+    found = {metric.key: metric for metric in metric_columns.headline(identity)}
     labels = [method.label for method in group.methods]
     drawing = Figure((width, 0), layout="constrained")
     legend = style.legend_height(labels, width)
@@ -39,16 +42,18 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     top, bottom = parts
 
     axes = top.add_subplot()
-    most = max(max(map(measures.carried, group.runs)), 1)
+    most = max(max(map(metric_columns.storage, group.runs)), 1)
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
         across, up = (over_orders(method, orders, found[key].of) for key in ("last", "transfer"))
-        carried = float(np.mean([measures.carried(run) for run in method.runs]))
+        stored = float(np.mean([metric_columns.storage(run) for run in method.runs]))
         if across is not None and up is not None:
-            _dot(axes, across, up, look, LEAST + MOST * (carried / most) ** 0.5)
+            _dot(axes, across, up, look, LEAST + MOST * (stored / most) ** 0.5)
     axes.set_xlabel(f"Last (%), {MATRICES[identity][1]}")
     axes.set_ylabel("Transfer (%)")
     axes.margins(0.08)
-    title = f"larger: more carried from task to task (none to {size(most)})" if most > 1 else "nothing is carried"
+    title = (
+        f"larger: more storage between tasks (none to {size(most)})" if most > 1 else "nothing is stored between tasks"
+    )
     if len(group.first.tasks) == 1:
         title = "one task: there is no Transfer"
     axes.set_title(style.wrap(title, width - 0.6))
@@ -62,6 +67,20 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     return drawing
 
 
+def in_report(group: Group) -> Iterator[Captioned]:
+    """One figure."""
+    yield Captioned(
+        figure(group),
+        "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side.",
+        f"Transfer and Last in percent: {each(group, _transfer_and_last)}.",
+    )
+
+
+def _transfer_and_last(run: Run) -> tuple[float, float] | None:
+    metrics = run.metrics[run.protocol.accuracy_identity]
+    return None if run.learns_at_once or metrics["transfer"] is None else (metrics["transfer"], metrics["last"])
+
+
 def short(label: str) -> str:
     """For an axis; the legend has it in full."""
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
@@ -73,9 +92,9 @@ def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) 
     axes.scatter(across.mean, up.mean, area, marker=look.marker, facecolor=face, edgecolor=look.colour, alpha=0.75)
 
 
-def _bars(axes: Axes, group: Group, figure: measures.Figure, named: bool) -> None:
-    """A bar for each method, the first on top, from the lowest figure's whole ten, for all differ little from nothing."""
-    spreads = [over_orders(method, list(group.orders), figure.of) for method in group.methods]
+def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) -> None:
+    """A bar for each method, the first on top, from zero."""
+    spreads = [over_orders(method, list(group.orders), metric.of) for method in group.methods]
     for place, (found, look) in enumerate(zip(spreads, style.looks(group.methods), strict=True)):
         if found is not None:
             hatch = None if look.dash == "-" else "////"
@@ -83,11 +102,11 @@ def _bars(axes: Axes, group: Group, figure: measures.Figure, named: bool) -> Non
                 place, found.mean, 0.7, color=look.colour, alpha=0.75, hatch=hatch, edgecolor="white", linewidth=0
             )
             if found.deviation is not None:
-                axes.errorbar(found.mean, place, xerr=found.deviation, color=style.BLACK, linewidth=0.8, capsize=1.5)
+                axes.errorbar(found.mean, place, xerr=found.deviation, color=BLACK, linewidth=0.8, capsize=1.5)
     axes.set_yticks(range(len(spreads)), [short(method.label) for method in group.methods] if named else [])
     axes.set_ylim(len(spreads) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"{figure.heading} (%)")
+    axes.set_xlabel(f"{metric.heading} (%)")
 
 
 main = for_group(figure, "python -m plotting.compare", __doc__.splitlines()[0])

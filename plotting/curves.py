@@ -4,15 +4,18 @@
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.groups import Group, Method, alone
+from benchmarks.comparison.metric_columns import learning_accuracy
 from benchmarks.config.errors import UserError
-from benchmarks.runs.read import MATRICES
+from benchmarks.runs.read import MATRICES, Run
 from plotting import style
+from plotting.captioned import Captioned, each
 from plotting.command import for_group
 
 
@@ -64,6 +67,23 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     return drawing
 
 
+def of_run(run: Run) -> Figure:
+    """The same of a single run."""
+    return figure(alone(run))
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """One figure for each order."""
+    for tasks, name in group.orders.items():
+        part = group.in_order(tasks)
+        words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))
+        yield Captioned(
+            figure(part),
+            f"The accuracy of each task over the stream, order {name}; first the means over tasks learned and to come.",
+            f"Learning accuracy in percent, mean over tasks: {words}. The tables above have each task's values.",
+        )
+
+
 def _states(group: Group, method: Method) -> np.ndarray:
     """(R, T+1, T); without what a method that learns all tasks at once makes of tasks whose turn is yet to come."""
     states = np.array([run.accuracy[group.accuracy_identity] for run in method.runs])
@@ -85,7 +105,7 @@ def _mean(states: np.ndarray, learned: bool) -> np.ndarray:
 
 
 def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
-    """Draw one task's (R, T+1) percent; `own` is the state right after its training."""
+    """Draw one task's (R, T+1) percent; `own` is the state in which it has just been learned."""
     axes.axvline(own, color=style.GREY, linewidth=0.6)
     mean = states.mean(axis=0)
     axes.plot(range(own + 1), mean[: own + 1], color=look.colour, linestyle=look.dash, linewidth=0.6)

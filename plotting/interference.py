@@ -3,12 +3,15 @@
 `python -m plotting.interference [RESULTS...] -o FILE`
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group
 from benchmarks.runs.read import ATTENTION, Run
 from plotting import style
+from plotting.captioned import Captioned, each
 from plotting.command import for_group
 
 
@@ -51,6 +54,20 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supxlabel("interference with the principal space (share of the update)")
     style.legend(drawing)
     return drawing
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """One figure."""
+    yield Captioned(
+        figure(group),
+        "How much of an update falls into the principal space, against how much is forgotten in it.",
+        f"Interference, mean over tasks: {each(group, _mean)}.",
+    )
+
+
+def _mean(run: Run) -> float | None:
+    touched, _ = of_steps(run)
+    return float(touched.mean()) if len(touched) else None
 
 
 def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:

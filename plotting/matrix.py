@@ -1,4 +1,4 @@
-"""The accuracy matrix as a heat map, with the figures in its cells where they can be read: rows are states, columns tasks.
+"""The accuracy matrix as a heat map, with the numbers in its cells where they can be read: rows are states, columns tasks.
 
 `python -m plotting.matrix RUN -o FILE`; with two runs, the first minus the second.
 """
@@ -17,6 +17,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.runs.read import MATRICES, Run, find, read
 from plotting import style
 from plotting.command import write
+from strategies.about import VERMILLION
 
 
 COLOURS = colormaps["cividis"]
@@ -27,30 +28,25 @@ ROW = 0.19
 NARROWEST = 0.19
 ROOM_FOR_DECIMALS = 0.3
 LEFT = 0.9
-# With more cells nobody reads their figures, and drawing them takes minutes; the colours remain.
-MOST_FIGURES = 1500
+# With more cells nobody reads their numbers, and drawing them takes minutes; the colours remain.
+MOST_NUMBERS = 1500
 FURNITURE = 0.5
 
 
-def figure(run: Run) -> Figure:
+def of_run(run: Run) -> Figure:
     """The task known: the best of the task's own classes counts."""
-    return _heat_map(run.frame("known"), "accuracy on each task (%), task known")
-
-
-def figure_agnostic(run: Run) -> Figure:
-    """The task unknown: the best of all classes of all tasks counts."""
-    return _heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")
+    return heat_map(run.frame("known"), "accuracy on each task (%), task known")
 
 
 def difference(run: Run, other: Run, identity: str) -> Figure:
     """Points by which the first is better than the second."""
-    names = (f"{run.config['strategy']}, {run.folder.name}" for run in (run, other))
+    names = (f"{run.method.name}, {run.folder.name}" for run in (run, other))
     title = f"{' minus '.join(names)}: accuracy on each task (points), {MATRICES[identity][1]}"
-    return _heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
+    return heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
 
 
 @style.paper()
-def _heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
+def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     """Draw (T+1, T) percent, or differences in points; a cell that was not measured stays blank."""
     rows, columns = states.shape
     width = max(style.COLUMN if columns <= 4 else style.PAGE, LEFT + NARROWEST * columns)
@@ -70,19 +66,19 @@ def _heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure
     axes.spines[:].set_visible(False)
     axes.set_ylabel("tasks learned")
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
-    if states.size <= MOST_FIGURES:
+    if states.size <= MOST_NUMBERS:
         # Cividis grows evenly from dark to light; PuOr is dark at both ends.
         dark = states.abs() > 0.6 * most if differs else states <= 50
-        _figures(axes, states.to_numpy(), 1 if cell >= ROOM_FOR_DECIMALS else 0, dark.to_numpy())
+        _numbers(axes, states.to_numpy(), 1 if cell >= ROOM_FOR_DECIMALS else 0, dark.to_numpy())
     else:
         drawing.colorbar(image, ax=axes, label="%", fraction=0.02, pad=0.01)
     for task in range(columns):
-        own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=1.4)
+        own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.4)
         axes.add_patch(own)
     return drawing
 
 
-def _figures(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) -> None:
+def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) -> None:
     for (row, column), percent in np.ndenumerate(states):
         if not np.isnan(percent):
             colour = "white" if dark[row, column] else "black"
@@ -105,7 +101,7 @@ def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
         if len(found) > 2:
             raise UserError(f"{len(found)} runs; expected one, or two for their difference")
         if len(found) == 1:
-            return _heat_map(found[0].frame(identity), f"accuracy on each task (%), {MATRICES[identity][1]}")
+            return heat_map(found[0].frame(identity), f"accuracy on each task (%), {MATRICES[identity][1]}")
         if found[0].tasks != found[1].tasks:
             raise UserError(f"{runs[0]} and {runs[1]}: other tasks, or another order; their difference means nothing")
         return difference(found[0], found[1], identity)

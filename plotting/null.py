@@ -5,20 +5,21 @@ from matplotlib.figure import Figure
 
 from benchmarks.runs.read import TOWERS, Run
 from plotting import style
+from strategies.about import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 
 
 LINES = {
-    "q": (style.BLUE, "o"),
-    "k": (style.ORANGE, "s"),
-    "v": (style.GREEN, "^"),
-    "o": (style.VERMILLION, "D"),
-    "fc": (style.PURPLE, "v"),
-    "proj": (style.BLACK, "P"),
+    "q": (BLUE, "o"),
+    "k": (ORANGE, "s"),
+    "v": (GREEN, "^"),
+    "o": (VERMILLION, "D"),
+    "fc": (PURPLE, "v"),
+    "proj": (BLACK, "P"),
 }
 
 
 @style.paper()
-def figure(run: Run) -> Figure:
+def of_run(run: Run) -> Figure:
     """The mean over blocks above, the fullest block below: there the room runs out first."""
     drawing = Figure((style.PAGE, 3.8), layout="constrained")
     grid = drawing.subplots(2, 2, sharex=True)
@@ -28,11 +29,11 @@ def figure(run: Run) -> Figure:
         axes.set_title(f"{tower} tower")
     drawing.supxlabel("tasks learned")
     left = run.rank.groupby(["after", "tower", "matrix"])["null_directions"]
-    measures = {"null directions\n(mean over blocks)": left.mean(), "null directions\n(fewest in a block)": left.min()}
+    values = {"null directions\n(mean over blocks)": left.mean(), "null directions\n(fewest in a block)": left.min()}
     kinds = [kind for kind in LINES if kind in set(run.rank["matrix"])]
-    for row, (label, values) in zip(grid, measures.items(), strict=True):
+    for row, (label, found) in zip(grid, values.items(), strict=True):
         row[0].set_ylabel(label)
-        lines = values.unstack(["tower", "matrix"]).reindex(columns=pd.MultiIndex.from_product([TOWERS, kinds]))
+        lines = found.unstack(["tower", "matrix"]).reindex(columns=pd.MultiIndex.from_product([TOWERS, kinds]))
         for axes, tower in zip(row, TOWERS, strict=True):
             for kind in kinds:
                 colour, marker = LINES[kind]

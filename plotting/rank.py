@@ -3,6 +3,7 @@
 `python -m plotting.rank [RESULTS...] -o FILE`; `--by-block` draws one method's matrices one by one.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import ATTENTION, TOWERS, Run
 from plotting import style
+from plotting.captioned import Captioned, each
 from plotting.command import WIDTHS, output, write
 
 
@@ -53,6 +55,21 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supxlabel("tasks learned")
     style.legend(drawing)
     return drawing
+
+
+def of_run(run: Run) -> Figure:
+    """The same of a single run."""
+    return figure(alone(run))
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """One figure."""
+    yield Captioned(
+        figure(group),
+        "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
+        "attention's matrices, with a standard deviation over runs to each side.",
+        f"Entropy rank before and after the stream: {each(group, lambda run: run.entropy_rank)}.",
+    )
 
 
 def over_states(run: Run, tower: str, name: str) -> np.ndarray:
@@ -109,8 +126,8 @@ def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
         if not blocks:
             return figure(group, WIDTHS[width])
         if len(group.methods) > 1:
-            labels = ", ".join(method.label for method in group.methods)
-            raise UserError(f"--by-block draws one method, and there are {labels}; choose with --strategy or --setting")
+            keys = ", ".join(method.key for method in group.methods)
+            raise UserError(f"--by-block draws one method, and there are {keys}; choose with --strategy or --setting")
         return by_block(group.methods[0], WIDTHS[width])
 
     write(make, output)

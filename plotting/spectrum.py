@@ -3,6 +3,8 @@
 `python -m plotting.spectrum [RESULTS...] -o FILE`
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -11,6 +13,7 @@ from benchmarks.comparison.groups import Group
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import ATTENTION, TOWERS
 from plotting import style
+from plotting.captioned import Captioned, each
 from plotting.command import for_group
 
 
@@ -48,6 +51,14 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supylabel("size (geometric mean)")
     style.legend(drawing)
     return drawing
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """One figure, where any run has a spectrum."""
+    if any(run.spectrum is not None for run in group.runs):
+        caption = "Singular values of the attention's matrices before and after the stream."
+        words = each(group, lambda run: run.entropy_rank)
+        yield Captioned(figure(group), caption, f"{caption} Entropy rank before and after: {words}.")
 
 
 def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ignore[type-arg]

@@ -1,12 +1,11 @@
-"""The look of every plot: sizes for a two-column paper, colours that colour-blind readers tell apart, and files that
-come out the same, byte for byte, whenever the figures are the same."""
+"""The look of every figure: sizes for a two-column paper, methods that look alike everywhere, and files that come out the
+same, byte for byte, whenever the values are the same."""
 
 import io
 import math
 import sys
 import textwrap
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks.comparison.groups import Method
 from benchmarks.runtime import files
+from strategies.about import MARKERS
 
 
 # Inches: one column and the full page of the usual two-column proceedings.
@@ -34,25 +34,7 @@ PAGE = 6.8
 LETTER = 0.062
 HANDLE = 0.55  # inches of a legend's entry beside its words
 
-# Okabe and Ito (2008), "Color Universal Design".
-BLACK = "#000000"
-GREY = "#999999"
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-GREEN = "#009E73"
-PURPLE = "#CC79A7"
-ORANGE = "#E69F00"
-SKY = "#56B4E9"
-
-# A colour and a marker for each strategy, the same in every figure; the markers also tell them apart in grey print. Seven and
-# eleven have no common divisor, so 77 strategies differ.
-COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
-STRATEGIES = (
-    "nusa", "lora", "zscl", "moe_adapter", "inflora", "finetune", "milora", "olora", "lwf", "lwf_vr", "wise_ft", "icarl",
-    "diki", "joint", "zeroshot", "avalanche:lwf", "avalanche:ewc", "avalanche:si", "avalanche:replay", "avalanche:agem",
-    "avalanche:gem",
-)  # fmt: skip
+GREY = "#999999"  # what is no method's; their colours and markers stand in their files
 DASHES = ("-", "--", ":", "-.")  # for variants of one strategy
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so every machine has it
@@ -109,12 +91,10 @@ def looks(methods: Sequence[Method]) -> list[Look]:
     seen: Counter[str] = Counter()
     found = []
     for method in methods:
-        name = method.strategy
-        # The user's own strategies have a place beyond the known ones, by their name alone.
-        place = STRATEGIES.index(name) if name in STRATEGIES else len(STRATEGIES) + zlib.crc32(name.encode()) % 56
-        dash, marker = DASHES[seen[name] % len(DASHES)], MARKERS[(place + seen[name] // len(DASHES)) % len(MARKERS)]
-        found.append(Look(COLOURS[place % len(COLOURS)], marker, dash))
-        seen[name] += 1
+        rounds, dash = divmod(seen[method.strategy], len(DASHES))
+        marker = MARKERS[(MARKERS.index(method.about.marker) + rounds) % len(MARKERS)]
+        found.append(Look(method.about.colour, marker, DASHES[dash]))
+        seen[method.strategy] += 1
     return found
 
 
@@ -177,15 +157,15 @@ def legend_height(labels: Sequence[str], width: float) -> float:
     return 0.14 * lines * math.ceil(len(labels) / legend_columns(labels, width)) + 0.1
 
 
-def plot_band(axes: Axes, figures: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
-    """Draw the mean over runs (R, S) against the states 0..S-1 with a standard deviation to each side, and return it.
+def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
+    """Draw and return the mean (S,) of `values` (R, S) over R runs, against the states 0..S-1.
 
-    A single run has no band.
+    The band is a standard deviation to each side; a single run has none.
     """
-    mean = figures.mean(axis=0)  # (S,)
+    mean = values.mean(axis=0)  # (S,)
     axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())
-    if len(figures) > 1:
-        deviation = figures.std(axis=0, ddof=1)
+    if len(values) > 1:
+        deviation = values.std(axis=0, ddof=1)
         states = np.arange(len(mean))
         axes.fill_between(states, mean - deviation, mean + deviation, color=look.colour, alpha=0.2, linewidth=0)
     return mean
@@ -197,11 +177,15 @@ def wrap(name: str, width: float) -> str:
 
 
 @paper()
-def save(figure: Figure, path: Path) -> None:
-    """Write an image in the format of the path's suffix, png, svg or pdf; whole or not at all."""
-    form = path.suffix[1:].lower()
-    image = io.BytesIO()
+def image(figure: Figure, form: str) -> bytes:
+    """A drawing as png, svg or pdf."""
+    drawn = io.BytesIO()
     # A drawing says when it was made unless told not to.
     dates: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(image, format=form, metadata=dates.get(form))
-    files.write_bytes(path, image.getvalue())
+    figure.savefig(drawn, format=form, metadata=dates.get(form))
+    return drawn.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a drawing in the format of the path's suffix, png, svg or pdf; whole or not at all."""
+    files.write_bytes(path, image(figure, path.suffix[1:].lower()))

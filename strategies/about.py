@@ -29,6 +29,7 @@ MARKERS: tuple[str, ...] = get_args(Marker)
 BUILT_IN = 21  # pairs that this project's own methods take
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class About:
         figures: version of what the method computes. Raise it by hand when the method's figures change.
     """
 
-    name: str
-    reference: str
+    name: Line
+    reference: Line
     colour: Colour
     marker: Marker
     published: dict[str, Published] = field(default_factory=dict)

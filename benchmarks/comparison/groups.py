@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE
 from benchmarks.runs.read import Run, read
+from strategies.about import About
 
 
 # What names a run within its method, or its group: all other settings tell methods apart.
@@ -23,12 +24,30 @@ class Method:
     """A strategy with its settings, over seeds and orders.
 
     Attributes:
-        label: the strategy, with those settings that tell it from others of the same strategy in the group.
+        strategy: its name on the command line.
+        name: in tables and figures.
+        telling: ` name=value` for each setting that tells it from others of the same strategy in the group.
     """
 
     strategy: str
-    label: str
+    name: str
+    telling: str
     runs: tuple[Run, ...]
+
+    @property
+    def label(self) -> str:
+        """In tables and figures: `MoE-Adapters decision=image`."""
+        return f"{self.name}{self.telling}"
+
+    @property
+    def key(self) -> str:
+        """On the command line and in csv files: `moe_adapter decision=image`."""
+        return f"{self.strategy}{self.telling}"
+
+    @property
+    def about(self) -> About:
+        """Its look, reference and published rows."""
+        return self.runs[0].method
 
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
         """The runs that learn the tasks in an order, by seed."""
@@ -79,16 +98,16 @@ class Group:
         return self.first.protocol.accuracy_identity
 
     def named(self, name: str) -> Method | None:
-        """The method with a label, or the only one of a strategy; None if there is none.
+        """The method with a key or label, or the only one of a strategy or name; None if there is none.
 
         Raises:
             UserError: there are several.
         """
-        found = [method for method in self.methods if method.label == name]
-        found = found or [method for method in self.methods if method.strategy == name]
+        found = [method for method in self.methods if name in (method.key, method.label)]
+        found = found or [method for method in self.methods if name in (method.strategy, method.name)]
         if len(found) > 1:
-            labels = ", ".join(repr(method.label) for method in found)
-            raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {labels}")
+            keys = ", ".join(repr(method.key) for method in found)
+            raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {keys}")
         return found[0] if found else None
 
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
@@ -127,6 +146,7 @@ class Filter:
     """Which runs are wanted; empty is all.
 
     Attributes:
+        strategies: by their names on the command line or in tables.
         settings: `name=value` as `config.yaml` has them.
     """
 
@@ -137,8 +157,10 @@ class Filter:
 
     def takes(self, run: Run) -> bool:
         config = run.config
-        wanted = (("stream", self.streams), ("order", self.orders), ("strategy", self.strategies))
+        wanted = (("stream", self.streams), ("order", self.orders))
         if any(values and str(config[name]) not in values for name, values in wanted):
+            return False
+        if self.strategies and not {config["strategy"], run.method.name} & set(self.strategies):
             return False
         settings = (each.partition("=") for each in self.settings)
         return all(_is(config.get(name), value) for name, _, value in settings)
@@ -164,7 +186,7 @@ def shown(value: Any) -> str:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """What tells a run's method from others: its settings, and the reference images and texts that it read, by checksum."""
+    """What tells a run's method from others: its settings, and the auxiliary images and texts that it read, by checksum."""
     found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
     read = run.about.get("reference_sha256")
     return {**found, "references": read[:8]} if read else found
@@ -179,6 +201,7 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             run = read(folder)
             for name, value in run.config.items():
                 found.there.setdefault(name, set()).add(shown(value))
+            found.there["strategy"].add(run.method.name)
             if wanted is not None and not wanted.takes(run):
                 continue
             if not run.is_finished:
@@ -212,8 +235,7 @@ def _distinction(group: Group) -> str:
 
 def alone(run: Run) -> Group:
     """A group of one run, whatever became of it."""
-    strategy = str(run.config["strategy"])
-    return Group((Method(strategy, strategy, (run,)),))
+    return Group((Method(str(run.config["strategy"]), run.method.name, "", (run,)),))
 
 
 def _key(run: Run) -> tuple[str, ...]:
@@ -230,14 +252,17 @@ def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tup
     strategies: dict[str, list[list[Run]]] = {}
     for runs in pile.values():
         strategies.setdefault(str(runs[0].config["strategy"]), []).append(_once(runs, left_out))
+    named = Counter(variants[0][0].method.name for variants in strategies.values())
     methods = []
     for strategy, variants in strategies.items():
+        name = variants[0][0].method.name
+        name = f"{name} ({strategy})" if named[name] > 1 else name
         telling = _telling([settings(runs[0]) for runs in variants])
         for runs in variants:
             own = settings(runs[0])
-            words = [f"{name}={shown(own.get(name))}" for name in telling]
-            methods.append(Method(strategy, " ".join([strategy, *words]), tuple(runs)))
-    return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.label)))
+            words = [f" {setting}={shown(own.get(setting))}" for setting in telling]
+            methods.append(Method(strategy, name, "".join(words), tuple(runs)))
+    return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.key)))
 
 
 def _telling(variants: list[dict[str, Any]]) -> list[str]:
@@ -247,8 +272,8 @@ def _telling(variants: list[dict[str, Any]]) -> list[str]:
 
 def _mean_avg(runs: tuple[Run, ...]) -> float:
     identity = runs[0].protocol.accuracy_identity
-    figures = [-1.0 if run.learns_at_once or (avg := run.metrics[identity]["avg"]) is None else avg for run in runs]
-    return sum(figures) / len(figures)
+    means = [-1.0 if run.learns_at_once or (avg := run.metrics[identity]["avg"]) is None else avg for run in runs]
+    return sum(means) / len(means)
 
 
 def _once(runs: list[Run], left_out: list[str]) -> list[Run]:

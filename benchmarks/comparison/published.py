@@ -1,7 +1,6 @@
-"""Published figures beside a group of runs: under a heading of their own, and compared only where the protocol is the same."""
+"""Published values beside a group of runs: under a heading of their own, and compared only where the protocol is the same."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,22 +8,23 @@ from typing import Any
 
 import yaml
 
-from benchmarks.comparison import measures
+from benchmarks.comparison import metric_columns
 from benchmarks.comparison.groups import Group, Method, shown
 from benchmarks.comparison.statistics import Measure, over_seeds
 from benchmarks.comparison.tables import MISSING, Cell, Section, Table, signed
 from benchmarks.config.recipes import recipe
+from strategies.about import Published
 
 
 HERE = Path(__file__).parent
 METRICS = {"Transfer": "transfer", "Avg": "avg", "Last": "last"}
-STANDINGS = ("original", "derived", "second-hand")  # the first that has a figure is taken
+STANDINGS = ("original", "derived", "second-hand")  # the first that has a value is taken
 MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class Published:
-    """A figure as its source prints it, in percent; `task` is a data set or `mean`."""
+class Printed:
+    """A value as its source prints it, in percent."""
 
     value: str
     standing: str
@@ -32,20 +32,23 @@ class Published:
 
 
 @cache
-def about() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
     """`published.yaml`."""
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
 
 
 @cache
-def figures() -> dict[tuple[str, str, str, str, str], Published]:
-    """`published.csv` by protocol, order, method, metric and task; of several, the one nearest to its authors."""
+def values() -> dict[tuple[str, str, str, str, str], Printed]:
+    """`published.csv` by protocol, order, method, metric and task (a data set or `mean`).
+
+    Of several values for the same the one nearest to its authors is taken.
+    """
     with (HERE / "published.csv").open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: STANDINGS.index(row["standing"]))
-    found: dict[tuple[str, str, str, str, str], Published] = {}
+    found: dict[tuple[str, str, str, str, str], Printed] = {}
     for row in rows:
         key = (row["protocol"], row["order"], row["method"], row["metric"], row["task"])
-        found.setdefault(key, Published(row["value"], row["standing"], row["source"]))
+        found.setdefault(key, Printed(row["value"], row["standing"], row["source"]))
     return found
 
 
@@ -66,7 +69,7 @@ class Row:
 
 def _orders(group: Group, protocol: str) -> dict[str, tuple[str, ...]]:
     """Published order names to the group's task sequences."""
-    published = {order for at, order, *_ in figures() if at == protocol}
+    published = {order for at, order, *_ in values() if at == protocol}
     found = {}
     for tasks, name in group.orders.items():
         names = name.replace("the ", "").split(", ")
@@ -80,50 +83,49 @@ def _orders(group: Group, protocol: str) -> dict[str, tuple[str, ...]]:
 
 def _rows(group: Group, protocol: str, order: str, tasks: tuple[str, ...]) -> list[Row]:
     names = dict.fromkeys(
-        method for at, in_order, method, metric, task in figures()
+        method for at, in_order, method, metric, task in values()
         if (at, in_order, task) == (protocol, order, MEAN) and metric in METRICS
     )  # fmt: skip
     rows = []
     for name in names:
-        entry = about()["methods"].get(name, {})
-        here, why_not = _partner(group, entry, tasks) if entry else (None, "")
-        differs = about()["protocols"][protocol].get("differs") or _differs(entry, protocol)
-        why_not = differs or why_not
-        rows.append(Row(name, here, why_not, entry.get("tolerance", about()["tolerance"])))
+        here, departure = _partner(group, name, tasks)
+        wanted = here.about.published[name] if here else Published(differs=facts()["not_here"].get(name, ""))
+        differs = facts()["protocols"][protocol].get("differs") or _differs(wanted, protocol)
+        tolerance = facts()["tolerance"] if wanted.tolerance is None else wanted.tolerance
+        rows.append(Row(name, here, differs or departure, tolerance))
     return rows
 
 
-def _differs(entry: dict[str, Any], protocol: str) -> str:
-    differs = entry.get("differs", "")
-    return differs.get(protocol, "") if isinstance(differs, dict) else differs
+def _differs(wanted: Published, protocol: str) -> str:
+    return wanted.differs.get(protocol, "") if isinstance(wanted.differs, dict) else wanted.differs
 
 
-def _partner(group: Group, entry: dict[str, Any], tasks: tuple[str, ...]) -> tuple[Method | None, str]:
-    """Our runs of a published method, and why they are not quite that; those that are it are preferred."""
+def _partner(group: Group, name: str, tasks: tuple[str, ...]) -> tuple[Method | None, str]:
+    """Our runs that answer to a published row, and why they are not quite that; those that are it are preferred."""
     candidates = [
-        (method, _departure(group, method, entry.get("settings", {}), entry.get("needs", ())))
+        (method, _departure(group, method, method.about.published[name]))
         for method in group.methods
-        if method.strategy == entry.get("strategy") and method.in_order(tasks)
+        if name in method.about.published and method.in_order(tasks)
     ]
     return min(candidates, key=lambda candidate: len(candidate[1]), default=(None, ""))
 
 
-def _departure(group: Group, method: Method, wanted: dict[str, Any], needs: Sequence[str]) -> str:
+def _departure(group: Group, method: Method, wanted: Published) -> str:
     """The settings that are not the published ones; empty where all are."""
     stream = str(group.first.config["stream"])
-    expected = {**recipe(stream, method.strategy), **wanted}
+    expected = {**recipe(stream, method.strategy), **wanted.settings}
     found = method.runs[0].config
     weights = found.get("pretrained")
     if weights is not None and Path(weights).suffix:  # a file, which may have any name and hold the published weights
         expected.pop("pretrained")
     departing = [f"{name} {shown(found.get(name))}, not {shown(value)}" for name, value in expected.items()
                  if found.get(name) != value]  # fmt: skip
-    departing += [f"{name} is not given" for name in needs if found.get(name) is None]
+    departing += [f"{name} is not given" for name in wanted.needs if found.get(name) is None]
     return "; ".join(departing)
 
 
 def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...], rows: list[Row]) -> Table:
-    identity = about()["protocols"][protocol]["identity"]
+    identity = facts()["protocols"][protocol]["identity"]
     header = (
         "published method",
         "standing",
@@ -135,7 +137,7 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
     )
     table = Table(f"{protocol}, order {order}", header, [])
     for row in rows:
-        published = [figures().get((protocol, order, row.name, metric, MEAN)) for metric in METRICS]
+        published = [values().get((protocol, order, row.name, metric, MEAN)) for metric in METRICS]
         standing = "/".join(dict.fromkeys(each.standing for each in published if each))
         cells = [Cell(row.name), Cell(standing), *(_printed(each) for each in published)]
         if row.why_not:
@@ -143,8 +145,8 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
         if row.here is None:
             table.rows.append((*cells, *[Cell(MISSING)] * (len(header) - len(cells))))
             continue
-        figures_here = {figure.key: figure.of for figure in measures.headline(identity)}
-        here = [_here(row.here, tasks, figures_here.get(metric)) for metric in METRICS.values()]
+        measures = {metric.key: metric.of for metric in metric_columns.headline(identity)}
+        here = [_here(row.here, tasks, measures.get(metric)) for metric in METRICS.values()]
         differences = [] if row.why_not else _differences(published, here)
         words = " / ".join(MISSING if each is None else signed(each) for each in differences)
         table.rows.append((*cells, Cell(row.here.label), *(_number(each) for each in here), Cell(words or MISSING),
@@ -154,13 +156,13 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
 
 def _per_task_table(protocol: str, order: str, tasks: tuple[str, ...], rows: list[Row], metric: str) -> Table:
     """Three lines for each method that is compared: published, here, difference."""
-    identity = about()["protocols"][protocol]["identity"]
+    identity = facts()["protocols"][protocol]["identity"]
     table = Table(f"{protocol}, order {order}: {metric} of each task", ("", *tasks, MEAN, "agreement"), [])
     for row in rows:
-        published = [figures().get((protocol, order, row.name, metric, task)) for task in (*tasks, MEAN)]
+        published = [values().get((protocol, order, row.name, metric, task)) for task in (*tasks, MEAN)]
         if not any(published[:-1]) or row.here is None or row.why_not:
             continue
-        measured = [_here(row.here, tasks, measures.of_task(identity, METRICS[metric], task)) for task in tasks]
+        measured = [_here(row.here, tasks, metric_columns.of_task(identity, METRICS[metric], task)) for task in tasks]
         measured.append(_here(row.here, tasks, lambda run: run.metrics[identity][METRICS[metric]]))
         differences = _differences(published, measured)
         table.rows += [
@@ -177,15 +179,15 @@ def _here(method: Method, tasks: tuple[str, ...], measure: Measure | None) -> fl
     return found.mean if found else None
 
 
-def _printed(figure: Published | None) -> Cell:
-    return Cell(figure.value, value=float(figure.value)) if figure else Cell(MISSING)
+def _printed(value: Printed | None) -> Cell:
+    return Cell(value.value, value=float(value.value)) if value else Cell(MISSING)
 
 
-def _number(figure: float | None) -> Cell:
-    return Cell(MISSING if figure is None else f"{figure:.1f}", value=figure)
+def _number(value: float | None) -> Cell:
+    return Cell(MISSING if value is None else f"{value:.1f}", value=value)
 
 
-def _differences(published: list[Published | None], here: list[float | None]) -> list[float | None]:
+def _differences(published: list[Printed | None], here: list[float | None]) -> list[float | None]:
     """Ours minus theirs, ours rounded as theirs is: what differs in print."""
     differences: list[float | None] = []
     for theirs, ours in zip(published, here, strict=True):
@@ -206,10 +208,10 @@ def _agreement(differences: list[float | None], tolerance: float) -> str:
 
 
 def beside(group: Group, *, per_task: bool) -> Section:
-    """The published figures of every protocol that the group's runs have."""
+    """The published values of every protocol that the group's runs have."""
     config = group.first.config
     tables, sources = [], {}
-    for protocol, entry in about()["protocols"].items():
+    for protocol, entry in facts()["protocols"].items():
         if (str(config["stream"]), config.get("shots")) != (entry["stream"], entry["shots"]):
             continue
         for order, tasks in _orders(group, protocol).items():
@@ -220,15 +222,15 @@ def beside(group: Group, *, per_task: bool) -> Section:
                 tables += [table for table in made if table.rows]
             for row in rows:
                 sources[row.name] = next(
-                    each.source for key, each in figures().items() if key[:3] == (protocol, order, row.name)
+                    each.source for key, each in values().items() if key[:3] == (protocol, order, row.name)
                 )
-    title = f"published figures for {group.title}"
+    title = f"published values for {group.title}"
     if not tables:
         return Section(title, [], ["None are known for this stream, number of shots and order."])
     listed = "; ".join(f"{name}: {source}" for name, source in sources.items())
     notes = [
         "As their sources print them, in percent; none was measured here. Second-hand: transcribed by others, not checked "
-        f"against the paper. Differences are here minus published. {about()['tolerance']} point is called agreement (0.3 for "
+        f"against the paper. Differences are here minus published. {facts()['tolerance']} point is called agreement (0.3 for "
         "zero-shot): no seeds' spread is published for any of them.",
         f"Sources: {listed}.",
     ]

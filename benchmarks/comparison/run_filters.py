@@ -59,13 +59,13 @@ def chosen(
 
 
 def only_group(found: Sorted) -> Group:
-    """The one group; a figure can't hold runs that do not compare.
+    """The one group; a figure cannot hold runs under different protocols.
 
     Raises:
         UserError: there are several, naming the first two.
     """
     if len(found.groups) > 1:
         titles = "; ".join(group.title for group in found.groups[:2])
-        raise UserError(f"the runs are of {len(found.groups)} kinds that do not compare, the first two: {titles}. Name fewer "
+        raise UserError(f"the runs are under {len(found.groups)} different protocols, the first two: {titles}. Name fewer "
                         "folders, or choose with --stream or --setting")  # fmt: skip
     return found.groups[0]

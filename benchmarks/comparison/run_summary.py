@@ -1,4 +1,4 @@
-"""A run folder on the terminal: the accuracy matrix, the figures, and where the files are."""
+"""A run folder on the terminal: the accuracy matrix, its metrics, and where the files are."""
 
 import csv
 from pathlib import Path
@@ -7,15 +7,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.comparison.zero_shot import comparison
 from benchmarks.runs.read import MATRICES, read
 from benchmarks.runtime import files
 
 
-FIGURES = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))
+METRICS = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))
 
 
-def _shown(figure: float | str | None) -> str:
-    return "-" if figure in (None, "") else f"{float(figure):.1f}"
+def _shown(value: float | str | None) -> str:
+    return "-" if value in (None, "") else f"{float(value):.1f}"
 
 
 def _identity(path: Path) -> str:
@@ -41,7 +42,7 @@ def matrix_table(path: Path) -> Table:
     return table
 
 
-def figures_table(path: Path) -> Table:
+def metrics_table(path: Path) -> Table:
     """The means; the row that the stream's protocol reports is marked."""
     metrics = files.read_json(path / "metrics.json")
     if read(path).learns_at_once:  # there is no before and after
@@ -49,23 +50,21 @@ def figures_table(path: Path) -> Table:
     values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
     table = Table(title="percent; *: what the stream's protocol reports", title_justify="left")
     table.add_column("")
-    for _, heading in FIGURES:
+    for _, heading in METRICS:
         table.add_column(heading, justify="right")
     for identity, (_, how) in MATRICES.items():
         mark = " *" if identity == _identity(path) else ""
-        table.add_row(how + mark, *(_shown(values[identity].get(name)) for name, _ in FIGURES))
+        table.add_row(how + mark, *(_shown(values[identity].get(name)) for name, _ in METRICS))
     return table
 
 
 def show(path: Path) -> None:
     """Prints a finished run."""
-    from benchmarks.comparison.zero_shot import comparison
-
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     console.print(matrix_table(path))
-    console.print(figures_table(path))
+    console.print(metrics_table(path))
     if compared := comparison(path):
         console.print(compared[0])
         console.print(compared[1], markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from benchmarks.comparison.groups import Method
 from benchmarks.runs.read import Run
@@ -15,7 +16,7 @@ Measure = Callable[[Run], float | None]
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several runs.
+    """A metric over several runs.
 
     Attributes:
         deviation: the sample standard deviation; None for a single run, whose spread nobody knows.
@@ -26,10 +27,10 @@ class Spread:
     count: int
 
 
-def spread(figures: Sequence[float | None]) -> Spread | None:
+def spread(values: Sequence[float | None]) -> Spread | None:
     """None where there are none, or one is undefined."""
-    known = [figure for figure in figures if figure is not None]
-    if not known or len(known) < len(figures):
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return None
     deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
     return Spread(float(np.mean(known)), deviation, len(known))
@@ -65,9 +66,7 @@ class Difference:
 
 
 def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
-    """Over the runs of both that have the same seed and order; None without any, or where a figure is undefined."""
-    from scipy.special import stdtrit
-
+    """Over the runs of both that have the same seed and order; None without any, or where a value is undefined."""
     others = {(run.tasks, run.config["seed"]): run for run in baseline.runs}
     pairs = [(run, others[key]) for run in method.runs if (key := (run.tasks, run.config["seed"])) in others]
     differences = []

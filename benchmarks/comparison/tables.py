@@ -1,13 +1,13 @@
-"""The tables of a group of runs, in no format yet: `formats` writes them."""
+"""The tables of a group of runs, in no format yet: the files in `formats` write them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.comparison import measures
+from benchmarks.comparison import metric_columns
 from benchmarks.comparison.groups import Group, Method
-from benchmarks.comparison.measures import Figure
+from benchmarks.comparison.metric_columns import Metric
 from benchmarks.comparison.statistics import Difference, Spread, over_orders, paired
 from benchmarks.runs.read import MATRICES, Run
 
@@ -27,21 +27,31 @@ class Cell:
 
 @dataclass
 class Table:
-    """The first column holds names, all others figures."""
+    """The first column holds names, all others values."""
 
     title: str
     header: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether any cell is best or second best."""
+        return any(cell.mark for row in self.rows for cell in row)
+
 
 @dataclass
 class Section:
-    """All tables of a group, or of the published figures beside it."""
+    """All tables of a group, or of the published values beside it."""
 
     title: str
     tables: list[Table]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether any of its tables is."""
+        return any(table.is_marked for table in self.tables)
 
 
 def shown(found: Spread | None) -> Cell:
@@ -53,14 +63,14 @@ def shown(found: Spread | None) -> Cell:
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
-    """Best and second best by the printed figure: what looks equal is marked alike."""
+    """Best and second best by the printed value: what looks equal is marked alike."""
     printed = [round(cell.value, 1) if cell.value is not None else None for cell in cells]
-    ranked = sorted({figure for figure, may in zip(printed, competes, strict=True) if may and figure is not None})
+    ranked = sorted({value for value, may in zip(printed, competes, strict=True) if may and value is not None})
     if more_is_better:
         ranked.reverse()
     marks = dict(zip(ranked, ("best", "second"), strict=False)) if len(ranked) > 1 else {}
-    pairs = zip(cells, printed, competes, strict=True)
-    return [Cell(cell.text, marks.get(figure, "") if may else "", cell.value) for cell, figure, may in pairs]  # type: ignore[arg-type]
+    columns = zip(cells, printed, competes, strict=True)
+    return [Cell(cell.text, marks.get(value, "") if may else "", cell.value) for cell, value, may in columns]  # type: ignore[arg-type]
 
 
 def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> list[tuple[Cell, ...]]:
@@ -68,7 +78,7 @@ def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> lis
 
 
 def _competes(methods: Iterable[Method]) -> list[bool]:
-    """The two ends of the scale compete with nobody: what learns nothing, and what learns all tasks at once."""
+    """Whether each is ranked. Zero-shot and joint training are not: they bound the others from below and above."""
     return [not (method.runs[0].learns_nothing or method.runs[0].learns_at_once) for method in methods]
 
 
@@ -89,13 +99,13 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
     methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
     competes = _competes(methods)
 
-    def column(figure: Figure) -> list[Cell]:
-        found = [over_orders(method, orders, figure.of) for method in methods]
-        return marked([shown(each) for each in found], competes, figure.more_is_better)
+    def column(metric: Metric) -> list[Cell]:
+        found = [over_orders(method, orders, metric.of) for method in methods]
+        return marked([shown(each) for each in found], competes, metric.more_is_better)
 
-    figures = measures.headline(identity)
-    header = ("method", *(figure.heading for figure in figures))
-    rows = _by_columns(methods, (column(figure) for figure in figures))
+    metrics = metric_columns.headline(identity)
+    header = ("method", *(metric.heading for metric in metrics))
+    rows = _by_columns(methods, (column(metric) for metric in metrics))
     notes = [_count(methods, orders)]
     if not all(competes):
         alone = ", ".join(method.label for method, may in zip(methods, competes, strict=True) if not may)
@@ -113,22 +123,23 @@ def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
     tables = []
     for metric, heading in PER_TASK:
         columns = []
-        figures = [
-            [measures.per_task(run, identity, metric, tasks) for run in method.in_order(tasks)] for method in methods
+        values = [
+            [metric_columns.per_task(run, identity, metric, tasks) for run in method.in_order(tasks)]
+            for method in methods
         ]
-        mean = next(figure.of for figure in measures.headline(identity) if figure.key == metric)
+        mean = next(each.of for each in metric_columns.headline(identity) if each.key == metric)
         means = [[mean(run) for run in method.in_order(tasks)] for method in methods]
         for task in range(len(tasks)):
-            columns.append([_mean([run[task] for run in runs]) for runs in figures])
+            columns.append([_mean([run[task] for run in runs]) for runs in values])
         columns.append([_mean(each) for each in means])
         rows = _by_columns(methods, (marked(column, competes, more_is_better=True) for column in columns))
         tables.append(Table(f"{heading} of each task, {MATRICES[identity][1]}", ("method", *tasks, "mean"), rows))
     return tables
 
 
-def _mean(figures: list[float | None]) -> Cell:
-    known = [figure for figure in figures if figure is not None]
-    if len(known) < len(figures) or not known:
+def _mean(values: list[float | None]) -> Cell:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
         return Cell(MISSING)
     return Cell(f"{np.mean(known):.1f}", value=float(np.mean(known)))
 
@@ -137,11 +148,12 @@ def cost_table(group: Group) -> Table:
     """What each method takes, over all its runs."""
     methods = group.methods
     headings = (
-        "trained parameters", "carried", "reference images", "peak memory", "training", "evaluation", "effective rank",
+        "trained parameters", "storage between tasks", "auxiliary images", "peak memory", "training", "evaluation",
+        "effective rank",
     )  # fmt: skip
-    machines = sorted({measures.machine(run) for run in group.runs})
+    machines = sorted({metric_columns.machine(run) for run in group.runs})
     notes = [
-        "Carried: most bytes kept from task to task besides the model. Training and evaluation: mean time over the whole "
+        "Storage between tasks: most bytes kept besides the model. Training and evaluation: mean time over the whole "
         f"stream, on {' and '.join(machines)}. Effective rank: entropy rank, mean over the attention's matrices, before the "
         "first task and after the last."
     ]
@@ -151,7 +163,7 @@ def cost_table(group: Group) -> Table:
 
 
 def _costs(method: Method) -> list[Cell]:
-    first, last = np.mean([measures.trained(run) for run in method.runs], axis=0)
+    first, last = np.mean([metric_columns.trained(run) for run in method.runs], axis=0)
     parameters = f"{_thousands(first)}" if first == last else f"{_thousands(first)} → {_thousands(last)}"
     ranks = [run.entropy_rank for run in method.runs]
     rank = Cell(MISSING)
@@ -160,11 +172,11 @@ def _costs(method: Method) -> list[Cell]:
         rank = Cell(f"{before:.1f} → {after:.1f}", value=float(after))
     return [
         Cell(parameters, value=float(first)),
-        _average(method, measures.carried, size),
-        _average(method, lambda run: run.cost.get("reference_images", 0), _thousands),
-        _average(method, measures.memory, size),
-        _average(method, measures.training_seconds, duration),
-        _average(method, measures.evaluation_seconds, duration),
+        _average(method, metric_columns.storage, size),
+        _average(method, metric_columns.auxiliary_images, _thousands),
+        _average(method, metric_columns.memory, size),
+        _average(method, metric_columns.training_seconds, duration),
+        _average(method, metric_columns.evaluation_seconds, duration),
         rank,
     ]
 
@@ -196,8 +208,8 @@ def duration(seconds: float) -> str:
 def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
     """Paired differences of every other method to one."""
     others = [method for method in group.methods if method is not baseline]
-    figures = measures.headline(identity)
-    found = [[paired(method, baseline, figure.of) for figure in figures] for method in others]
+    metrics = metric_columns.headline(identity)
+    found = [[paired(method, baseline, metric.of) for metric in metrics] for method in others]
     rows = []
     for method, differences in zip(others, found, strict=True):
         pairs = max((each.pairs for each in differences if each), default=0)
@@ -208,7 +220,7 @@ def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
     ]
     if any(each and each.half_width is None for row in found for each in row):
         notes.append("A single pair gives no interval.")
-    header = ("method", *(figure.heading for figure in figures), "pairs")
+    header = ("method", *(metric.heading for metric in metrics), "pairs")
     return Table(f"difference to {baseline.label}, {MATRICES[identity][1]}", header, rows, notes)
 
 

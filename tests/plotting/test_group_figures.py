@@ -9,12 +9,15 @@ from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, sort
+from benchmarks.config import registry
 from benchmarks.runs.read import find, read
 from plotting import compare, curves, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import write_csv, write_run
 
 
+# This project's own methods before Avalanche's.
+STRATEGIES = sorted(registry.names("strategy"), key=lambda name: ":" in name)
 FIGURES = {
     "rank": rank.figure, "curves": curves.figure, "compare": compare.figure, "interference": interference.figure,
     "spectrum": spectrum.figure, "rank --by-block": lambda group, width: rank.by_block(group.methods[0], width),
@@ -33,9 +36,9 @@ def write_spectrum(run: Path, tasks: int) -> None:
 
 
 def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
-    """The first methods of the list, two seeds each; the last one carries most."""
+    """The first methods of the list, two seeds each; the last one stores most."""
     chance = np.random.default_rng(tasks)
-    for number, strategy in enumerate(style.STRATEGIES[:methods]):
+    for number, strategy in enumerate(STRATEGIES[:methods]):
         for seed in range(seeds):
             states = chance.uniform(20, 90, (tasks + 1, tasks))
             carried = [number * 10_000_000] * tasks
@@ -84,8 +87,8 @@ def test_curves_draw_the_means_over_tasks_learned_and_to_come(tmp_path: Path) ->
         write_run(tmp_path / str(seed), states + 2 * seed, names(3), seed=seed)
     (group,) = sort(find([tmp_path])).groups
     figure = curves.figure(group)
-    assert lines(figure, 0)["nusa"][1:] == pytest.approx([51, 55, 59])
-    assert lines(figure, 1)["nusa"][:3] == pytest.approx([21, 30, 35])
+    assert lines(figure, 0)["NuSA-CL"][1:] == pytest.approx([51, 55, 59])
+    assert lines(figure, 1)["NuSA-CL"][:3] == pytest.approx([21, 30, 35])
 
 
 def test_interference_against_what_was_forgotten_in_each_task(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_spectrum_draws_the_values_of_the_file(tmp_path: Path) -> None:
     group = make_group(tmp_path, 3, 1)
     drawn_lines = lines(spectrum.figure(group), 1)
     assert drawn_lines["before any training"] == pytest.approx([0.5**place for place in range(6)], rel=1e-4)
-    assert drawn_lines["nusa"] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
+    assert drawn_lines["NuSA-CL"] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
 
 
 def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_path: Path) -> None:
@@ -110,8 +113,8 @@ def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_
         dict(zip([m.label for m in group.methods], style.looks(group.methods), strict=True)) for group in (few, many)
     ]
     assert all(found[1][label] == look for label, look in found[0].items())
-    looks = set(found[1].values())
-    assert len(looks) == 15
+    about = [registry.about(name) for name in registry.names("strategy")]
+    assert len({(each.colour, each.marker) for each in about}) == len({each.name for each in about}) == len(about)
     write_run(tmp_path / "own" / "a", np.ones((2, 1)), ["one"], "nusa", rank=1)
     write_run(tmp_path / "own" / "b", np.ones((2, 1)), ["one"], "nusa", rank=2)
     (own,) = sort(find([tmp_path / "own"])).groups
@@ -156,7 +159,7 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
     [
         ("rank", ["runs", "-o", "x.gif"], "x.gif: unknown format; expected a name that ends in .png, .svg or .pdf"),
         ("rank", ["nowhere", "-o", "x.png"], "nowhere: no such folder"),
-        ("rank", [".", "-o", "x.png"], "2 kinds that do not compare"),
+        ("rank", [".", "-o", "x.png"], "under 2 different protocols"),
         ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),
         ("curves", ["orders", "-o", "x.png"], "the runs have 2 orders"),
         ("spectrum", ["orders", "-o", "x.png"], "no run there has a spectrum.csv"),

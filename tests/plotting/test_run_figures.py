@@ -18,10 +18,12 @@ from benchmarks.comparison.groups import alone
 from benchmarks.runs.read import read
 from plotting import matrix, null, rank, style
 from plotting.__main__ import main
-from plotting.draw import PLOTS, draw_all
+from plotting.draw import draw_all
+from plotting.found import OF_RUN, find
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
 
+PLOTS = find(OF_RUN)
 TASKS = "Aircraft,Caltech101,CIFAR100,DTD,EuroSAT,Flowers,Food,MNIST,OxfordPet,StanfordCars,SUN397"
 
 
@@ -101,16 +103,16 @@ def test_every_task_is_named_in_full(tmp_path: Path, plot: str) -> None:
 def test_unmeasured_cells_stay_blank(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 11, done=4)
     whole = read(run)
-    assert len(matrix.figure(whole).axes[0].texts) == 5 * 11
+    assert len(matrix.of_run(whole).axes[0].texts) == 5 * 11
     lines = (run / "accuracy.csv").read_text().splitlines()
     lines[1] = "0," + "," * 10
     (run / "accuracy.csv").write_text("\n".join(lines) + "\n")
-    assert len(matrix.figure(read(run)).axes[0].texts) == 4 * 11
+    assert len(matrix.of_run(read(run)).axes[0].texts) == 4 * 11
 
 
-def test_matrix_shows_the_figures_of_the_file(tmp_path: Path) -> None:
+def test_matrix_shows_the_numbers_of_the_file(tmp_path: Path) -> None:
     run = read(make_run(tmp_path / "run", 2))
-    shown = [text.get_text() for text in matrix.figure(run).axes[0].texts]
+    shown = [text.get_text() for text in matrix.of_run(run).axes[0].texts]
     assert shown == [f"{percent:.1f}" for percent in run.accuracy["known"].flat]
 
 
@@ -124,7 +126,7 @@ def test_rank_draws_the_mean_over_matrices(tmp_path: Path) -> None:
 
 def test_null_draws_the_fullest_block_of_each_kind(tmp_path: Path) -> None:
     run = read(make_run(tmp_path / "run", 3))
-    text_fewest = null.figure(run).axes[3].lines
+    text_fewest = null.of_run(run).axes[3].lines
     chosen = run.rank[(run.rank["tower"] == "text") & (run.rank["after"] == 3)]
     expected = [chosen.loc[chosen["matrix"] == kind, "null_directions"].min() for kind in "qkvo"]
     assert [np.asarray(line.get_ydata())[-1] for line in text_fewest] == expected
@@ -134,11 +136,11 @@ def test_null_draws_the_fullest_block_of_each_kind(tmp_path: Path) -> None:
     "shape",
     [{"tasks": 1}, {"tasks": 2, "done": 0}, {"tasks": 3, "done": 1}, {"tasks": 2, "trained": False}],
 )
-def test_draws_every_plot_of_any_run(tmp_path: Path, shape: dict) -> None:
+def test_draws_every_figure_of_any_run(tmp_path: Path, shape: dict) -> None:
     run = make_run(tmp_path / "run", **shape)
     written = draw_all(run)
     assert sorted(written) == sorted((run / "plots").iterdir())
-    assert {path.stem for path in written} == set(PLOTS)
+    assert {path.stem for path in written} == {"matrix", "matrix_agnostic", "curves", "rank", "null"}
     assert {path.suffix for path in written} == {".png", ".svg"}
 
 
@@ -239,7 +241,7 @@ def test_names_are_taken_as_they_are(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 3)
     for name in ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv"):
         write_csv(run / name, ["after", *strange], accuracy_rows(3, done=3, trained=True))
-    labels = {text.get_text() for text in drawn(matrix.figure(read(run)))}
+    labels = {text.get_text() for text in drawn(matrix.of_run(read(run)))}
     assert {f"{number} {name}" for number, name in enumerate(strange, start=1)} <= labels
     assert draw_all(run)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare`: tables of run folders, beside published figures, and what is said of bad folders."""
+"""`python -m benchmarks.compare`: tables of run folders, beside published values, and what is said of bad folders."""
 
 import csv
 import io
@@ -18,6 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.compare import main
+from benchmarks.comparison import published
+from benchmarks.config import registry
+from benchmarks.config.settings import Common, strategy_settings
 from tests.benchmarks.runs.test_metrics import ZSCL, printed, published_states
 from tests.conftest import ROOT
 from tests.run_folders import write_run
@@ -94,10 +97,10 @@ def test_mean_and_standard_deviation_over_seeds(tmp_path: Path) -> None:
     made = two_methods(tmp_path)
     rows = csv_rows(tmp_path)
     for strategy, matrices in made.items():
-        figures = [transfer(matrix) for matrix in matrices]
+        values = [transfer(matrix) for matrix in matrices]
         row = only(rows, method=strategy, metric="transfer", task_identity="known")
-        assert float(row["mean"]) == pytest.approx(sum(figures) / 3)
-        assert float(row["standard_deviation"]) == pytest.approx(statistics.stdev(figures))
+        assert float(row["mean"]) == pytest.approx(sum(values) / 3)
+        assert float(row["standard_deviation"]) == pytest.approx(statistics.stdev(values))
         assert row["count"] == "3"
     text = compare(tmp_path).stdout
     row = only(rows, method="nusa", metric="last", task_identity="known")
@@ -136,7 +139,7 @@ def test_orders_stand_apart_and_are_averaged_alike(tmp_path: Path) -> None:
     assert float(row["mean"]) == pytest.approx((first + second) / 2)
     assert float(row["standard_deviation"]) == pytest.approx(statistics.stdev([first, second]))
     assert not [row for row in rows if row["method"] == "lora" and row["order"] == "all"]
-    assert "not run in every order: lora" in compare(tmp_path).stdout
+    assert "not run in every order: LoRA" in compare(tmp_path).stdout
 
 
 def test_what_cannot_be_compared_has_tables_of_its_own(tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ def test_what_cannot_be_compared_has_tables_of_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "e", states(5), TASKS, identity="unknown")
     text = compare(tmp_path, "--format", "markdown").stdout
     assert text.count("\n### ") + text.startswith("### ") == 5
-    assert text.count("| `nusa` |") == 5 * 3
+    assert text.count("| NuSA-CL |") == 5 * 3
 
 
 def test_methods_are_told_apart_by_the_settings_that_differ(tmp_path: Path) -> None:
@@ -155,12 +158,34 @@ def test_methods_are_told_apart_by_the_settings_that_differ(tmp_path: Path) -> N
     write_run(tmp_path / "b", states(2), TASKS, "lora", lr=0.01)
     write_run(tmp_path / "c", states(3), TASKS, "nusa")
     text = compare(tmp_path, "--format", "markdown").stdout
-    assert "`lora lr=0.001`" in text and "`lora lr=0.01`" in text and "`nusa`" in text
+    assert "| LoRA lr=0.001 |" in text and "| LoRA lr=0.01 |" in text and "| NuSA-CL |" in text
     only_one = compare(tmp_path, "--format", "markdown", "--setting", "lr=0.001").stdout
-    assert "`lora`" in only_one and "nusa" not in only_one
+    assert "| LoRA |" in only_one and "NuSA" not in only_one
     ambiguous = compare(tmp_path, "--baseline", "lora")
     assert ambiguous.exit_code == 2 and "'lora lr=0.001', 'lora lr=0.01'" in ambiguous.stderr
-    assert compare(tmp_path, "--baseline", "lora lr=0.01").exit_code == 0
+    for name in ("lora lr=0.01", "LoRA lr=0.01", "nusa", "NuSA-CL"):
+        assert compare(tmp_path, "--baseline", name).exit_code == 0
+    assert csv_rows(tmp_path, "--strategy", "NuSA-CL") == csv_rows(tmp_path, "--strategy", "nusa")
+    assert {row["method"] for row in csv_rows(tmp_path)} == {"lora lr=0.001", "lora lr=0.01", "nusa"}
+
+
+def test_a_methods_name_and_rows_come_with_its_runs(tmp_path: Path) -> None:
+    """Written by a version or a strategy file that is not here; another method may have taken the same name."""
+    with (ZSCL / "order1_1.csv").open() as file:
+        tasks = next(csv.reader(file))
+    published = {"LwF": {"settings": {"lr": 3.0}, "tolerance": 99.0, "from the future": 1}}
+    about = {"name": "LoRA", "reference": "nobody", "colour": "#123456", "marker": "h", "published": published}
+    run = write_run(tmp_path / "a", states(1, tasks=11), tasks, "stranger", stream="mtil", lr=3.0)
+    written = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**written, "method": about}))
+    write_run(tmp_path / "b", states(2, tasks=11), tasks, "lora", stream="mtil")
+    write_run(tmp_path / "c", states(3, tasks=11), tasks, "unheard_of", stream="mtil")
+    text = compare(tmp_path, "--published", "--format", "markdown").stdout
+    assert "| LoRA (stranger) |" in text and "| LoRA (lora) |" in text and r"| unheard\_of |" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| LwF | original |")]
+    assert "LoRA (stranger)" in row and "3 of 3 within 99.0 points" in row
+    (run / "run.json").write_text(json.dumps({**written, "method": {**about, "colour": "red"}}))
+    assert "run.json: damaged, colour: " in compare(tmp_path).stderr
 
 
 def test_best_and_second_best_by_what_is_printed(tmp_path: Path) -> None:
@@ -170,12 +195,12 @@ def test_best_and_second_best_by_what_is_printed(tmp_path: Path) -> None:
         write_run(tmp_path / strategy, np.full((4, 3), level), TASKS, strategy, cost=cost)
     write_run(tmp_path / "joint", np.full((4, 3), 95.0), TASKS, "joint", cost={"trained_parameters": [9, 0, 0]})
     table = compare(tmp_path, "--format", "markdown").stdout
-    assert table.index("`lora`") < table.index("`nusa`") < table.index("`zscl`")
-    assert "| `nusa` | **60.0** | **60.0** | **60.0** |" in table
-    assert "| `lora` | **60.0** | **60.0** | **60.0** |" in table
-    assert "| `zscl` | *59.0* | *59.0* | *59.0* |" in table
-    assert "| `zeroshot` | 90.0 | 90.0 | 90.0 |" in table
-    assert "| `joint` | – | – | 95.0 | – | – |" in table
+    assert table.index("| LoRA |") < table.index("| NuSA-CL |") < table.index("| ZSCL |")
+    assert "| NuSA-CL | **60.0** | **60.0** | **60.0** |" in table
+    assert "| LoRA | **60.0** | **60.0** | **60.0** |" in table
+    assert "| ZSCL | *59.0* | *59.0* | *59.0* |" in table
+    assert "| Zero-shot | 90.0 | 90.0 | 90.0 |" in table
+    assert "| Joint | – | – | 95.0 | – | – |" in table
 
 
 def test_left_out_and_said(tmp_path: Path) -> None:
@@ -216,7 +241,7 @@ def test_whatever_is_damaged_is_named_and_skipped(tmp_path: Path, file: str, num
     assert "one seed each" in result.stdout
 
 
-def test_a_figure_of_metrics_that_is_none_of_the_matrix_is_said(tmp_path: Path) -> None:
+def test_a_metric_that_is_not_the_matrixs_is_said(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", states(1), TASKS)
     whole = json.loads((run / "metrics.json").read_text())
     for change, words in (
@@ -234,7 +259,7 @@ def test_a_figure_of_metrics_that_is_none_of_the_matrix_is_said(tmp_path: Path) 
 def test_settings_that_equal_one_and_zero_are_numbers(tmp_path: Path) -> None:
     write_run(tmp_path / "a", states(1), TASKS, "zscl", l2=1.0)
     write_run(tmp_path / "b", states(2), TASKS, "zscl", l2=0.0)
-    assert "zscl l2=1.0" in compare(tmp_path).stdout and "zscl l2=0.0" in compare(tmp_path).stdout
+    assert "ZSCL l2=1.0" in compare(tmp_path).stdout and "ZSCL l2=0.0" in compare(tmp_path).stdout
     assert compare(tmp_path, "--setting", "l2=1.0").exit_code == 0
 
 
@@ -245,7 +270,7 @@ def test_runs_of_other_weights_or_references_are_told_apart(tmp_path: Path) -> N
         (run / "run.json").write_text(json.dumps({**about, name: value}))
     text = compare(tmp_path, "--format", "markdown").stdout
     assert text.count("### ") == 2 and "weights 11111111" in text
-    assert "`nusa references=22222222`" in text and "`nusa references=none`" in text
+    assert "| NuSA-CL references=22222222 |" in text and "| NuSA-CL references=none |" in text
     keys = [(row["weights_sha256"], row["method"], row["metric"], row["task_identity"]) for row in csv_rows(tmp_path)]
     assert len(set(keys)) == len(keys)
 
@@ -266,14 +291,14 @@ def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
     [
         (["nowhere"], "nowhere: no such folder"),
         (["empty"], "empty: no run folder there"),
-        (["run", "--strategy", "zscl"], "--strategy zscl: no run there has it; there are nusa"),
+        (["run", "--strategy", "zscl"], "--strategy zscl: no run there has it; there are NuSA-CL, nusa"),
         (["run", "--setting", "lr=3"], "no run there has what was asked for; lr is 0.01"),
         (["run", "--published", "--format", "csv"], "--published: a csv holds what was measured here"),
-        (["run", "-o", "table.xyz"], "table.xyz: no format has this suffix; expected .txt, .md"),
+        (["run", "-o", "table.xyz"], "table.xyz: no format has this suffix; expected .csv, .html"),
         (["run/config.yaml"], "a file, not a folder"),
         (["run", "--setting", "lr"], "expected NAME=VALUE"),
         (["run", "--baseline", "zscl"], "--baseline zscl: no such method"),
-        (["run", "--format", "word"], "'word' is not one of 'terminal', 'markdown', 'latex', 'html', 'csv'"),
+        (["run", "--format", "word"], "'word' is not one of 'csv', 'html', 'latex', 'markdown', 'terminal'"),
         (["run", "-o", "run/accuracy.csv/table.md"], "cannot be written"),
     ],
 )
@@ -313,9 +338,9 @@ def test_strange_names_are_taken_as_they_are(tmp_path: Path) -> None:
     page = Cells()
     page.feed(compare(tmp_path, "--per-task", "--format", "html").stdout)
     assert not {"script", "b"} & set(page.tags)
-    assert all(name in page.text for name in (*STRANGE, "nusa note=<script>alert(1)</script>"))
+    assert all(name in page.text for name in (*STRANGE, "NuSA-CL note=<script>alert(1)</script>"))
     table = compare(tmp_path, "--per-task", "--format", "markdown").stdout
-    assert "`nusa note=a_b\\|c`" in table and r"a\_b \<b\>bold" in table
+    assert r"| NuSA-CL note=a\_b\|c |" in table and r"a\_b \<b\>bold" in table
     text = compare(tmp_path, "--per-task").stdout
     assert all(name in text for name in STRANGE)
 
@@ -354,11 +379,12 @@ def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -
     zscl_runs(tmp_path)
     lines = compare(tmp_path, "--published", "--per-task", "--format", "markdown").stdout.splitlines()
     for method in ("Continual-FT", "LwF", "iCaRL", "LwF-VR", "WiSE-FT", "ZSCL", "ZSCL* (no L2 term)"):
-        means = [line for line in lines if line.startswith(f"| `{method}` | original |")]
+        name = method.replace("*", r"\*")
+        means = [line for line in lines if line.startswith(f"| {name} | original |")]
         assert len(means) == 2, method
         for line in means:
             assert line.endswith(r"| +0.0 / +0.0 / +0.0 | 3 of 3 within 1.0 points |"), line
-    differences = [line for line in lines if line.startswith("| `difference` |")]
+    differences = [line for line in lines if line.startswith("| difference |")]
     assert len(differences) == 2 * 3 * 7
     for line in differences:
         cells = {cell.strip() for cell in line.split("|")[2:-2]}
@@ -381,15 +407,15 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
     assert "None are known for this stream" in compare(tmp_path / "micro", "--published").stdout
 
 
-def test_every_published_method_that_is_ours_exists() -> None:
-    from benchmarks.comparison import published as data
-    from benchmarks.config import registry
-
-    known = registry.names("strategy")
-    for name, entry in data.about()["methods"].items():
-        assert entry.get("strategy") in (*known, None)
-        assert any(key[2] == name for key in data.figures()), name
-    assert set(data.about()["protocols"]) <= {key[0] for key in data.figures()}
+def test_every_published_row_that_is_named_exists() -> None:
+    rows, protocols = {key[2] for key in published.values()}, {key[0] for key in published.values()}
+    assert set(published.facts()["protocols"]) <= protocols
+    assert set(published.facts()["not_here"]) <= rows
+    for strategy in registry.names("strategy"):
+        for row, wanted in registry.about(strategy).published.items():
+            assert row in rows and row not in published.facts()["not_here"], (strategy, row)
+            assert {*wanted.settings, *wanted.needs} <= {*Common.__pydantic_fields__, *strategy_settings(strategy)}  # type: ignore[attr-defined]
+            assert isinstance(wanted.differs, str) or set(wanted.differs) <= protocols
 
 
 def test_needs_neither_torch_nor_avalanche() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.comparison.published import figures
+from benchmarks.comparison.published import values
 from benchmarks.runs.metrics import summarise
 
 
@@ -66,7 +66,7 @@ def test_worked_example() -> None:
 def test_published_matrices(matrix: str, order: str, method: str) -> None:
     summary = summarise(published_states(matrix))
     for name in ("Transfer", "Avg", "Last"):
-        assert f"{summary[name.lower()]:.1f}" == figures()["MTIL full-shot", order, method, name, "mean"].value, name
+        assert f"{summary[name.lower()]:.1f}" == values()["MTIL full-shot", order, method, name, "mean"].value, name
     assert summary["zero_shot"] is None
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run that tables show: each a name, a function of the run, and which way is better."""
+"""The metrics of a run that tables show: each a heading, a function of the run, and which way is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,14 @@ from benchmarks.runs.read import Run
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A column: its heading, its value for a run (percent or points), whether more is better."""
+class Metric:
+    """A column of a table.
+
+    Attributes:
+        heading: in tables and figures.
+        key: in csv files and `metrics.json`.
+        of: its value for a run, in percent or points; None where it is undefined.
+    """
 
     heading: str
     key: str
@@ -20,28 +26,28 @@ class Figure:
     more_is_better: bool = True
 
 
-def headline(identity: str) -> list[Figure]:
+def headline(identity: str) -> list[Metric]:
     """The columns for a matrix of `benchmarks.runs.read.MATRICES`."""
     if identity == "seen":
         return [
-            Figure("Avg", "avg", lambda run: _seen(run, "avg")),
-            Figure("Last", "last", lambda run: _seen(run, "last")),
+            Metric("Avg", "avg", lambda run: _seen(run, "avg")),
+            Metric("Last", "last", lambda run: _seen(run, "last")),
         ]
 
-    def metric(name: str) -> Measure:
+    def mean(name: str) -> Measure:
         return lambda run: None if name != "last" and run.learns_at_once else run.metrics[identity][name]
 
     return [
-        Figure("Transfer", "transfer", metric("transfer")),
-        Figure("Avg", "avg", metric("avg")),
-        Figure("Last", "last", metric("last")),
-        Figure("forgetting", "forgetting", metric("forgetting"), more_is_better=False),
-        Figure("right after", "right_after", lambda run: right_after(run, identity)),
+        Metric("Transfer", "transfer", mean("transfer")),
+        Metric("Avg", "avg", mean("avg")),
+        Metric("Last", "last", mean("last")),
+        Metric("forgetting", "forgetting", mean("forgetting"), more_is_better=False),
+        Metric("learning accuracy", "right_after", lambda run: learning_accuracy(run, identity)),
     ]
 
 
-def right_after(run: Run, identity: str) -> float | None:
-    """Mean accuracy on each task right after learning it."""
+def learning_accuracy(run: Run, identity: str) -> float | None:
+    """Mean over tasks of the accuracy on a task when it has just been learned, in percent."""
     mean = float(np.diagonal(run.accuracy[identity][1:]).mean())
     return None if np.isnan(mean) or run.learns_at_once else mean
 
@@ -56,8 +62,8 @@ def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list
     """A metric of each task by name, in the order of `tasks`."""
     if metric != "last" and run.learns_at_once:
         return [None] * len(tasks)
-    figures = dict(zip(run.tasks, run.metrics[identity]["per_task"][metric], strict=True))
-    return [figures[task] for task in tasks]
+    values = dict(zip(run.tasks, run.metrics[identity]["per_task"][metric], strict=True))
+    return [values[task] for task in tasks]
 
 
 def of_task(identity: str, metric: str, task: str) -> Measure:
@@ -71,9 +77,14 @@ def trained(run: Run) -> tuple[int, int]:
     return (counts[0], counts[-1]) if counts else (0, 0)
 
 
-def carried(run: Run) -> int:
-    """Most bytes kept from task to task besides the model."""
+def storage(run: Run) -> int:
+    """Storage between tasks: the most bytes that the method kept besides the model."""
     return max(run.cost["carried_bytes"], default=0)
+
+
+def auxiliary_images(run: Run) -> int:
+    """Images that the method read besides the tasks' own."""
+    return run.cost.get("reference_images", 0)
 
 
 def memory(run: Run) -> int:
@@ -88,12 +99,12 @@ def training_seconds(run: Run) -> float:
 
 
 def evaluation_seconds(run: Run) -> float:
-    """Evaluation on all tasks in all states."""
+    """Evaluation on all tasks after every task."""
     return run.cost["total_seconds"]["evaluation"]
 
 
 def machine(run: Run) -> str:
-    """What the times belong to."""
+    """The machine that the times were taken on."""
     hardware = run.about.get("hardware", {})
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
     threads = hardware.get("threads")

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting by a column's figures or names; a second press turns it round. Without a figure a row goes to the end.
+// Sorting by a column's values or names; a second press turns it round. Without a value a row goes to the end.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.firstElementChild.addEventListener("click", () => {

@@ -1,0 +1,85 @@
+"""Every value of the tables as a row of a csv file, at full precision: `.csv`."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.comparison import metric_columns
+from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired
+from benchmarks.comparison.tables import PER_TASK, identities
+from benchmarks.config.errors import UserError
+
+
+SUFFIXES = (".csv",)
+COLUMNS = (
+    "stream", "protocol", "model", "pretrained", "weights_sha256", "shots", "order", "method", "task_identity", "metric",
+    "task", "mean", "standard_deviation", "interval_half_width", "count",
+)  # fmt: skip
+COSTS: dict[str, Measure] = {
+    "trained_parameters": lambda run: metric_columns.trained(run)[0],
+    "carried_bytes": metric_columns.storage,
+    "reference_images": metric_columns.auxiliary_images,
+    "peak_memory_bytes": metric_columns.memory,
+    "training_seconds": metric_columns.training_seconds,
+    "evaluation_seconds": metric_columns.evaluation_seconds,
+    "effective_rank_before": lambda run: (run.entropy_rank or (None, None))[0],
+    "effective_rank_after": lambda run: (run.entropy_rank or (None, None))[1],
+}
+
+
+def write(comparison: Comparison) -> str:
+    """A header and the rows. `count` is of runs, of orders where `order` is `all`, of pairs where `metric` is a difference.
+
+    Raises:
+        UserError: published values were asked for.
+    """
+    if comparison.published:
+        raise UserError(
+            "--published: a csv holds what was measured here; benchmarks/comparison/published.csv is another"
+        )
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for group in comparison.groups:
+        config = group.first.config
+        about = {name: config.get(name) for name in ("stream", "model", "pretrained", "shots")}
+        about |= {"protocol": f"{group.first.protocol.name} [{group.first.protocol.digest[:8]}]"}
+        about |= {"weights_sha256": group.first.about.get("weights_sha256")}
+        baseline = None if comparison.baseline is None else group.named(comparison.baseline)
+        for method in group.methods:
+            for row in _rows(group, method, comparison.per_task, baseline):
+                writer.writerow({**about, "method": method.key, **row})
+    return out.getvalue()
+
+
+def _rows(group: Group, method: Method, per_task: bool, baseline: Method | None) -> Iterator[dict[str, Any]]:
+    orders = list(group.orders)
+    for identity in identities(group):
+        for metric in metric_columns.headline(identity):
+            about = {"task_identity": identity, "metric": metric.key}
+            for tasks in orders:
+                yield from _row(over_seeds(method, tasks, metric.of), **about, order=group.orders[tasks])
+            if len(orders) > 1:
+                yield from _row(over_orders(method, orders, metric.of), **about, order="all")
+            if baseline is not None and baseline is not method and (pairs := paired(method, baseline, metric.of)):
+                yield {
+                    "metric": f"{metric.key} minus {baseline.key}", "task_identity": identity, "order": "all",
+                    "mean": pairs.mean, "interval_half_width": pairs.half_width, "count": pairs.pairs,
+                }  # fmt: skip
+        for key, _ in PER_TASK if per_task and identity != "seen" else ():
+            for tasks in orders:
+                for task in tasks:
+                    found = over_seeds(method, tasks, metric_columns.of_task(identity, key, task))
+                    about = {"task_identity": identity, "metric": key, "task": task}
+                    yield from _row(found, **about, order=group.orders[tasks])
+    for key, measure in COSTS.items():
+        for tasks in orders:
+            yield from _row(over_seeds(method, tasks, measure), metric=key, order=group.orders[tasks])
+
+
+def _row(found: Spread | None, **about: str) -> Iterator[dict[str, Any]]:
+    if found is not None:
+        yield {**about, "mean": found.mean, "standard_deviation": found.deviation, "count": found.count}

@@ -1,0 +1,49 @@
+"""Tables for a paper: `.tex`, with booktabs' rules."""
+
+from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.tables import Cell, Section, Table
+
+
+SUFFIXES = (".tex",)
+COLUMN_HOLDS = 7  # columns of a table that one of two columns of text holds
+NARROW_SPACE = "\u202f"
+ESCAPED = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "[": "{[}", "]": "{]}", "*": "{*}", "±": r"$\pm$", "–": "--", "→": r"$\to$", NARROW_SPACE: r"\,", "·": r"$\cdot$",
+    '"': "''",
+}  # fmt: skip
+
+
+def write(comparison: Comparison) -> str:
+    """A `table` for each; best values bold, second best underlined. Wide ones are shrunk to the line."""
+    parts = [r"% \usepackage{booktabs,graphicx}; names with letters beyond Latin need LuaLaTeX or XeLaTeX"]
+    for section in comparison.sections():
+        notes = " ".join(map(_text, section.notes))
+        parts.append(f"\\paragraph{{{_text(section.title)}}} {{\\small\\sloppy {notes}\\par}}")
+        parts += [_table(table, section) for table in section.tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table, section: Section) -> str:
+    lines = [" & ".join(map(_text, table.header)) + r" \\", r"\midrule"]
+    for row in table.rows:
+        lines.append(" & ".join(_cell(cell) for cell in row) + r" \\")
+    body = "\n".join([r"\toprule", *lines, r"\bottomrule"])
+    marks = ["Bold: best; underlined: second best"] if table.is_marked else []
+    notes = [note.rstrip(".") for note in table.notes]
+    caption = _text(". ".join([f"{section.title}: {table.title}", *notes, *marks]) + ".")
+    tabular = f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}\n{body}\n\\end{{tabular}}"
+    # Shrunk where it is too wide, never stretched.
+    fitted = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{tabular}}}"
+    float_ = "table*" if len(table.header) > COLUMN_HOLDS else "table"
+    return f"\\begin{{{float_}}}\n\\centering\n\\caption{{{caption}}}\n\\smallskip\n{fitted}\n\\end{{{float_}}}"
+
+
+def _cell(cell: Cell) -> str:
+    text = _text(cell.text)
+    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[cell.mark]
+
+
+def _text(text: str) -> str:
+    return "".join(ESCAPED.get(letter, letter) for letter in text)

@@ -1,0 +1,48 @@
+"""Tables for the terminal, and plain text for files: `.txt`."""
+
+import io
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.tables import Cell
+
+
+SUFFIXES = (".txt",)
+WIDEST = 400  # columns of a terminal that is none
+
+
+def write(comparison: Comparison) -> str:
+    """Best values bold, second best underlined; where there is no terminal, marked * and + instead."""
+    out = io.StringIO()
+    sections, plain = comparison.sections(), comparison.width is None
+    width = comparison.width or WIDEST
+    console = Console(file=out, width=width, force_terminal=not plain, color_system=None, highlight=False)
+    for section in sections:
+        console.print(Text(section.title, style="bold"), soft_wrap=True)
+        for note in section.notes:
+            console.print(Text(note), soft_wrap=True)
+        for table in section.tables:
+            console.print(Text(f"\n{table.title}"), soft_wrap=True)
+            grid = Grid()
+            for number, heading in enumerate(table.header):
+                grid.add_column(Text(heading), justify="right" if number else "left", overflow="fold")
+            for row in table.rows:
+                grid.add_row(*(_plain(cell) if plain else _styled(cell) for cell in row))
+            console.print(grid)
+            for note in table.notes:
+                console.print(Text(note), soft_wrap=True)
+        console.print()
+    legend = "* best, + second best\n" if plain else "bold: best, underlined: second best\n"
+    return out.getvalue() + (legend if any(section.is_marked for section in sections) else "")
+
+
+def _plain(cell: Cell) -> Text:
+    mark = {"best": " *", "second": " +", "": "  "}[cell.mark]
+    return Text(cell.text if cell.value is None else f"{cell.text}{mark}")
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(cell.text, style={"best": "bold", "second": "underline", "": ""}[cell.mark])
