@@ -49,6 +49,11 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
     show_default=True,
     help="mtil: of the towers",
 )
+@click.option("--estimate", is_flag=True, help="mtil: one task and one evaluated state, the whole estimated from them")
+@click.option(
+    "--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+    help="mtil: of images, steps and classes; below 1 to try it out, on a CPU too",
+)  # fmt: skip
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results/perf"), show_default=True,
     help="where each part's figures go, as PART.json",

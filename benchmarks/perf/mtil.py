@@ -3,7 +3,8 @@ size, with as many classes and its templates; and how much of the GPU's arithmet
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Precision, resolve
+from benchmarks.config.settings import Common, Precision, resolve
 from benchmarks.datasets.about import NAMES, info
 from benchmarks.experiment import checkpoint
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
@@ -60,12 +61,90 @@ def _flops(work: Any) -> int:
     return counter.get_total_flops()
 
 
-def measure(model: str, precision: Precision, device: str, place: Path, share: float = 1.0) -> dict[str, Any]:
+class Mtil:
+    """NuSA-CL on MTIL: a model with random weights, eleven tasks of random images, and the seconds that each kind of work took.
+
+    Args:
+        place: an empty folder, for the checkpoints.
+        share: of images, steps and classes.
+    """
+
+    def __init__(self, model: str, common: Common, place: Path, share: float) -> None:
+        torch.manual_seed(0)
+        self.device, self.place = torch.device(common.device), place
+        self.steps, self.counts = max(int(STEPS * share), 2), _counts(share)
+        backbone = random_backbone(model)
+        self.side = backbone.size
+        self.class_names = [
+            tuple(f"{name} number {label}" for label in range(self.counts[name]["classes"])) for name in NAMES
+        ]
+        prompts = [
+            tokenize_prompts(backbone, classes, info(name).templates)
+            for name, classes in zip(NAMES, self.class_names, strict=True)
+        ]  # for each task (K, C, L)
+        self.classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(self.device)
+        devices.prepare(self.classifier, common)
+        self.tests: Sequence[EvaluationSet] = [EvaluationSet(*self._labelled(name, "test")) for name in NAMES]
+        self.tasks = make_benchmark([LabelledImages(*self._labelled(name, "train")) for name in NAMES]).train_stream
+        self.plugin = nusa.Plugin(FULL)
+        self.plugin.begin(self.classifier)
+        self.meter = SpectrumMeter(self.classifier.clip, self.plugin.matrices, self.plugin.rho)
+        self.plugin.decompositions = self.meter.decompositions
+        self.template = ClipTemplate(
+            model=self.classifier, plugins=self.plugin.plugins(), iterations=self.steps, batch_size=BATCH_SIZE,
+            device=self.device, threads=4, **LOOP,
+        )  # fmt: skip
+        self.progress = write.Progress()
+        self.seconds: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "spectrum": 0.0, "saving": 0.0}
+
+    def _labelled(self, name: str, half: str) -> tuple[Pixels, Tensor]:
+        count = self.counts[name][half]
+        return Pool(count, self.side), torch.arange(count) % self.counts[name]["classes"]
+
+    @contextmanager
+    def _clocked(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds[what] += time.perf_counter() - began
+
+    def go_to(self, state: int) -> None:
+        """Learns task number `state`, counted from 1, unless that is 0; evaluates on all, measures the weights and saves."""
+        if state:
+            with self._clocked("training"):
+                self.template.train(self.tasks[state - 1])
+        if state == 1:  # what a training leaves free of the GPU's memory holds test images from here on
+            self.tests = resident(self.tests, self.device, room(self.device, growth(self.classifier, BATCH_SIZE, 0)))
+        with self._clocked("evaluation"):
+            evaluate(self.classifier, self.tests, self.class_names, self.device)
+        with self._clocked("spectrum"):
+            self.meter.measure(state)
+        with self._clocked("saving"):
+            model = self.classifier.clip.state_dict()
+            checkpoint.save_checkpoint(self.place, model, self.plugin.state_dict(), self.progress)
+
+
+def _counts(share: float) -> dict[str, dict[str, int]]:
+    """For each data set the number of `train` and `test` images and of `classes`: a share of the published ones."""
+    least = {"train": BATCH_SIZE, "test": BATCH_SIZE, "classes": 2}
+    return {
+        name: {what: max(int(count * share), least[what]) for what, count in info(name).expected.items()}
+        for name in NAMES
+    }
+
+
+def measure(
+    model: str, precision: Precision, device: str, place: Path, share: float = 1.0, estimate: bool = False
+) -> dict[str, Any]:
     """Seconds of the whole, by what they were spent on, and the utilisation of training and evaluation.
 
     Args:
         place: an empty folder, for the checkpoints.
         share: of images, steps and classes; below 1 to try this part out.
+        estimate: whether only the first task is learned and only the state after it is evaluated, measured and saved. The
+            whole is then eleven such trainings and twelve such states. Aircraft, the first task, has 100 classes; on average
+            they have 109.
 
     Raises:
         UserError: no GPU, on which alone the whole means anything.
@@ -74,71 +153,27 @@ def measure(model: str, precision: Precision, device: str, place: Path, share: f
         raise UserError("--part mtil: needs a CUDA device; on a CPU it takes days")
     common = resolve({"strategy": "nusa", "stream": "mtil", "device": device, "precision": precision}).common
     devices.check(common)
-    torch.manual_seed(0)
-    backbone, where = random_backbone(model), torch.device(device)
-    side, steps = backbone.size, max(int(STEPS * share), 2)
-    expected = {name: info(name).expected for name in NAMES}
-    counts = {
-        name: {what: max(int(count * share), 2 if what == "classes" else BATCH_SIZE) for what, count in each.items()}
-        for name, each in expected.items()
-    }
-    names = {name: tuple(f"{name} number {label}" for label in range(counts[name]["classes"])) for name in NAMES}
-    prompts = [
-        tokenize_prompts(backbone, names[name], info(name).templates) for name in NAMES
-    ]  # for each task (K, C, L)
-    classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(where)
-    devices.prepare(classifier, common)
-
-    def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
-        return Pool(counts[name][what], side), torch.arange(counts[name][what]) % counts[name]["classes"]
-
-    tests: Sequence[EvaluationSet] = [EvaluationSet(*labelled(name, "test")) for name in NAMES]
-    plugin = nusa.Plugin(FULL)
-    plugin.begin(classifier)
-    meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho)
-    plugin.decompositions = meter.decompositions
-    template = ClipTemplate(
-        model=classifier,
-        plugins=plugin.plugins(),
-        iterations=steps,
-        batch_size=BATCH_SIZE,
-        device=where,
-        threads=4,
-        **LOOP,
-    )
-    tasks = make_benchmark([LabelledImages(*labelled(name, "train")) for name in NAMES]).train_stream
-    spent: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "spectrum": 0.0, "saving": 0.0}
-    progress = write.Progress()
-
-    def clocked(what: str, work: Any) -> None:
-        began = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        spent[what] += time.perf_counter() - began
-
-    for state in range(len(NAMES) + 1):
-        if state:
-            clocked("training", lambda task=tasks[state - 1]: template.train(task))
-        if state == 1:
-            tests = resident(tests, where, room(where, growth(classifier, BATCH_SIZE, 0)))
-        clocked("evaluation", lambda tests=tests: evaluate(classifier, tests, list(names.values()), where))
-        clocked("spectrum", lambda state=state: meter.measure(state))
-        clocked(
-            "saving",
-            lambda: checkpoint.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress),
-        )
-    evaluated = (len(NAMES) + 1) * sum(each["test"] for each in counts.values())
-    figures: dict[str, Any] = {
-        "mtil_share": share,
-        "mtil_seconds": spent,
-        "mtil_minutes": sum(spent.values()) / 60,
-        "evaluation_images_per_second": evaluated / spent["evaluation"],
-        "training_steps_per_second": steps * len(NAMES) / spent["training"],
+    mtil, tasks, states = Mtil(model, common, place, share), len(NAMES), len(NAMES) + 1
+    seconds = mtil.seconds
+    figures: dict[str, Any] = {"mtil_share": share, "mtil_estimated": estimate}
+    if estimate:
+        mtil.meter.remember()
+        mtil.go_to(1)
+        figures["mtil_measured_seconds"] = seconds
+        seconds = {what: each * (tasks if what == "training" else states) for what, each in seconds.items()}
+    else:
+        for state in range(states):
+            mtil.go_to(state)
+    evaluated = states * sum(each["test"] for each in mtil.counts.values())
+    figures |= {
+        "mtil_seconds": seconds,
+        "mtil_minutes": sum(seconds.values()) / 60,
+        "evaluation_images_per_second": evaluated / seconds["evaluation"],
+        "training_steps_per_second": mtil.steps * tasks / seconds["training"],
     }
     if device == "cuda" and any(name in torch.cuda.get_device_name() for name in KNOWN):
-        flops = _work(classifier, steps, evaluated, side)
-        figures |= {f"{what}_model_flop_utilisation": flops[what] / spent[what] / PEAK[precision] for what in flops}
+        flops = _work(mtil.classifier, mtil.steps, evaluated, mtil.side)
+        figures |= {f"{what}_model_flop_utilisation": flops[what] / seconds[what] / PEAK[precision] for what in flops}
     return figures
 
 
