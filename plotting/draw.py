@@ -28,6 +28,6 @@ def draw_all(folder: Path) -> list[Path]:
 
 def draw_missing(folder: Path) -> None:
     """Draws the plots of a run folder unless all are there. Raises UserError, as `draw_all`."""
-    files = (folder / "plots" / f"{name}.{suffix}" for name in PLOTS for suffix in ("png", "svg"))
+    files = (folder / "plots" / f"{name}.{suffix}" for name in find(OF_RUN) for suffix in ("png", "svg"))
     if not all(file.is_file() for file in files):
         draw_all(folder)

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     import torch
 
 
+# One thread each, for the tests are shared among processes, and figures are compared bit for bit; before numpy and torch load.
+os.environ["OMP_NUM_THREADS"] = "1"
+if sys.dont_write_bytecode:
+    # Compiling the sources of torch, open_clip and Avalanche anew takes each process 10 s: here they are kept, out of the way.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
+
 # A cache of decoded images for this test run alone, also in the commands that tests start.
 os.environ["NUSA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="nusa-bench-tests-")
 atexit.register(shutil.rmtree, os.environ["NUSA_BENCH_CACHE"], ignore_errors=True)

@@ -7,7 +7,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.experiment import checkpoint
 from benchmarks.experiment.callbacks import Callbacks
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
-from benchmarks.images.gpu_cache import growth, resident, room
+from benchmarks.experiment.gpu_cache import growth, resident, room
 from benchmarks.measurements.base import RunState
 from benchmarks.runs import record as tables
 from benchmarks.runs.ledger import Ledger
@@ -82,17 +82,21 @@ class TaskLoop:
         self._announce()
         self.callbacks.tell("on_run_begin", self.run)
         for state in range(self.record.states, len(self.run.tasks) + 1):
-            with devices.memory_advice(self.memory_hint, self._kept()):
-                if state > 0:
-                    self._learn(template, state - 1)
-                    self._keep_tests(state - 1)
-                self._measure(state)
-            self._save()
+            self.reach(template, state)
         if self.run.is_first:
             # Once more: a kill may have come between the last checkpoint and its tables.
             tables.save_tables(self.run.folder, self.record, list(self.run.tasks), self.counts)
             checkpoint.save_model(self.run.folder, self.run.model.clip.state_dict(), about)
         self.callbacks.tell("on_run_end", self.run)
+
+    def reach(self, template: ClipTemplate, state: int) -> None:
+        """Learns task number `state`, counted from 1, unless that is 0; tests on all tasks, measures, and writes it down."""
+        with devices.memory_advice(self.memory_hint, self._kept()):
+            if state > 0:
+                self._learn(template, state - 1)
+                self._keep_tests(state - 1)
+            self._measure(state)
+        self._save()
 
     def _kept(self) -> str:
         return f"The {self.record.states} finished rows are kept in {self.run.folder}"

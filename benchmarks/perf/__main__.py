@@ -49,13 +49,18 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
     show_default=True,
     help="mtil: of the towers",
 )
+@click.option("--estimate", is_flag=True, help="mtil: one task and one evaluated state, the whole estimated from them")
+@click.option(
+    "--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+    help="mtil: of images, steps and classes; below 1 to try it out, on a CPU too",
+)  # fmt: skip
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results/perf"), show_default=True,
     help="where each part's figures go, as PART.json",
 )  # fmt: skip
 def main(part: str, results: Path, **settings: Any) -> None:
     """Prints each part's figures and writes them with hardware and versions."""
-    from benchmarks.runtime.environment import describe, keep_freed_memory, pick_device, writable_home
+    from benchmarks.runtime.environment import keep_freed_memory, writable_home
     from benchmarks.runtime.files import check_writable, write_json
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing of torch's profiler, which writes two lines for each use
@@ -66,7 +71,8 @@ def main(part: str, results: Path, **settings: Any) -> None:
             raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
         keep_freed_memory()
         with writable_home():
-            from benchmarks.runtime.devices import memory_advice
+            from benchmarks.runtime.devices import memory_advice, pick_device
+            from benchmarks.runtime.hardware import describe
 
             settings["device"] = pick_device(settings["device"])
             for name in names:

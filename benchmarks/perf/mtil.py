@@ -2,8 +2,6 @@
 size, with as many classes and its templates; and how much of the GPU's arithmetic that uses.
 """
 
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.resolve import resolve
-from benchmarks.config.settings import Precision
+from benchmarks.config.settings import Common, Precision
 from benchmarks.datasets.about import NAMES, info
-from benchmarks.experiment import checkpoint
-from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
-from benchmarks.images.gpu_cache import growth, resident, room
-from benchmarks.measurements.spectrum import SpectrumMeter
+from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet
+from benchmarks.experiment.loop import TaskLoop
+from benchmarks.experiment.setup import make_template
+from benchmarks.measurements.base import RunState
 from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
-from benchmarks.runs import write
 from benchmarks.runtime import devices
+from benchmarks.runtime.progress import ProgressBar
 from strategies import nusa
+from strategies.base import Budget
 from strategies.clip.classifier import ClipClassifier
+from strategies.numerics.subspace import Decompositions
 from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.pixels import Pixels
-from strategies.training.template import ClipTemplate
 
 
 POOL = 2048  # different images, again and again
-STEPS, BATCH_SIZE = 1000, 16  # published
+STEPS, BATCH_SIZE = 1000, 16  # published, as in the recipe
 # Dense FLOP/s from NVIDIA's data sheets of the H100 SXM and H200 SXM (half of the figures with sparsity); float32 is without
 # tensor cores. Of other GPUs no utilisation is told.
 PEAK = {"bf16": 989e12, "tf32": 494e12, "float32": 67e12}
@@ -61,85 +61,112 @@ def _flops(work: Any) -> int:
     return counter.get_total_flops()
 
 
-def measure(model: str, precision: Precision, device: str, place: Path, share: float = 1.0) -> dict[str, Any]:
+class Mtil:
+    """NuSA-CL on MTIL through the harness's own loop: a model with random weights, and eleven tasks of random images.
+
+    Args:
+        common: settings, the device resolved.
+        place: an empty folder, for the checkpoints.
+        share: of images, steps and classes.
+    """
+
+    def __init__(self, model: str, common: Common, place: Path, share: float) -> None:
+        torch.manual_seed(0)
+        self.counts = _counts(share)
+        backbone = random_backbone(model)
+        self.side = backbone.size
+        class_names = [
+            tuple(f"{name} number {label}" for label in range(self.counts[name]["classes"])) for name in NAMES
+        ]
+        prompts = [
+            tokenize_prompts(backbone, classes, info(name).templates)
+            for name, classes in zip(NAMES, class_names, strict=True)
+        ]  # for each task (K, C, L)
+        device = torch.device(common.device)
+        self.classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(device)
+        devices.prepare(self.classifier, common.arithmetic)
+        plugin = nusa.Plugin(FULL)
+        plugin.decompositions = Decompositions(keep=True)
+        plugin.begin(self.classifier)
+        self.run = RunState(place, {}, NAMES, self.classifier, plugin)
+        bar = ProgressBar(silent=True)
+        budgets = [Budget(int(common.iterations), float(common.lr))] * len(NAMES)  # type: ignore[arg-type]
+        self.loop = TaskLoop(
+            self.run, Callbacks(chosen_measurements(), bar), budgets=budgets, batch_size=common.batch_size, bar=bar,
+            tests=[EvaluationSet(*self._labelled(name, "test")) for name in NAMES], class_names=class_names,
+            experiences=make_benchmark([LabelledImages(*self._labelled(name, "train")) for name in NAMES]).train_stream,
+            memory_hint="a smaller --model",
+        )  # fmt: skip
+        self.template = make_template(
+            self.classifier, plugin, common, budgets, self.loop.step_begin, lambda: self.loop.step_end(self.template)
+        )
+
+    def _labelled(self, name: str, half: str) -> tuple[Pixels, Tensor]:
+        count = self.counts[name][half]
+        return Pool(count, self.side), torch.arange(count) % self.counts[name]["classes"]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What the ledger says of all states so far, by what they were spent on."""
+        cost = self.run.cost
+        return {
+            "training": sum(cost.training) + sum(cost.decomposition),
+            **{what: sum(getattr(cost, what)) for what in ("evaluation", "spectrum", "saving")},
+        }
+
+
+def _counts(share: float) -> dict[str, dict[str, int]]:
+    """For each data set the number of `train` and `test` images and of `classes`: a share of the published ones."""
+    least = {"train": BATCH_SIZE, "test": BATCH_SIZE, "classes": 2}
+    return {
+        name: {what: max(int(count * share), least[what]) for what, count in info(name).expected.items()}
+        for name in NAMES
+    }
+
+
+def measure(
+    model: str, precision: Precision, device: str, place: Path, share: float = 1.0, estimate: bool = False
+) -> dict[str, Any]:
     """Seconds of the whole, by what they were spent on, and the utilisation of training and evaluation.
 
     Args:
         place: an empty folder, for the checkpoints.
         share: of images, steps and classes; below 1 to try this part out.
+        estimate: whether only the first task is learned and only the state after it is evaluated, measured and saved. The
+            whole is then eleven such trainings and twelve such states. Aircraft, the first task, has 100 classes; on average
+            they have 109.
 
     Raises:
         UserError: no GPU, on which alone the whole means anything.
     """
     if device != "cuda" and share == 1:
         raise UserError("--part mtil: needs a CUDA device; on a CPU it takes days")
-    common = resolve({"strategy": "nusa", "stream": "mtil", "device": device, "precision": precision}).common
-    devices.check(common)
-    torch.manual_seed(0)
-    backbone, where = random_backbone(model), torch.device(device)
-    side, steps = backbone.size, max(int(STEPS * share), 2)
-    expected = {name: info(name).expected for name in NAMES}
-    counts = {
-        name: {what: max(int(count * share), 2 if what == "classes" else BATCH_SIZE) for what, count in each.items()}
-        for name, each in expected.items()
-    }
-    names = {name: tuple(f"{name} number {label}" for label in range(counts[name]["classes"])) for name in NAMES}
-    prompts = [
-        tokenize_prompts(backbone, names[name], info(name).templates) for name in NAMES
-    ]  # for each task (K, C, L)
-    classifier = ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std).to(where)
-    devices.prepare(classifier, common)
-
-    def labelled(name: str, what: str) -> tuple[Pixels, Tensor]:
-        return Pool(counts[name][what], side), torch.arange(counts[name][what]) % counts[name]["classes"]
-
-    tests: Sequence[EvaluationSet] = [EvaluationSet(*labelled(name, "test")) for name in NAMES]
-    plugin = nusa.Plugin(FULL)
-    plugin.begin(classifier)
-    meter = SpectrumMeter(classifier.clip, plugin.matrices, plugin.rho)
-    plugin.decompositions = meter.decompositions
-    template = ClipTemplate(
-        model=classifier,
-        plugins=plugin.plugins(),
-        iterations=steps,
-        batch_size=BATCH_SIZE,
-        device=where,
-        threads=4,
-        **LOOP,
-    )
-    tasks = make_benchmark([LabelledImages(*labelled(name, "train")) for name in NAMES]).train_stream
-    spent: dict[str, float] = {"training": 0.0, "evaluation": 0.0, "spectrum": 0.0, "saving": 0.0}
-    progress = write.Progress()
-
-    def clocked(what: str, work: Any) -> None:
-        began = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        spent[what] += time.perf_counter() - began
-
-    for state in range(len(NAMES) + 1):
-        if state:
-            clocked("training", lambda task=tasks[state - 1]: template.train(task))
-        if state == 1:
-            tests = resident(tests, where, room(where, growth(classifier, BATCH_SIZE, 0)))
-        clocked("evaluation", lambda tests=tests: evaluate(classifier, tests, list(names.values()), where))
-        clocked("spectrum", lambda state=state: meter.measure(state))
-        clocked(
-            "saving",
-            lambda: checkpoint.save_checkpoint(place, backbone.clip.state_dict(), plugin.state_dict(), progress),
-        )
-    evaluated = (len(NAMES) + 1) * sum(each["test"] for each in counts.values())
-    figures: dict[str, Any] = {
-        "mtil_share": share,
-        "mtil_seconds": spent,
-        "mtil_minutes": sum(spent.values()) / 60,
-        "evaluation_images_per_second": evaluated / spent["evaluation"],
-        "training_steps_per_second": steps * len(NAMES) / spent["training"],
+    steps = max(int(STEPS * share), 2)
+    settings = {"strategy": "nusa", "stream": "mtil", "device": device, "precision": precision, "iterations": steps}
+    common = resolve({**settings, **LOOP}).common
+    devices.check(common.device, common.arithmetic)
+    mtil, tasks, states = Mtil(model, common, place, share), len(NAMES), len(NAMES) + 1
+    figures: dict[str, Any] = {"mtil_share": share, "mtil_estimated": estimate}
+    if estimate:
+        mtil.run.resumed = True  # so that what changes with the first task is measured too
+        mtil.loop.callbacks.tell("on_run_begin", mtil.run)
+        mtil.loop.reach(mtil.template, 1)
+        figures["mtil_measured_seconds"] = seconds = mtil.seconds
+        seconds = {what: each * (tasks if what == "training" else states) for what, each in seconds.items()}
+    else:
+        for state in range(states):
+            mtil.loop.reach(mtil.template, state)
+        seconds = mtil.seconds
+    evaluated = states * sum(each["test"] for each in mtil.counts.values())
+    figures |= {
+        "mtil_seconds": seconds,
+        "mtil_minutes": sum(seconds.values()) / 60,
+        "evaluation_images_per_second": evaluated / seconds["evaluation"],
+        "training_steps_per_second": steps * tasks / seconds["training"],
     }
     if device == "cuda" and any(name in torch.cuda.get_device_name() for name in KNOWN):
-        flops = _work(classifier, steps, evaluated, side)
-        figures |= {f"{what}_model_flop_utilisation": flops[what] / spent[what] / PEAK[precision] for what in flops}
+        flops = _work(mtil.classifier, steps, evaluated, mtil.side)
+        figures |= {f"{what}_model_flop_utilisation": flops[what] / seconds[what] / PEAK[precision] for what in flops}
     return figures
 
 

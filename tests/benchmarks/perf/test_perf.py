@@ -173,6 +173,18 @@ def test_the_whole_of_mtil_runs_in_little(tmp_path: Path) -> None:
     figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005)
     assert set(figures["mtil_seconds"]) == {"training", "evaluation", "spectrum", "saving"}
     assert all(seconds > 0 for seconds in figures["mtil_seconds"].values())
+    assert not figures["mtil_estimated"]
+
+
+@pytest.mark.slow
+def test_the_whole_of_mtil_is_estimated_from_one_task_and_says_so(tmp_path: Path) -> None:
+    figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005, estimate=True)
+    assert figures["mtil_estimated"]
+    measured, whole = figures["mtil_measured_seconds"], figures["mtil_seconds"]
+    assert {what: whole[what] / measured[what] for what in whole} == pytest.approx(
+        {"training": 11, "evaluation": 12, "spectrum": 12, "saving": 12}
+    )
+    assert figures["mtil_minutes"] == pytest.approx(sum(whole.values()) / 60)
 
 
 @pytest.mark.slow

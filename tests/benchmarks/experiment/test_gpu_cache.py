@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.experiment.evaluation import EvaluationSet
-from benchmarks.images.gpu_cache import MARGIN, Resident, growth, resident, room
+from benchmarks.experiment.gpu_cache import MARGIN, Resident, growth, resident, room
 from tests.models import tiny_classifier
 
 
