@@ -1,3 +1,3 @@
 """The benchmarking harness: streams, the loop over tasks, evaluation and records."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -1,10 +1,12 @@
 """Images as their owner keeps them, and the part of them that one task trains or tests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.config.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,28 @@ class Split:
         kept = self.take(np.flatnonzero(np.isin(self.labels, classes)))
         place = {label: new for new, label in enumerate(classes.tolist())}
         return replace(kept, labels=np.array([place[label] for label in kept.labels.tolist()], dtype=np.int64))
+
+
+def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequence[int]) -> Split:
+    """A split of images in memory, for a stream of one's own.
+
+    Args:
+        name: for messages.
+        images: N Pillow images, or arrays (H, W, 3) uint8, of any size.
+        labels: N, each the class of an image as an index into the task's class names.
+
+    Raises:
+        UserError: not as many labels as images, or an array of another kind.
+    """
+    if len(images) != len(labels):
+        raise UserError(f"{name}: {len(images)} images and {len(labels)} labels; there must be as many")
+    for place, image in enumerate(images):
+        if isinstance(image, np.ndarray) and not (image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+            raise UserError(f"{name}, image {place}: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+
+    def read(row: int) -> Image.Image:
+        image = images[row]
+        return Image.fromarray(image) if isinstance(image, np.ndarray) else image.copy()
+
+    source = Images(name, len(images), read, lambda row: f"{name}, image {row}", drawn=True)
+    return Split(source, np.arange(len(images)), np.asarray(labels, dtype=np.int64))

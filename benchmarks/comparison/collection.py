@@ -1,0 +1,197 @@
+"""Many runs as pandas objects: the Python door's `nb.load_runs`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.comparison.groups import shown, sort
+from benchmarks.comparison.metric_columns import headline, learning_accuracy
+from benchmarks.comparison.statistics import over_seeds
+from benchmarks.config.errors import UserError
+from benchmarks.runs.read import Run, find, read
+
+
+ABOUT = (
+    "run",
+    "strategy",
+    "stream",
+    "order",
+    "seed",
+)  # first columns of every table: the run folder, and which run it is
+
+
+class Runs(Sequence[Run]):
+    """Run folders, finished, in the order of their names.
+
+    Attributes:
+        left_out: a line for each folder that is damaged or unfinished, with the reason.
+    """
+
+    def __init__(self, runs: Iterable[Run], left_out: Iterable[str] = ()) -> None:
+        self._runs, self.left_out = list(runs), list(left_out)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Runs": ...
+    def __getitem__(self, place: int | slice) -> "Run | Runs":
+        return Runs(self._runs[place]) if isinstance(place, slice) else self._runs[place]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} runs of {', '.join(sorted({run.config['strategy'] for run in self})) or 'nothing'}>"
+
+    def filter(self, **settings: Any) -> "Runs":
+        """The runs whose settings have these values; a list or tuple of values is any of them.
+
+        Raises:
+            UserError: a setting that none of the runs has.
+        """
+        for name in settings:
+            if self._runs and not any(name in run.config for run in self):
+                raise UserError(f"filter: none of the runs has a setting {name}")
+
+        def fits(run: Run) -> bool:
+            return all(
+                any(shown(run.config.get(name)) == shown(each) for each in _values(value))
+                for name, value in settings.items()
+            )
+
+        return Runs(filter(fits, self))
+
+    def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
+        """The runs by the values of some settings, for instance `group("strategy", "seed")`."""
+        found: dict[tuple[Any, ...], list[Run]] = {}
+        for run in self:
+            found.setdefault(tuple(run.config.get(name) for name in settings), []).append(run)
+        return {values: Runs(runs) for values, runs in found.items()}
+
+    @property
+    def accuracy(self) -> pd.DataFrame:
+        """A row for each run, protocol, state and task.
+
+        Columns: those of `ABOUT`; `identity` (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental);
+        `after` (number of tasks learned, 0 to T); `task`; `accuracy` in percent, NaN where it was not measured.
+        """
+        parts = []
+        for run in self:
+            for identity in run.accuracy:
+                long = run.frame(identity).rename_axis(columns="task").stack(future_stack=True).rename("accuracy")
+                parts.append(_about(run, long.reset_index()).assign(identity=identity))
+        columns = [*ABOUT, "identity", "after", "task", "accuracy"]
+        return _joined(parts, columns)[columns]
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each run and matrix, in percent (`forgetting` in points).
+
+        Columns: those of `ABOUT`; `identity`; `transfer`, `avg`, `last`, `forgetting`, `zero_shot` by ZSCL's formulas;
+        `learning_accuracy`, the mean accuracy on each task when it has just been learned. NaN where undefined.
+        """
+        rows = []
+        for run in self:
+            for identity, found in run.metrics.items():
+                means = {name: value for name, value in found.items() if name != "per_task"}
+                rows.append(
+                    {**_id(run), "identity": identity, **means, "learning_accuracy": learning_accuracy(run, identity)}
+                )
+        names = ("transfer", "avg", "last", "forgetting", "zero_shot", "learning_accuracy")
+        return pd.DataFrame(rows, columns=[*ABOUT, "identity", *names]).astype(dict.fromkeys(names, float))
+
+    @property
+    def rank(self) -> pd.DataFrame:
+        """A row for each run, state and weight matrix: the columns of `rank.csv` after those of `ABOUT`."""
+        return _joined([_about(run, run.rank) for run in self], ABOUT)
+
+    @property
+    def cost(self) -> pd.DataFrame:
+        """A row for each run.
+
+        Columns: those of `ABOUT`; `trained_parameters` in the first task; `storage_bytes`, the most kept between tasks;
+        `peak_memory_bytes` and `peak_gpu_memory_bytes` (NaN without a GPU); `training_seconds` with decompositions,
+        `evaluation_seconds`.
+        """
+        return pd.DataFrame([{**_id(run), **_cost(run)} for run in self])
+
+    def table(self) -> pd.DataFrame:
+        """Methods compared: a row for each method and order of each set of comparable runs, means over its seeds.
+
+        Columns: `runs_of` (stream, model and shots: runs of others are not compared), `order`, `method`, `seeds` (their
+        number); then each metric that the protocol reports, in percent, and the metric with `_std`, its standard deviation
+        over seeds (NaN for a single one). The best Avg comes first.
+        """
+        rows = []
+        for group in sort([run.folder for run in self]).groups:
+            for tasks, order in group.orders.items():
+                for method in group.in_order(tasks).methods:
+                    row: dict[str, Any] = {"runs_of": group.title, "order": order, "method": method.label}
+                    row["seeds"] = len(method.runs)
+                    for metric in headline(group.identity):
+                        found = over_seeds(method, tasks, metric.of)
+                        name = "learning_accuracy" if metric.key == "right_after" else metric.key
+                        row[name] = np.nan if found is None else found.mean
+                        row[f"{name}_std"] = np.nan if found is None or found.deviation is None else found.deviation
+                    rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -> Runs:
+    """The finished runs at or below some folders.
+
+    Args:
+        make: turns each run into what the caller wants of it.
+
+    Raises:
+        UserError: a folder is missing, or there is no run folder in it.
+    """
+    runs, left_out = [], []
+    for folder in find(places):
+        try:
+            run = read(folder)
+            if run.is_finished:
+                runs.append(make(run))
+            else:
+                left_out.append(f"{folder}: {run.about['status']}, not finished")
+        except UserError as error:
+            left_out.append(str(error))
+    return Runs(runs, left_out)
+
+
+def _values(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple | set | range) else [value]  # type: ignore[return-value]
+
+
+def _id(run: Run) -> dict[str, Any]:
+    return {"run": str(run.folder), **{name: run.config[name] for name in ABOUT[1:]}}
+
+
+def _about(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({**{name: [value] * len(table) for name, value in _id(run).items()}}).join(
+        table.reset_index(drop=True)
+    )
+
+
+def _joined(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
+
+
+def _cost(run: Run) -> dict[str, Any]:
+    cost = run.cost
+    seconds = cost["total_seconds"]
+    gpu = cost.get("peak_gpu_memory_bytes")
+    return {
+        "trained_parameters": next(iter(cost["trained_parameters"]), 0),
+        "storage_bytes": max(cost["carried_bytes"], default=0),
+        "peak_memory_bytes": cost["peak_memory_bytes"],
+        "peak_gpu_memory_bytes": np.nan if gpu is None else gpu,
+        "training_seconds": seconds["training"] + seconds.get("decomposition", 0.0),
+        "evaluation_seconds": seconds["evaluation"],
+    }
