@@ -213,6 +213,20 @@ class Run:
         numbers = _numbers(table[columns].to_numpy().tolist(), path, len(columns))
         return table[list(NAMES)].join(pd.DataFrame(numbers, columns=columns))
 
+    def table(self, name: str) -> "pd.DataFrame":
+        """Any table that a measurement filled, for instance `rank` or `cost`: numbers where a whole column is numbers.
+
+        Raises:
+            UserError: the run has no such table, or it is damaged.
+        """
+        import pandas as pd
+
+        path = self.folder / f"{name}.csv"
+        if not path.is_file():
+            raise UserError(f"{path}: no such table; a measurement of that name was not taken in this run")
+        header, rows = _table(path, required=())
+        return pd.DataFrame({column: _typed([row[place] for row in rows]) for place, column in enumerate(header)})
+
     @cached_property
     def entropy_rank(self) -> tuple[float, float] | None:
         """Mean over the attention's matrices of `effective_rank`, before any training and at the end; None without."""
@@ -394,6 +408,15 @@ def _table(path: Path, required: tuple[str, ...]) -> tuple[list[str], list[list[
     if not text.endswith("\n"):
         raise UserError(f"{path}: cut short: the last line has no end")
     return header, rows
+
+
+def _typed(fields: list[str]) -> list[Any]:
+    """A column's fields as numbers, an empty one as NaN, or all as text where one is no number."""
+    try:
+        numbers = [float(field or "nan") for field in fields]
+    except ValueError:
+        return fields
+    return [int(number) for number in numbers] if all(field.lstrip("-").isdecimal() for field in fields) else numbers
 
 
 def _numbers(rows: list[list[str]], path: Path, columns: int) -> np.ndarray:

@@ -1,0 +1,284 @@
+"""The Python door: runs, callbacks and measurements, one's own method and stream, and what is said of wrong ones."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from benchmarks import api as nb
+from benchmarks.config.registry import strategy_of
+
+
+RUN = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the method below."""
+
+    part: str = Field(default="bias", description="whose parameters learn")
+
+
+class Plugin(nb.StrategyPlugin):
+    """Trains the parameters of one kind."""
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        for name, parameter in strategy.model.clip.named_parameters():
+            parameter.requires_grad_(name.endswith(self.settings.part))
+
+
+def coloured(name: str, classes: dict[str, tuple[int, int, int]]) -> nb.Task:
+    """A task of noisy images of one colour for each class."""
+    rng = np.random.default_rng(len(name))
+
+    def images(count: int) -> tuple[list[np.ndarray], list[int]]:
+        labels = list(range(len(classes))) * count
+        colours = np.array(list(classes.values()))
+        return [np.clip(colours[y] + rng.normal(0, 20, (20, 24, 3)), 0, 255).astype(np.uint8) for y in labels], labels
+
+    return nb.Task(
+        name=name,
+        class_names=tuple(classes),
+        templates=("a picture of something {}.",),
+        train=nb.split_of(f"{name}-train", *images(6)),
+        test=nb.split_of(f"{name}-test", *images(4)),
+        source=nb.Source(dataset=name),
+    )
+
+
+@pytest.fixture(scope="module")
+def colours() -> nb.Plan:
+    """A stream of two tasks of two classes, as objects."""
+    tasks = [
+        coloured("warm", {"red": (220, 30, 30), "yellow": (240, 220, 40)}),
+        coloured("cold", {"blue": (40, 70, 220), "green": (40, 160, 50)}),
+    ]
+    return nb.own_stream("two-colours", tasks)
+
+
+class Told(nb.Callback):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, int | None, int]] = []
+
+    def note(self, event: str, run: nb.RunState) -> None:
+        self.events.append((event, run.learned, run.task, run.step))
+
+    def on_run_begin(self, run: nb.RunState) -> None:
+        self.note("run begins", run)
+
+    def on_task_begin(self, run: nb.RunState) -> None:
+        self.note("task begins", run)
+
+    def on_step_begin(self, run: nb.RunState) -> None:
+        self.note("step begins", run)
+
+    def on_step_end(self, run: nb.RunState) -> None:
+        assert run.loss is not None and torch.isfinite(run.loss)
+        self.note("step ends", run)
+
+    def on_task_end(self, run: nb.RunState) -> None:
+        self.note("task ends", run)
+
+    def on_evaluation_end(self, run: nb.RunState) -> None:
+        assert len(run.accuracy) == len(run.tasks)
+        self.note("evaluated", run)
+
+    def on_run_end(self, run: nb.RunState) -> None:
+        self.note("run ends", run)
+
+
+class Losses(nb.Measurement):
+    """The loss of every step."""
+
+    table = "losses"
+    keys = ("task", "step")
+    columns = (
+        nb.Column("task", "integer", "index of the task"),
+        nb.Column("step", "integer", "index of the step within the task"),
+        nb.Column("loss", "number", "cross-entropy of the batch"),
+    )
+    cadence = "step"
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        assert run.loss is not None
+        yield {"task": run.task, "step": run.step, "loss": float(run.loss)}
+
+
+def test_importing_it_brings_neither_torch_nor_pandas() -> None:
+    code = "import sys; from benchmarks import api; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_name_of_the_door_is_there() -> None:
+    assert all(getattr(nb, name) is not None for name in dir(nb))
+    with pytest.raises(AttributeError, match="there are"):
+        _ = nb.nonsense  # type: ignore[attr-defined]
+
+
+def test_own_method_own_stream_own_measurement_and_callback(colours: nb.Plan, tmp_path: Path) -> None:
+    told = Told()
+    method = nb.own_strategy(Plugin, Settings, "biases")
+    run = nb.run(method, colours, part="bias", results=tmp_path, callbacks=[told, Losses()], **RUN)
+    assert run.folder == tmp_path / "two-colours" / "biases" / "seed42,iterations=3,batch_size=4"
+    assert run.tasks == ("warm", "cold") and run.config["part"] == "bias" and run.is_finished
+    step = ["step begins", "step ends"] * 3
+    task = ["task begins", *step, "task ends", "evaluated"]
+    assert [event for event, *_ in told.events] == ["run begins", "evaluated", *task, *task, "run ends"]
+    assert [at for event, *at in told.events if event == "step ends"] == [
+        [learned, task, step] for learned, task in ((0, 0), (1, 1)) for step in range(3)
+    ]
+    losses = run.table("losses")
+    assert list(losses.columns) == ["task", "step", "loss"] and len(losses) == 6 and (losses["loss"] > 0).all()
+    declared = run.about["tables"]["losses"]
+    assert declared["keys"] == ["task", "step"] and declared["columns"][2]["meaning"] == "cross-entropy of the batch"
+    assert set(run.about["tables"]) >= {"rank", "spectrum", "cost", "losses"}
+
+    accuracy = nb.evaluate(run.model(), colours)
+    assert accuracy["task_aware"].tolist() == pytest.approx(run.accuracy["known"][-1].tolist())
+    assert accuracy["task_agnostic"].tolist() == pytest.approx(run.accuracy["unknown"][-1].tolist())
+
+
+def test_two_runs_in_one_process_are_those_of_two_processes(tmp_path: Path, colours: nb.Plan) -> None:
+    """Another method in between leaves nothing behind that the second run would see."""
+    first = nb.run("nusa", colours, rank=4, results=tmp_path / "first", **RUN)
+    nb.run("finetune", colours, seed=7, results=tmp_path / "between", **RUN)
+    second = nb.run("nusa", colours, rank=4, results=tmp_path / "second", **RUN)
+    for name in ("accuracy", "accuracy_agnostic", "accuracy_seen", "rank", "spectrum"):
+        assert (first.folder / f"{name}.csv").read_bytes() == (second.folder / f"{name}.csv").read_bytes()
+
+
+def test_runs_come_as_pandas_objects(tmp_path: Path, colours: nb.Plan) -> None:
+    for strategy in ("zeroshot", "lora"):
+        for seed in (1, 2) if strategy == "lora" else (1,):
+            nb.run(strategy, colours, seed=seed, results=tmp_path, **({"rank": 2} if strategy == "lora" else {}), **RUN)
+    runs = nb.load_runs(tmp_path)
+    assert len(runs) == 3 and not runs.left_out
+    lora = runs.filter(strategy="lora", seed=[1, 2])
+    assert len(lora) == 2 and set(runs.group("strategy")) == {("lora",), ("zeroshot",)}
+    assert len(runs.filter(rank=2)) == 2 and len(runs.filter(seed=3)) == 0
+    with pytest.raises(nb.UserError, match="no setting|has a setting"):
+        runs.filter(colour="red")
+    accuracy = runs.accuracy
+    assert len(accuracy) == 3 * 3 * 3 * 2  # runs, identities, states, tasks
+    one = accuracy[(accuracy["run"] == str(lora[0].folder)) & (accuracy["identity"] == "known")]
+    assert one["accuracy"].tolist() == lora[0].accuracy["known"].flatten().tolist()
+    metrics = runs.metrics[runs.metrics["identity"] == "known"].set_index("run")
+    assert metrics.loc[str(lora[0].folder), "last"] == pytest.approx(lora[0].metrics["known"]["last"])
+    assert len(runs.rank) == sum(len(run.rank) for run in runs)
+    assert (runs.cost["training_seconds"] >= 0).all() and runs.cost["peak_gpu_memory_bytes"].isna().all()
+    table = runs.table()
+    assert set(table["seeds"]) == {1, 2} and len(table) == 2
+    mean = np.mean([run.metrics["known"]["avg"] for run in lora])
+    assert table[table["seeds"] == 2]["avg"].item() == pytest.approx(mean)
+
+
+class Failing(nb.Callback):
+    def on_task_end(self, run: nb.RunState) -> None:
+        raise ZeroDivisionError("one by nought")
+
+
+class FailingButOptional(Failing):
+    optional = True
+
+
+def test_a_callback_that_fails_is_named_and_the_run_goes_on_later(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {**RUN, "silent": False}
+    with pytest.raises(nb.UserError, match=r"callback Failing: on_task_end failed \(ZeroDivisionError: one by nought\)"):
+        nb.run("zeroshot", colours, results=tmp_path, callbacks=[Failing()], **RUN)
+    run = nb.run("zeroshot", colours, results=tmp_path, callbacks=[FailingButOptional()], **shown)
+    assert run.is_finished and "it is optional, and the run goes on" in capsys.readouterr().err
+
+
+def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -> None:
+    def refusal(*what: Any, **more: Any) -> str:
+        with pytest.raises(nb.UserError) as error:
+            nb.run(*what, results=tmp_path / "results", **{**RUN, **more})
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "is no Callback" in refusal("zeroshot", colours, callbacks=[object()])
+    assert "strategy: expected a name" in refusal(Plugin, colours)
+    assert "stream: expected a name" in refusal("nusa", ["warm"])
+    assert "there is a strategy called that already" in refusal(nb.own_strategy(Plugin, Settings, "lora"), colours)
+    assert "there is a stream called that already" in refusal("nusa", nb.own_stream("micro", []))
+    assert "needs a name" in refusal("nusa", nb.own_stream("two/../colours", []))
+    assert "must derive from" in refusal(nb.own_strategy(object, Settings, "nothing"), colours)
+    assert "frozen dataclass" in refusal(nb.own_strategy(Plugin, object, "nothing"), colours)
+    assert "--ranc" in refusal("nusa", colours, ranc=4) and "did you mean" in refusal("nusa", colours, ranc=4)
+    assert "no measurement" in refusal("nusa", colours, measure=["nonsense"])
+    assert "no attribute `tokenizer`" in str(_error(lambda: nb.evaluate(torch.nn.Linear(1, 1), colours)))
+    assert not (tmp_path / "results").exists()
+
+
+def _error(work: Any) -> Exception:
+    with pytest.raises(nb.UserError) as error:
+        work()
+    return error.value
+
+
+class Clashing(Losses):
+    table = "rank"
+    keys = ("after",)
+    columns = (nb.Column("dim", "integer", "of something else"),)
+
+
+def test_a_measurement_may_not_fill_anothers_column(colours: nb.Plan, tmp_path: Path) -> None:
+    with pytest.raises(nb.UserError, match="column dim of table rank is filled by Meter already"):
+        nb.run("zeroshot", colours, results=tmp_path, callbacks=[Clashing()], **RUN)
+
+
+OWN = '''"""Only the biases learn."""
+
+from typing import Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from strategies.base import StrategyPlugin
+
+
+@dataclass(frozen=True)
+class Settings:
+    towers: str = Field(default="visual", description="whose biases learn")
+
+
+class Plugin(StrategyPlugin):
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        for name, parameter in strategy.model.clip.named_parameters():
+            parameter.requires_grad_(name.startswith(self.settings.towers) and name.endswith("bias"))
+'''
+
+
+def test_a_strategy_in_a_file_outside_the_repository(colours: nb.Plan, tmp_path: Path) -> None:
+    file = tmp_path / "biasonly.py"
+    file.write_text(OWN)
+    run = nb.run(file, colours, results=tmp_path / "results", **RUN)
+    assert run.config["strategy"] == "biasonly" and run.config["towers"] == "visual"
+    assert run.about["strategy_sha256"] == strategy_of(str(file)).sha256
+    assert run.cost["trained_parameters"][0] > 0
+
+    def refusal(text: str, name: str = "broken.py") -> str:
+        (tmp_path / name).write_text(text)
+        return str(_error(lambda: nb.run(tmp_path / name, colours, results=tmp_path / "no", **RUN)))
+
+    assert "not valid Python" in refusal("def")
+    assert "has no class Plugin" in refusal("x = 1")
+    assert "needs a class Settings" in refusal("class Plugin: pass")
+    assert "cannot be imported (ModuleNotFoundError" in refusal(OWN.replace("from typing", "import nowhere\nfrom typing"))
+    assert "must derive from" in refusal(OWN.replace("(StrategyPlugin)", ""))
+    assert "there is a strategy called lora already" in refusal(OWN, "lora.py")
+    assert "no such file" in str(_error(lambda: nb.run("nowhere.py", colours, **RUN)))
+    (tmp_path / "settings.yaml").write_text(f"strategy: {file}\n")
+    assert "names no code" in str(_error(lambda: nb.run(None, colours, config=tmp_path / "settings.yaml", **RUN)))  # type: ignore[arg-type]
