@@ -11,6 +11,7 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import constants, get_session
 from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import safe_open
 from torch import Tensor
@@ -194,8 +195,6 @@ def _hub_trouble() -> str:
 
     Asked once beforehand, as the hub's client would try six times for each of two file names: 47 s without network.
     """
-    from huggingface_hub import constants, get_session
-
     try:
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # of the HTTP library or the system, by version
@@ -206,8 +205,6 @@ def _hub_trouble() -> str:
 @contextmanager
 def _hub_offline(offline: bool) -> Iterator[None]:
     """Has the hub's client look only into its cache."""
-    from huggingface_hub import constants
-
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = offline or before
     try:

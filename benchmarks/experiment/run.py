@@ -22,7 +22,7 @@ from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import write
-from benchmarks.runtime import devices, environment, files, hardware, processes
+from benchmarks.runtime import devices, environment, files, hardware, process_group, processes
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
 from strategies import shared, training
@@ -61,7 +61,7 @@ def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = ()
             check_batch(stream, common.batch_size)
         processes.check(common.strategy, common.batch_size, plugin.data_parallel)
         hint = devices.less_memory(common.checkpointing)
-        until_done.enter_context(processes.joined(device))
+        until_done.enter_context(process_group.joined(device))
         until_done.enter_context(devices.memory_advice(hint))
         bar = until_done.enter_context(ProgressBar(silent=silent or not first))
         devices.check(device, common.arithmetic)  # on the device that this process has taken

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import click
 
 from benchmarks.config.errors import UserError
+from benchmarks.runtime.environment import keep_freed_memory, writable_home
+from benchmarks.runtime.files import check_writable, write_json
 
 
 # What each part measures, for `--help`; in the order in which they run.
@@ -30,6 +33,8 @@ PARTS = {
     "mtil": "MTIL order I on a GPU, on random images in memory, so without cache, start and tables; not among `all`",
 }
 
+
+MODULES = {"strategies": "each_strategy", "peft": "peft_lora"}  # of parts whose name is another module's
 
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 
@@ -60,9 +65,6 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
 )  # fmt: skip
 def main(part: str, results: Path, **settings: Any) -> None:
     """Prints each part's figures and writes them with hardware and versions."""
-    from benchmarks.runtime.environment import keep_freed_memory, writable_home
-    from benchmarks.runtime.files import check_writable, write_json
-
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing of torch's profiler, which writes two lines for each use
     names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
     try:
@@ -94,37 +96,10 @@ def main(part: str, results: Path, **settings: Any) -> None:
 
 def _measure(part: str, place: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A part's figures, and those of the settings that it knows."""
-    from benchmarks.perf import (
-        data,
-        decomposition,
-        evaluation,
-        growth,
-        harness,
-        memory,
-        methods,
-        mtil,
-        options,
-        peft_lora,
-        step,
-    )
-
-    measures: dict[str, Callable[..., dict[str, Any]]] = {
-        "step": step.measure,
-        "strategies": methods.each_over_floor,
-        "options": options.measure,
-        "methods": methods.measure,
-        "harness": harness.measure,
-        "evaluation": evaluation.measure,
-        "memory": memory.measure,
-        "decomposition": decomposition.measure,
-        "data": data.measure,
-        "growth": growth.measure,
-        "peft": peft_lora.measure,
-        "mtil": mtil.measure,
-    }
-    known = signature(measures[part]).parameters
+    measure: Callable[..., dict[str, Any]] = import_module(f"benchmarks.perf.{MODULES.get(part, part)}").measure
+    known = signature(measure).parameters
     used = {name: value for name, value in settings.items() if name in known}
-    return measures[part](**used, **({"place": place} if "place" in known else {})), used
+    return measure(**used, **({"place": place} if "place" in known else {})), used
 
 
 def _lines(figures: dict[str, Any], indent: str = "  ") -> Iterator[str]:

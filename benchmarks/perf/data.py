@@ -7,16 +7,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from benchmarks.backbones.loading import image_size
+from benchmarks.images.cache import Cached, CacheFile
+from benchmarks.images.decode import check, decode_one
+from benchmarks.images.sets import Images, Split
 from benchmarks.perf.timing import in_turns, ratio, timed
+from benchmarks.runtime.memory import resident_bytes
 
 
 def make_photographs(folder: Path, count: int) -> Any:
     """A split of made JPEGs of a photograph's size (500 x 375) and smoothness; without a person in them."""
-    import numpy as np
-    from PIL import Image
-
-    from benchmarks.images.sets import Images, Split
-
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
@@ -29,9 +32,6 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
     """Building the cache against plain decoding and resizing on all cores; reading it against decoding, on one."""
-    from benchmarks.images.cache import Cached, CacheFile
-    from benchmarks.images.decode import check, decode_one
-
     number = itertools.count()
 
     def build() -> None:
@@ -64,12 +64,6 @@ def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str, int]:
     """Most memory, in bytes, that reading whole caches of these numbers of images takes beyond what the process had before."""
-    import numpy as np
-
-    from benchmarks.images.cache import Cached, CacheFile
-    from benchmarks.images.sets import Images
-    from benchmarks.runtime.memory import resident_bytes
-
     taken, before = {}, resident_bytes()
     for count in counts:
         images = Images("empty", count, lambda row: None, str, lambda: "empty")  # type: ignore[arg-type,return-value]
@@ -88,8 +82,6 @@ def measure(images: int, model: str, place: Path) -> dict[str, Any]:
     """All figures of this part, by name; files are made below `place`."""
     (place / "photographs").mkdir()
     split = make_photographs(place / "photographs", images)
-    from benchmarks.backbones.loading import image_size
-
     size = image_size(model)
     return {
         **cache_ratios(split, place, size),

@@ -13,9 +13,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from benchmarks.config import registry
 from benchmarks.perf.setting import Setting
-from benchmarks.perf.step import FULL, STEPS
+from benchmarks.perf.step import STEPS
 from benchmarks.perf.timing import in_turns, ratio, timed
 from strategies import moe_adapter, zscl
 from strategies.clip.classifier import ClipClassifier
@@ -24,8 +23,6 @@ from strategies.clip.classifier import ClipClassifier
 ROUNDS = 3  # of evaluation; the first also pays for memory that is touched for the first time
 EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
 MOE = {"autoencoder_steps": 1, "reference_steps": 1}
-SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter": MOE}
-APART = ("joint",)  # it trains as fine-tuning does, on a loader of all tasks
 
 
 def zscl_over_parts(setting: Setting) -> dict[str, Any]:
@@ -82,20 +79,6 @@ def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
         worse.decode.bias += 10.0
         plugin.autoencoders[str(route)] = worse
     assert not plugin.choose(images).any(), "the first task's router is to answer"
-
-
-def each_over_floor(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """A step of every strategy that trains over forward and input-gradient, in the first training and in a later one."""
-    figures: dict[str, Any] = {}
-    for name in registry.names("strategy"):
-        strategy = registry.strategy_of(name)
-        if not strategy.plugin().trains or name in APART:
-            continue
-        setting = Setting(model, batch_size, classes, device)
-        plugin = strategy.plugin()(strategy.settings(**SETTINGS.get(name, {})))
-        seconds = setting.beside(plugin, {"floor": setting.floor()}, trainings=2)
-        figures[f"{name}_step_over_floor"] = ratio(seconds["step"], seconds["floor"])
-    return figures
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.config.errors import UserError
+from benchmarks.pretrain.pairs import draw_pairs
+from benchmarks.runtime.environment import writable_home
+from benchmarks.runtime.files import check_writable, write_json
 
 
 CURVE = 40  # points of the loss curve that are kept
@@ -22,10 +26,6 @@ def _curve(losses: list[float]) -> list[float]:
 
 def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tuple[Any, dict[str, Any]]:
     """The trained model, and what there is to say about its training."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from benchmarks.pretrain.pairs import draw_pairs
-
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         drawing = progress.add_task("drawing pairs", total=pairs)
@@ -80,8 +80,6 @@ def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: 
 
 def _check(out: Path, device: str) -> None:
     """Before the long work: raises UserError if its end could not be written, or there is no such device."""
-    from benchmarks.runtime.files import check_writable
-
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: not empty; name a new folder")
@@ -93,13 +91,10 @@ def _check(out: Path, device: str) -> None:
 
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
     """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
-    from benchmarks.pretrain.publish import publish
-    from benchmarks.runtime.environment import writable_home
-    from benchmarks.runtime.files import write_json
-
-    publish(clip, out)
     with writable_home():
+        from benchmarks.pretrain.publish import publish
         from benchmarks.pretrain.zero_shot import zero_shot
+    publish(clip, out)
 
     accuracies = zero_shot(out)
     write_json(out / "pretraining.json", about | {"zero_shot": accuracies})

@@ -16,7 +16,7 @@ from benchmarks import api as nb
 from benchmarks.config.registry import strategy_of
 
 
-RUN = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
+RUN: dict[str, Any] = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ class Losses(nb.Measurement):
 
 
 def test_importing_it_brings_neither_torch_nor_pandas() -> None:
-    code = "import sys; from benchmarks import api; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys; from benchmarks import api; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -166,7 +168,7 @@ def test_runs_come_as_pandas_objects(tmp_path: Path, colours: nb.Plan) -> None:
     lora = runs.filter(strategy="lora", seed=[1, 2])
     assert len(lora) == 2 and set(runs.group("strategy")) == {("lora",), ("zeroshot",)}
     assert len(runs.filter(rank=2)) == 2 and len(runs.filter(seed=3)) == 0
-    with pytest.raises(nb.UserError, match="no setting|has a setting"):
+    with pytest.raises(nb.UserError, match="none of the runs has a setting colour"):
         runs.filter(colour="red")
     accuracy = runs.accuracy
     assert len(accuracy) == 3 * 3 * 3 * 2  # runs, identities, states, tasks
@@ -195,7 +197,9 @@ def test_a_callback_that_fails_is_named_and_the_run_goes_on_later(
     colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = {**RUN, "silent": False}
-    with pytest.raises(nb.UserError, match=r"callback Failing: on_task_end failed \(ZeroDivisionError: one by nought\)"):
+    with pytest.raises(
+        nb.UserError, match=r"callback Failing: on_task_end failed \(ZeroDivisionError: one by nought\)"
+    ):
         nb.run("zeroshot", colours, results=tmp_path, callbacks=[Failing()], **RUN)
     run = nb.run("zeroshot", colours, results=tmp_path, callbacks=[FailingButOptional()], **shown)
     assert run.is_finished and "it is optional, and the run goes on" in capsys.readouterr().err
@@ -276,7 +280,9 @@ def test_a_strategy_in_a_file_outside_the_repository(colours: nb.Plan, tmp_path:
     assert "not valid Python" in refusal("def")
     assert "has no class Plugin" in refusal("x = 1")
     assert "needs a class Settings" in refusal("class Plugin: pass")
-    assert "cannot be imported (ModuleNotFoundError" in refusal(OWN.replace("from typing", "import nowhere\nfrom typing"))
+    assert "cannot be imported (ModuleNotFoundError" in refusal(
+        OWN.replace("from typing", "import nowhere\nfrom typing")
+    )
     assert "must derive from" in refusal(OWN.replace("(StrategyPlugin)", ""))
     assert "there is a strategy called lora already" in refusal(OWN, "lora.py")
     assert "no such file" in str(_error(lambda: nb.run("nowhere.py", colours, **RUN)))
