@@ -161,8 +161,9 @@ def test_two_runs_in_one_process_are_those_of_two_processes(tmp_path: Path, colo
 
 def test_runs_come_as_pandas_objects(tmp_path: Path, colours: nb.Plan) -> None:
     for strategy in ("zeroshot", "lora"):
+        own: dict[str, Any] = {"rank": 2} if strategy == "lora" else {}
         for seed in (1, 2) if strategy == "lora" else (1,):
-            nb.run(strategy, colours, seed=seed, results=tmp_path, **({"rank": 2} if strategy == "lora" else {}), **RUN)
+            nb.run(strategy, colours, seed=seed, results=tmp_path, **own, **RUN)
     runs = nb.load_runs(tmp_path)
     assert len(runs) == 3 and not runs.left_out
     lora = runs.filter(strategy="lora", seed=[1, 2])
@@ -232,7 +233,7 @@ def _error(work: Any) -> Exception:
     return error.value
 
 
-class Clashing(Losses):
+class Clashing(nb.Measurement):
     table = "rank"
     keys = ("after",)
     columns = (nb.Column("dim", "integer", "of something else"),)
