@@ -11,8 +11,13 @@ from benchmarks.config import registry
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import recipe, stream_family
+from benchmarks.datasets.about import info
+from benchmarks.datasets.checks import problems
+from benchmarks.datasets.download import download
+from benchmarks.datasets.opening import check_root, open_dataset
 from benchmarks.images.sets import Split
 from benchmarks.runtime import files
+from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Plan
 
 
@@ -33,8 +38,6 @@ def _counts(splits: tuple[Split, ...], classes: int) -> str:
 
 def look(name: str, data_root: Path) -> Found:
     """A published data set as it lies below the data root."""
-    from benchmarks.datasets import info, open_dataset, problems
-
     try:
         opened = open_dataset(name, data_root)
     except UserError as error:
@@ -65,9 +68,6 @@ def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
 
 def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
     """Prints a line for each data set, as soon as it is known; with `fetch`, after trying to download what is missing."""
-    from benchmarks.datasets import info
-    from benchmarks.datasets.download import download
-
     found = []
     for each in look_at_all(plan, data_root):
         if fetch and each.state == "incomplete":
@@ -87,9 +87,9 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 
 def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of what is complete once, names each that can't be read, and returns their number."""
+    # Imported for --check alone: they bring torch and open_clip.
     from benchmarks.backbones.loading import image_size
     from benchmarks.images.opener import Opener
-    from benchmarks.runtime.progress import ProgressBar
 
     bad: list[str] = []
     splits = [split for each in found if each.state == "complete" for split in each.splits]
@@ -104,7 +104,7 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
 
 @click.command(params=[*place_options()])
 @click.option("--stream", default="mtil", metavar="TEXT", help="as for benchmarks.run  [mtil]")
-@click.option("--download", is_flag=True, help="fetch what is missing, where torchvision can")
+@click.option("--download", "fetch", is_flag=True, help="fetch what is missing, where torchvision can")
 @click.option(
     "--check",
     is_flag=True,
@@ -113,23 +113,21 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
 @click.option("--model", metavar="TEXT", help="whose image size the cache gets  [the stream's own]")
 @click.option("--no-cache", is_flag=True, help="with --check: keep nothing")
 def main(
-    stream: str, download: bool, check: bool, model: str | None, no_cache: bool, data_root: Path, cache: Path | None
+    stream: str, fetch: bool, check: bool, model: str | None, no_cache: bool, data_root: Path, cache: Path | None
 ) -> None:
     """Say of each data set of a stream whether it is there and complete, or what is missing and how to get it.
 
     Nothing is written without --download or --check; both go on where they were stopped.
     """
-    from benchmarks.datasets import check_root
-
     try:
         family, argument = stream_family(stream)
         plan = registry.find("stream", family).load().build(argument, data_root)
         place = None if no_cache else cache or files.user_cache()
         if check and place is not None:
             files.check_writable(place)
-        if plan.datasets and not download:
+        if plan.datasets and not fetch:
             check_root(data_root)
-        found = inspect(plan, data_root, fetch=download)
+        found = inspect(plan, data_root, fetch=fetch)
         bad = read_images(found, model or recipe(stream, "nusa")["model"], place) if check else 0
         if lacking := [each.name for each in found if each.state != "complete"]:
             raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")

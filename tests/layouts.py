@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.datasets.about import infos
-from benchmarks.datasets.tiny_imagenet import CLASSES as TINY_IMAGENET
+from benchmarks.datasets.tinyimagenet import CLASSES as TINY_IMAGENET
 from tests.layout_names import AWKWARD, CALTECH101, DTD, EUROSAT, PETS
 
 

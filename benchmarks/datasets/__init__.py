@@ -1,13 +1,10 @@
-"""The published data sets: what is known about each, and opening them from below the data root.
+"""The published data sets: what is known about each, and opening them from below the data root. Nothing is written there.
 
-Nothing is downloaded and nothing is written. Torch and torchvision are imported when a data set is opened, not before.
+This room knows no streams and no models. A data set is one file here, called as it is in lower case, found and not listed:
+
+- `INFO = Info(...)`, every field written out, since it is read without importing the file;
+- `read(root: Path) -> tuple[Part, Part]`, the training and the test images; it may raise anything over damaged files;
+- `download(root: Path)`, which fetches it as torchvision does, where `INFO.download` says that it can.
+
+The file may import torch and torchvision at its top: it is imported when the data set is opened or fetched, not before.
 """
-
-from benchmarks.datasets.about import NAMES as NAMES
-from benchmarks.datasets.about import Info as Info
-from benchmarks.datasets.about import info as info
-from benchmarks.datasets.checks import open_checked as open_checked
-from benchmarks.datasets.checks import problems as problems
-from benchmarks.datasets.opening import Opened as Opened
-from benchmarks.datasets.opening import check_root as check_root
-from benchmarks.datasets.opening import open_dataset as open_dataset

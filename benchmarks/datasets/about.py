@@ -1,30 +1,30 @@
-"""What is known about each data set before it is opened: `mtil.yaml`."""
+"""What is known about each published data set, found in this folder and read without importing torchvision."""
 
+import ast
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchmarks import datasets
 from benchmarks.config.errors import UserError
-
-
-# Those of MTIL in order I. TinyImageNet is known besides.
-NAMES = (
-    "Aircraft", "Caltech101", "CIFAR100", "DTD", "EuroSAT", "Flowers", "Food", "MNIST", "OxfordPet", "StanfordCars", "SUN397",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """A data set's entry.
+    """The facts about one data set.
+
+    Splits, class names, templates and counts of the eleven of MTIL are ZSCL's (arXiv 2303.06628), oddities included: the
+    published figures depend on them. TinyImageNet's are those of ZSCL's class-incremental code.
 
     Attributes:
+        name: as in tables and on the command line; in lower case also its file's.
         folder: below the data root, where torchvision expects it.
         origin, archive: addresses of its page and of what is to be downloaded.
-        download: whether torchvision knows how to fetch it.
+        download: whether torchvision can fetch it.
+        checksum: whether torchvision compares the archive with a checksum; where not, an interrupted download is not resumed.
         by_hand: where to get it and where to put it, in one sentence.
         split: which images are for training and which for testing, in words.
         licence, citation: as its owner states them.
@@ -38,6 +38,7 @@ class Info:
     origin: str
     archive: str
     download: bool
+    checksum: bool = True
     by_hand: str
     split: str
     licence: str
@@ -55,18 +56,47 @@ class Info:
 
 @cache
 def infos() -> dict[str, Info]:
-    """Every data set's entry, by name: MTIL's in order I, then TinyImageNet's."""
-    entries = yaml.safe_load((Path(__file__).parent / "mtil.yaml").read_text(encoding="utf-8"))
-    return {name: _info(name, entry) for name, entry in entries.items()}
+    """The facts about every data set by name, in the alphabetical order of their files.
+
+    Raises:
+        UserError: a file whose `INFO` cannot be read, or that is not called as its data set.
+    """
+    files = [path for folder in datasets.__path__ for path in Path(folder).glob("*.py")]
+    found = [_read_info(path) for path in sorted(files, key=lambda path: path.name)]
+    return {each.name: each for each in found if each}
 
 
-def _info(name: str, entry: dict[str, Any]) -> Info:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return Info(name=name, **values)
+def _read_info(path: Path) -> Info | None:
+    """The facts that a file states as `INFO = Info(...)`; None for a file without them, which is no data set."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="INFO")], value=ast.Call(keywords=fields)):
+                break
+    else:
+        return None
+    try:
+        info = Info(**{str(field.arg): _literal(field) for field in fields})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: INFO: {error}") from error
+    if path.stem != info.name.lower():
+        raise UserError(f'{path}: the file of a data set called "{info.name}" is to be called {info.name.lower()}.py')
+    return info
+
+
+def _literal(field: ast.keyword) -> Any:
+    try:
+        return ast.literal_eval(field.value)
+    except ValueError as error:
+        raise ValueError(f"{field.arg} is not written out: it is read without running the file") from error
 
 
 def info(name: str) -> Info:
-    """One data set's entry. Raises UserError for a name that there isn't."""
+    """The facts about one data set. Raises UserError for a name that there isn't."""
     if name not in infos():
         raise UserError(f'no data set is called "{name}"; there are {", ".join(infos())}')
     return infos()[name]
+
+
+def module(name: str) -> Any:
+    """A data set's file, imported: this may bring torch and torchvision."""
+    return importlib.import_module(f"{datasets.__name__}.{info(name).name.lower()}")

@@ -6,30 +6,17 @@ import textwrap
 from pathlib import Path
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets.about import info
+from benchmarks.datasets.about import info, module
 
 
-# By data set: torchvision's class, and what it needs to be told. MNIST and the others without a split fetch all they have.
-CLASSES: dict[str, tuple[str, dict[str, str]]] = {
-    "Aircraft": ("FGVCAircraft", {"split": "train"}),
-    "Caltech101": ("Caltech101", {}),
-    "CIFAR100": ("CIFAR100", {}),
-    "DTD": ("DTD", {}),
-    "EuroSAT": ("EuroSAT", {}),
-    "Flowers": ("Flowers102", {}),
-    "Food": ("Food101", {}),
-    "MNIST": ("MNIST", {}),
-    "OxfordPet": ("OxfordIIITPet", {}),
-    "SUN397": ("SUN397", {}),
-}
 ARCHIVES = (".tar.gz", ".tgz", ".zip", ".gz", ".mat")
-UNCHECKED = ("Aircraft",)  # torchvision knows no checksum of its archive: a piece of one would be taken for the whole
 
 
 def download(name: str, root: Path) -> None:
-    """Fetches into a folder beside, `.download-NAME`, and moves the finished data set to its place.
+    """Fetches into a folder below the data root, `.download-NAME`, and moves the finished data set to its place.
 
-    An archive that was fetched whole is not fetched again after an interruption.
+    After an interruption an archive that was fetched whole is not fetched again, if torchvision has its checksum: without one
+    a piece of an archive would pass for the whole.
 
     Raises:
         UserError: torchvision can't fetch it, the link is dead, there is no network, or something already lies in its place.
@@ -40,9 +27,10 @@ def download(name: str, root: Path) -> None:
         raise UserError(f"{name}: torchvision cannot fetch it; {about.by_hand}")
     if place.exists():
         raise UserError(f"{name}: {place} is there but not complete; move it away first, then it is fetched anew")
+    fetch = module(name).download
     try:
-        _clear(staging, keep=name not in UNCHECKED)
-        _fetch(name, staging)
+        _clear(staging, keep=about.checksum)
+        fetch(staging)
         (staging / about.folder).rename(place)
         shutil.rmtree(staging)
     except Exception as error:  # whatever the network and half an archive bring up
@@ -51,7 +39,7 @@ def download(name: str, root: Path) -> None:
 
 
 def _clear(staging: Path, *, keep: bool) -> None:
-    """Leaves of an interrupted attempt only its archives: what was extracted may be half of it."""
+    """Leaves of an interrupted attempt only its archives, or nothing: what was extracted may be half of it."""
     staging.mkdir(parents=True, exist_ok=True)
     for path in sorted(staging.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
@@ -59,10 +47,3 @@ def _clear(staging: Path, *, keep: bool) -> None:
                 path.rmdir()
         elif not (keep and path.name.endswith(ARCHIVES)):
             path.unlink()
-
-
-def _fetch(name: str, staging: Path) -> None:
-    from torchvision import datasets
-
-    kind, options = CLASSES[name]
-    getattr(datasets, kind)(staging, download=True, **options)

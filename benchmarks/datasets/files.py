@@ -1,5 +1,6 @@
 """Images that lie in files below the data root, each in its own or many in an archive."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,3 +49,11 @@ def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
 def _read(dataset: Any, row: int) -> Image.Image:
     image: Image.Image = dataset[row][0]
     return image
+
+
+def forbidden(folder: Path) -> str | None:
+    """The first folder, this one or one below it, that may not be listed."""
+    errors: list[OSError] = []
+    for _ in os.walk(folder, onerror=errors.append):
+        pass
+    return next((error.filename for error in errors if isinstance(error, PermissionError)), None)

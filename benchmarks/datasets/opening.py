@@ -1,4 +1,4 @@
-"""Opening a data set: from what its reader gives to splits with labels and class names."""
+"""Opening a data set: from what its file reads to splits with labels and class names."""
 
 import os
 import textwrap
@@ -8,14 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets.about import Info, info
-from benchmarks.datasets.files import Files, in_archive, in_files
-from benchmarks.datasets.readers import READERS, Part, forbidden
+from benchmarks.datasets.about import Info, info, module
+from benchmarks.datasets.files import Files, forbidden, in_archive, in_files
+from benchmarks.datasets.parts import Part
 from benchmarks.images.sets import Split
-
-
-SEED = 42  # of the random splits
-SHARE = 0.8  # of the images, for training
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,10 @@ def open_dataset(name: str, root: Path) -> Opened:
     # Asked first: torchvision's Caltech101 would make the folder.
     if not folder.is_dir():
         raise UserError(f"{name}: {folder}: no such folder; {about.how}")
+    read = module(name).read
     try:
-        return _opened(about, READERS[name](root), root)
+        train, test = read(root)
+        return _opened(about, train, test, root)
     except Exception as error:  # half a pickle or half a .mat file may raise anything
         raise UserError(f"{name}: {_reason(folder, error)}; {about.how}") from error
 
@@ -64,7 +62,7 @@ def check_root(root: Path) -> None:
 
 
 def _reason(folder: Path, error: Exception) -> str:
-    """Why a reader failed, in a line. Torchvision calls a folder that it may not list missing."""
+    """Why reading failed, in a line. Torchvision calls a folder that it may not list missing."""
     if denied := forbidden(folder):
         return f"no permission to read {denied}"
     text = textwrap.shorten(str(error).partition(" You can use download=True")[0].rstrip("."), 300)
@@ -74,15 +72,14 @@ def _reason(folder: Path, error: Exception) -> str:
     return f"{folder} is incomplete or damaged ({f'{kind}: {text}' if text else kind})"
 
 
-def _opened(about: Info, parts: tuple[Part, ...], root: Path) -> Opened:
-    own = parts[0].classes
-    for part in parts:
+def _opened(about: Info, train: Part, test: Part, root: Path) -> Opened:
+    own = train.classes
+    for part in (train, test):
         _check_labels(part, own)
     if about.class_names and len(about.class_names) != len(own):
         raise ValueError(f"found {len(own)} classes, expected {len(about.class_names)}")
     names = about.class_names or tuple(name.replace("_", " ") for name in own)
-    train, test = _random_halves(about.name, parts[0], root) if len(parts) == 1 else _halves(about.name, parts, root)
-    return Opened(about, names, own, train, test)
+    return Opened(about, names, own, *_splits(about.name, train, test, root))
 
 
 def _check_labels(part: Part, classes: tuple[str, ...]) -> None:
@@ -95,28 +92,20 @@ def _check_labels(part: Part, classes: tuple[str, ...]) -> None:
         raise ValueError(f"labels go from {min(part.labels)} to {max(part.labels)}, with {len(classes)} classes")
 
 
+def _splits(name: str, train: Part, test: Part, root: Path) -> tuple[Split, Split]:
+    """Each half with its images; those of a data set that was published whole are rows of the same ones."""
+    if train.dataset is test.dataset:
+        images = _images(name, train, root)
+        return _split(train, images), _split(test, images)
+    return _split(train, _images(f"{name}-train", train, root)), _split(test, _images(f"{name}-test", test, root))
+
+
 def _images(name: str, part: Part, root: Path) -> Files:
     if part.archive:
         return in_archive(name, part.dataset, part.archive, root)
     return in_files(name, part.dataset, part.paths, root)
 
 
-def _halves(name: str, parts: tuple[Part, ...], root: Path) -> tuple[Split, ...]:
-    """The published halves, each with its images."""
-    images = [_images(f"{name}-{half}", part, root) for half, part in zip(("train", "test"), parts, strict=True)]
-    return tuple(
-        Split(each, np.arange(each.count, dtype=np.int64), np.array(part.labels, dtype=np.int64))
-        for each, part in zip(images, parts, strict=True)
-    )
-
-
-def _random_halves(name: str, part: Part, root: Path) -> tuple[Split, ...]:
-    """ZSCL's random split of a data set that was published whole; both halves are rows of the same images."""
-    import torch
-    from torch.utils.data import random_split
-
-    images, labels = _images(name, part, root), np.array(part.labels, dtype=np.int64)
-    train = int(SHARE * images.count)
-    halves = random_split(part.dataset, [train, images.count - train], torch.Generator().manual_seed(SEED))
-    rows = [np.array(half.indices, dtype=np.int64) for half in halves]
-    return tuple(Split(images, each, labels[each]) for each in rows)
+def _split(part: Part, images: Files) -> Split:
+    rows = np.arange(images.count, dtype=np.int64) if part.rows is None else part.rows
+    return Split(images, rows, np.array(part.labels, dtype=np.int64)[rows])

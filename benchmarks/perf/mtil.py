@@ -13,7 +13,7 @@ from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.resolve import resolve
 from benchmarks.config.settings import Common, Precision
-from benchmarks.datasets.about import NAMES, info
+from benchmarks.datasets.about import info
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet
 from benchmarks.experiment.loop import TaskLoop
@@ -23,6 +23,7 @@ from benchmarks.perf.setting import LOOP
 from benchmarks.perf.step import FULL
 from benchmarks.runtime import devices
 from benchmarks.runtime.progress import ProgressBar
+from benchmarks.streams.mtil import ORDERS
 from strategies import nusa
 from strategies.base import Budget
 from strategies.clip.classifier import ClipClassifier
@@ -31,6 +32,7 @@ from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.pixels import Pixels
 
 
+NAMES = ORDERS["I"]
 POOL = 2048  # different images, again and again
 STEPS, BATCH_SIZE = 1000, 16  # published, as in the recipe
 # Dense FLOP/s from NVIDIA's data sheets of the H100 SXM and H200 SXM (half of the figures with sparsity); float32 is without

@@ -4,5 +4,5 @@ A family's module starts with a one-line docstring (shown by `--list`), imports 
 imported, and has `build(argument: str, data_root: Path) -> Plan`, where `argument` is what follows the colon in
 `--stream folder:PATH` (empty without one) and `data_root` the folder in which published data sets lie. `build` reads no more
 than it needs to name the tasks; `orders.arrange` makes a plan and an order into a stream. Its default settings stand in
-`benchmarks/config/recipes/<family>.yaml`.
+`benchmarks/config/recipes/<family>.yaml`. This room knows no models.
 """

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets import Opened, open_checked
+from benchmarks.datasets.checks import open_checked
+from benchmarks.datasets.opening import Opened
 from benchmarks.streams.base import Source, Task
 
 

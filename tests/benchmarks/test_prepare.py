@@ -12,11 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets import NAMES, open_dataset
 from benchmarks.datasets.download import download
+from benchmarks.datasets.opening import open_dataset
 from benchmarks.prepare import main
+from benchmarks.streams.mtil import ORDERS
 from tests.conftest import write_images
 from tests.layouts import accept_layouts, counts, write_all, write_layout
+
+
+NAMES = ORDERS["I"]
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,17 @@ import numpy as np
 import pytest
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets import NAMES, Opened, info, open_checked, open_dataset, problems
-from benchmarks.datasets.about import infos
+from benchmarks.datasets.about import info, infos, module
+from benchmarks.datasets.checks import open_checked, problems
+from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.image_io import read_rgb
+from benchmarks.streams.mtil import ORDERS
 from benchmarks.streams.published import whole_task
 from tests.conftest import ROOT, SHARED
 from tests.layouts import WHOLE, accept_layouts, counts, jpeg, label_of, write_all, write_layout
 
 
+NAMES = ORDERS["I"]
 ALL = (*NAMES, "TinyImageNet")
 # From the protocol's description: train, test, classes, templates, and CLIP ViT-B/16's published zero-shot accuracy.
 PROTOCOL = {
@@ -167,6 +170,13 @@ def test_the_protocol_is_zscls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiny.expected == {"train": 100000, "test": 10000, "classes": 200}
     assert (tiny.templates, tiny.class_names) == (("a bad photo of a {}.",), ())
     assert [each.name for each in infos().values() if not each.download] == ["StanfordCars", "TinyImageNet"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_read_of_a_file_is_what_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    file = module(name)
+    assert info(name) == file.INFO and hasattr(file, "download") == info(name).download
 
 
 def test_prompts_are_those_of_the_protocols_files() -> None:
@@ -479,6 +489,22 @@ def test_a_data_root_without_permission(open_to_all: Path, deny: Callable[[Path]
         open_dataset("DTD", open_to_all)
 
 
-def test_importing_imports_no_torch() -> None:
-    code = "import sys, benchmarks.datasets; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+def test_facts_and_refusals_import_no_torch(tmp_path: Path) -> None:
+    code = f"""
+import contextlib, sys
+from pathlib import Path
+from benchmarks.config.errors import UserError
+from benchmarks.datasets.about import infos
+from benchmarks.datasets.checks import open_checked
+from benchmarks.datasets.download import download
+
+assert len(infos()) == 12
+for wanted in ("DTD", "dtd"):
+    for root in (Path({str(tmp_path)!r}), Path("nowhere")):
+        with contextlib.suppress(UserError):
+            sys.exit(str(open_checked(wanted, root)))
+with contextlib.suppress(UserError):
+    sys.exit(str(download("StanfordCars", Path({str(tmp_path)!r}))))
+sys.exit(any(module in sys.modules for module in ("torch", "torchvision")))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

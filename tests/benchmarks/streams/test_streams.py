@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import datasets
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import stream_family
+from benchmarks.datasets.about import info
+from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.sets import Images, Split
-from benchmarks.streams import mtil
-from benchmarks.streams.base import Plan, Source, Stream, Task
-from benchmarks.streams.cifar100 import class_order
+from benchmarks.streams import cifar100, published, tinyimagenet
+from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange, choose, whole
 from tests.conftest import ROOT, SHARED
@@ -26,6 +26,7 @@ from tests.layouts import accept_layouts, label_of, write_all
 
 
 CLASSES = {"CIFAR100": 100, "TinyImageNet": 200, "MNIST": 10, "EuroSAT": 10}  # others have 13
+CLASS_ORDERS = {"cifar100": cifar100.CLASS_ORDER, "tinyimagenet": tinyimagenet.CLASS_ORDER}
 EACH = 6  # training images of a class
 
 
@@ -39,7 +40,7 @@ def names(stream: Stream) -> list[str]:
     return [task.name for task in stream.tasks]
 
 
-def made(name: str) -> Task:
+def made(name: str) -> Opened:
     """A data set in memory, its images in no order, as after a random split."""
 
     def split(half: str, each: int) -> Split:
@@ -49,8 +50,8 @@ def made(name: str) -> Task:
 
     classes = CLASSES.get(name, 13)
     class_names = tuple(f"{name} {label}" for label in range(classes))
-    source = Source(name, expected={"classes": classes})
-    return Task(name, class_names, ("one {}.", "two {}."), split("train", EACH), split("test", 2), source)
+    about = replace(info(name), templates=("one {}.", "two {}."), expected={"classes": classes})
+    return Opened(about, class_names, class_names, split("train", EACH), split("test", 2))
 
 
 @dataclass
@@ -65,18 +66,13 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
 
-    class Opened:
-        def __init__(self, name: str) -> None:
-            self.task: Callable[[], Task] = lambda: made(name)
-            self.own_names = made(name).class_names
-
     def open_checked(name: str, root: Path) -> Opened:
         disk.opened.append(name)
         if name in disk.missing:
             raise UserError(f"{name}: not in {root}")
-        return Opened(name)
+        return made(name)
 
-    monkeypatch.setattr(mtil, "open_checked", open_checked)
+    monkeypatch.setattr(published, "open_checked", open_checked)
     return disk
 
 
@@ -238,7 +234,7 @@ def test_class_incremental_streams_take_every_class_once_in_the_fixed_order(
     labels = [int(name.split()[1]) for task in found.tasks for name in task.class_names]
     assert sorted(labels) == list(range(len(labels)))
     start = [87, 0, 52, 58, 44, 91] if stream.startswith("cifar") else [131, 181, 22, 172, 144, 92]
-    assert labels[:6] == start and labels == class_order(stream.partition(":")[0]).tolist()
+    assert labels[:6] == start and tuple(labels) == CLASS_ORDERS[stream.partition(":")[0]]
     rows = np.concatenate([task.train.rows for task in found.tasks])
     assert np.array_equal(np.sort(rows), np.arange(EACH * len(labels)))
     assert found.tasks[0].templates == ("a bad photo of a {}.",)
@@ -249,8 +245,9 @@ def test_class_incremental_streams_take_every_class_once_in_the_fixed_order(
 @pytest.mark.skipif(not (SHARED / "protocol").is_dir(), reason="the gathered facts are not here")
 def test_class_orders_are_those_that_were_gathered() -> None:
     gathered = json.loads((SHARED / "protocol" / "class-orders.json").read_text(encoding="utf-8"))
-    ours = json.loads((ROOT / "benchmarks" / "datasets" / "class_orders.json").read_text(encoding="utf-8"))
-    assert ours == {name: gathered[name] for name in ("cifar100", "tinyimagenet")}
+    assert {name: list(order) for name, order in CLASS_ORDERS.items()} == {
+        name: gathered[name] for name in CLASS_ORDERS
+    }
 
 
 def test_repeated_tasks_share_their_splits(disk: Disk) -> None:
@@ -367,7 +364,7 @@ def test_a_stream_from_disk_has_the_images_of_its_classes(
     accept_layouts(monkeypatch)
     found = few_shot(whole(plan(stream, layouts)), 2, seed=1)
     assert names(found) == list(plan(stream).names)
-    opened = {name: datasets.open_dataset(name, layouts) for name in {task.source.dataset for task in found.tasks}}
+    opened = {name: open_dataset(name, layouts) for name in {task.source.dataset for task in found.tasks}}
     for task in found.tasks:
         assert len(task.train) == 2 * len(task.class_names)
         assert set(task.test.labels) == set(range(len(task.class_names)))

@@ -1,19 +1,47 @@
-"""TinyImageNet, which torchvision has no class for."""
+"""TinyImageNet: photographs of 200 of ImageNet's classes at 64x64; torchvision has no class for it."""
 
 from pathlib import Path
 
 import yaml
 from PIL import Image
 
+from benchmarks.datasets.about import Info
+from benchmarks.datasets.parts import Part
+
+
+INFO = Info(
+    name="TinyImageNet",
+    folder="tiny-imagenet-200",
+    origin="http://cs231n.stanford.edu/",
+    archive="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    download=False,
+    by_hand=(
+        "download http://cs231n.stanford.edu/tiny-imagenet-200.zip and extract it so that "
+        "DATA_ROOT/tiny-imagenet-200/wnids.txt exists"
+    ),
+    split=(
+        "the published train images for training, the validation images for testing (the test labels are not published)"
+    ),
+    licence="not stated",
+    citation="Le, Yang: Tiny ImageNet Visual Recognition Challenge, CS 231N report, Stanford University, 2015",
+    expected={"train": 100000, "test": 10000, "classes": 200},
+    templates=("a bad photo of a {}.",),
+)
 
 CLASSES = Path(__file__).with_suffix(".yaml")
+
+
+def read(root: Path) -> tuple[Part, ...]:
+    """The published halves, of which `val` is for testing."""
+    found = [TinyImageNet(root / INFO.folder, half) for half in ("train", "val")]
+    return tuple(Part.of_files(each, each.labels, each.paths) for each in found)
 
 
 class TinyImageNet:
     """One half of it: item i is (image, label).
 
     Attributes:
-        classes: the published prompts' names, in the published order: `tiny_imagenet.yaml`. Only whether `wnids.txt` has the
+        classes: the published prompts' names, in the published order: `tinyimagenet.yaml`. Only whether `wnids.txt` has the
             same classes is asked: mirrors sort it, and the fixed class order indexes it as it was published.
         labels, paths: by image; training images by class and file name, validation images as their list has them.
 

@@ -1,0 +1,22 @@
+"""ZSCL's random split, for data sets that were published whole."""
+
+from dataclasses import replace
+
+import numpy as np
+from torch import Generator
+from torch.utils.data import random_split
+
+from benchmarks.datasets.parts import Part
+
+
+SEED = 42
+SHARE = 0.8  # of the images, for training
+
+
+def random_halves(whole: Part) -> tuple[Part, Part]:
+    """The training images and the test images, drawn by torch; both keep the data set that they were drawn from."""
+    count = len(whole.dataset)
+    train = int(SHARE * count)
+    halves = random_split(whole.dataset, [train, count - train], Generator().manual_seed(SEED))
+    training, testing = (replace(whole, rows=np.array(half.indices, dtype=np.int64)) for half in halves)
+    return training, testing
