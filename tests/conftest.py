@@ -26,7 +26,7 @@ if sys.dont_write_bytecode:
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
-    del os.environ["PYTHONDONTWRITEBYTECODE"]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A cache of decoded images for this test run alone, also in the commands that tests start.
 os.environ["NUSA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="nusa-bench-tests-")

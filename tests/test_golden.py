@@ -10,16 +10,14 @@ from benchmarks.run import main
 from tests import golden
 
 
-# On another processor, with other versions or on other threads rounding differs, and training lets it grow. Found by training
-# with AVX2's instructions in the place of AVX-512's; in the units of each table, for means after each task.
-ABSOLUTE = {
-    "accuracy.csv": 6.0,
-    "accuracy_agnostic.csv": 6.0,
-    "accuracy_seen.csv": 6.0,
-    "rank.csv": 0.02,
-    "spectrum.csv": 0.0,
-}
-RELATIVE = {"rank.csv": 0.05, "spectrum.csv": 0.02}
+# On another processor, with other versions or on more threads rounding differs, and training lets that grow. With AVX2's
+# instructions in the place of AVX-512's the means of a table's columns moved by at most: 4 points with the task known (0.2 on
+# average over a matrix), 13 with the task unknown (in MoE-Adapters, whose routing may flip), 5 % in rank.csv, and 0.02 in
+# spectrum.csv.
+POINTS = {"accuracy.csv": 6.0, "accuracy_agnostic.csv": 16.0, "accuracy_seen.csv": 16.0}
+ABSOLUTE = {**POINTS, "rank.csv": 0.02, "spectrum.csv": 0.03}
+RELATIVE = {"rank.csv": 0.1, "spectrum.csv": 0.02}
+ON_AVERAGE = 1.0  # points, of all cells with the task known
 
 
 def assert_golden(name: str, run: Path) -> None:
@@ -35,6 +33,8 @@ def assert_golden(name: str, run: Path) -> None:
                 np.array(found[table][column], dtype=float), np.array(values, dtype=float),
                 atol=ABSOLUTE[table], rtol=RELATIVE.get(table, 0.0), err_msg=f"{name}, {table}, {column}",
             )  # fmt: skip
+    whole, other = (each["accuracy.csv"].values() for each in (expected["means"], found))
+    assert np.mean(list(whole)) == pytest.approx(np.mean(list(other)), abs=ON_AVERAGE)
 
 
 def ran(name: str, results: Path) -> Path:
