@@ -31,7 +31,7 @@ gpu:
 pins:
 	uv run python .ci/pins.py
 
-# The tables in README.md, from the run folders.
+# The tables in README.md, docs and strategies/README.md, from the run folders and the methods.
 readme:
 	uv run python .ci/readme.py
 

@@ -1,4 +1,7 @@
-"""Puts the output of commands into README.md, between `<!-- uv run COMMAND -->` and `<!-- end -->`; `--check` only compares."""
+"""Puts the output of commands into the documents, between `<!-- uv run COMMAND -->` and `<!-- end -->`.
+
+With `--check` it only compares, and exits with 1 where a document is not what the commands print.
+"""
 
 import re
 import shlex
@@ -7,24 +10,28 @@ import sys
 from pathlib import Path
 
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "strategies" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- uv run python (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def renew(match: re.Match[str]) -> str:
     command = [sys.executable, *shlex.split(match[2])]
-    done = subprocess.run(command, cwd=README.parent, check=True, capture_output=True, encoding="utf-8")
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8")
     return f"{match[1]}\n{done.stdout}\n{match[3]}"
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    renewed, count = BLOCK.subn(renew, text)
-    if "--check" in sys.argv:
-        sys.exit(
-            0 if renewed == text and count else "README.md: its tables are not what the commands print; make readme"
-        )
-    README.write_text(renewed, encoding="utf-8")
+    stale = []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        renewed = BLOCK.sub(renew, text)
+        if renewed != text:
+            stale.append(document.relative_to(ROOT).as_posix())
+            if "--check" not in sys.argv:
+                document.write_text(renewed, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"{', '.join(stale)}: the tables are not what the commands print; run make readme")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The strategies under Avalanche's own template: the script in strategies/README.md, run as it stands there."""
+"""The strategies under Avalanche's own template: the script in docs/adding.md, run as it stands there."""
 
 import re
 import runpy
@@ -18,7 +18,7 @@ from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_templ
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(), re.DOTALL)
     script = tmp_path / "script.py"
     script.write_text(next(block for block in blocks if "Naive" in block))
     monkeypatch.chdir(ROOT)
@@ -32,7 +32,7 @@ def test_the_documentations_own_method_is_found_and_trains(
     from benchmarks.config import registry
     from benchmarks.config.resolve import resolve
 
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "strategies" / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(), re.DOTALL)
     folder = tmp_path / "strategies"
     folder.mkdir()
     (folder / "biasonly.py").write_text(next(block for block in blocks if "Bias tuning" in block))
