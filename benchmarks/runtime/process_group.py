@@ -29,7 +29,7 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     if device == "cuda":
-        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count())), torch.cuda.device_processes.count()
+        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count())), torch.cuda.device_count()
         if wanted > there:
             raise UserError(f"--nproc-per-node {wanted}: {there} CUDA devices here; at most one process for each")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
