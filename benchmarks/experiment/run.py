@@ -2,17 +2,17 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones.loading import Backbone, load_backbone
+from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
-from benchmarks.config.settings import Common
+from benchmarks.config.settings import Common, Device
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
@@ -42,70 +42,108 @@ def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = ()
     Raises:
         UserError: all wrong input, before the folder is made; then whatever stops a run.
     """
-    began, first = time.perf_counter(), processes.is_first()
-    common, folder = request.config.common, request.folder
+    began, folder, common = time.perf_counter(), request.folder, request.config.common
     files.check_writable(folder)
     with ExitStack() as until_done:
-        # Held until the end. Where the folder is there, it is taken before anything slow is done.
-        if first and folder.exists():
+        # Where the folder is there, it is taken before anything slow is done.
+        if processes.is_first() and folder.exists():
             until_done.callback(write.lock(folder).release)
         environment.keep_freed_memory()
         plugin = make_plugin(request)
-        read = auxiliary.find(
-            plugin.reads, request.places.auxiliary_images, request.places.auxiliary_texts,
-            method=common.strategy, drawn=common.model == "micro", pool=getattr(request.config.settings, "pool", 0),
-            batch_size=common.batch_size,
-        )  # fmt: skip
+        read = _auxiliary(request, plugin)
         device = devices.pick_device(common.device)
         if plugin.trains:
             check_batch(stream, common.batch_size)
         processes.check(common.strategy, common.batch_size, plugin.data_parallel)
-        hint = devices.less_memory(common.checkpointing)
         until_done.enter_context(process_group.joined(device))
-        until_done.enter_context(devices.memory_advice(hint))
-        bar = until_done.enter_context(ProgressBar(silent=silent or not first))
+        until_done.enter_context(devices.memory_advice(devices.less_memory(common.checkpointing)))
+        bar = until_done.enter_context(ProgressBar(silent=silent or not processes.is_first()))
         devices.check(device, common.arithmetic)  # on the device that this process has taken
         told = Callbacks([*chosen_measurements(request.measure), *callbacks], bar)
-
-        backbone = load_backbone(common.model, common.pretrained)
-        classifier = make_classifier(backbone, stream).to(device)
-        devices.prepare(classifier, common.arithmetic)
-        plugin.decompositions = Decompositions(keep=True)
-        data = _load(stream, backbone, common, request.places.cache, bar)
-        opener = Opener(backbone.size, request.places.cache, bar)
-        read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, opener)
-        try:
-            plugin.begin(classifier)
-        except Unfit as error:
-            raise UserError(str(error)) from error
-
-        settings = {**request.config.flat(), "device": device}
-        names = tuple(task.name for task in stream.tasks)
-        run = RunState(folder, settings, names, classifier, plugin, is_first=first)
-        budgets = make_budgets(plugin, common, stream)
-        loop = TaskLoop(
-            run, told, tests=data.test, class_names=[task.class_names for task in stream.tasks], budgets=budgets,
-            experiences=make_benchmark(data.train).train_stream, batch_size=common.batch_size, memory_hint=hint, bar=bar,
-        )  # fmt: skip
-        template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
-        go = partial(loop.go, template, backbone.about)
-        if not first:
-            go()
+        ready = _get_ready(request, stream, plugin, read, told, device, bar)
+        if not processes.is_first():
+            ready.go()
             return
         if not folder.exists():
             until_done.callback(write.lock(folder).release)
-        write.save_config(folder, settings)
+        write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
-        inputs = {"weights_sha256": backbone.sha256, "images_sha256": data.sha256, **read_sha256}
-        if plugin.files:
-            inputs["files_sha256"] = files.checksum(plugin.files)
-        check_inputs(folder, inputs)
+        check_inputs(folder, ready.inputs)
         about = {
-            **_identity(request, told), **inputs, **request.places.auxiliary, **hardware.describe(device),
+            **_identity(request, told), **ready.inputs, **request.places.auxiliary, **hardware.describe(device),
         }  # fmt: skip
         with _status(folder, about, began):
-            go()
+            ready.go()
         (folder / write.CHECKPOINT).unlink()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that only has to be started.
+
+    Attributes:
+        go: does it.
+        inputs: digests of what it stands on, by their names in `run.json`.
+    """
+
+    go: Callable[[], None]
+    inputs: dict[str, str]
+
+
+def _get_ready(
+    request: Request,
+    stream: Stream,
+    plugin: StrategyPlugin,
+    read: auxiliary.Auxiliary,
+    told: Callbacks,
+    device: Device,
+    bar: ProgressBar,
+) -> Ready:
+    """Loads the model and all images, and puts the loop together."""
+    common, cache = request.config.common, request.places.cache
+    backbone = load_backbone(common.model, common.pretrained)
+    classifier = make_classifier(backbone, stream).to(device)
+    devices.prepare(classifier, common.arithmetic)
+    plugin.decompositions = Decompositions(keep=True)
+    data = _load(stream, backbone.size, common, cache, bar)
+    read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, Opener(backbone.size, cache, bar))
+    try:
+        plugin.begin(classifier)
+    except Unfit as error:
+        raise UserError(str(error)) from error
+    settings = {**request.config.flat(), "device": device}
+    names = tuple(task.name for task in stream.tasks)
+    budgets = make_budgets(plugin, common, stream)
+    loop = TaskLoop(
+        RunState(request.folder, settings, names, classifier, plugin, is_first=processes.is_first()),
+        told,
+        tests=data.test,
+        class_names=[task.class_names for task in stream.tasks],
+        budgets=budgets,
+        experiences=make_benchmark(data.train).train_stream,
+        batch_size=common.batch_size,
+        memory_hint=devices.less_memory(common.checkpointing),
+        bar=bar,
+    )
+    template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
+    inputs = {"weights_sha256": backbone.sha256, "images_sha256": data.sha256, **read_sha256}
+    if plugin.files:
+        inputs["files_sha256"] = files.checksum(plugin.files)
+    return Ready(partial(loop.go, template, backbone.about), inputs)
+
+
+def _auxiliary(request: Request, plugin: StrategyPlugin) -> auxiliary.Auxiliary:
+    """What the method reads besides the tasks' data, listed."""
+    common, places = request.config.common, request.places
+    return auxiliary.find(
+        plugin.reads,
+        places.auxiliary_images,
+        places.auxiliary_texts,
+        method=common.strategy,
+        drawn=common.model == "micro",
+        pool=getattr(request.config.settings, "pool", 0),
+        batch_size=common.batch_size,
+    )
 
 
 def make_plugin(request: Request) -> StrategyPlugin:
@@ -117,9 +155,9 @@ def make_plugin(request: Request) -> StrategyPlugin:
     return made(request.config.settings)
 
 
-def _load(stream: Stream, backbone: Backbone, common: Common, cache: Path | None, bar: ProgressBar) -> Data:
+def _load(stream: Stream, size: int, common: Common, cache: Path | None, bar: ProgressBar) -> Data:
     try:
-        return load(stream, backbone.size, common.augmentation, cache, bar)
+        return load(stream, size, common.augmentation, cache, bar)
     except UnreadableImage as error:
         raise UserError(
             f"{error}; benchmarks.prepare --stream {common.stream} --check names all such images"
