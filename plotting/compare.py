@@ -25,7 +25,7 @@ SCATTER, BAR = 2.6, 0.15  # inches
 # Points squared: a dot for nothing stored, and what the square root of the share of the most adds, so that area grows evenly
 # enough to see a small one beside a large.
 LEAST, MOST = 12.0, 240.0
-LONGEST = 26  # letters of a bar's name
+LONGEST = 28  # letters of a bar's name
 BARS = ("transfer", "avg", "last")
 
 

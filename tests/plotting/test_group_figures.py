@@ -104,7 +104,7 @@ def test_spectrum_draws_the_values_of_the_file(tmp_path: Path) -> None:
     group = make_group(tmp_path, 3, 1)
     drawn_lines = lines(spectrum.figure(group), 1)
     assert drawn_lines["before any training"] == pytest.approx([0.5**place for place in range(6)], rel=1e-4)
-    assert drawn_lines["NuSA-CL"] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
+    assert drawn_lines[group.methods[0].label] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
 
 
 def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
         ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),
         ("curves", ["orders", "-o", "x.png"], "the runs have 2 orders"),
         ("spectrum", ["orders", "-o", "x.png"], "no run there has a spectrum.csv"),
-        ("compare", ["runs", "-o", "runs/nusa/0/config.yaml/x.png"], "cannot be written"),
+        ("compare", ["runs", "-o", "runs/diki/0/config.yaml/x.png"], "cannot be written"),
     ],
 )
 def test_wrong_input_is_one_line(
