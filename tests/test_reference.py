@@ -40,7 +40,7 @@ def test_the_search_is_the_one_that_the_readme_shows(heading: str) -> None:
         if strategy == "milora":
             chosen = chosen[chosen.variant == (variant or "original")]
         chosen = chosen.set_index("lr")
-        right_after, avg = chosen.right_after, chosen.avg
+        right_after, avg = chosen.learning_accuracy, chosen.avg
         assert sorted(right_after.index) == [float(rate) for rate in header[1:]]
         for rate, cell in zip(header[1:], cells, strict=True):
             lr = float(rate)
@@ -55,7 +55,7 @@ def test_the_search_over_order_II_is_the_one_that_the_readme_shows() -> None:
     assert len(lines) == len(table)
     for name, steps, lr, *cells in lines:
         run = table.loc[name.strip("`"), int(steps), float(lr)]
-        assert cells == [f"{run[figure]:.1f}" for figure in ("right_after", "transfer", "avg", "last")], (name, lr)
+        assert cells == [f"{run[figure]:.1f}" for figure in ("learning_accuracy", "transfer", "avg", "last")], (name, lr)
 
 
 def test_the_searches_name_where_they_come_from() -> None:
