@@ -15,7 +15,7 @@ def draw_all(folder: Path) -> list[Path]:
     """
     run = read(folder)
     style.say_missing_letters(run.tasks)
-    target = folder / "plots"
+    target = run.folder / "plots"
     written = []
     for name, of_run in find(OF_RUN).items():
         drawing = of_run(run)

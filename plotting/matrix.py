@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from benchmarks.config.errors import UserError
-from benchmarks.runs.read import MATRICES, Run, find, read
+from benchmarks.runs.folder import find
+from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
 from plotting.command import write
 from strategies.about import VERMILLION

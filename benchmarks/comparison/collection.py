@@ -11,7 +11,8 @@ from benchmarks.comparison.groups import shown, sort
 from benchmarks.comparison.metric_columns import headline, learning_accuracy
 from benchmarks.comparison.statistics import over_seeds
 from benchmarks.config.errors import UserError
-from benchmarks.runs.read import Run, find, read
+from benchmarks.runs.folder import find
+from benchmarks.runs.read import Run, read
 
 
 ABOUT = (

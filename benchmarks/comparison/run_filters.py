@@ -9,7 +9,7 @@ import click
 
 from benchmarks.comparison.groups import Filter, Group, Sorted, sort
 from benchmarks.config.errors import UserError
-from benchmarks.runs.read import find
+from benchmarks.runs.folder import find
 
 
 RESULTS = Path("results")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, sort
 from benchmarks.config import registry
-from benchmarks.runs.read import find, read
+from benchmarks.runs.folder import find
+from benchmarks.runs.read import read
 from plotting import compare, curves, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import write_csv, write_run

@@ -300,7 +300,7 @@ def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
         (["run/config.yaml"], "a file, not a folder"),
         (["run", "--setting", "lr"], "expected NAME=VALUE"),
         (["run", "--baseline", "zscl"], "--baseline zscl: no such method"),
-        (["run", "--format", "word"], "'word' is not one of 'csv', 'html', 'latex', 'markdown', 'terminal'"),
+        (["run", "--format", "word"], "'word' is not one of 'csv', 'html', 'latex', 'markdown', 'runs', 'terminal'"),
         (["run", "-o", "run/accuracy.csv/table.md"], "cannot be written"),
     ],
 )

@@ -1,0 +1,79 @@
+"""Runs as a table, a row each: every setting, the metrics, the cost and where it all comes from, at full precision.
+
+This keeps a search of hundreds of runs in one file: `python -m benchmarks.compare results/search --format runs`.
+"""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.groups import shown
+from benchmarks.config.errors import UserError
+from benchmarks.runs.metrics import class_incremental
+from benchmarks.runs.read import Run
+
+
+SUFFIXES: tuple[str, ...] = ()  # .csv is the means over runs
+METRICS = ("transfer", "avg", "last", "forgetting", "zero_shot")
+# Of run.json, what tells where the figures come from.
+PROVENANCE = (
+    "started", "seconds", "schema_version", "command", "strategy_sha256", "figures_version", "weights_sha256", "images_sha256",
+    "reference_sha256", "files_sha256", "versions", "git", "hardware",
+)  # fmt: skip
+
+
+def write(comparison: Comparison) -> str:
+    """The rows by folder, with every column that any of them has; a field is empty where a run has no such value.
+
+    Raises:
+        UserError: values over several runs were asked for.
+    """
+    if comparison.published or comparison.baseline or comparison.per_task:
+        raise UserError(
+            "--format runs: a row for each run holds no --published, --baseline or --per-task; leave those out"
+        )
+    runs = sorted((run for group in comparison.groups for run in group.runs), key=lambda run: run.folder)
+    rows = [row(run) for run in runs]
+    settings = [name for run in runs for name in run.config]  # first, beside each other
+    columns = dict.fromkeys(["run", *settings, *(name for each in rows for name in each)])
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _field(value) for name, value in each.items()} for each in rows)
+    return out.getvalue()
+
+
+def row(run: Run) -> dict[str, Any]:
+    """A run's row, by column: settings, metrics and provenance by their names in the run folder, parts joined by dots.
+
+    `learning_accuracy` is the mean accuracy on each task right after its own training. Of a strategy that learns all tasks in
+    one training (`joint`) only `last` and `zero_shot` mean anything.
+    """
+    found: dict[str, Any] = {"run": run.folder.name, **run.config, "tasks": ",".join(run.tasks)}
+    found |= {"protocol": run.protocol.name, "task_identity": run.protocol.identity}
+    for identity, prefix in (("known", ""), ("unknown", "agnostic.")):
+        found |= {prefix + name: run.metrics[identity][name] for name in METRICS}
+        found[f"{prefix}learning_accuracy"] = float(np.diagonal(run.accuracy[identity][1:]).mean())
+    if "seen" in run.accuracy:
+        seen = class_incremental(run.accuracy["seen"][1:], np.array(run.protocol.tests))
+        found |= {f"seen.{name}": seen[name] for name in ("avg", "last")}
+    before, after = run.entropy_rank or (None, None)
+    found |= {"effective_rank_before": before, "effective_rank_after": after}
+    found |= {name: max(run.cost[name], default=0) for name in ("trained_parameters", "carried_bytes")}
+    found |= {name: value for name, value in _flat(run.cost).items() if not isinstance(value, list)}
+    return found | _flat({name: run.about[name] for name in PROVENANCE if name in run.about})
+
+
+def _field(value: Any) -> Any:
+    return "" if value is None else shown(value) if isinstance(value, bool | list | dict) else value
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """`{"git": {"commit": 1}}` to `{"git.commit": 1}`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return found
