@@ -55,7 +55,10 @@ def test_the_search_over_order_II_is_the_one_that_the_readme_shows() -> None:
     assert len(lines) == len(table)
     for name, steps, lr, *cells in lines:
         run = table.loc[name.strip("`"), int(steps), float(lr)]
-        assert cells == [f"{run[figure]:.1f}" for figure in ("learning_accuracy", "transfer", "avg", "last")], (name, lr)
+        assert cells == [f"{run[figure]:.1f}" for figure in ("learning_accuracy", "transfer", "avg", "last")], (
+            name,
+            lr,
+        )
 
 
 def test_the_searches_name_where_they_come_from() -> None:
