@@ -32,13 +32,9 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
         captions, pictures = draw_pairs(pairs, seed, lambda count: progress.advance(drawing, count))
 
         # Torch comes after the drawing: its threads would only be in the way.
-        import open_clip
-        import torch
-
         from benchmarks.pretrain import training
 
-        torch.manual_seed(seed)
-        clip = training.new_clip()
+        clip = training.new_clip(seed)
         stepping = progress.add_task("loss", total=steps)
         losses: list[float] = []
 
@@ -47,12 +43,11 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
             progress.update(stepping, advance=1, description=f"loss {loss:.3f}")
 
         start = time.perf_counter()
-        training.pretrain(clip, captions, pictures, steps, batch_size, seed, torch.device(device), on_step)
+        training.pretrain(clip, captions, pictures, steps, batch_size, seed, device, on_step)
         seconds = time.perf_counter() - start
     return clip, {
-        "threads": torch.get_num_threads(),
+        **training.about(),
         "training_seconds": round(seconds, 1),
-        "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
         "loss": _curve(losses),
     }
 
@@ -92,11 +87,9 @@ def _check(out: Path, device: str) -> None:
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
     """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
     with writable_home():
-        from benchmarks.pretrain.publish import publish
-        from benchmarks.pretrain.zero_shot import zero_shot
-    publish(clip, out)
-
-    accuracies = zero_shot(out)
+        from benchmarks.pretrain import publish
+    publish.publish(clip, out)
+    accuracies = publish.zero_shot(out)
     write_json(out / "pretraining.json", about | {"zero_shot": accuracies})
     return accuracies
 

@@ -1,11 +1,13 @@
-"""Writes the micro CLIP in the layout that open_clip reads as `local-dir:`."""
+"""Writes the micro CLIP in the layout that open_clip reads as `local-dir:`, and measures it there."""
 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones.loading import MICRO, VOCABULARY, WEIGHTS
+from benchmarks.backbones.loading import MICRO, VOCABULARY, WEIGHTS, load_backbone
 from benchmarks.experiment.checkpoint import pack
+from benchmarks.experiment.model_test import accuracy_of
 from benchmarks.runtime.files import write_bytes
+from benchmarks.streams.micro import build
 
 
 def publish(clip: Any, out: Path) -> None:
@@ -13,3 +15,10 @@ def publish(clip: Any, out: Path) -> None:
     write_bytes(out / WEIGHTS, pack(clip.float().state_dict()))
     for name in ("open_clip_config.json", VOCABULARY):
         write_bytes(out / name, (MICRO / name).read_bytes())
+
+
+def zero_shot(folder: Path) -> dict[str, float]:
+    """Percent for each domain of `micro`, the task known, and their mean; for a model in open_clip's local-dir layout."""
+    backbone = load_backbone(f"local-dir:{folder}", None)
+    known = accuracy_of(backbone.clip, build(""), backbone.tokenize, "default", "cpu", None)["task_aware"]
+    return {**known.round(2).to_dict(), "mean": round(float(known.mean()), 2)}

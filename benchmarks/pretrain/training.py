@@ -19,10 +19,19 @@ LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)
 LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 
-def new_clip() -> Any:
-    """The model of `clip/open_clip_config.json` with random weights."""
+def new_clip(seed: int) -> Any:
+    """The model of `clip/open_clip_config.json` with random weights, drawn with a seed."""
+    torch.manual_seed(seed)
     config = json.loads((MICRO / "open_clip_config.json").read_text(encoding="utf-8"))
     return open_clip.CLIP(**config["model_cfg"])
+
+
+def about() -> dict[str, Any]:
+    """Threads and versions that the training stands on."""
+    return {
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
+    }
 
 
 def normalised(pictures: Tensor) -> Tensor:
@@ -66,7 +75,7 @@ def pretrain(
     steps: int,
     batch_size: int,
     seed: int,
-    device: torch.device,
+    device: str,
     on_step: Callable[[float], None],
 ) -> None:
     """Trains `clip` in place; `on_step` is told each step's loss."""
@@ -78,14 +87,15 @@ def pretrain(
         optimizer, LR, total_steps=steps + 1, pct_start=WARMUP, cycle_momentum=False
     )
     batches = _batches(len(captions), batch_size, torch.Generator().manual_seed(seed))
-    clip.to(device).train()
+    on = torch.device(device)
+    clip.to(on).train()
     for _, rows in zip(range(steps), batches, strict=False):
         # On a CPU the backward pass of the fused attention takes longer than all the rest; the plain one is cheap.
         with sdpa_kernel(SDPBackend.MATH):
-            with torch.autocast(device.type, torch.bfloat16):
-                images = clip.encode_image(normalised(bytes_[rows].to(device)), normalize=True)
-                texts = clip.encode_text(tokens[ids[rows]].to(device), normalize=True)
-            loss = contrastive_loss(images.float(), texts.float(), clip.logit_scale.exp(), ids[rows].to(device))
+            with torch.autocast(on.type, torch.bfloat16):
+                images = clip.encode_image(normalised(bytes_[rows].to(on)), normalize=True)
+                texts = clip.encode_text(tokens[ids[rows]].to(on), normalize=True)
+            loss = contrastive_loss(images.float(), texts.float(), clip.logit_scale.exp(), ids[rows].to(on))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
         optimizer.step()

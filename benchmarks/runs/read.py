@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 import numpy as np
+import pandas as pd
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
@@ -20,10 +21,6 @@ from benchmarks.runs import tables
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
 from strategies.about import About
-
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 # By what the protocol tells a model at test time: the file of the accuracy matrix, and how that reads.
@@ -180,16 +177,16 @@ class Run:
         return _checked(self.files.at("run.json"), written, METHOD)  # type: ignore[return-value]
 
     @cached_property
-    def rank(self) -> "pd.DataFrame":
+    def rank(self) -> pd.DataFrame:
         """`rank.csv`: one row for each state, tower, block and matrix."""
         return tables.rank(self.files)
 
     @cached_property
-    def spectrum(self) -> "pd.DataFrame | None":
+    def spectrum(self) -> pd.DataFrame | None:
         """`spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
         return tables.spectrum(self.files)
 
-    def table(self, name: str) -> "pd.DataFrame":
+    def table(self, name: str) -> pd.DataFrame:
         """Any table that a measurement filled, for instance `rank` or `cost`: numbers where a whole column is numbers.
 
         Raises:
@@ -218,10 +215,8 @@ class Run:
         """Whether no parameter was ever trained."""
         return not any(self.cost["trained_parameters"])
 
-    def frame(self, identity: str) -> "pd.DataFrame":
+    def frame(self, identity: str) -> pd.DataFrame:
         """An accuracy matrix with its names, (T+1, T): index `after` 0..T, columns the tasks."""
-        import pandas as pd
-
         states = self.accuracy[identity]
         return pd.DataFrame(states, columns=list(self.tasks), index=pd.RangeIndex(len(states), name="after"))
 

@@ -2,16 +2,13 @@
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import RunFiles
-
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 TOWERS = ("image", "text")
@@ -55,14 +52,12 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
     return tasks, states
 
 
-def rank(files: RunFiles) -> "pd.DataFrame":
+def rank(files: RunFiles) -> pd.DataFrame:
     """`rank.csv`: a row for each state, tower, block and matrix.
 
     Raises:
         UserError: the file is missing or broken.
     """
-    import pandas as pd
-
     if not files.has("rank.csv"):
         raise UserError(f"{files.folder} is not a run folder: it has no rank.csv")
     header, rows = _table(files, "rank.csv", required=(*NAMES, *NUMBERS))
@@ -76,14 +71,12 @@ def rank(files: RunFiles) -> "pd.DataFrame":
     return table.assign(**{name: numbers[:, column] for column, name in enumerate(NUMBERS)})
 
 
-def spectrum(files: RunFiles) -> "pd.DataFrame | None":
+def spectrum(files: RunFiles) -> pd.DataFrame | None:
     """`spectrum.csv`: a row for each matrix before and after the stream; None in a folder that has none.
 
     Raises:
         UserError: the file is broken.
     """
-    import pandas as pd
-
     if not files.has("spectrum.csv"):
         return None
     header, rows = _table(files, "spectrum.csv", required=("after", "tower", "block", "matrix"))
@@ -93,14 +86,12 @@ def spectrum(files: RunFiles) -> "pd.DataFrame | None":
     return table[list(NAMES)].join(pd.DataFrame(numbers, columns=columns))
 
 
-def measured(files: RunFiles, name: str) -> "pd.DataFrame":
+def measured(files: RunFiles, name: str) -> pd.DataFrame:
     """Any table that a measurement filled, for instance `rank`: numbers where a whole column is numbers.
 
     Raises:
         UserError: there is no such table, or it is damaged.
     """
-    import pandas as pd
-
     file = f"{name}.csv"
     if not files.has(file):
         raise UserError(f"{files.at(file)}: no such table; a measurement of that name was not taken in this run")

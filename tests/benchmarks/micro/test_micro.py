@@ -107,7 +107,7 @@ def test_weights_load_in_plain_open_clip() -> None:
 
 
 def test_weights_know_something_of_every_domain(stream: Stream) -> None:
-    from benchmarks.pretrain.zero_shot import zero_shot
+    from benchmarks.pretrain.publish import zero_shot
 
     accuracies = zero_shot(MICRO)
     recorded = json.loads((MICRO / "pretraining.json").read_text(encoding="utf-8"))["zero_shot"]
