@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.comparison.collection import Runs as Runs
+    from benchmarks.comparison.run_summary import show as show
     from benchmarks.config.errors import UserError as UserError
     from benchmarks.config.registry import Strategy as Strategy
     from benchmarks.experiment.door import Run as Run
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 PLACES = {
     "benchmarks.comparison.collection": ("Runs",),
+    "benchmarks.comparison.run_summary": ("show",),
     "benchmarks.config.errors": ("UserError",),
     "benchmarks.config.registry": ("Strategy",),
     "benchmarks.experiment.door": (

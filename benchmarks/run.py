@@ -7,7 +7,6 @@ import time
 import traceback
 
 from benchmarks import api
-from benchmarks.comparison.run_summary import show
 from benchmarks.config import command_line
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import HARNESS_NAMES
@@ -51,7 +50,7 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
     if processes.is_first():
         if before:
             print(f"finished before; shown from {request.folder} (--again runs it once more)\n")
-        show(request.folder)
+        api.show(request.folder)
 
 
 if __name__ == "__main__":

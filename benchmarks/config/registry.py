@@ -274,7 +274,11 @@ def strategy_of(name: str) -> Strategy:
         UserError: unknown, or a file that is no strategy.
     """
     source = find("strategy", name)
-    digest = source.sha256
+    return _strategy(source, source.sha256)
+
+
+@cache
+def _strategy(source: Source, digest: str) -> Strategy:
     return Strategy(
         source.name, _settings_class(source, digest), _about(source, digest), digest, lambda: _plugin(source)
     )

@@ -73,21 +73,21 @@ def main(part: str, results: Path, **settings: Any) -> None:
             raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
         keep_freed_memory()
         with writable_home():
-            from benchmarks.runtime.devices import memory_advice, pick_device
-            from benchmarks.runtime.hardware import describe
+            from benchmarks.runtime import devices, hardware
 
-            settings["device"] = pick_device(settings["device"])
+            settings["device"] = devices.pick_device(settings["device"])
             for name in names:
                 print(f"{name}: {PARTS[name]} ...", file=sys.stderr)
                 with (
                     tempfile.TemporaryDirectory() as folder,
-                    memory_advice("a smaller --model, --batch-size or --classes"),
+                    devices.memory_advice("a smaller --model, --batch-size or --classes"),
                 ):
                     figures, used = _measure(name, Path(folder), settings)
                 for line in _lines(figures):
                     print(line)
                 write_json(
-                    results / f"{name}.json", {**figures, "settings": used, **describe(used.get("device", "cpu"))}
+                    results / f"{name}.json",
+                    {**figures, "settings": used, **hardware.describe(used.get("device", "cpu"))},
                 )
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

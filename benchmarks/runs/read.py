@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
-import pandas as pd
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
@@ -22,6 +21,9 @@ from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
 from strategies.about import About
 
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # By what the protocol tells a model at test time: the file of the accuracy matrix, and how that reads.
 MATRICES = {
@@ -177,22 +179,22 @@ class Run:
         return _checked(self.files.at("run.json"), written, METHOD)  # type: ignore[return-value]
 
     @cached_property
-    def rank(self) -> pd.DataFrame:
+    def rank(self) -> "pd.DataFrame":
         """`rank.csv`: one row for each state, tower, block and matrix."""
-        return tables.rank(self.files)
+        return _frames().rank(self.files)
 
     @cached_property
-    def spectrum(self) -> pd.DataFrame | None:
+    def spectrum(self) -> "pd.DataFrame | None":
         """`spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
-        return tables.spectrum(self.files)
+        return _frames().spectrum(self.files)
 
-    def table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> "pd.DataFrame":
         """Any table that a measurement filled, for instance `rank` or `cost`: numbers where a whole column is numbers.
 
         Raises:
             UserError: the run has no such table, or it is damaged.
         """
-        return tables.measured(self.files, name)
+        return _frames().measured(self.files, name)
 
     @cached_property
     def entropy_rank(self) -> tuple[float, float] | None:
@@ -215,10 +217,9 @@ class Run:
         """Whether no parameter was ever trained."""
         return not any(self.cost["trained_parameters"])
 
-    def frame(self, identity: str) -> pd.DataFrame:
+    def frame(self, identity: str) -> "pd.DataFrame":
         """An accuracy matrix with its names, (T+1, T): index `after` 0..T, columns the tasks."""
-        states = self.accuracy[identity]
-        return pd.DataFrame(states, columns=list(self.tasks), index=pd.RangeIndex(len(states), name="after"))
+        return _frames().accuracy(self.accuracy[identity], self.tasks)
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -282,3 +283,10 @@ def read(folder: Path) -> Run:
         if names != tasks:
             raise UserError(f"{files.at(there[identity])}: other tasks than in accuracy.csv")
     return Run(files.folder, tuple(tasks), {identity: states for identity, (_, states) in found.items()})
+
+
+def _frames() -> Any:
+    """pandas comes when a table is first asked for."""
+    from benchmarks.runs import frames
+
+    return frames

@@ -2,10 +2,8 @@
 
 import csv
 import io
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import RunFiles
@@ -36,13 +34,13 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
     Raises:
         UserError: the file is missing or broken.
     """
-    header, rows = _table(files, name, required=("after",))
+    header, rows = table_of(files, name, required=("after",))
     path = files.at(name)
     # By position, for tasks may have any name, "after" too.
     tasks = header[1:]
     if not tasks:
         raise UserError(f"{path}: no task, only the column after")
-    numbers = _numbers(rows, files, name, len(header))
+    numbers = numbers_of(rows, files, name, len(header))
     after, states = numbers[:, 0], np.full((len(tasks) + 1, len(tasks)), np.nan)
     if len(set(after)) < len(after) or not set(after) <= set(range(len(states))):
         raise UserError(f"{path}: the first column must hold each of 0 to {len(tasks)} at most once")
@@ -50,53 +48,6 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
     if ((states < 0) | (states > 100)).any():  # NaN is neither
         raise UserError(f"{path}: accuracies lie between 0 and 100")
     return tasks, states
-
-
-def rank(files: RunFiles) -> pd.DataFrame:
-    """`rank.csv`: a row for each state, tower, block and matrix.
-
-    Raises:
-        UserError: the file is missing or broken.
-    """
-    if not files.has("rank.csv"):
-        raise UserError(f"{files.folder} is not a run folder: it has no rank.csv")
-    header, rows = _table(files, "rank.csv", required=(*NAMES, *NUMBERS))
-    table = pd.DataFrame(rows, columns=header)
-    for column, allowed in NAMES.items():
-        strange = set(table[column]) - set(allowed)
-        if strange:
-            known = ", ".join(allowed)
-            raise UserError(f"{files.at('rank.csv')}: unknown {column} {min(strange)!r}; known are {known}")
-    numbers = _numbers(table[list(NUMBERS)].to_numpy().tolist(), files, "rank.csv", len(NUMBERS))
-    return table.assign(**{name: numbers[:, column] for column, name in enumerate(NUMBERS)})
-
-
-def spectrum(files: RunFiles) -> pd.DataFrame | None:
-    """`spectrum.csv`: a row for each matrix before and after the stream; None in a folder that has none.
-
-    Raises:
-        UserError: the file is broken.
-    """
-    if not files.has("spectrum.csv"):
-        return None
-    header, rows = _table(files, "spectrum.csv", required=("after", "tower", "block", "matrix"))
-    table = pd.DataFrame(rows, columns=header)
-    columns = [name for name in header if name not in NAMES]
-    numbers = _numbers(table[columns].to_numpy().tolist(), files, "spectrum.csv", len(columns))
-    return table[list(NAMES)].join(pd.DataFrame(numbers, columns=columns))
-
-
-def measured(files: RunFiles, name: str) -> pd.DataFrame:
-    """Any table that a measurement filled, for instance `rank`: numbers where a whole column is numbers.
-
-    Raises:
-        UserError: there is no such table, or it is damaged.
-    """
-    file = f"{name}.csv"
-    if not files.has(file):
-        raise UserError(f"{files.at(file)}: no such table; a measurement of that name was not taken in this run")
-    header, rows = _table(files, file, required=())
-    return pd.DataFrame({column: _typed([row[place] for row in rows]) for place, column in enumerate(header)})
 
 
 def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
@@ -129,7 +80,7 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     return (float(np.mean(first)), float(np.mean(last))) if first else None
 
 
-def _table(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text."""
     path = files.at(name)
     try:
@@ -151,16 +102,7 @@ def _table(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[list[
     return header, rows
 
 
-def _typed(fields: list[str]) -> list[Any]:
-    """A column's fields as numbers, an empty one as NaN, or all as text where one is no number."""
-    try:
-        numbers = [float(field or "nan") for field in fields]
-    except ValueError:
-        return fields
-    return [int(number) for number in numbers] if all(field.lstrip("-").isdecimal() for field in fields) else numbers
-
-
-def _numbers(rows: list[list[str]], files: RunFiles, name: str, columns: int) -> np.ndarray:
+def numbers_of(rows: list[list[str]], files: RunFiles, name: str, columns: int) -> np.ndarray:
     """(rows, columns); an empty field is NaN."""
     try:
         return np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, columns)
