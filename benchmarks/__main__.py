@@ -2,7 +2,8 @@
 
 import runpy
 import sys
-from importlib.util import find_spec
+
+from plotting.found import commands
 
 
 COMMANDS = {
@@ -29,7 +30,7 @@ def main() -> None:
         print(f'error: no command "{name}"; there are {", ".join(COMMANDS)}', file=sys.stderr)
         sys.exit(2)
     module, _ = COMMANDS[name]
-    if name == "plot" and words and words[0].isidentifier() and find_spec(f"plotting.{words[0]}"):
+    if name == "plot" and words and words[0] in commands():
         module, words = f"plotting.{words[0]}", words[1:]
     sys.argv = [f"nusa-bench {name}", *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
