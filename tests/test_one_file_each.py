@@ -54,8 +54,8 @@ from benchmarks.datasets.parts import Part
 
 
 INFO = Info(
-    name="ToySquares", folder="toy-squares", origin="drawn", archive="", download=False, by_hand="draw it", split="drawn halves",
-    licence="none needed", citation="nobody", expected={"train": 12, "test": 6, "classes": 2},
+    name="ToySquares", folder="toy-squares", origin="drawn", archive="", download=False, by_hand="draw it",
+    split="drawn halves",    licence="none needed", citation="nobody", expected={"train": 12, "test": 6, "classes": 2},
     templates=("a square that is {}.",),
 )
 
