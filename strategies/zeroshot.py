@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: nothing is trained (the figures to hold on to).
+"""Zero-shot CLIP: nothing is trained (what the others have to keep).
 
 Radford et al., arXiv 2103.00020. Fidelity: as in ZSCL's evaluation, the unit features of all of a data set's templates are
 averaged.

@@ -1,4 +1,4 @@
-"""ZSCL: the initial CLIP teaches on reference images and texts, weights are averaged and held near the task's start.
+"""ZSCL: the initial CLIP teaches on auxiliary images and texts, weights are averaged and held near the task's start.
 
 Zheng et al., Preventing Zero-Shot Transfer Degradation in Continual Learning of Vision-Language Models, arXiv 2303.06628
 (ICCV 2023). All parameters W but the logit scale learn from
