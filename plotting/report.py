@@ -35,15 +35,12 @@ def about_group(group: Group) -> list[tuple[str, str]]:
     """What was run."""
     first = group.first
     seeds = sorted({run.config["seed"] for run in group.runs})
-    about = {method.name: method.about.reference for method in group.methods}
-    references = [f"{name}: {reference}" for name, reference in sorted(about.items()) if reference]
     versions = {str(run.about.get("versions", {}).get("nusa-bench", "unknown")) for run in group.runs}
     return [
         ("protocol", first.protocol.name),
         ("tasks", ", ".join(sorted(first.tasks))),
         ("test images", str(sum(first.protocol.tests))),
         ("methods", ", ".join(method.label for method in group.methods)),
-        ("references", "; ".join(references)),
         ("orders", "; ".join(group.orders.values())),
         ("seeds", ", ".join(map(str, seeds))),
         ("versions of this project", ", ".join(sorted(versions))),
@@ -60,6 +57,7 @@ def about_runs(group: Group) -> list[dict[str, Any]]:
             git = run.about.get("git") or {}
             changed = " with uncommitted changes" if git.get("uncommitted_changes") else ""
             about = [
+                ("reference", method.about.reference or "none"),
                 ("folder", str(run.folder)),
                 ("commit", f"{git.get('commit', 'unknown')}{changed}"),
                 ("trained parameters, first and last task", f"{first} and {last}"),
