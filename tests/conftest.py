@@ -114,3 +114,17 @@ def command(*words: object, **options: object) -> subprocess.CompletedProcess[st
         timeout=600,
         **options,  # type: ignore[call-overload]
     )
+
+
+def interrupt_at(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
+    """From here on a run in this process is interrupted, as by Ctrl-C, once it has put this file in its place so many times."""
+    replace, left = os.replace, [None] * count
+
+    def interrupting(source: str, target: Path) -> None:
+        replace(source, target)
+        if Path(target).name == name and left:
+            left.pop()
+            if not left:
+                raise KeyboardInterrupt
+
+    patch.setattr(os, "replace", interrupting)

@@ -161,10 +161,12 @@ def test_compiled_blocks_learn_the_same(name: str, device: torch.device) -> None
     assert torch.allclose(plain.union_logits(images), compiled.union_logits(images), atol=1e-4)
 
 
-def test_a_batch_larger_than_a_task_is_refused(images: Path, tmp_path: Path) -> None:
-    done = command("--strategy", "lora", "--stream", f"folder:{images}", "--batch-size", "13", "--results", tmp_path)
-    assert done.returncode == 2
-    assert "--batch-size 13: ants has 12 training images; take at most as many" in done.stderr
+def test_a_batch_larger_than_a_task_is_refused(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--strategy", "lora", "--stream", f"folder:{images}", "--batch-size", "13", "--results", str(tmp_path)]
+    assert main(line) == 2
+    assert "--batch-size 13: ants has 12 training images; take at most as many" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -187,10 +189,10 @@ class Limited(nb.Callback):
 
 
 def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings: dict[str, Any] = {"order": "shapes,clocks", "iterations": 5, "batch_size": 128, "device": "cpu"}
-    settings |= {"results": tmp_path, "plots": False}
+    settings: dict[str, Any] = {"stream": f"folder:{images}", "model": f"local-dir:{tiny_clip}", "device": "cpu"}
+    settings |= {"order": "ants,bees", "iterations": 5, "batch_size": 8, "results": tmp_path, "plots": False}
     with pytest.raises(nb.UserError, match="out of memory; try --checkpointing") as error:
         nb.run("finetune", callbacks=[Limited()], **settings)
     assert "The 2 finished rows are kept in" in str(error.value)
