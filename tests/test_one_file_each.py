@@ -1,9 +1,10 @@
-"""A method, a stream, a data set, a measurement, a figure and a table format are each one file, found and working.
+"""A thing of each kind that this project knows several of, each added as one file in its folder and nothing else.
 
-They are put into a copy of the packages, each into its folder, and nothing else there is touched. Then the real commands run.
+The files go into a copy of the packages, where the real commands have to find them.
 """
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -16,165 +17,81 @@ from PIL import Image
 from tests.conftest import ROOT
 
 
-FILES = {
-    "strategies/toy_method.py": '''
-"""Toy method: only the layer norms' biases learn."""
-
-from typing import Any
-
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from strategies.about import About
-from strategies.base import StrategyPlugin
-
-
-ABOUT = About(name="ToyTune", reference="nobody, 2026", colour="#123456", marker="s", figures=3)
-
-
-@dataclass(frozen=True)
-class Settings:
-    layer: str = Field(default="ln_1", description="which layer norm of each block learns")
-
-
-class Plugin(StrategyPlugin):
-    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        for name, parameter in strategy.model.clip.named_parameters():
-            parameter.requires_grad_(name.endswith(f"{self.settings.layer}.bias"))
-''',
-    "benchmarks/datasets/toysquares.py": '''
-"""Toy squares of one colour."""
-
-from pathlib import Path
-
-from torchvision.datasets import ImageFolder
-
-from benchmarks.datasets.about import Info
-from benchmarks.datasets.parts import Part
-
-
-INFO = Info(
-    name="ToySquares", folder="toy-squares", origin="drawn", archive="", download=False, by_hand="draw it",
-    split="drawn halves",    licence="none needed", citation="nobody", expected={"train": 12, "test": 6, "classes": 2},
-    templates=("a square that is {}.",),
-)
-
-
-def read(root: Path) -> tuple[Part, ...]:
-    found = [ImageFolder(root / INFO.folder / half) for half in ("train", "test")]
-    return tuple(Part.of_files(each, each.targets, [path for path, _ in each.samples]) for each in found)
-''',
-    "benchmarks/streams/toy_stream.py": '''
-"""Toy stream: the toy squares, twice."""
-
-from dataclasses import replace
-from pathlib import Path
-
-from benchmarks.streams.base import Plan, refuse_argument
-from benchmarks.streams.published import open_datasets, whole_task
-
-
-NAMES = ("first", "second")
-
-
-def build(argument: str, data_root: Path) -> Plan:
-    refuse_argument("toy-stream", argument)
-
-    def opened(chosen: tuple[str, ...]):
-        task = whole_task(open_datasets(("ToySquares",), data_root, "toy-stream")["ToySquares"])
-        return tuple(replace(task, name=name) for name in chosen)
-
-    return Plan(names=NAMES, orders={"default": NAMES}, protocol="toy", open=opened, datasets=("ToySquares",))
-''',
-    "benchmarks/measurements/toy_norms.py": '''
-"""Norms of the weight matrices."""
-
-from benchmarks.measurements.base import Measurement
-from benchmarks.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
-from benchmarks.runs.columns import Column
-
-
-class Meter(Measurement):
-    table = "norms"
-    keys = KEYS
-    columns = (*KEY_COLUMNS, Column("norm", "number", "Frobenius norm of the matrix"))
-
-    def measure(self, run):
-        for matrix in matrices_of(run):
-            yield {**keys_of(matrix, run.learned), "norm": matrix.weight().norm().item()}
-''',
-    "plotting/toy_norms.py": '''
-"""The norms over the stream."""
-
-from matplotlib.figure import Figure
-
-from plotting import style
-
-
-@style.paper()
-def of_run(run):
-    drawing = Figure((style.COLUMN, 2))
-    drawing.add_subplot().plot(run.table("norms").groupby("after")["norm"].mean())
-    return drawing
-''',
-    "benchmarks/comparison/formats/toy_lines.py": '''
-"""A line for each method."""
-
-SUFFIXES = (".toy",)
-
-
-def write(comparison):
-    return "".join(f"{method.label}: {len(method.runs)}\\n" for group in comparison.groups for method in group.methods)
-''',
-}  # fmt: skip
+PACKAGES = ("benchmarks", "strategies", "plotting")
+TOYS = ROOT / "tests" / "data" / "toys"  # a tree like the packages' own
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages with the six files, and the toy squares."""
-    place = tmp_path_factory.mktemp("copy")
-    for package in ("benchmarks", "strategies", "plotting"):
-        shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, text in FILES.items():
-        (place / file).write_text(text.lstrip())
+    """The packages with the toy files and the toy data set; without the micro CLIP's weights, which no test here needs."""
+    root = tmp_path_factory.mktemp("copy")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for half, count in (("train", 6), ("test", 3)):
         for name, colour in (("dark_red", (99, 0, 0)), ("green", (0, 255, 0))):
-            folder = place / "data" / "toy-squares" / half / name
+            folder = root / "data" / "toy-squares" / half / name
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.new("RGB", (40, 36), colour).save(folder / f"{number}.png")
-    return place
+    for toy in TOYS.rglob("*.py"):
+        assert not (root / toy.relative_to(TOYS)).exists()
+        shutil.copy(toy, root / toy.relative_to(TOYS))
+    return root
 
 
-def python(copy: Path, *words: object) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    line = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+def said(copy: Path, module: str, *words: object) -> str:
+    """What `python -m MODULE WORDS` prints in the copy."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)], cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_each_is_found_and_works(copy: Path) -> None:
-    listed = python(copy, "benchmarks.run", "--list")
-    assert "toy_method" in listed and "toy-stream" in listed
-    assert "complete" in python(copy, "benchmarks.prepare", "--stream", "toy-stream")
-    python(
-        copy,
-        "benchmarks.run",
-        "--strategy",
-        "toy_method",
-        "--stream",
-        "toy-stream",
-        "--iterations",
-        3,
-        "--batch-size",
-        4,
-    )
-    (run,) = (copy / "results" / "toy-stream" / "toy_method").iterdir()
+@pytest.fixture(scope="module")
+def run(copy: Path, tiny_clip: Path) -> Path:
+    """A run of the toy method on the toy stream, by the real command."""
+    where = ["--stream", "toy-stream", "--model", f"local-dir:{tiny_clip}", "--results", copy / "results"]
+    said(copy, "benchmarks.run", "--strategy", "toy", *where, "--iterations", 2, "--batch-size", 4)
+    (config,) = (copy / "results").rglob("config.yaml")
+    return config.parent
+
+
+def test_a_method(copy: Path, run: Path) -> None:
+    assert "Toy Tuning: only biases learn." in said(copy, "benchmarks.run", "--list")
+    assert "| Toy Tuning |" in said(copy, "benchmarks.compare", run, "--format", "markdown")
+
+
+def test_a_figure(copy: Path, run: Path) -> None:
+    assert (run / "plots" / "toy.png").is_file() and (run / "plots" / "toy.svg").is_file()
+    assert "toy           Stripes." in said(copy, "plotting", "--help")
+    said(copy, "plotting.toy", run, "-o", copy / "toy.pdf")
+    assert (copy / "toy.pdf").read_bytes().startswith(b"%PDF")
+    said(copy, "plotting.report", run, "-o", copy / "report.html")
+    page = (copy / "report.html").read_text()
+    assert "<figcaption>Stripes of Toy Tuning.</figcaption>" in page and 'alt="1 stripe"' in page
+
+
+def test_a_table_format(copy: Path, run: Path) -> None:
+    assert said(copy, "benchmarks.compare", run, "--format", "toy") == "1 section of Toy Tuning\n"
+    said(copy, "benchmarks.compare", run, "-o", copy / "out.toy")
+    assert (copy / "out.toy").read_text() == "1 section of Toy Tuning\n"
+
+
+def test_a_data_set_and_a_stream(copy: Path, run: Path) -> None:
+    assert "toy-stream" in said(copy, "benchmarks.run", "--list")
+    assert "12 training images, 6 test images, 2 classes" in said(copy, "benchmarks.prepare", "--stream", "toy-stream")
+    about = json.loads((run / "stream.json").read_text())
+    assert [(task["name"], task["dataset"]) for task in about["tasks"]] == [
+        ("first", "ToySquares"),
+        ("second", "ToySquares"),
+    ]
+    assert about["tasks"][0]["class_names"] == ["dark red", "green"]
+
+
+def test_a_measurement(run: Path) -> None:
     with (run / "norms.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["after"] for row in rows} == {"0", "1", "2"} and all(float(row["norm"]) > 0 for row in rows)
-    assert (run / "plots" / "toy_norms.png").is_file() and (run / "plots" / "toy_norms.svg").is_file()
-    assert "ToyTune" in python(copy, "benchmarks.compare", "results")
-    python(copy, "benchmarks.compare", "results", "-o", "table.toy")
-    assert (copy / "table.toy").read_text() == "ToyTune: 1\n"
+    assert json.loads((run / "run.json").read_text())["tables"]["norms"]["columns"][-1]["name"] == "norm"
