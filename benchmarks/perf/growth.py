@@ -18,6 +18,7 @@ BACKBONES = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu")
 ROUND = 11  # tasks of micro: the same ones again and again, so that like is compared with like
 TIMES = (1, 3, 10)  # 11, 33 and 110 tasks
 ITERATIONS = 20
+COMMAND = ("-m", "benchmarks.perf.one_by_one")
 
 
 class Run:
@@ -37,7 +38,7 @@ class Run:
         words = [str(freely), stream, str(ITERATIONS), device, str(place)]
         with self._errors.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.perf.one_by_one", *words],
+                [sys.executable, *COMMAND, *words],
                 cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
         self._wait()

@@ -158,7 +158,7 @@ for task in range(1, 111):
 
 
 def test_a_late_task_is_set_beside_the_same_early_one_in_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(growth, "ONE_BY_ONE", MADE_UP)
+    monkeypatch.setattr(growth, "COMMAND", ("-c", MADE_UP))
     tasks, ratios = growth.late_over_early("cpu", tmp_path)
     assert len(tasks) == 110
     assert tasks[100:109] == [17 * early for early in range(2, 11)]
