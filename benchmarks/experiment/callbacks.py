@@ -7,6 +7,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.measurements.base import Callback, Measurement, RunState
 from benchmarks.runs.record import MATRIX_TABLES, RunRecord
+from benchmarks.runtime.devices import is_out_of_memory
 from benchmarks.runtime.progress import ProgressBar
 
 
@@ -44,7 +45,7 @@ class Callbacks:
                 self._failed(each, event, error)
 
     def _failed(self, callback: Callback, event: str, error: Exception) -> None:
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) or is_out_of_memory(error):
             raise error
         why = " ".join(f"{type(error).__name__}: {error}".split())
         line = f"callback {type(callback).__name__}: {event} failed ({why})"

@@ -81,6 +81,11 @@ def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
                 block.compile()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python's or torch's says that memory ran out."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
+
+
 @contextmanager
 def memory_advice(lower: str, done: str = "") -> Iterator[None]:
     """Turns running out of memory into a UserError that says what to lower.
@@ -92,6 +97,6 @@ def memory_advice(lower: str, done: str = "") -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is a RuntimeError, others are plain ones
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
+        if not is_out_of_memory(error):
             raise
         raise OwnError(f"out of memory; try {lower}. {done}".rstrip()) from error
