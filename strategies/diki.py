@@ -67,8 +67,18 @@ READ = 128  # images at once
 class Settings:
     """Defaults: the published ones, but for `decision`."""
 
-    length: int = Field(default=8, ge=1, description="key prompts in a block, and as many value prompts")
-    depth: int = Field(default=8, ge=1, description="how many blocks of each encoder, from the first, have prompts")
+    length: int = Field(
+        default=8,
+        ge=1,
+        description="key prompts in a block, and as many value prompts",
+        json_schema_extra={"unit": "prompts"},
+    )
+    depth: int = Field(
+        default=8,
+        ge=1,
+        description="how many blocks of each encoder, from the first, have prompts",
+        json_schema_extra={"unit": "blocks"},
+    )
     decision: Literal["image", "batch"] = Field(
         default="image",
         description="each test image chooses its task alone, or (published) a test batch votes for one task",

@@ -44,7 +44,9 @@ BATCH = 128  # images whose features are computed at once
 class Settings(DistillationSettings):
     """Defaults: ZSCL's description of the baseline."""
 
-    memory: int = Field(default=10_000, ge=1, description="images kept from all tasks together")
+    memory: int = Field(
+        default=10_000, ge=1, description="images kept from all tasks together", json_schema_extra={"unit": "images"}
+    )
 
 
 def herd(features: Tensor, count: int) -> list[int]:

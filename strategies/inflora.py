@@ -64,7 +64,10 @@ class Settings(LowRankSettings):
         default=0.95, gt=0, lt=1, description="share of its inputs' energy that a task leaves in memory"
     )
     samples: int = Field(
-        default=4096, ge=1, description="at most so many images of a task are gathered; the authors take all"
+        default=4096,
+        ge=1,
+        description="at most so many images of a task are gathered; the authors take all",
+        json_schema_extra={"unit": "images"},
     )
 
 

@@ -32,8 +32,12 @@ ABOUT = About(
 class Settings(DistillationSettings):
     """Defaults: ZSCL's MTIL scripts."""
 
-    sentences: int = Field(default=1000, ge=1, description="random texts for each task")
-    length: int = Field(default=10, ge=1, description="random tokens of each text")
+    sentences: int = Field(
+        default=1000, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
+    )
+    length: int = Field(
+        default=10, ge=1, description="random tokens of each text", json_schema_extra={"unit": "tokens"}
+    )
 
 
 def random_texts(number: int, length: int, vocabulary: int, context: int) -> Tensor:

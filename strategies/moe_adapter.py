@@ -78,8 +78,10 @@ ABOUT = About(
 class Settings(ReferenceSettings):
     """Defaults: the paper's full-shot MTIL setting."""
 
-    experts: int = Field(default=22, ge=2, description="adapters in each block")
-    width: int = Field(default=64, ge=1, description="hidden dimensions of an adapter")
+    experts: int = Field(default=22, ge=2, description="adapters in each block", json_schema_extra={"unit": "adapters"})
+    width: int = Field(
+        default=64, ge=1, description="hidden dimensions of an adapter", json_schema_extra={"unit": "dimensions"}
+    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout within an adapter while training")
     decision: Literal["batch", "image"] = Field(
         default="batch",
@@ -92,8 +94,15 @@ class Settings(ReferenceSettings):
     alexnet: str | None = Field(
         default=None, description="torchvision's AlexNet weights, whose features decide; without it CLIP's do"
     )
-    autoencoder_steps: int = Field(default=300, ge=1, description="training steps of a task's auto-encoder")
-    reference_steps: int = Field(default=1000, ge=1, description="the same of the reference images' auto-encoder")
+    autoencoder_steps: int = Field(
+        default=300, ge=1, description="training steps of a task's auto-encoder", json_schema_extra={"unit": "steps"}
+    )
+    reference_steps: int = Field(
+        default=1000,
+        ge=1,
+        description="the same of the reference images' auto-encoder",
+        json_schema_extra={"unit": "steps"},
+    )
     autoencoder_lr: float = Field(default=0.003, gt=0, allow_inf_nan=False, description="its learning rate (Adam)")
 
 

@@ -47,7 +47,12 @@ class Settings(ReferenceSettings, DistillationSettings):
     """Defaults: the authors' MTIL scripts."""
 
     l2: float = Field(default=1.0, ge=0, description="weight of the squared distance to the task's start; 0 is ZSCL*")
-    interval: int = Field(default=100, ge=1, description="steps between the snapshots that are averaged")
+    interval: int = Field(
+        default=100,
+        ge=1,
+        description="steps between the snapshots that are averaged",
+        json_schema_extra={"unit": "steps"},
+    )
 
 
 class WeightMean:

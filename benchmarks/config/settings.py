@@ -64,13 +64,15 @@ class Common:
     model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: str | None = Field(description="an open_clip tag or a weights file")
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
-        default=None, description="training images of each class, or all"
+        default=None, description="training images of each class, or all", json_schema_extra={"unit": "images"}
     )
     augmentation: Augmentation = Field(
         default="none", description="random crops of 0.9 to 1 of a training image, or none"
     )
-    iterations: CountByTask = Field(description="training steps for each task; also 100,NAME=50")
-    batch_size: int = Field(ge=1, description="images in a training step")
+    iterations: CountByTask = Field(
+        description="training steps for each task; also 100,NAME=50", json_schema_extra={"unit": "steps"}
+    )
+    batch_size: int = Field(ge=1, description="images in a training step", json_schema_extra={"unit": "images"})
     lr: RateByTask = Field(description="peak learning rate of AdamW; also 1e-5,NAME=5e-5")
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="weight decay of AdamW")
     warmup: float = Field(
@@ -144,11 +146,6 @@ def _shown(value: Any) -> str:
 
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
-# How the arithmetic is done. Runs from before 0.3 do not name these, and were done like this.
-ARITHMETIC = {
-    name: Common.__pydantic_fields__[name].default  # type: ignore[attr-defined]
-    for name in ("precision", "compile", "checkpointing")
-}
 FREE = "checkpointing"  # changes no figure: a run that ran out of memory goes on with it
 # Words of the command, not settings: nothing here changes a figure.
 HARNESS_NAMES = (

@@ -21,7 +21,7 @@ from benchmarks.experiment.setup import make_budgets, make_classifier, make_temp
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
 from benchmarks.measurements.base import Callback, RunState
-from benchmarks.runs import write
+from benchmarks.runs import schema, write
 from benchmarks.runtime import devices, environment, files, hardware, process_group, processes
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
@@ -185,7 +185,7 @@ def _status(folder: Path, about: Mapping[str, Any], began: float) -> Iterator[No
 
     def say(status: str) -> None:
         times = {"started": started, "seconds": round(time.perf_counter() - began, 1)}
-        files.write_json(folder / "run.json", {"status": status, **times, **about})
+        files.write_json(folder / "run.json", {"status": status, **times, "schema_version": schema.VERSION, **about})
 
     say("running")
     try:

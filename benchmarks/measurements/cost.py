@@ -13,15 +13,23 @@ class Meter(Measurement):
     table = "cost"
     keys = ("after",)
     columns = (
-        Column("after", "integer", "state: the number of tasks learned, 0 to T"),
-        Column("trained_parameters", "integer", "parameters that the optimiser saw in the task just learned"),
-        Column("carried_bytes", "integer", "storage between tasks besides the model itself", "bytes"),
-        Column("training_seconds", "number", "training of the task, without decompositions", "seconds"),
-        Column("decomposition_seconds", "number", "decompositions that the method used in the task", "seconds"),
-        Column("evaluation_seconds", "number", "evaluation on all tasks in this state", "seconds"),
-        Column("peak_memory_bytes", "integer", "most memory of the process so far", "bytes"),
+        Column("after", "integer", "state: the number of tasks learned, 0 to T", since="1.0"),
         Column(
-            "peak_gpu_memory_bytes", "integer", "most memory allocated on the GPU so far; empty without one", "bytes"
+            "trained_parameters", "integer", "parameters that the optimiser saw in the task just learned", since="1.0"
+        ),
+        Column("carried_bytes", "integer", "storage between tasks besides the model itself", "bytes", since="1.0"),
+        Column("training_seconds", "number", "training of the task, without decompositions", "seconds", since="1.0"),
+        Column(
+            "decomposition_seconds", "number", "decompositions that the method used in the task", "seconds", since="1.0"
+        ),
+        Column("evaluation_seconds", "number", "evaluation on all tasks in this state", "seconds", since="1.0"),
+        Column("peak_memory_bytes", "integer", "most memory of the process so far", "bytes", since="1.0"),
+        Column(
+            "peak_gpu_memory_bytes",
+            "integer",
+            "most memory allocated on the GPU so far; empty without one",
+            "bytes",
+            since="1.0",
         ),
     )
 

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.config.errors import UserError
+from benchmarks.runs import declared as columns
+from benchmarks.runs import schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.tables import NAMES, NUMBERS, numbers_of, table_of
 
@@ -24,15 +26,13 @@ def rank(files: RunFiles) -> pd.DataFrame:
     """
     if not files.has("rank.csv"):
         raise UserError(f"{files.folder} is not a run folder: it has no rank.csv")
-    header, rows = table_of(files, "rank.csv", required=(*NAMES, *NUMBERS))
-    table = pd.DataFrame(rows, columns=header)
+    table = _table(files, "rank")
     for column, allowed in NAMES.items():
         strange = set(table[column]) - set(allowed)
         if strange:
             known = ", ".join(allowed)
             raise UserError(f"{files.at('rank.csv')}: unknown {column} {min(strange)!r}; known are {known}")
-    numbers = numbers_of(table[list(NUMBERS)].to_numpy().tolist(), files, "rank.csv", len(NUMBERS))
-    return table.assign(**{name: numbers[:, column] for column, name in enumerate(NUMBERS)})
+    return table.astype(dict.fromkeys(NUMBERS, float))
 
 
 def spectrum(files: RunFiles) -> pd.DataFrame | None:
@@ -51,7 +51,10 @@ def spectrum(files: RunFiles) -> pd.DataFrame | None:
 
 
 def measured(files: RunFiles, name: str) -> pd.DataFrame:
-    """Any table that a measurement filled, for instance `rank`: numbers where a whole column is numbers.
+    """Any table that a measurement filled, for instance `rank`.
+
+    Numbers where the measurement says so, or where nothing says what a column is and all of it is numbers. A column that
+    is newer than the folder holds its default.
 
     Raises:
         UserError: there is no such table, or it is damaged.
@@ -59,8 +62,25 @@ def measured(files: RunFiles, name: str) -> pd.DataFrame:
     file = f"{name}.csv"
     if not files.has(file):
         raise UserError(f"{files.at(file)}: no such table; a measurement of that name was not taken in this run")
-    header, rows = table_of(files, file, required=())
-    return pd.DataFrame({column: _typed([row[place] for row in rows]) for place, column in enumerate(header)})
+    return _table(files, name)
+
+
+def _table(files: RunFiles, name: str) -> pd.DataFrame:
+    """The columns that the file has, then those that the folder is too old for."""
+    declared = (*columns.written(files, name), *columns.tables().get(name, ()))
+    known = {column.name: column for column in declared}
+    header, rows = table_of(files, f"{name}.csv", columns.required(known.values(), schema.version(files)))
+    table = {}
+    for place, column in enumerate(header):
+        fields = [row[place] for row in rows]
+        kind = known[column].kind if column in known else None
+        if kind not in (None, "text"):
+            numbers_of([fields], files, f"{name}.csv", len(fields))
+        table[column] = fields if kind == "text" else _typed(fields)
+    for column, about in known.items():
+        if column not in table and not column.endswith(columns.MANY):
+            table[column] = [np.nan if about.default is None else about.default] * len(rows)
+    return pd.DataFrame(table)
 
 
 def _typed(fields: list[str]) -> list[Any]:

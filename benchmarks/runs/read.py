@@ -15,8 +15,7 @@ from typing_extensions import TypedDict  # pydantic asks for it below Python 3.1
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import ARITHMETIC
-from benchmarks.runs import tables
+from benchmarks.runs import schema, tables
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
 from strategies.about import About
@@ -131,7 +130,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """`config.yaml`."""
+        """`config.yaml`, and of settings that came later what they are by default."""
         file = self.files.at("config.yaml")
         try:
             # The C loader where there is one: six times as fast.
@@ -139,7 +138,7 @@ class Run:
             found = yaml.load(self.files.text("config.yaml"), Loader=loader)
         except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise UserError(f"{file}: damaged, not valid YAML") from error
-        return {**ARITHMETIC, **_checked(file, found, CONFIG)}
+        return schema.complete(_checked(file, found, CONFIG))
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -268,7 +267,7 @@ def read(folder: Path) -> Run:
     """The run in a folder, or in a folder's zip file.
 
     Raises:
-        UserError: there is no run, or one of its matrices is broken.
+        UserError: there is no run, one of its matrices is broken, or a newer version wrote it that this one cannot read.
     """
     files = RunFiles.of(folder)
     if not files.is_packed and not folder.is_dir():
@@ -276,6 +275,7 @@ def read(folder: Path) -> Run:
     needed = [MATRICES[identity][0] for identity in ("known", "unknown")]
     if missing := [name for name in needed if not files.has(name)]:
         raise UserError(f"{folder} is not a run folder: it has no {', '.join(missing)}")
+    schema.version(files)
     there = {identity: name for identity, (name, _) in MATRICES.items() if files.has(name)}
     found = {identity: tables.accuracies(files, name) for identity, name in there.items()}
     tasks = found["known"][0]

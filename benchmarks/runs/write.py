@@ -10,7 +10,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import ARITHMETIC, FREE, RunConfig
+from benchmarks.config.settings import FREE, RunConfig
+from benchmarks.runs import schema
 from benchmarks.runtime import files
 
 
@@ -95,7 +96,7 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
-    found = {**ARITHMETIC, **found}
+    found = schema.complete({"strategy": wanted["strategy"], **found})
     for name in [*wanted, *found]:
         if name == FREE or wanted.get(name) == "auto":  # an auto device is whatever it was
             continue

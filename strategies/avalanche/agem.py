@@ -36,8 +36,15 @@ ABOUT = About(
 class Settings:
     """Defaults: the paper's sample size would be 256 to 1300; these are sized for the cost of a step."""
 
-    patterns_per_exp: int = Field(default=64, ge=1, description="images of each task that are kept")
-    sample_size: int = Field(default=64, ge=1, description="stored images in a step; at least one of each past task")
+    patterns_per_exp: int = Field(
+        default=64, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
+    )
+    sample_size: int = Field(
+        default=64,
+        ge=1,
+        description="stored images in a step; at least one of each past task",
+        json_schema_extra={"unit": "images"},
+    )
 
 
 class Plugin(MemoryPlugin):

@@ -33,7 +33,9 @@ ABOUT = About(
 class Settings:
     """Avalanche has no defaults; the memory strength is the paper's."""
 
-    patterns_per_exp: int = Field(default=32, ge=1, description="images of each task that are kept")
+    patterns_per_exp: int = Field(
+        default=32, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
+    )
     memory_strength: float = Field(default=0.5, ge=0, allow_inf_nan=False, description="least weight of a past task")
 
 

@@ -43,7 +43,12 @@ ABOUT = About(
 class Settings:
     """Default: Avalanche's."""
 
-    mem_size: int = Field(default=200, ge=1, description="images that are kept, of all tasks together")
+    mem_size: int = Field(
+        default=200,
+        ge=1,
+        description="images that are kept, of all tasks together",
+        json_schema_extra={"unit": "images"},
+    )
 
 
 class Memory(ExperienceBalancedBuffer):

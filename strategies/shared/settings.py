@@ -27,7 +27,12 @@ class DistillationSettings:
 class ReferenceSettings:
     """What every method has that reads images besides the tasks' own."""
 
-    pool: int = Field(default=100_000, ge=1, description="reference images that are drawn from the folder, at most")
+    pool: int = Field(
+        default=100_000,
+        ge=1,
+        description="reference images that are drawn from the folder, at most",
+        json_schema_extra={"unit": "images"},
+    )
 
 
 @dataclass(frozen=True)

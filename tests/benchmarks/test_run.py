@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 from benchmarks.config import registry
 from benchmarks.run import main
+from benchmarks.runs import declared, schema
+from benchmarks.runs.keys import KEYS
 from tests.conftest import ROOT, command, interrupt_at, write_images
 
 
@@ -93,6 +95,25 @@ def test_the_run_folder(finished: Path) -> None:
     assert yaml.safe_load((finished / "config.yaml").read_text())["rank"] == 4
     assert not (finished / "checkpoint.safetensors").exists()
     assert {file.suffix for file in (finished / "plots").iterdir()} == {".png", ".svg"}
+
+
+def test_all_that_the_run_folder_holds_is_registered(finished: Path) -> None:
+    """`results/README.md` is made from the registry; what is in no folder of this run is marked there as `only where`."""
+    assert json.loads((finished / "run.json").read_text())["schema_version"] == schema.VERSION
+    for file, columns in KEYS.items():
+        found = json.loads((finished / file).read_text())
+        names = {*found, *(f"tasks.{name}" for task in found.get("tasks", []) for name in task)}
+        names |= {
+            f"{above}.{name}" for above in ("seconds", "seen") if file != "run.json" for name in found.get(above, ())
+        }
+        always = {column.name for column in columns if "only where" not in column.meaning}
+        assert always <= names <= {column.name for column in columns}, file
+    for name, columns in declared.tables().items():
+        header = (finished / f"{name}.csv").read_text().partition("\n")[0].split(",")
+        assert [each.name for each in columns if each.name in header] == [
+            each for each in header if not each.isdecimal()
+        ]
+        assert len([each for each in columns if each.name not in header]) == (name == "spectrum")
 
 
 def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(

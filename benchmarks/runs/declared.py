@@ -1,0 +1,82 @@
+"""The columns of measured tables: as the measurements here declare them, and as a run folder says.
+
+The measurements' files are read without importing them, so without torch.
+"""
+
+import ast
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.runs.columns import Column
+from benchmarks.runs.folder import RunFiles
+from benchmarks.runs.schema import number
+
+
+MANY = "..."  # ends the name of a column that stands for many
+
+
+def tables() -> dict[str, tuple[Column, ...]]:
+    """The columns of every table that the measurements known here fill, by the table's name."""
+    found: dict[str, dict[str, Column]] = {}
+    read = [_declared(source.file.read_text(encoding="utf-8")) for source in registry.sources("measurement").values()]
+    for _, table, columns in sorted(filter(None, read), key=lambda each: each[0]):
+        found.setdefault(table, {}).update({column.name: column for column in columns})
+    return {table: tuple(columns.values()) for table, columns in found.items()}
+
+
+def written(files: RunFiles, table: str) -> tuple[Column, ...]:
+    """The columns of a table as `run.json` declares them; none in folders from before 1.0.
+
+    Raises:
+        UserError: `run.json` is damaged.
+    """
+    known = {field.name for field in fields(Column)}
+    about = files.json("run.json").get("tables", {}) if files.has("run.json") else {}
+    try:
+        declared = about.get(table, {"columns": []})["columns"]
+        return tuple(Column(**{name: value for name, value in each.items() if name in known}) for each in declared)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{files.at('run.json')}: damaged, tables.{table} declares no columns") from error
+
+
+def required(columns: Iterable[Column], version: tuple[int, int]) -> tuple[str, ...]:
+    """The names of the columns that a folder of a schema version must have."""
+    return tuple(each.name for each in columns if not each.name.endswith(MANY) and number(each.since) <= version)
+
+
+@cache
+def _declared(text: str) -> tuple[int, str, tuple[Column, ...]] | None:
+    """The turn, table and columns of a measurement's class `Meter`; None where they are not plain enough to be read."""
+    tree = ast.parse(text)
+    meters = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Meter"]
+    assigned = [statement for meter in meters for statement in meter.body if isinstance(statement, ast.Assign)]
+    wanted = {"turn": ast.parse("0", mode="eval").body} | {
+        ast.unparse(each.targets[0]): each.value for each in assigned
+    }
+    try:
+        turn, table, columns = (_value(wanted[name], tree) for name in ("turn", "table", "columns"))
+        return turn, table, tuple(columns)
+    except (LookupError, TypeError):
+        return None
+
+
+def _value(node: ast.expr, tree: ast.Module) -> Any:
+    """An expression's value: of constants, `Column`, and names that stand for such expressions."""
+    used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    names = {name: Column if name == "Column" else _named(name, tree) for name in used}
+    return eval(compile(ast.Expression(node), "<columns>", "eval"), {"__builtins__": {}, **names})
+
+
+def _named(name: str, tree: ast.Module) -> Any:
+    """The value of a name that a file assigns, or takes from another measurement's file."""
+    modules = {source.module: source for source in registry.sources("measurement").values()}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            return _value(statement.value, tree)
+        if isinstance(statement, ast.ImportFrom) and name in [each.name for each in statement.names]:
+            return _named(name, modules[statement.module].tree)
+    raise LookupError(name)
