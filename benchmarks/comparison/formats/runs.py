@@ -49,7 +49,7 @@ def write(comparison: Comparison) -> str:
 def row(run: Run) -> dict[str, Any]:
     """A run's row, by column: settings, metrics and provenance by their names in the run folder, parts joined by dots.
 
-    `learning_accuracy` is the mean accuracy on each task right after its own training. Of a strategy that learns all tasks in
+    `learning_accuracy` is the mean over tasks of the accuracy on a task just learned. Of a strategy that learns all tasks in
     one training (`joint`) only `last` and `zero_shot` mean anything.
     """
     found: dict[str, Any] = {"run": run.folder.name, **run.config, "tasks": ",".join(run.tasks)}
