@@ -1,6 +1,7 @@
 """The commands `python -m plotting.NAME`: figures of many runs, for 1 to 33 tasks and 1 to 15 methods."""
 
 import importlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,12 @@ def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
     return group
 
 
-@pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
-@pytest.mark.parametrize(("tasks", "methods"), [(1, 1), (1, 15), (11, 1), (11, 15), (33, 1), (33, 15)])
+EXTREMES = [(1, 1, style.COLUMN), (1, 15, style.PAGE), (33, 1, style.PAGE), (33, 15, style.COLUMN)]
+ALL = product((1, 11, 33), (1, 15), (style.COLUMN, style.PAGE))
+BETWEEN = [pytest.param(*each, marks=pytest.mark.slow) for each in ALL if each not in EXTREMES]
+
+
+@pytest.mark.parametrize(("tasks", "methods", "width"), [*EXTREMES, *BETWEEN])
 def test_labels_are_readable_and_apart(tmp_path: Path, tasks: int, methods: int, width: float) -> None:
     group = make_group(tmp_path, tasks, methods)
     for name, make in FIGURES.items():

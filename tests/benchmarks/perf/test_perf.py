@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
+from click.testing import CliRunner
 
 from benchmarks.config.errors import UserError
 from benchmarks.perf import decomposition, growth, memory, mtil, peft_lora
+from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
@@ -21,6 +24,20 @@ from strategies.clip.weight_matrices import weight_matrices
 from strategies.numerics.subspace import choose, decompose
 from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate
 from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a model of two blocks in each tower, which open_clip knows from here on."""
+    towers = {
+        "embed_dim": 64,
+        "vision_cfg": {"image_size": 64, "patch_size": 32, "width": 128, "layers": 2},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    }
+    file = tmp_path_factory.mktemp("configs") / "small-of-tests.json"
+    file.write_text(json.dumps(towers))
+    open_clip.add_model_config(file)
+    return file.stem
 
 
 def told(*seconds: float) -> Callable[[], float]:
@@ -46,8 +63,8 @@ def test_laps_leave_out_what_does_not_count() -> None:
     assert len(laps.seconds["step"]) == 1
 
 
-def test_other_work_is_done_once_after_every_step_and_the_first_counts_for_none() -> None:
-    setting, done = Setting("ViT-S-32", batch_size=2, classes=2, steps=3), []
+def test_other_work_is_done_once_after_every_step_and_the_first_counts_for_none(small: str) -> None:
+    setting, done = Setting(small, batch_size=2, classes=2, steps=3), []
     plugin = lora.Plugin(lora.Settings(rank=4))
     seconds = setting.beside(plugin, {"one": lambda: done.append(1), "two": lambda: done.append(2)}, trainings=2)
     assert done == [1, 2] * 3 * 2
@@ -74,9 +91,9 @@ def test_the_dense_reference_form_computes_what_nusa_computes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # transformers' own
-def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
+def test_the_peft_reference_has_our_features_and_as_many_parameters(small: str) -> None:
     pytest.importorskip("peft")
-    setting = Setting("ViT-S-32", batch_size=2, classes=3)
+    setting = Setting(small, batch_size=2, classes=3)
     ours = setting.classifier.eval()
     model = peft_lora.lora_of(ours, quick_gelu=False, rank=4, alpha=2.0, dropout=0.25).eval()
     tokens = ours.cut_tokens(0)[0]
@@ -91,8 +108,8 @@ def test_the_peft_reference_has_our_features_and_as_many_parameters() -> None:
     assert sum(parameter.numel() for parameter in peft_lora.trained(model)) == count
 
 
-def test_what_a_step_spends_beyond_its_floor_is_told_by_kind() -> None:
-    setting = Setting("ViT-S-32", batch_size=2, classes=3, steps=4)
+def test_what_a_step_spends_beyond_its_floor_is_told_by_kind(small: str) -> None:
+    setting = Setting(small, batch_size=2, classes=3, steps=4)
     plugin = lora.Plugin(lora.Settings(rank=8))
     beyond = beyond_floor(setting, plugin, setting.floor(), rank=8)
     assert set(beyond) == {"thin products", "wide products", "dropout", "optimiser", "all else"}
@@ -169,16 +186,15 @@ def test_a_late_task_is_set_beside_the_same_early_one_in_turns(monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_the_whole_of_mtil_runs_in_little(tmp_path: Path) -> None:
-    figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005)
+def test_the_whole_of_mtil_runs_in_little(small: str, tmp_path: Path) -> None:
+    figures = mtil.measure(small, "float32", "cpu", tmp_path, share=0.0005)
     assert set(figures["mtil_seconds"]) == {"training", "evaluation", "spectrum", "saving"}
     assert all(seconds > 0 for seconds in figures["mtil_seconds"].values())
     assert not figures["mtil_estimated"]
 
 
-@pytest.mark.slow
-def test_the_whole_of_mtil_is_estimated_from_one_task_and_says_so(tmp_path: Path) -> None:
-    figures = mtil.measure("ViT-S-32", "float32", "cpu", tmp_path, share=0.0005, estimate=True)
+def test_the_whole_of_mtil_is_estimated_from_one_task_and_says_so(small: str, tmp_path: Path) -> None:
+    figures = mtil.measure(small, "float32", "cpu", tmp_path, share=0.0005, estimate=True)
     assert figures["mtil_estimated"]
     measured, whole = figures["mtil_measured_seconds"], figures["mtil_seconds"]
     assert {what: whole[what] / measured[what] for what in whole} == pytest.approx(
@@ -206,7 +222,26 @@ def test_a_model_that_cannot_be_measured_is_refused_in_a_line(model: str, said: 
 
 
 def test_the_whole_of_mtil_wants_a_gpu(tmp_path: Path) -> None:
-    done = perf("--part", "mtil", "--device", "cpu", "--results", tmp_path / "perf")
-    assert done.returncode == 2
+    done = CliRunner().invoke(main, ["--part", "mtil", "--device", "cpu", "--results", str(tmp_path / "perf")])
+    assert done.exit_code == 2
     assert "--part mtil: needs a CUDA device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_make_gpu_says_so_where_there_is_none(tmp_path: Path) -> None:
+    line = [sys.executable, ".ci/gpu.py", "--results", str(tmp_path / "gpu")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (2, "error: torch finds no CUDA device here\n")
+    assert not (tmp_path / "gpu").exists()
+
+
+@pytest.mark.slow
+def test_make_gpu_writes_a_json_for_each_part_also_tried_out_on_a_cpu(tmp_path: Path) -> None:
+    small = ["--device", "cpu", "--model", "ViT-S-32", "--share", "0.0005", "--parts", "tests,mtil"]
+    line = [sys.executable, ".ci/gpu.py", *small, "--results", str(tmp_path)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    tests, whole = (json.loads((tmp_path / f"{part}.json").read_text()) for part in ("tests", "mtil"))
+    assert tests["failed"] == [] and tests["tests"] > tests["skipped"] > 0
+    assert whole["mtil_estimated"] and {"hardware", "versions"} <= whole.keys()

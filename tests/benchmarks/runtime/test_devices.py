@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import api as nb
 from benchmarks.config import registry
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.resolve import resolve
@@ -15,6 +14,7 @@ from benchmarks.runtime import devices
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision, set_tf32
+from strategies.training.template import ClipTemplate
 from tests.conftest import command
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
@@ -133,6 +133,18 @@ def test_a_gpu_before_ampere_is_refused_by_its_name(monkeypatch: pytest.MonkeyPa
     check(device="cuda", precision="tf32")
 
 
+def test_a_compiler_that_fails_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile(function: object) -> object:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with pytest.raises(
+        UserError, match=r"--compile: torch finds no working compiler here \(no C\+\+ compiler\); install"
+    ):
+        check(compile=True)
+
+
+@pytest.mark.slow  # torch's compiler alone takes 15 s to load
 def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
     words = ("--strategy", "nusa", "--compile", "--device", "cpu", "--results", tmp_path / "results")
     done = command(*words, env={"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})
@@ -181,20 +193,24 @@ def test_memory_that_runs_out_says_what_to_lower() -> None:
         torch.ones(2) @ torch.ones(3)
 
 
-# The second task asks torch for more than any machine has: the same error, at a place of our choosing.
-class Limited(nb.Callback):
-    def on_task_begin(self, run: nb.RunState) -> None:
-        if run.task == 1:
-            torch.empty(2**60)
-
-
 def test_a_run_that_ran_out_of_memory_keeps_its_tasks_and_goes_on(
-    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings: dict[str, Any] = {"stream": f"folder:{images}", "model": f"local-dir:{tiny_clip}", "device": "cpu"}
-    settings |= {"order": "ants,bees", "iterations": 5, "batch_size": 8, "results": tmp_path, "plots": False}
-    with pytest.raises(nb.UserError, match="out of memory; try --checkpointing") as error:
-        nb.run("finetune", callbacks=[Limited()], **settings)
-    assert "The 2 finished rows are kept in" in str(error.value)
-    nb.run("finetune", checkpointing=True, **settings)
-    assert "going on after 1 of 2 tasks" in capsys.readouterr().err
+    """The second task asks torch for more than any machine has: the same error, at a place of our choosing."""
+    train = ClipTemplate.train
+
+    def limited(template: ClipTemplate, *arguments: Any, **options: Any) -> Any:
+        if template.clock.train_exp_counter == 1:
+            torch.empty(2**60)
+        return train(template, *arguments, **options)
+
+    line = ["--strategy", "finetune", "--stream", f"folder:{images}", "--model", f"local-dir:{tiny_clip}", "--no-plots"]
+    line += ["--iterations", "5", "--batch-size", "8", "--device", "cpu", "--results", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr(ClipTemplate, "train", limited)
+        assert main(line) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: out of memory; try --checkpointing")
+    assert "The 2 finished rows are kept in" in error
+    assert main([*line, "--checkpointing"]) == 0
+    assert "going on after 1 of 3 tasks" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """One run in two processes: the figures of one process, the same wrong inputs, and a process that is lost."""
 
+import functools
 import os
 import signal
 import socket
@@ -8,14 +9,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from benchmarks import api as nb
 from benchmarks.backbones.loading import MICRO, WEIGHTS
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.run import main
 from benchmarks.runs.read import read
+from benchmarks.runtime import processes
 from tests.conftest import ROOT
 
 
@@ -33,15 +41,23 @@ sys.exit(run.main(sys.argv[1:]))
 """
 
 
-def start(*words: object, program: Sequence[object] = PLAIN, processes: int = 2) -> subprocess.Popen[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def start(*words: object) -> subprocess.Popen[str]:
+    """`torchrun --nproc-per-node 2 -m benchmarks.run WORDS`."""
     return subprocess.Popen(
-        [*torchrun, *map(str, program), *map(str, words)],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            *PLAIN,
+            *map(str, words),
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -63,20 +79,33 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "lor
 
 
 @pytest.mark.parametrize("strategy", ["nusa", *SLOW])
-def test_two_processes_give_the_matrix_of_one(strategy: str, tmp_path: Path) -> None:
-    program = tmp_path / "steady.py"
-    program.write_text(STEADY)
-    for processes, results in ((1, tmp_path / "one"), (2, tmp_path / "two")):
-        run = start("--strategy", strategy, *BRIEF, "--results", results, program=[program], processes=processes)
-        said, _ = run.communicate(timeout=600)
-        assert run.returncode == 0, said
-        assert said.count("before training") == 1  # one of them speaks
-    assert_same(folder(tmp_path / "one"), folder(tmp_path / "two"))
+def test_two_processes_give_the_matrix_of_one(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(word) for word in ("--strategy", strategy, *BRIEF, "--no-plots", "--results")]
+    two, one = tmp_path / "two", tmp_path / "one"
+    ends = pair([*words, two], *[("-c", STEADY)] * 2)
+    assert all(end.returncode == 0 for end in ends), ends[0].stderr
+    assert [end.stderr.count("before training") for end in ends] == [1, 0]  # one of them speaks
+    monkeypatch.setattr(torch.optim, "AdamW", functools.partial(torch.optim.AdamW, eps=1e-3))  # as in `STEADY`
+    assert main([*words, str(one)]) == 0
+    assert_same(folder(one), folder(two))
 
 
-def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
-    slow = ("--strategy", "nusa", *BRIEF[:2], "--iterations", "12,clocks=100000", *BRIEF[4:], "--results", tmp_path)
-    run = start(*slow)
+class Stop(nb.Callback):
+    def on_task_begin(self, run: nb.RunState) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings: dict[str, Any] = {
+        "strategy": "nusa",
+        "order": "shapes,clocks",
+        "iterations": "12,clocks=100000",
+        "batch_size": 8,
+    }
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    run = start(*words, "--device", "cpu", "--results", tmp_path)
     deadline = time.monotonic() + 300
     while not any("\n1," in table.read_text() for table in tmp_path.rglob("accuracy.csv")):  # the first task is done
         assert run.poll() is None and time.monotonic() < deadline
@@ -87,14 +116,9 @@ def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert (folder(tmp_path) / "checkpoint.safetensors").is_file()
     # The checkpoint is a run's of these settings, in one process or two.
-    again = start(*slow)
-    for line in again.stdout or ():
-        if "going on after 1 of 2 tasks" in line:
-            break
-    else:
-        raise AssertionError("it did not go on")
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=120)
+    with pytest.raises(KeyboardInterrupt):
+        nb.run(**settings, device="cpu", results=tmp_path, use_cache=False, callbacks=[Stop()])
+    assert "going on after 1 of 2 tasks" in capsys.readouterr().err
 
 
 # The same, but dies like a killed process in the middle of the second task, as the other waits for its gradients.
@@ -120,7 +144,7 @@ def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.Com
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(
             [sys.executable, *start, *map(str, words)],
@@ -138,7 +162,15 @@ def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.Com
 
 def brief(images: Path, tiny_clip: Path, results: Path) -> tuple[object, ...]:
     """A run of seconds: three tasks of 6 steps on the tiny model."""
-    fixed = ("--strategy", "finetune", "--stream", f"folder:{images}", "--model", f"local-dir:{tiny_clip}")
+    fixed = (
+        "--no-plots",
+        "--strategy",
+        "finetune",
+        "--stream",
+        f"folder:{images}",
+        "--model",
+        f"local-dir:{tiny_clip}",
+    )
     return (*fixed, "--iterations", 6, "--batch-size", 4, "--device", "cpu", "--results", results)
 
 
@@ -183,23 +215,19 @@ def test_torchrun_passes_a_wrong_input_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("strategy", "batch", "data_parallel", "message"),
     [
-        (("--batch-size", "7"), "--batch-size 7: can't be shared evenly by 2 processes; take a multiple of 2"),
-        (("--batch-size", "8"), "WORLD_SIZE=2 is set and LOCAL_RANK is not; start it by torchrun, or unset WORLD_SIZE"),
-        (
-            ("--strategy", "lwf"),
-            "--strategy lwf: its training looks at a batch as a whole, so it runs in one process only",
-        ),
+        ("nusa", 7, True, "--batch-size 7: can't be shared evenly by 2 processes; take a multiple of 2"),
+        ("nusa", 8, True, "WORLD_SIZE=2 is set and LOCAL_RANK is not; start it by torchrun, or unset WORLD_SIZE"),
+        ("lwf", 8, False, "--strategy lwf: its training looks at a batch as a whole, so it runs in one process only"),
     ],
 )
-def test_what_can_not_be_shared_is_refused(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    alone = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}  # as torchrun starts the first
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.run", *words, "--results", str(tmp_path)],
-        cwd=ROOT, env=alone, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("config.yaml"))
+def test_what_can_not_be_shared_is_refused(
+    strategy: str, batch: int, data_parallel: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registry.strategy_of(strategy).plugin().data_parallel == data_parallel
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun starts the first, in part
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UserError) as error:
+        processes.check(strategy, batch, data_parallel)
+    assert message in str(error.value)
