@@ -1,4 +1,4 @@
 """One run, from its settings to its run folder: data, the loop over tasks, evaluation, callbacks, checkpoint.
 
-This room knows no method and no stream by name.
+This room knows no method by its name.
 """
