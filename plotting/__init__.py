@@ -1,1 +1,4 @@
-"""Figures from run folders: matplotlib and what `benchmarks.comparison` groups; never torch, Avalanche or a method."""
+"""Figures from run folders, one file each: found, not listed.
+
+This room draws with matplotlib what `benchmarks.comparison` groups. It imports neither torch nor Avalanche nor a method.
+"""

@@ -1,1 +1,4 @@
-"""Pretrained CLIPs: by name, tag, folder or file; weights are read without running code. Knows no stream."""
+"""Pretrained CLIPs, by name, tag, folder or file. Weights are read without running code.
+
+This room knows no stream, no method and no run folder.
+"""

@@ -1,1 +1,4 @@
-"""One run: settings to run folder; the loop over tasks, evaluation, checkpoint. Knows no method by name."""
+"""One run, from its settings to its run folder: data, the loop over tasks, evaluation, callbacks, checkpoint.
+
+This room knows no method by its name.
+"""

@@ -1,1 +1,4 @@
-"""From image files to pixels: listing, reading, decoding, cache, crops. Knows no task and no method."""
+"""From image files to pixels: listing, reading, decoding, the cache, crops, auxiliary images.
+
+This room knows no task, no model and no method.
+"""

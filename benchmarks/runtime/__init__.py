@@ -1,1 +1,4 @@
-"""What a run stands on: files, environment, devices, processes, progress. Knows no stream and no method."""
+"""What a run stands on: files, environment, devices, processes, progress.
+
+This room knows no stream, no model and no method.
+"""

@@ -9,42 +9,56 @@ import pytest
 import torch
 from avalanche.training.supervised import Naive
 
+from benchmarks import api as nb
 from benchmarks.config.errors import UserError
+from benchmarks.config.resolve import resolve
 from strategies.clip.weight_matrices import weight_matrices
 from strategies.nusa import Plugin, Settings
 from tests.conftest import ROOT
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
+def code_with(words: str) -> str:
+    """The first Python block of docs/adding.md that has these words."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(encoding="utf-8"), re.DOTALL)
+    return next(block for block in blocks if words in block)
+
+
+def test_the_documentations_own_measurement_fills_a_table(tmp_path: Path) -> None:
+    space: dict[str, Any] = {"__name__": "losses"}
+    exec(code_with("class Meter"), space)
+    run = nb.run(
+        "lora",
+        "micro",
+        order="shapes,clocks",
+        iterations=2,
+        results=tmp_path,
+        callbacks=[space["Meter"]()],
+        plots=False,
+    )
+    assert run.table("losses")[["task", "step"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert (run.table("losses")["loss"] > 0).all()
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(), re.DOTALL)
     script = tmp_path / "script.py"
-    script.write_text(next(block for block in blocks if "Naive" in block))
+    script.write_text(code_with("Naive"))
     monkeypatch.chdir(ROOT)
     result = runpy.run_path(str(script))
     assert result["strategy"].clock.train_exp_counter == 2
 
 
-def test_the_documentations_own_method_is_found_and_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from benchmarks.config import registry
-    from benchmarks.config.resolve import resolve
-
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding.md").read_text(), re.DOTALL)
-    folder = tmp_path / "strategies"
-    folder.mkdir()
-    (folder / "biasonly.py").write_text(next(block for block in blocks if "Bias tuning" in block))
-    monkeypatch.setitem(registry.FOLDERS, "strategy", folder)
-    registry._built_in.cache_clear()
-    assert registry.names("strategy") == ["biasonly"]
-    config = resolve({"strategy": "biasonly", "towers": "visual"})
+def test_the_documentations_own_method_is_found_and_trains(tmp_path: Path) -> None:
+    file = tmp_path / "biasonly.py"
+    file.write_text(code_with("Bias tuning"))
+    config = resolve({"strategy": str(file), "towers": "visual"})
+    assert config.strategy.name == "biasonly"
     with pytest.raises(UserError, match="--towers"):
-        resolve({"strategy": "biasonly", "towers": "vision"})
+        resolve({"strategy": str(file), "towers": "vision"})
     classifier = tiny_classifier()
     before = snapshot(classifier.clip)
-    plugin = runpy.run_path(str(folder / "biasonly.py"))["Plugin"](config.settings)
+    plugin = config.strategy.plugin()(config.settings)
     tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
     changed = {name for name, tensor in snapshot(classifier.clip).items() if not torch.equal(tensor, before[name])}
     assert changed and all(name.startswith("visual") and name.endswith("bias") for name in changed)
