@@ -28,9 +28,10 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A cache of decoded images for this test run alone, also in the commands that tests start.
-os.environ["NUSA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="nusa-bench-tests-")
-atexit.register(shutil.rmtree, os.environ["NUSA_BENCH_CACHE"], ignore_errors=True)
+# A cache of decoded images for this test run alone, of all its processes and of the commands that they start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["NUSA_BENCH_CACHE"] = tempfile.mkdtemp(prefix="nusa-bench-tests-")
+    atexit.register(shutil.rmtree, os.environ["NUSA_BENCH_CACHE"], ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -113,8 +113,8 @@ def test_what_a_step_spends_beyond_its_floor_is_told_by_kind(small: str) -> None
     plugin = lora.Plugin(lora.Settings(rank=8))
     beyond = beyond_floor(setting, plugin, setting.floor(), rank=8)
     assert set(beyond) == {"thin products", "wide products", "dropout", "optimiser", "all else"}
-    # The floor has no thin products and no optimiser; of dropout's kinds of operation it has some.
-    assert all(beyond[name] > 0 for name in ("thin products", "dropout", "optimiser"))
+    # The floor has no thin products and no optimiser; of the other kinds it has some.
+    assert beyond["thin products"] > 0 and beyond["optimiser"] > 0
 
 
 def test_backbones_have_the_published_towers() -> None:
