@@ -1,7 +1,7 @@
-"""What a method is called, how it is drawn, and which published figures it answers to: the `ABOUT` of its file.
+"""Facts about a method for tables and figures: its name, look and paper, and published results to compare with.
 
-Light: a run's record, tables and plots read it without importing the method, so neither torch nor Avalanche. A method's
-file writes it with the names of this module alone.
+Each method's file defines an `About` named `ABOUT`, using only names of this module. Records, tables and plots read it
+without importing the method, hence without torch and Avalanche.
 """
 
 import zlib
@@ -22,11 +22,11 @@ BLACK = "#000000"
 SKY = "#56B4E9"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
 
-# Matplotlib's markers, which tell the methods apart in grey print too. Seven colours and eleven markers have no common
-# divisor, so stepping through both at once gives 77 different pairs.
+# Markers of Matplotlib; they tell the methods apart in grey print too. Since 7 colours and 11 markers have no common
+# divisor, stepping through both at once gives 77 different pairs.
 Marker = Literal["o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*"]
 MARKERS: tuple[str, ...] = get_args(Marker)
-BUILT_IN = 21  # pairs that this project's own methods take
+BUILT_IN = 21  # colour and marker pairs that are left to this project's own methods
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
@@ -34,13 +34,14 @@ Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 
 @dataclass(frozen=True)
 class Published:
-    """What a run must be to be set beside a row of `benchmarks/comparison/published.csv`.
+    """When a run may be shown beside a row of `benchmarks/comparison/published.csv`, and whether the two are compared.
 
     Attributes:
-        settings: that make the method the published one; all others must be the recipe's.
-        tolerance: points between a run and a published figure that are called agreement; None: as for most methods.
-        needs: settings that must be given, whatever their value.
-        differs: why the two are shown but not compared: for all protocols, or by protocol. Empty: they are compared.
+        settings: the settings that make the method the published one, by name. All other settings must be the recipe's.
+        tolerance: the largest difference, in percentage points, that is called agreement; None for the usual tolerance.
+        needs: names of settings that must be given, whatever their value.
+        differs: why the row is shown but not compared: one reason for all protocols, or a reason by protocol. Empty if
+            the row is compared.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -54,12 +55,13 @@ class About:
     """A method as tables and figures present it.
 
     Attributes:
-        name: in tables and legends; short.
-        reference: the paper, or what else defines the method, in a line.
-        colour: in every figure, as `#RRGGBB`.
-        marker: in every figure.
-        published: the rows of `published.csv` that it answers to, by name.
-        figures: version of what the method computes. Raise it by hand when the method's figures change.
+        name: a short name, for tables and legends.
+        reference: the paper, or what else defines the method, in one line.
+        colour: the method's colour in every figure, as `#RRGGBB`.
+        marker: the method's marker in every figure, one of Matplotlib's.
+        published: the rows of `benchmarks/comparison/published.csv` that report this method, by the row's name.
+        figures: the version of the method's results. Raise it by hand when a change alters the numbers the method
+            computes.
     """
 
     name: Line
@@ -71,9 +73,10 @@ class About:
 
 
 def default(strategy: str) -> About:
-    """What holds for a strategy that says nothing about itself: its look depends on its command-line name alone.
+    """Returns the `About` of a strategy whose file defines none.
 
-    The look is none of a built-in method's.
+    Its colour and marker depend only on the strategy's command-line name, and differ from those of all built-in
+    methods.
     """
     place = BUILT_IN + zlib.crc32(strategy.encode()) % (len(COLOURS) * len(MARKERS) - BUILT_IN)
     return About(strategy, "", COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])  # type: ignore[arg-type]

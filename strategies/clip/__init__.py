@@ -1,1 +1,4 @@
-"""CLIP as it is trained here: classifier over prompts, attention, weight matrices. Knows no method and no training loop."""
+"""CLIP as the methods train it: a classifier over class prompts, its attention and its weight matrices.
+
+Nothing in this package imports a method or the training loop.
+"""

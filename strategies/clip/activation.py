@@ -1,4 +1,7 @@
-"""QuickGELU, x sigmoid(1.702 x), in half as many passes over memory as open_clip's (OpenAI's CLIP computes with it)."""
+"""QuickGELU, x * sigmoid(1.702 x), in half as many passes over memory as open_clip's implementation.
+
+OpenAI's CLIP models use this activation (Radford et al. 2021).
+"""
 
 from typing import Any
 
@@ -12,7 +15,7 @@ SLOPE = 1.702
 
 
 class _Fused(torch.autograd.Function):
-    # With z = 1.702 x it is silu(z) / 1.702, so its derivative by x is silu'(z): one of torch's own kernels.
+    # With z = 1.702 x this is silu(z) / 1.702. Its derivative by x is silu'(z), for which torch has a kernel.
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         z = SLOPE * x
@@ -25,14 +28,14 @@ class _Fused(torch.autograd.Function):
 
 
 class FusedQuickGELU(nn.Module):
-    """In place of open_clip's; no parameters."""
+    """Replacement for open_clip's `QuickGELU`: x * sigmoid(1.702 x), element by element, without parameters."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _Fused.apply(x)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def fuse(clip: nn.Module) -> None:
-    """Puts it into a model wherever open_clip's stands."""
+    """Replaces every open_clip `QuickGELU` of the model by a `FusedQuickGELU`, in place."""
     for module in list(clip.modules()):
         for name, child in module.named_children():
             if isinstance(child, QuickGELU):

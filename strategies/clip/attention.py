@@ -1,4 +1,7 @@
-"""Self-attention that copies neither q, k and v nor what it mixes, as torch's own does: the same function, sooner."""
+"""Self-attention without the copies of q, k, v and of the attended values that torch's own module makes.
+
+It computes the same function as `torch.nn.MultiheadAttention`, in less time.
+"""
 
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
@@ -6,10 +9,12 @@ from torch import Tensor, nn
 
 
 def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
-    """Queries, keys and values side by side (B, L, 3 d) to (B, L, d).
+    """Returns the output (B, L, d) of multi-head attention before the output projection.
 
     Args:
-        mask: what is added to the scores, (L, L), or (B heads, L, L) as CoCa's text tower has it.
+        projected: queries, keys and values side by side, (B, L, 3 d).
+        heads: the number of heads, which divides d.
+        mask: added to the attention scores: (L, L), or (B heads, L, L) as CoCa's text tower has it; None for no mask.
     """
     if mask is not None and mask.dim() == 3:
         mask = mask.unflatten(0, (-1, heads))  # (B, heads, L, L)
@@ -19,19 +24,29 @@ def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """In place of torch's in open_clip's blocks, batch first; the parameters are the same, and so are their names."""
+    """Replacement for `torch.nn.MultiheadAttention` in open_clip's batch-first self-attention.
+
+    The parameters and their names stay those of torch's module, so that a state dict fits both.
+    """
 
     def forward(  # type: ignore[override]
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Called as open_clip calls torch's: query, key and value are one tensor (B, L, d). Returns ((B, L, d), None)."""
+        """Returns the attention's output (B, L, d), and None in place of the attention weights.
+
+        open_clip passes one tensor (B, L, d) as query, key and value; only `query` is read, and `need_weights` is
+        ignored. `attn_mask` is added to the attention scores: (L, L) or (B heads, L, L).
+        """
         projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
         return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
 
 
 def spare_copies(clip: nn.Module) -> None:
-    """Puts it into a model wherever torch's attention stands in a plain block; that of other blocks and poolers stays."""
+    """Turns the attention of every plain residual attention block of the model into `SelfAttention`, in place.
+
+    Blocks with cross-attention, blocks with special attention modules, and attention poolers stay as they are.
+    """
     for block in clip.modules():
-        plain = isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv")  # else keys of their own
+        plain = isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv")  # has it: cross-attention
         if plain and type(block.attn) is nn.MultiheadAttention and block.attn.batch_first:
-            block.attn.__class__ = SelfAttention  # in place, so that the parameters and hooks stay what they are
+            block.attn.__class__ = SelfAttention  # the object stays, and so do its parameters and hooks

@@ -1,4 +1,4 @@
-"""CLIP as a classifier over the prompts of many tasks, in the form that Avalanche's strategies expect."""
+"""CLIP as a classifier over the class prompts of many tasks, in the form that Avalanche's strategies expect."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,36 +14,48 @@ from strategies.clip.attention import spare_copies
 
 
 class Routing(Protocol):
-    """How a method answers some images with one set of weights and others with another, unseen by whoever evaluates."""
+    """Protocol of a method that evaluates different images with different weights ("routes").
+
+    The classifier asks for the route of each image, so the code that evaluates sees a single model.
+    """
 
     def choose(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), uint8, as they are evaluated together, to the number of the route (B,) int64 of each."""
+        """Returns the number of each image's route, (B,) int64.
+
+        Args:
+            images: (B, 3, H, W), uint8, the images that are evaluated together.
+        """
         ...
 
     def use(self, route: int, rows: Tensor) -> None:
-        """From now on the model computes both towers as this route does.
+        """Makes the model compute both towers with the weights of `route` from now on.
 
         Args:
-            rows: (B,) bool, which of the images of the last choice take it: the image tower gets these, in their order.
+            route: a number that `choose` returned.
+            rows: (B,) bool, the images of the last call of `choose` that take this route. The image tower is then given
+                exactly these images, in the same order.
         """
         ...
 
 
 class ClipClassifier(MultiTaskModule):
-    """Cosine between an image's feature and each class prompt's, times the logit scale.
+    """CLIP as a classifier: the cosine between image feature and class-prompt feature, times the logit scale.
 
-    Training uses a task's first template, evaluation the normalised mean over all its templates (Radford et al. 2021; ZSCL).
-    The task label is the task's index in the stream; class labels are local to the task. Works under this project's
-    template and under Avalanche's own strategies.
+    Training uses the first prompt template of a task. Evaluation uses the normalised mean of the text features over all
+    of the task's templates (Radford et al. 2021; ZSCL). The task label is the task's index in the stream; class labels
+    count from 0 within each task. The module works under `ClipTemplate` and under Avalanche's own strategies.
 
     Args:
-        clip: an open_clip model.
-        prompts: for each task its tokens (K templates, C classes, L).
-        mean, std: normalisation of the three channels, for images in 0..1.
+        clip: an open_clip model. Its logit scale is frozen; its QuickGELU and its attention are replaced by faster
+            implementations of the same functions.
+        prompts: for each task the tokens (K templates, C classes, L) of its class prompts.
+        mean, std: the mean and standard deviation of the three channels, which normalise images in 0..1.
 
     Attributes:
-        routing: set by a method that has several answers; None for all others.
-        low: what the towers compute in where the hardware gains from it (bfloat16), weights and features staying float32.
+        class_counts: the number of classes of each task.
+        routing: the method's `Routing` if it evaluates different images with different weights, otherwise None.
+        low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
+            Weights and features are float32 in both cases.
     """
 
     mean: Tensor
@@ -61,29 +73,33 @@ class ClipClassifier(MultiTaskModule):
         for task, tokens in enumerate(prompts):
             self.register_buffer(f"tokens_{task}", tokens, persistent=False)
         self.class_counts = [tokens.shape[1] for tokens in prompts]
-        self.lengths = [texts.length(clip, tokens) for tokens in prompts]  # positions that have to be computed
-        self.firsts = [  # for each task the first one with the same prompts: where a stream repeats its tasks, an earlier turn
+        self.lengths = [texts.length(clip, tokens) for tokens in prompts]  # tokens that have to be computed
+        self.firsts = [  # for each task the earliest one with equal prompts: a stream may repeat its tasks
             next(other for other, first in enumerate(prompts) if torch.equal(first, tokens)) for tokens in prompts
         ]
         self.routing: Routing | None = None
         self.low: torch.dtype | None = None
-        self._features: dict[tuple[int, int], Tensor] = {}  # by route and task
+        self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
 
     def tokens(self, task: int) -> Tensor:
-        """(K, C, L) int64, as the tokenizer made them."""
+        """Returns the tokens (K templates, C classes, L) int64 of a task's prompts; L is the context length."""
         return getattr(self, f"tokens_{task}")
 
     def cut_tokens(self, task: int) -> Tensor:
-        """(K, C, L') int64, without the padding behind the task's longest prompt where it changes nothing."""
+        """Returns the tokens (K, C, L') int64 of a task's prompts, cut behind its longest prompt.
+
+        Nothing is cut (L' = L) where the text tower reads the padding, since the features would change.
+        """
         return self.tokens(task)[..., : self.lengths[task]]
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), uint8, at the model's size, to unit features (B, D)."""
+        """Returns unit-length features (B, D) of images (B, 3, H, W), uint8, at the model's input size."""
         return F.normalize(self.embed_images(images), dim=-1)
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """As `encode_images`, but of the length that the model gives them."""
-        # On the model's device, so that a quarter of the bytes travel; the arithmetic is torchvision's ToTensor and Normalize.
+        """Returns features (B, D), not of unit length, of images (B, 3, H, W), uint8, at the model's input size."""
+        # Scaled on the model's device: uint8 is a quarter of the bytes to copy there. The arithmetic is that of
+        # torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
         with self._autocast():
             return self.clip.encode_image(scaled).to(self.mean.dtype)
@@ -92,20 +108,30 @@ class ClipClassifier(MultiTaskModule):
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L) to unit features (N, D); L as `strategies.clip.prompts.length` allows."""
+        """Returns unit-length features (N, D) of tokens (N, L).
+
+        L may be shorter than the model's context, but not below what `strategies.clip.prompts.length` returns for the
+        tokens.
+        """
         with self._autocast():
             return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
 
     def training_features(self, task: int) -> Tensor:
-        """Unit text features (C, D) of the first template, recomputed each time: the text tower may be learning."""
+        """Returns unit-length text features (C, D) of a task's classes, from its first template.
+
+        They are computed anew at every call, because the text tower may be learning.
+        """
         return self.encode_texts(self.cut_tokens(task)[0])
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
-        """Unit text features (C, D): normalised mean of the unit features of all templates. Kept until `train()`.
+        """Returns unit-length text features (C, D) of a task's classes: the normalised mean over all its templates.
+
+        They are cached until the next call of `train`.
 
         Args:
-            route: the one that the model computes with now.
+            task: the task's index.
+            route: the route whose weights the model computes with at present (see `Routing`); 0 without routing.
         """
         task = self.firsts[task]
         if (route, task) not in self._features:
@@ -114,28 +140,40 @@ class ClipClassifier(MultiTaskModule):
         return self._features[route, task]
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
-        """Logits (B, C) over the classes of one task."""
+        """Returns the logits (B, C) of images x (B, 3, H, W) over the C classes of one task.
+
+        In training mode, or where gradients are enabled, it uses the task's first template, otherwise all its
+        templates.
+        """
         if self._learning():
-            features = self.training_features(task_label)  # before the images: dropout draws for the texts first
+            features = self.training_features(task_label)  # before the images: the order decides dropout's draws
             return self.clip.logit_scale.exp() * self.encode_images(x) @ features.T
         return self._evaluation_logits(x, [task_label])
 
     def _learning(self) -> bool:
-        # Also in evaluation mode where gradients are wanted: EWC differentiates there, and features kept without gradients
-        # would leave the text tower without importance.
+        # Gradients count too: EWC differentiates in evaluation mode, and cached features without gradients would give
+        # the text tower no importance.
         return self.training or torch.is_grad_enabled()
 
     def forward_all_tasks(self, x: Tensor) -> dict[int, Tensor]:
-        """For each task seen in training its logits (B, C). Avalanche's own version encodes the images for each task."""
+        """Returns, for each task seen in training, the logits (B, C) of images x (B, 3, H, W) over its classes.
+
+        The images are encoded once; Avalanche's own version encodes them again for each task.
+        """
         scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
         features = self.training_features if self._learning() else self.evaluation_features
         return {task: scaled @ features(task).T for task in self.known_train_tasks_labels}
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
-        """Logits (B, C), unpadded for a batch of one task; a mixed batch is padded with the dtype's minimum.
+        """Returns the logits (B, C) of images x (B, 3, H, W), each over the classes of its own task.
 
-        Avalanche's own version pads every batch with zeros, which gives classes that do not exist a share of the softmax.
-        Without task labels: a dict of the logits of every task seen in training.
+        The logits of a batch of one task are not padded. In a batch of several tasks, C is the largest number of
+        classes, and the missing classes of the other tasks get the dtype's minimum, hence no share of the softmax.
+        (Avalanche's own version pads every batch with zeros.)
+
+        Args:
+            task_labels: (B,), or one label for all images. None returns a dict instead: the logits of every task seen
+                in training, by task.
         """
         if task_labels is None:
             return self.forward_all_tasks(x)
@@ -153,11 +191,14 @@ class ClipClassifier(MultiTaskModule):
 
     @torch.no_grad()
     def union_logits(self, images: Tensor) -> Tensor:
-        """Evaluation: logits (B, sum of C) over the classes of all tasks side by side, each task's with its own prompts."""
+        """Returns logits (B, sum of C) of images (B, 3, H, W) over the classes of all tasks, in stream order.
+
+        The classes of each task are scored with that task's own prompts. For evaluation only: there are no gradients.
+        """
         return self._evaluation_logits(images, range(len(self.class_counts)))
 
     def _evaluation_logits(self, images: Tensor, tasks: Sequence[int]) -> Tensor:
-        """Logits (B, sum of C) over the classes of these tasks, each image's as its route computes them."""
+        """Logits (B, sum of C) over the classes of these tasks, each image computed with the weights of its route."""
         if self.routing is None:
             return self._route_logits(images, tasks, route=0)
         routes = self.routing.choose(images)  # (B,)
@@ -173,10 +214,14 @@ class ClipClassifier(MultiTaskModule):
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
     def train(self, mode: bool = True) -> "ClipClassifier":
+        """Sets training or evaluation mode as torch does, empties the cache of text features, and returns itself."""
         self._features.clear()
         return super().train(mode)
 
     def adaptation(self, experience: Any) -> None:
-        """Only remembers the tasks seen: the prompts are the heads, so nothing grows."""
+        """In training mode, records the tasks of an Avalanche experience as seen.
+
+        Nothing grows: class prompts take the place of a classifier head.
+        """
         if self.training:
             self.known_train_tasks_labels = self.known_train_tasks_labels | set(experience.task_labels)

@@ -1,7 +1,8 @@
-"""Prompts without the padding behind their end: what a causal text tower computes for the end of the text is the same.
+"""Text features of prompts that are cut behind their end: the same features in less time.
 
-In CLIP's text tower (Radford et al. 2021) a token sees only those before it, and the feature is read at the end-of-text token.
-So all positions behind the last of these can be left out, exactly: 77 tokens become a dozen.
+In CLIP's text tower (Radford et al. 2021) a token attends only to the tokens before it, and the feature is read at the
+end-of-text token. So all positions behind the last end-of-text token can be left out without any change of the
+features: 77 tokens become about a dozen.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ class _Texts(nn.Module):
 
 
 def _causal(tower: Any) -> bool:
-    """Whether no position sees a later one, by the mask itself, and nothing else reads the padding."""
+    """Whether no position attends to a later one, judged by the mask itself, and nothing else reads the padding."""
     mask = getattr(tower, "attn_mask", None)  # (L, L), added to the attention's logits
     if mask is None or getattr(tower, "use_pad_mask", False) or getattr(tower, "cls_emb", None) is not None:
         return False
@@ -32,9 +33,10 @@ def _causal(tower: Any) -> bool:
 
 
 def length(clip: nn.Module, tokens: Tensor) -> int:
-    """How many positions of tokens (..., L) have to be computed: up to the last end of a text, or all L.
+    """Returns how many of the L positions of tokens (..., L) the text tower has to compute.
 
-    All of them where the tower is not causal, or reads its feature elsewhere than at the end of the text.
+    These are the positions up to the last end-of-text token. All L have to be computed where the tower is not causal,
+    or reads its feature elsewhere than at the end of the text.
     """
     tower = root(clip, "text")
     where = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
@@ -48,7 +50,10 @@ def length(clip: nn.Module, tokens: Tensor) -> int:
 
 
 def encode(clip: Any, tokens: Tensor) -> Tensor:
-    """Tokens (N, L) to features (N, D), where L may be less than the tower's context, as `length` allows."""
+    """Returns features (N, D), not scaled to unit length, of tokens (N, L).
+
+    L may be less than the text tower's context, but not below what `length` returns for the tokens.
+    """
     tower, kept = root(clip, "text"), tokens.shape[-1]
     if kept == clip.context_length:
         return clip.encode_text(tokens)

@@ -1,4 +1,4 @@
-"""Where a CLIP's weight matrices are: every attention and MLP matrix of both towers by tower, block and name."""
+"""Finds the weight matrices of a CLIP: those of attention and MLP in both towers, by tower, block and name."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 
 @dataclass(frozen=True)
 class WeightMatrix:
-    """One weight matrix.
+    """One weight matrix of a CLIP, by where it is in the model.
 
     Attributes:
         tower: `image` or `text`.
-        block: from 0.
-        matrix: `q`, `k`, `v`, `o` of the attention, `fc` and `proj` of the MLP.
-        module: the residual attention block it belongs to.
+        block: the index of the residual attention block in its tower, from 0.
+        matrix: `q`, `k`, `v` or `o` (query, key, value and output projection of the attention), or `fc` or `proj`
+            (first and second layer of the MLP).
+        module: the residual attention block that holds the matrix.
     """
 
     tower: str
@@ -28,10 +29,14 @@ class WeightMatrix:
 
     @property
     def name(self) -> str:
+        """Tower, block and matrix, such as `image.0.q`."""
         return f"{self.tower}.{self.block}.{self.matrix}"
 
     def weight(self) -> Tensor:
-        """(d_out, d_in), a view of the parameter: open_clip keeps q, k and v as three row blocks of one."""
+        """Returns the matrix (d_out, d_in) as a view: writing to it changes the model.
+
+        open_clip keeps q, k and v as three blocks of rows of one parameter.
+        """
         if self.matrix == "fc":
             return self.module.mlp.c_fc.weight
         if self.matrix == "proj":
@@ -42,16 +47,19 @@ class WeightMatrix:
 
 
 def root(clip: Any, tower: str) -> Any:
-    """The module that a tower's parts hang on: open_clip's plain CLIP has the text tower's directly on itself."""
+    """Returns the module that holds the parts of a tower, `image` or `text`.
+
+    For the text tower of open_clip's plain CLIP this is the model itself.
+    """
     return clip.visual if tower == "image" else getattr(clip, "text", clip)
 
 
 def blocks(clip: nn.Module, tower: str) -> list[Any]:
-    """The residual attention blocks of a tower.
+    """Returns the residual attention blocks of a tower, `image` or `text`, in order.
 
     Raises:
-        ValueError: the tower's attention is not torch's own, batch first, as in open_clip's plain transformers (a ResNet,
-            a timm or Hugging Face tower, or one of the special attentions).
+        ValueError: the tower is not a plain open_clip transformer with torch's batch-first attention. Examples are a
+            ResNet, a timm or Hugging Face tower, and special attention modules.
     """
     found = getattr(getattr(root(clip, tower), "transformer", None), "resblocks", None)
     if found is None or not all(_plain(block) for block in found):
@@ -69,7 +77,15 @@ def _plain(block: Any) -> bool:
 def weight_matrices(
     clip: nn.Module, towers: str = "both", matrices: Iterable[str] = ("q", "k", "v", "o")
 ) -> list[WeightMatrix]:
-    """The matrices named, in the order tower, block, matrix."""
+    """Returns the chosen weight matrices of the chosen towers, ordered by tower, block and matrix.
+
+    Args:
+        towers: `image`, `text` or `both`.
+        matrices: any of `q`, `k`, `v`, `o`, `fc`, `proj`.
+
+    Raises:
+        ValueError: a chosen tower is not a plain open_clip transformer (see `blocks`).
+    """
     return [
         WeightMatrix(tower, index, matrix, block)
         for tower in TOWERS[towers]

@@ -1,1 +1,4 @@
-"""Tensor mathematics: SVD, subspaces, precision, exchange between processes. Knows no CLIP, no Avalanche, no method."""
+"""Tensor mathematics: SVD, subspaces, numerical precision, communication between processes.
+
+Nothing in this package imports CLIP, Avalanche or a method.
+"""

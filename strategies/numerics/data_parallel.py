@@ -1,7 +1,8 @@
-"""One run in several processes, each with its own device: training data-parallel, evaluation shared out (torch.distributed).
+"""One run in several processes, each with its own device (torch.distributed): data-parallel training and evaluation.
 
-Every process holds the whole model and trains it on its rows of the same global batch; gradients are averaged before each step.
-Started by `torchrun`, which sets up nothing by itself; in a single process everything here does nothing.
+Every process holds the whole model and trains it on its own part of the same global batch; gradients are averaged
+before each step. `torchrun` starts the processes, and the harness sets up the process group. In a single process, all
+functions here leave their arguments unchanged.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of a global batch is this process's: rank `rank` of `size`."""
+    """The part of every global batch that one process computes: part `rank`, from 0, of `size` equal parts."""
 
     rank: int = 0
     size: int = 1
 
     def of(self, items: Sequence[Any]) -> Sequence[Any]:
-        """This process's run of a global batch, whose length `size` divides."""
+        """Returns this process's contiguous part of a global batch. `size` must divide the batch's length."""
         each = len(items) // self.size
         return items[self.rank * each : (self.rank + 1) * each]
 
@@ -30,12 +31,12 @@ WHOLE = Share()
 
 
 def share() -> Share:
-    """This process's, the whole where there is one process."""
+    """Returns the part of each batch that this process computes: the whole batch where there is only one process."""
     return Share(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else WHOLE
 
 
 def average(tensors: Sequence[Tensor]) -> None:
-    """Each tensor to its mean over the processes, in place, in one exchange."""
+    """Replaces each tensor by its mean over the processes, in place. All are sent in one all-reduce."""
     if not dist.is_initialized():
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -46,7 +47,7 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def add_up(counts: Tensor) -> Tensor:
-    """Sums over the processes, in place."""
+    """Replaces a tensor by its sum over the processes, in place, and returns it."""
     if dist.is_initialized():
         dist.all_reduce(counts)
     return counts
@@ -54,7 +55,10 @@ def add_up(counts: Tensor) -> Tensor:
 
 @torch.no_grad()
 def same_everywhere(module: nn.Module) -> None:
-    """Gives every process the first one's parameters and buffers: what rounds otherwise elsewhere would grow apart unseen."""
+    """Gives every process the parameters and buffers of rank 0, in place.
+
+    Devices may round differently, so that the copies of the model would otherwise drift apart unnoticed.
+    """
     if dist.is_initialized():
         for tensor in [*module.parameters(), *module.buffers()]:
             dist.broadcast(tensor.data, src=0)

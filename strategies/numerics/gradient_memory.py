@@ -1,13 +1,16 @@
-"""Gradient projection memory: the directions in which earlier tasks' inputs of a layer lie, and what is still free.
+"""Gradient projection memory: the directions spanned by a layer's inputs in earlier tasks, and those still free.
 
-Saha et al., GPM, arXiv 2103.09762; Liang and Li, the memory of InfLoRA, arXiv 2404.00228 (DualGPM). With the inputs of a task
-H (N, d), their uncentred covariance C = H^T H (d, d), and a memory with orthonormal columns M (d, m), the memory grows by
-the k directions of the largest energy in what it does not hold yet, R = H - H M M^T, for the least k with
+Sources: Saha et al., GPM, arXiv 2103.09762; Liang and Li, the memory of InfLoRA (DualGPM), arXiv 2404.00228.
 
-    |H M M^T|_F^2 + |R_k|_F^2 >= threshold * |H|_F^2        R_k: R's projection on its k first right singular vectors
+A task's inputs are H (N, d), with uncentred covariance C = H^T H (d, d). The memory has orthonormal columns M (d, m).
+After a task it grows by the k directions of largest energy in the part of H that it does not hold yet, R = H - H M M^T.
+The number k is the least for which
 
-Energies are traces of C, so H itself is never kept. Where M would have more than d / 2 columns, an orthonormal basis of its
-complement is stored in its place and shrinks from then on by the same rule: the less of the two (the dual of DualGPM).
+    |H M M^T|_F^2 + |R_k|_F^2 >= threshold * |H|_F^2        R_k: R projected on its first k right singular vectors
+
+Energies are traces of C, so H itself is never stored. Where M would have more than d / 2 columns, an orthonormal basis
+of its complement is stored in its place, and shrinks from then on by the same rule: the smaller of the two is stored
+(DualGPM's dual).
 """
 
 from typing import NamedTuple
@@ -17,11 +20,11 @@ from torch import Tensor
 
 
 class Free(NamedTuple):
-    """What a memory leaves free, in order of falling energy of a task's inputs.
+    """The f free directions of a memory, in falling order of the energy that a task's inputs have along them.
 
     Attributes:
-        energy: (f,) float64.
-        directions: (d, f) float64, orthonormal columns: the right singular vectors of R.
+        energy: (f,) float64, the squared norm of the inputs along each direction.
+        directions: (d, f) float64, orthonormal columns; the right singular vectors of R (module docstring).
     """
 
     energy: Tensor
@@ -29,35 +32,52 @@ class Free(NamedTuple):
 
 
 class GradientMemory(NamedTuple):
-    """The memory of one layer.
+    """The gradient projection memory of one layer with inputs of d dimensions.
 
     Attributes:
         basis: (d, b) float32, orthonormal columns.
-        dual: whether they span what is free; otherwise they span what is remembered.
+        dual: True if the columns span the free space, False if they span the remembered inputs.
     """
 
     basis: Tensor
     dual: bool
 
     def complement(self, device: torch.device) -> Tensor:
-        """An orthonormal basis (d, f) of what is free, float64."""
+        """Returns an orthonormal basis (d, f) of the free space, float64, on `device`."""
         basis = self.basis.to(device).double()
         return basis if self.dual else torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
 
     def free(self, covariance: Tensor) -> Free:
-        """The free space seen through a task's covariance (d, d), which may be scaled by any factor."""
+        """Returns the free directions, ordered by the energy of a task's inputs along them.
+
+        Args:
+            covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
+        """
         basis = self.complement(covariance.device)
         energy, within = torch.linalg.eigh(basis.T @ covariance.double() @ basis)  # (f,) rising, (f, f)
         return Free(energy.flip(0).clamp(min=0), basis @ within.flip(1))
 
     def leading(self, covariance: Tensor, count: int) -> Tensor:
-        """The first left singular vectors (d, min(count, f)) of C - M M^T C, float64: InfLoRA's directions for a new task."""
+        """Returns the first `count` left singular vectors of C - M M^T C as columns, float64.
+
+        There are (d, min(count, f)) values, where f is the dimension of the free space. InfLoRA (arXiv 2404.00228)
+        takes these as the input directions of a new task's update.
+
+        Args:
+            covariance: C (d, d), the uncentred covariance of the new task's inputs.
+            count: the number of directions wanted.
+        """
         basis = self.complement(covariance.device)
         u, _, _ = torch.linalg.svd(basis.T @ covariance.double(), full_matrices=False)  # (f, f)
         return basis @ u[:, :count]
 
     def extended(self, covariance: Tensor, threshold: float) -> "GradientMemory":
-        """The memory after a task with this covariance (d, d); the same one if it holds the task's inputs already."""
+        """Returns the memory after a task: itself if it holds enough of the task's energy already, else a larger one.
+
+        Args:
+            covariance: (d, d), the uncentred covariance of the task's inputs.
+            threshold: the share of the inputs' energy that the memory shall hold, in 0..1.
+        """
         energy, directions = self.free(covariance)
         missing = energy.sum() - (1 - threshold) * covariance.double().trace()
         if missing <= 0:
@@ -70,5 +90,5 @@ class GradientMemory(NamedTuple):
 
 
 def empty(size: int) -> GradientMemory:
-    """Nothing remembered of inputs of `size` dimensions."""
+    """Returns a memory that remembers nothing yet, of inputs with `size` dimensions."""
     return GradientMemory(torch.empty(size, 0), dual=False)

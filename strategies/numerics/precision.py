@@ -1,4 +1,7 @@
-"""In what precision the towers compute, and what never leaves float32: weights, decompositions, merging, measurements."""
+"""Switches of numerical precision: TF32 for the towers, plain float32 for all that must not lose digits.
+
+Only the towers may compute in a lower precision. Weights, decompositions, merging and measurements are always float32.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +10,21 @@ import torch
 
 
 def set_tf32(on: bool) -> None:
-    """Whether float32 products and convolutions on a GPU may be rounded to TF32 (torch's own default: convolutions only)."""
-    # By these flags and not by torch's newer `fp32_precision`, which leaves them contradicting it: compiling reads them.
+    """Sets whether float32 matrix products and convolutions on a GPU may be rounded to TF32.
+
+    Torch's own default allows it for convolutions only.
+    """
+    # Not by torch's newer `fp32_precision`: it leaves these flags contradicting it, and torch.compile reads the flags.
     torch.backends.cuda.matmul.allow_tf32 = on
     torch.backends.cudnn.allow_tf32 = on
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Within it float32 is float32, whatever the towers compute in."""
+    """Context in which float32 matrix products are computed in float32, whatever precision the towers use.
+
+    It switches off autocast on CPU and GPU, and TF32 products; both are as before afterwards.
+    """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:

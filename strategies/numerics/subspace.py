@@ -1,4 +1,4 @@
-"""The mathematics of a weight's principal and null space: decomposition, ranks, choice of directions."""
+"""The principal and the null space of a weight matrix: decomposition, ranks, choice of directions."""
 
 import time
 from typing import Literal, NamedTuple
@@ -14,11 +14,11 @@ Directions = Literal["tail", "top", "random"]
 
 
 class Decomposition(NamedTuple):
-    """W = U diag(S) Vh with n = min(d_out, d_in) singular values in falling order.
+    """The thin SVD W = U diag(S) Vh of a weight (d_out, d_in), with n = min(d_out, d_in).
 
     Attributes:
         u: (d_out, n), orthonormal columns.
-        s: (n,).
+        s: (n,), the singular values in falling order.
         vh: (n, d_in), orthonormal rows.
     """
 
@@ -28,14 +28,23 @@ class Decomposition(NamedTuple):
 
 
 def decompose(weight: Tensor) -> Decomposition:
-    """Full (thin) SVD in float32 of a weight (d_out, d_in), on its device (NuSA-CL, section 3; released code: float32)."""
+    """Returns the thin SVD of a weight (d_out, d_in), computed in float32 on the weight's device.
+
+    All min(d_out, d_in) singular values are in it. Source: NuSA-CL, section 3; the released code uses float32 too.
+    """
     with full_precision():
         weight = weight.detach().float()
         return Decomposition(*(factor.to(weight.device) for factor in route(weight)(weight)))
 
 
 class Made(NamedTuple):
-    """A weight as it was, its decomposition, both on the host, and the seconds that this took."""
+    """A cached decomposition.
+
+    Attributes:
+        weight: a copy, on the CPU, of the weight (d_out, d_in) that was decomposed.
+        decomposition: its SVD, on the CPU.
+        seconds: the time that the SVD and its copy to the CPU took.
+    """
 
     weight: Tensor
     decomposition: Decomposition
@@ -43,21 +52,22 @@ class Made(NamedTuple):
 
 
 class Decompositions:
-    """The decomposition of each matrix, made anew only where the weight has changed since.
+    """A cache of the SVDs of weight matrices: a matrix is decomposed again only if it has changed.
 
-    A method decomposes before a task what the measurements decomposed after the one before. They lie on the host, with the
-    weight that each is of: what is on the device is for training.
+    Before a task, a method decomposes the same weights that the measurements decomposed after the previous task.
+    Entries lie on the CPU, with a copy of the weight that each belongs to, so that the device's memory is free for
+    training.
 
     Args:
-        keep: whether anything is kept; without, each is made when it is asked for.
+        keep: whether anything is cached; if False, every request computes a new SVD.
     """
 
     def __init__(self, *, keep: bool) -> None:
         self.keep = keep
-        self._made: dict[tuple[int, torch.Size], Made] = {}  # by where the weight lies, and its shape
+        self._made: dict[tuple[int, torch.Size], Made] = {}  # by the weight's address and shape
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
-        """What is known of a weight (d_out, d_in), and whether it was known already."""
+        """Returns the SVD of a weight (d_out, d_in), and whether it was a cache hit."""
         weight = weight.detach()
         place = weight.data_ptr(), weight.shape
         made = self._made.get(place)
@@ -72,14 +82,17 @@ class Decompositions:
 
 
 def energy_rank(s: Tensor, rho: float) -> int:
-    """Principal rank k: the least count whose squared singular values sum to at least `rho` of the total.
+    """Returns the principal rank k: the least count of singular values with at least `rho` of the energy.
+
+    The energy is the sum of the squared singular values. The sum is taken in float64, so that its rounding does not
+    decide the rank.
 
     Args:
         s: (n,) singular values in falling order.
-        rho: energy share in (0, 1).
+        rho: the share of the energy, in (0, 1).
 
     Returns:
-        k in 1..n. In float64, so that the sum's rounding does not decide.
+        k in 1..n.
     """
     energy = s.double().square()
     reached = torch.cumsum(energy, dim=0) >= rho * energy.sum()
@@ -87,7 +100,10 @@ def energy_rank(s: Tensor, rho: float) -> int:
 
 
 def entropy_rank(s: Tensor) -> float:
-    """Effective rank of Roy and Vetterli (2007): exp of the Shannon entropy of the singular values scaled to sum 1.
+    """Returns the effective rank of Roy and Vetterli (2007): exp of the entropy of the singular values.
+
+    The singular values are scaled to sum 1, and the entropy is Shannon's with the natural logarithm. The result is 0
+    where all singular values are 0.
 
     Args:
         s: (n,) singular values.
@@ -99,14 +115,20 @@ def entropy_rank(s: Tensor) -> float:
 
 
 def choose(decomposition: Decomposition, count: int, directions: Directions) -> tuple[Tensor, Tensor]:
-    """`count` singular directions of a weight: the smallest (`tail`), the largest (`top`), or any (`random`).
+    """Chooses `count` singular directions of a weight (d_out, d_in): the smallest, the largest, or random ones.
+
+    Args:
+        decomposition: the weight's SVD.
+        count: the number of directions.
+        directions: `tail` for the smallest singular values, `top` for the largest, `random` for a draw from torch's
+            global generator.
 
     Returns:
-        u (d_out, count) and vh (count, d_in), copies that do not hold on to the full bases.
+        u (d_out, count) and vh (count, d_in), copies, so that the full bases can be freed.
     """
     n = len(decomposition.s)
     if directions == "random":
-        # Drawn on the CPU: the same choice on every device.
+        # Drawn on the CPU, so that the choice is the same on every device.
         index = torch.randperm(n)[:count].sort().values.to(decomposition.s.device)
     else:
         index = torch.arange(n, device=decomposition.s.device)[-count:] if directions == "tail" else torch.arange(count)

@@ -1,4 +1,4 @@
-"""Exact routes to a weight's singular value decomposition, and the one that is taken on a device, as measured at first use."""
+"""The exact SVD of a weight by one of several algorithms, chosen by timing at first use on a device."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,22 +10,28 @@ from torch import Tensor
 from strategies.numerics.data_parallel import add_up
 
 
-Route = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # W (d_out, d_in) float32 to U, S, Vh, here or on the host
-CLEARLY = 1.5  # times as fast
-TIMES = 3
+Route = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # W (d_out, d_in) float32 to U, S, Vh, there or on the CPU
+CLEARLY = 1.5  # another route is taken only if it is so many times as fast as the first
+TIMES = 3  # timed calls of each route
 
-_taken: dict[tuple[str, torch.Size], Route] = {}  # once in a process: the same weight comes out the same again
+_taken: dict[tuple[str, torch.Size], Route] = {}  # one choice per process: equal weights, equal factors
 
 
 def torch_svd(weight: Tensor, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the thin SVD U (d_out, n), S (n,), Vh (n, d_in) of a weight (d_out, d_in), with n = min(d_out, d_in).
+
+    Args:
+        driver: the algorithm on a CUDA device, as in `torch.linalg.svd`; None for torch's default.
+    """
     return torch.linalg.svd(weight, full_matrices=False, driver=driver)
 
 
 def routes(device: torch.device) -> dict[str, Route]:
-    """By name; on a GPU first the one whose figures are the CPU's.
+    """Returns the SVD algorithms to choose from on a device, by name.
 
-    Torch's own choice on a GPU, `gesvdj`, is not among them: its documentation speaks of some loss of precision, and of `gesvd`
-    where that matters, as it does to a method that learns in the smallest directions.
+    On a GPU the first of them computes on the CPU, so that its results are those of a run without a GPU. Torch's
+    default on a GPU, `gesvdj`, is left out: torch's documentation reports some loss of precision and recommends `gesvd`
+    where that matters, as it does to a method that learns in the smallest singular directions.
     """
     if device.type != "cuda":
         return {"svd": torch_svd}
@@ -33,7 +39,10 @@ def routes(device: torch.device) -> dict[str, Route]:
 
 
 def route(weight: Tensor) -> Route:
-    """The one for a weight (d_out, d_in) of this shape on its device; several processes choose it together."""
+    """Returns the SVD algorithm for weights of this shape (d_out, d_in) on this device.
+
+    The first call times the alternatives on `weight`. Several processes add their times and so choose the same one.
+    """
     kind = weight.device.type, weight.shape
     if kind not in _taken:
         among = routes(weight.device)
@@ -47,13 +56,20 @@ def _fastest(among: Mapping[str, Route], weight: Tensor) -> str:
 
 
 def clearly_fastest(seconds: Mapping[str, float]) -> str:
-    """The first, unless another is faster by so much that it would be so the next time too."""
+    """Returns the name of the algorithm to use, given the seconds of each by name.
+
+    It is the first one, unless another is more than `CLEARLY` (1.5) times as fast: a smaller lead could turn with the
+    next timing.
+    """
     first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
     return best if seconds[best] * CLEARLY < seconds[first] else first
 
 
 def _seconds(route: Route, weight: Tensor) -> float:
-    """The least of some times, the way to the host included; a time before them also loads libraries."""
+    """The least of `TIMES` timings, copy to the CPU included.
+
+    One more call before them is not counted, since it also loads libraries.
+    """
     taken = []
     for _ in range(1 + TIMES):
         began = time.perf_counter()

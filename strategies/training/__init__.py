@@ -1,3 +1,3 @@
-"""The training loop under Avalanche: template, loader, tasks as experiences. Knows no method."""
+"""The training loop under Avalanche: template, loader, and tasks as experiences. It imports no method."""
 
-FIGURES_VERSION = 1  # raised by hand when a change here changes what methods compute
+FIGURES_VERSION = 1  # raise by hand when a change in this package alters the results of methods

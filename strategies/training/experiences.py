@@ -1,4 +1,7 @@
-"""Tasks as an Avalanche benchmark: one experience for each task, local class labels, the task label its index."""
+"""Tasks as an Avalanche benchmark: one experience for each task, with class labels from 0 in each.
+
+The task label is the task's index.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +15,10 @@ from strategies.training.pixels import Pixels
 
 
 class LabelledImages(Dataset):
-    """Images and their labels (N,).
+    """A data set of N images and their labels (N,); item i is (image (3, S, S) uint8, label).
 
-    Avalanche reads labels from `targets`, which most of torchvision's data sets lack, and would else read every image.
+    The labels are also in the list `targets`, where Avalanche looks for them; without it Avalanche would read every
+    image.
     """
 
     def __init__(self, images: Pixels, labels: Tensor) -> None:
@@ -28,8 +32,8 @@ class LabelledImages(Dataset):
 
 
 def make_benchmark(train: Sequence[LabelledImages]) -> Any:
-    """An Avalanche benchmark whose `train_stream` has the tasks in the order given."""
-    # The class that Avalanche's LwF asks for a task's images; `as_classification_dataset` makes another.
+    """Returns an Avalanche benchmark whose `train_stream` has one experience for each training set, in order."""
+    # Avalanche's LwF requires data sets of this class; `as_classification_dataset` makes another.
     sets = [
         TaskAwareClassificationDataset([data], data_attributes=[DataAttribute(data.targets, "targets")])
         for data in train

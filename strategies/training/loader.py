@@ -1,4 +1,4 @@
-"""Mini-batches of a fixed number, read, put together and page-locked ahead by threads while the model computes."""
+"""A fixed number of mini-batches, which threads read, collate and page-lock while the model computes."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,38 +16,47 @@ from strategies.numerics.data_parallel import WHOLE, Share
 
 AHEAD = 3  # batches that are read before they are asked for
 
-# What a data set with augmentation draws from, beside which image it is: the task's seed, and the image's number in the
-# task or, where another loader reads, the step's.
-# None: nothing is drawn, images are read as in a test.
+# What random augmentation of an image depends on, besides the image itself: the task's seed, and the image's position
+# among all those that the task reads (where another loader reads: the number of the step).
+# None: no augmentation, images are read as for evaluation.
 draw: ContextVar[tuple[int, int] | None] = ContextVar("draw", default=None)
 
 
 def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
-    """At most `count` images of a data set, drawn by torch's seed (under this project's template the task's), each once."""
+    """Returns a loader of at most `count` images of a data set, drawn without replacement.
+
+    The draw depends on torch's current seed, which `ClipTemplate` sets from the run's seed and the task.
+
+    Args:
+        strategy: the Avalanche strategy that trains; it says how many threads read.
+        data: an Avalanche data set.
+        count: the largest number of images.
+        batch_size: images in a batch.
+    """
     seed = torch.initial_seed()
     sampler = RandomSampler(data, num_samples=min(count, len(data)), generator=torch.Generator().manual_seed(seed))
     return Loader(data, sampler, batch_size, seed=seed, threads=threads(strategy))
 
 
 def threads(strategy: Any) -> int:
-    """That read images ahead; Avalanche's own strategies say nothing of them."""
+    """Returns the number of prefetching threads of an Avalanche strategy: 1 under a stock one, which does not say."""
     return getattr(strategy, "threads", 1)
 
 
 class Loader:
-    """Yields the images that the sampler names in batches, as Avalanche's own loaders do.
+    """Iterates over the images that a sampler names, in batches of the kind that Avalanche's own loaders yield.
 
-    Threads, not processes: decoding lets other threads run, nothing has to be started anew for each task, and what a batch
-    holds does not depend on how many there are.
+    It reads in threads, not processes: image decoding releases Python's lock, and threads need not be started anew for
+    each task. The contents of a batch do not depend on the number of threads.
 
     Args:
-        data: an Avalanche data set; `data[i]` is (x, y, t).
-        sampler: names the images in order; also a list of them.
-        batch_size: images in a batch.
-        seed: of the task, for `draw`; None without augmentation.
-        threads: that read at once.
-        pin: page-locked tensors, for a faster way to the GPU.
-        share: of each batch, this process's; only these images are read.
+        data: an Avalanche data set; `data[i]` is (image, label, task label).
+        sampler: the indices of the images in order; a list will do.
+        batch_size: images in a global batch.
+        seed: the task's seed, for random augmentation; None for no augmentation.
+        threads: the number of threads that read.
+        pin: whether to copy batches to page-locked memory, from which a GPU copies faster.
+        share: the part of each batch that this process computes. Only these images are read.
     """
 
     def __init__(
@@ -68,7 +77,7 @@ class Loader:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        # Torch's own loaders draw a seed here, from the generator that dropout draws from too. Kept for equal runs.
+        # Torch's own loaders draw a seed here, from the generator of dropout. The same draw keeps results as they were.
         torch.empty((), dtype=torch.int64).random_()
         images = enumerate(self.sampler)
         waiting: deque[Future[list[Tensor]]] = deque()
@@ -82,9 +91,9 @@ class Loader:
                 pool.shutdown(cancel_futures=True)
 
     def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> Future[list[Tensor]]:
-        """A piece of the batch for each thread; then a thread puts them together.
+        """Has each thread read a piece of the batch, then one thread collate the pieces.
 
-        It waits for none that has not begun, since the pool takes up its work in order.
+        The collating thread never waits for a piece that has not begun, since the pool takes up its work in order.
         """
         piece = -(-len(batch) // self.threads)
         pieces = [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]

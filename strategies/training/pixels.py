@@ -1,4 +1,4 @@
-"""Images ready for a model, wherever they lie."""
+"""The type of images that are ready for a model, whether in memory or in a file."""
 
 from typing import Any, Protocol
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class Pixels(Protocol):
-    """N images of one size; a plain tensor (N, 3, S, S) is one too."""
+    """N images (3, S, S) of one size, uint8; a tensor (N, 3, S, S) is an example."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, places: Any, /) -> Tensor:
-        """Image (3, S, S) of a number, images (B, 3, S, S) of a slice; uint8."""
+        """Returns one image (3, S, S) for an index, or images (B, 3, S, S) for a slice; uint8."""
         ...

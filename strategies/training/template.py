@@ -1,4 +1,4 @@
-"""The training loop: Avalanche's supervised template with MTIL's unit of work, a fixed number of steps for each task."""
+"""The training loop: Avalanche's supervised template, with a fixed number of steps for each task as in MTIL."""
 
 import math
 import random
@@ -19,11 +19,16 @@ from strategies.numerics import data_parallel
 from strategies.training.loader import Loader
 
 
-CHECK_EVERY = 10  # steps between looks at the loss, each at what was copied at the last one: the host never waits
+CHECK_EVERY = 10  # steps between checks of the loss; each reads the copy begun at the last, so the CPU never waits
 
 
 class NotFinite(ArithmeticError):
-    """The loss, or a weight, became infinite or no number. `step` counts from 0."""
+    """Error: the loss or a weight became infinite or NaN.
+
+    Args:
+        what: `loss` or `weight`.
+        step: the step of the task, from 0.
+    """
 
     def __init__(self, what: str, step: int) -> None:
         super().__init__(f"the {what} is not finite at step {step}")
@@ -31,33 +36,40 @@ class NotFinite(ArithmeticError):
 
 
 class _Silent(BaseLogger):
-    """Avalanche warns when it has no logger; this project measures by itself."""
+    """A logger that writes nothing, since Avalanche warns when there is none; this project does its own measuring."""
 
     def __init__(self) -> None:
-        """Not Avalanche's own, which allows no logger but in the first of several processes."""
+        """Does not call Avalanche's initialiser, which allows loggers only in the first of several processes."""
 
 
 def task_seed(seed: int, task: int) -> int:
-    """Seed of all randomness in a task: a pure function, so that a resumed run needs no generator state."""
+    """Returns the seed of all randomness in a task, a function of the run's seed and the task's index alone.
+
+    So a resumed run needs no saved generator state.
+    """
     return (seed * 1_000_003 + task * 7_919 + 1) % 2**63
 
 
 def learning_rate_share(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up (step + 1) / warmup, then half a cosine to 0 (ZSCL's schedule, used by NuSA-CL too)."""
+    """Returns the learning rate of a step, counted from 0, as a share of the peak.
+
+    It rises linearly, (step + 1) / warmup, for `warmup` steps, then falls along half a cosine towards 0 at `steps` (the
+    schedule of ZSCL, which NuSA-CL uses too).
+    """
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
 class MixedCrossEntropy(nn.CrossEntropyLoss):
-    """Cross-entropy of a batch that may have several tasks: label smoothing goes over the classes of an image's own task alone.
+    """Cross-entropy for a batch of several tasks: label smoothing stays within the classes of an image's own task.
 
-    The classifier pads such logits with the dtype's minimum; torch's own loss would smooth the label onto the padding, and be
-    1e37 in size.
+    The logits of a task with fewer classes must be padded with the dtype's minimum, as `ClipClassifier` pads them.
+    Torch's own loss would smooth the label onto the padding, and reach 1e37.
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, C) and labels (B,) to the mean over the batch."""
+        """Returns the mean loss over the batch, a scalar, for logits (B, C) and labels (B,)."""
         real = (logits > torch.finfo(logits.dtype).min).to(logits.dtype)  # (B, C)
         smooth = self.label_smoothing * real / real.sum(dim=1, keepdim=True)
         targets = smooth + (1 - self.label_smoothing) * F.one_hot(labels, logits.shape[1])  # (B, C)
@@ -70,15 +82,20 @@ class ClipTemplate(SupervisedTemplate):
     Args:
         model, plugins, device: as in Avalanche.
         iterations: steps for each task, 0 for none; the images are reshuffled whenever all have been seen.
-        batch_size, lr, weight_decay, label_smoothing: as usual.
-        warmup: below 1 the share of the steps until the peak of `lr`, from 1 on their number.
-        seed: with the task's index, determines everything random.
-        threads: that read images ahead.
-        on_step_begin: called before every step, once its images are there.
+        batch_size, lr, weight_decay, label_smoothing: as usual; `lr` is the peak.
+        warmup: steps until the peak of `lr`: their number if at least 1, their share of `iterations` if below 1.
+        seed: the run's seed; with the task's index it determines everything random.
+        threads: the number of threads that read images ahead.
+        on_step_begin: called before every step, once its images have been read.
         on_step: called after every step.
 
+    Attributes:
+        losses: (iterations,), the loss of each step of the current task.
+        batch_task: the task of the current batch, or None if it mixes tasks.
+        trained_count: the number of values in the current task's trained parameters.
+
     Raises:
-        NotFinite: at most 2 `CHECK_EVERY` steps after it happened.
+        NotFinite: while training, the loss is not finite; at most 2 `CHECK_EVERY` steps after that happened.
     """
 
     def __init__(
@@ -110,9 +127,9 @@ class ClipTemplate(SupervisedTemplate):
         self.iterations, self.lr, self.weight_decay, self.seed = iterations, lr, weight_decay, seed
         self.warmup, self.threads = warmup, threads
         self.on_step_begin, self.on_step = on_step_begin, on_step
-        self.losses = torch.empty(0)  # (iterations,), of the current task
+        self.losses = torch.empty(0)
         self.batch_task: int | None = None
-        self.trained_count = 0  # figures in the current task's trained parameters
+        self.trained_count = 0
 
     @property
     def task(self) -> int:
@@ -120,18 +137,19 @@ class ClipTemplate(SupervisedTemplate):
         return self.experience.task_label
 
     def trained_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters of the model that require a gradient."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         seed = task_seed(self.seed, self.task)
-        torch.manual_seed(seed)  # before the plugins' hooks: they draw initial values
-        random.seed(seed)  # Avalanche's A-GEM draws from this one
+        torch.manual_seed(seed)  # before the plugins' hooks, which draw initial values
+        random.seed(seed)  # Avalanche's A-GEM draws from Python's generator
         super()._before_training_exp(**kwargs)
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
-        """A loader of exactly `iterations` batches: one "epoch" of Avalanche's is one task."""
+        """Sets `dataloader` to exactly `iterations` batches, so that one "epoch" of Avalanche is one task."""
         if not self.iterations:
-            self.dataloader: Any = []  # torch has no sampler of nothing
+            self.dataloader: Any = []  # torch's sampler cannot draw zero images
             return
         data, seed = self.adapted_dataset, task_seed(self.seed, self.task)
         number = self.iterations * self.train_mb_size
@@ -142,16 +160,20 @@ class ClipTemplate(SupervisedTemplate):
         )
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
+        """Adapts the model to the experience, gives all processes the same weights, and makes the optimiser."""
         self.model = self.model_adaptation()
         data_parallel.same_everywhere(self.model)
         self.make_optimizer()
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """A fresh AdamW over what requires a gradient, with its schedule. Stock Avalanche would put every parameter in."""
+        """Sets `optimizer` to a fresh AdamW over the parameters that require a gradient, and `schedule` to its rates.
+
+        Stock Avalanche would give the optimiser every parameter.
+        """
         parameters = self.trained_parameters()
         self.trained_count = sum(parameter.numel() for parameter in parameters)
         if parameters:
-            # Fused: one pass over each parameter instead of a dozen.
+            # The fused implementation passes over each parameter once instead of a dozen times.
             self.optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
             warmup = round(self.warmup * self.iterations if self.warmup < 1 else self.warmup)
             self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -159,28 +181,31 @@ class ClipTemplate(SupervisedTemplate):
             )
 
     def training_epoch(self, **kwargs: Any) -> None:
+        """Trains the task's steps; does nothing where no parameter is trained."""
         if self.trained_parameters():
             self.losses = torch.zeros(self.iterations, device=self.device)
             self._look: Callable[[], None] = lambda: None
             super().training_epoch(**kwargs)
 
     def _unpack_minibatch(self) -> None:
-        # Read while the labels are still on the host: asking the device would make the host wait at every step.
+        # Read while the labels are on the CPU: reading them from the device would make it wait at every step.
         labels = self.mbatch[-1].unique().tolist()
         self.batch_task = labels[0] if len(labels) == 1 else None
         super()._unpack_minibatch()
         self.on_step_begin()
 
     def forward(self) -> Tensor:
-        """Logits (B, C), unpadded unless a plugin (replay) mixes tasks in a batch."""
+        """Returns the logits (B, C) of the current batch, padded only if a plugin (replay) mixes tasks in it."""
         return self.model(self.mb_x, self.mb_task_id if self.batch_task is None else self.batch_task)
 
     def criterion(self) -> Tensor:
+        """Returns the mean cross-entropy of the current batch, with label smoothing, as a scalar."""
         if self.batch_task is None:
             return self._criterion(self.mb_output, self.mb_y)
         return F.cross_entropy(self.mb_output, self.mb_y, label_smoothing=self._criterion.label_smoothing)
 
     def optimizer_step(self) -> None:
+        """Averages the gradients over the processes, checks past losses, and takes a step of optimiser and schedule."""
         step = self.clock.train_exp_iterations
         self.losses[step] = self.loss.detach()
         gradients = (parameter.grad for parameter in self.optimizer.param_groups[0]["params"])
@@ -195,7 +220,7 @@ class ClipTemplate(SupervisedTemplate):
         self.on_step()
 
     def _start_look(self, step: int) -> Callable[[], None]:
-        """Has the losses so far copied to the host while the device computes on; what is returned looks at them."""
+        """Starts to copy the losses to the CPU while the device computes on; returns a function to check the copy."""
         losses = self.losses[: step + 1].to("cpu", non_blocking=True)  # (step + 1,)
         copied = torch.cuda.Event() if self.device.type == "cuda" else None
         if copied:
@@ -211,6 +236,12 @@ class ClipTemplate(SupervisedTemplate):
         return look
 
     def check_weights(self) -> None:
-        """After a task: the loss does not see what the last step did to the weights, nor what merging did. Raises NotFinite."""
+        """Checks, after a task, that all weights are finite.
+
+        The loss shows neither the effect of the last step nor that of merging.
+
+        Raises:
+            NotFinite: a weight is infinite or NaN.
+        """
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise NotFinite("weight", self.iterations - 1)
