@@ -86,7 +86,7 @@ class Source:
             return importlib.import_module(self.module)
         try:
             return importlib.import_module(self.module) if self.module else _import_file(self.file)
-        except Exception as error:  # whatever somebody's file raises
+        except Exception as error:  # a user's file may raise anything
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
 
@@ -218,7 +218,7 @@ def _executed(source: Source, wanted: ast.stmt, name: str) -> Any:
     namespace: dict[str, Any] = {"__name__": source.module or f"nusa_bench_own_{source.file.stem}"}
     try:
         exec(compile(ast.Module(body=[*imports, wanted], type_ignores=[]), str(source.file), "exec"), namespace)
-    except Exception as error:  # whatever somebody's class refers to
+    except Exception as error:  # a user's class may refer to anything
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{source.file}: its {name} cannot be read without the rest of the file ({why}); "
