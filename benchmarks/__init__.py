@@ -1,8 +1,9 @@
-"""The benchmarking harness, a folder for each subject, and its commands.
+"""The benchmarking harness, with one folder for each subject, and its commands.
 
-`api` is the Python door; `run`, `compare`, `prepare`, `perf` and `pretrain` are commands, which nobody imports. A run goes
-from `config` over `streams` (of `datasets` and `images`) and `backbones` to `experiment`, which calls `measurements` and
-writes through `runs`; `comparison` reads what `runs` holds. It knows methods by name and by `strategies.base` alone.
+`api` is the Python interface; `run`, `compare`, `prepare`, `perf` and `pretrain` are commands, which no other module
+imports. A run takes its settings from `config`, its tasks from `streams` (built on `datasets` and `images`) and its
+model from `backbones`. `experiment` trains and tests, calls `measurements`, and writes the run folder through `runs`;
+`comparison` reads run folders. The harness knows methods only by their name and through `strategies.base`.
 """
 
 __version__ = "0.4.0"

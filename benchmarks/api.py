@@ -1,10 +1,10 @@
-"""The Python door: `from benchmarks import api as nb`.
+"""The Python interface of the harness: `from benchmarks import api as nb`.
 
     run = nb.run(strategy="nusa", stream="micro", seed=1, rank=16)
     run.metrics["known"]["transfer"]
     nb.load_runs("results").table()
 
-Everything that the commands do goes through it. Importing it costs nothing: each name is loaded when it is first used.
+The commands use the same functions. Importing this module is fast, because each name is loaded when it is first used.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Pretrained CLIPs, by name, tag, folder or file. Weights are read without running code.
+"""Loads pretrained CLIP models by name, tag, folder or file. Reading weights never executes code from the file.
 
-This room knows no stream, no method and no run folder.
+This package knows no stream, no method and no run folder.
 """

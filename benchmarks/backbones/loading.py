@@ -1,4 +1,4 @@
-"""Loads an open_clip model with its tokenizer and image normalisation, from the project, a file, a tag or a folder."""
+"""Loads an open_clip model with its tokenizer and image normalisation, from this project, a file, a tag or a folder."""
 
 import hashlib
 import logging
@@ -24,15 +24,15 @@ VOCABULARY = "vocabulary.txt.gz"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A CLIP in float32 and what goes with it.
+    """A CLIP model in float32, with its tokenizer and image normalisation.
 
     Attributes:
         clip: the open_clip model, on the CPU.
-        tokenize: list of n prompts to (n, L) int64.
-        size: side of the square images it reads, in pixels.
-        mean, std: of the three channels, for images in 0..1.
-        sha256: of the weights, names and bytes.
-        about: metadata for files of models trained from it: `model`, and `quick_gelu` as `true` or `false`.
+        tokenize: turns a list of n prompts into token ids (n, L) int64.
+        size: side of the square input images, in pixels.
+        mean, std: normalisation of the three channels, for images in 0..1.
+        sha256: digest of the names and bytes of all weights.
+        about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`.
     """
 
     clip: torch.nn.Module
@@ -93,7 +93,7 @@ def _build(model: str, folder: Path | None) -> torch.nn.Module:
     """
     try:
         clip = open_clip.create_model(_config_name(model, folder), load_weights=False)
-    except Exception as error:  # whatever open_clip makes of somebody's file
+    except Exception as error:  # open_clip raises many kinds of errors on a wrong file
         where = f"{folder}/{weights.CONFIG}" if folder else f"--model {model}"
         raise UserError(f"{where}: not a config that open_clip reads ({weights.line(error)})") from error
     try:
@@ -109,13 +109,20 @@ def _config_name(model: str, folder: Path | None) -> str:
 
 
 def image_size(model: str) -> int:
-    """Side of the square images that a model reads, in pixels. Raises UserError for an unknown model or a broken config."""
+    """Returns the side of a model's square input images, in pixels.
+
+    Args:
+        model: `micro`, an open_clip name, or `local-dir:FOLDER`.
+
+    Raises:
+        UserError: the model is unknown, or its config names no image size.
+    """
     folder = _folder(model)
     try:
         config: Any = open_clip.get_model_config(_config_name(model, folder))
         size = config["vision_cfg"]["image_size"]
         return int(size[0] if isinstance(size, (list, tuple)) else size)
-    except Exception as error:  # whatever open_clip makes of somebody's file
+    except Exception as error:  # open_clip raises many kinds of errors on a wrong file
         raise UserError(f"--model {model}: its config names no image size ({weights.line(error)})") from error
 
 
@@ -124,7 +131,9 @@ def _uses_quick_gelu(model: str, folder: Path | None) -> bool:
 
 
 def _check_activation(model: str, folder: Path | None, trained: bool, where: str) -> None:
-    """open_clip at most warns of this mismatch, and the figures are wrong without a word (open_clip issue 771)."""
+    """Raises UserError on a QuickGELU mismatch. open_clip at most warns of it, and results are silently wrong (its
+    issue 771).
+    """
     if trained == _uses_quick_gelu(model, folder):
         return
     other = f"{model}-quickgelu" if trained else model.removesuffix("-quickgelu")
@@ -138,7 +147,9 @@ def _check_activation(model: str, folder: Path | None, trained: bool, where: str
 
 
 def _from_tag(model: str, tag: str) -> Weights:
-    """The weights of a tag; its own word on normalisation goes before that of any file in the hub's cache."""
+    """Returns the weights of a tag; the normalisation that open_clip states for the tag replaces that of a file in the
+    cache.
+    """
     told = open_clip.get_pretrained_cfg(model, tag)
     found = weights.read(weights.fetch(model, tag))
     # The activation was checked before anything was fetched.
@@ -146,13 +157,13 @@ def _from_tag(model: str, tag: str) -> Weights:
 
 
 def _about(model: str, folder: Path | None) -> dict[str, str]:
-    """What the file of a model trained from this one has to say of it; of a folder its name, not its place."""
+    """Returns the metadata for files of models trained from this one; of a folder only its name, not its path."""
     name = f"local-dir:{folder.resolve().name}" if folder and folder != MICRO else model
     return {"model": name, "quick_gelu": str(_uses_quick_gelu(model, folder)).lower()}
 
 
 def _check_normalisation(model: str, config: Any) -> None:
-    """Raises UserError for anything but three numbers each, the deviations above zero."""
+    """Raises UserError unless mean and std are three numbers each, std above zero."""
     for name in ("mean", "std"):
         values = config[name]
         whole = isinstance(values, (list, tuple)) and len(values) == 3
@@ -169,7 +180,13 @@ def _digest(clip: torch.nn.Module) -> str:
 
 
 def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list[str]], Tensor]:
-    """CLIP's tokenizer; with a vocabulary of its own where the model's folder has one."""
+    """Returns the function that turns a list of n prompts into token ids (n, L) int64.
+
+    Args:
+        model: the model's open_clip name.
+        folder: the model's folder, if any; a vocabulary file in it replaces CLIP's vocabulary.
+        clip: the open_clip model, for its context length.
+    """
     vocabulary = folder / VOCABULARY if folder else None
     if vocabulary and vocabulary.is_file():
         return open_clip.SimpleTokenizer(str(vocabulary), context_length=clip.context_length)
@@ -177,20 +194,20 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
 
 
 def load_backbone(model: str, pretrained: str | None) -> Backbone:
-    """A model by name with weights by tag or file.
+    """Returns a model with the weights of a tag or file.
 
-    The activation is the model's; weights that are known to be trained with the other one (by their tag or file, see
-    `weights.read`) are refused. Of a file that tells nothing it cannot be known.
+    The model's name decides the activation. Weights that are known to be trained with the other one (GELU or QuickGELU;
+    see `weights.read`) are refused; many files do not state theirs.
 
     Args:
         model: `micro`, an open_clip name, or `local-dir:FOLDER` in open_clip's layout.
-        pretrained: a tag, a file, or None for the weights that lie in the model's own folder.
+        pretrained: a tag, a file, or None for the weights in the model's own folder.
 
     Raises:
-        UserError: unknown model, tag or file; damaged weights; weights of another architecture; a QuickGELU mismatch; a
-            tag whose weights cannot be fetched; towers without attention of open_clip's own.
+        UserError: the model, tag or file is unknown; the weights are damaged, of another architecture or cannot be
+            downloaded; the activations differ; a tower is no plain transformer of open_clip.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # open_clip reports on the root logger that weights are loaded later
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip logs at the root that the model has no weights yet
     folder = _folder(model)
     file = _weights_file(model, folder, pretrained)
     clip = _build(model, folder)
@@ -202,10 +219,13 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
 
 
 def random_backbone(model: str) -> Backbone:
-    """A model by name with random weights, enough to measure speed and memory on.
+    """Returns a model by name with random weights, for measurements of speed and memory.
+
+    Args:
+        model: `micro`, an open_clip name, or `local-dir:FOLDER`.
 
     Raises:
-        UserError: unknown model; towers without attention of open_clip's own.
+        UserError: the model is unknown, or a tower is no plain transformer of open_clip.
     """
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
     folder = _folder(model)
@@ -223,17 +243,17 @@ def backbone_of(
     normalisation: Mapping[str, Any] | None = None,
     about: dict[str, str] | None = None,
 ) -> Backbone:
-    """A model that is loaded already, with what goes with it.
+    """Returns the backbone of a model that is already loaded.
 
     Args:
         clip: an open_clip model.
-        tokenize: list of n prompts to (n, L) int64.
+        tokenize: turns a list of n prompts into token ids (n, L) int64.
         model: its name, for messages.
-        normalisation: `mean` and `std` where they are others than open_clip has for the model.
-        about: as in `Backbone`.
+        normalisation: `mean` and `std` where they differ from those that open_clip states for the model.
+        about: metadata for files of models trained from this one; see `Backbone`.
 
     Raises:
-        UserError: a normalisation that is not three numbers each.
+        UserError: the mean or std is not three numbers.
     """
     config: Any = open_clip.get_model_preprocess_cfg(clip) | dict(normalisation or {})
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
@@ -242,7 +262,13 @@ def backbone_of(
 
 
 def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
-    """(K templates, C classes, L) int64."""
+    """Returns the token ids (K, C, L) int64 of C class names in K templates.
+
+    Args:
+        backbone: its tokenizer is used.
+        class_names: C names.
+        templates: K prompts with one `{}`, which each name replaces.
+    """
     # Replaced, not formatted: a class name or template may hold braces.
     return torch.stack(
         [backbone.tokenize([template.replace("{}", name) for name in class_names]) for template in templates]

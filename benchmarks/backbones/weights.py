@@ -1,4 +1,4 @@
-"""Weight files: fetches a tag's, reads them without running code in them, tells how they were trained, fits them to a model."""
+"""Weight files: downloads, reads without executing code, detects the activation, and copies weights into a model."""
 
 import pickle
 import warnings
@@ -20,21 +20,21 @@ from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 
 
-WEIGHTS = "open_clip_model.safetensors"  # the name in the hub, and in a folder in open_clip's layout
+WEIGHTS = "open_clip_model.safetensors"  # the file's name on the Hugging Face hub and in a folder in open_clip's layout
 CONFIG, CONFIG_PARTS = "open_clip_config.json", ("model_cfg", "preprocess_cfg")
-OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}  # of OpenAI's files; no parameters
+OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}  # entries of OpenAI's files that are no parameters
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds.
+    """The content of a weights file.
 
     Attributes:
-        file: where they were read.
-        tensors: by name, as in open_clip.
-        quick_gelu: whether they were trained with QuickGELU; None where nothing tells.
-        source: what tells, for a message; empty where nothing does.
-        normalisation: `mean` and `std` where a hub's config beside the file names them.
+        file: its path.
+        tensors: the weights by their names in open_clip.
+        quick_gelu: whether they were trained with QuickGELU; None if unknown.
+        source: how `quick_gelu` is known, for a message; empty if unknown.
+        normalisation: `mean` and `std` of the images, if a config in the same folder states them.
     """
 
     file: Path
@@ -45,13 +45,16 @@ class Weights:
 
 
 def read(file: Path) -> Weights:
-    """The tensors of a safetensors file, a checkpoint of open_clip's training, a plain state dict, or OpenAI's archive.
+    """Returns the weights of a safetensors file, an open_clip training checkpoint, a plain state dict, or OpenAI's
+    archive.
 
-    How they were trained is told by the metadata of this project's own models, else by the entries that only OpenAI's files
-    have (all trained with QuickGELU), else by a hub's open_clip_config.json in the same folder. Many files tell nothing.
+    Whether they were trained with QuickGELU is known from the metadata of this project's own models, else from entries
+    that only OpenAI's files have (all trained with QuickGELU), else from open_clip_config.json in the same folder, else
+    not at all.
 
     Raises:
-        UserError: no such file, damaged, a pickle of more than tensors, no state dict, or a damaged config beside it.
+        UserError: the file is missing, damaged, a pickle of more than tensors or no state dict, or the config next to
+            it is damaged.
     """
     entries, metadata = _entries(file)
     config = _config_beside(file)
@@ -62,7 +65,7 @@ def read(file: Path) -> Weights:
 
 
 def _entries(file: Path) -> tuple[Any, dict[str, str]]:
-    """Whatever the file holds, with the metadata of a safetensors file."""
+    """Returns the content of the file, with the metadata of a safetensors file."""
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
@@ -73,7 +76,7 @@ def _entries(file: Path) -> tuple[Any, dict[str, str]]:
         raise UserError(f"{file}: no such weights file") from error
     except pickle.UnpicklingError as error:
         raise UserError(f"{file}: damaged, or a pickle of more than tensors, which is not loaded") from error
-    except Exception as error:  # whatever torch or safetensors make of somebody's bytes
+    except Exception as error:  # torch and safetensors raise many kinds of errors on wrong bytes
         why = f"{type(error).__name__}: {line(error)}"
         raise UserError(f"{file}: damaged, or no weights file ({why})") from error
     if isinstance(found, dict) and "state_dict" in found:
@@ -82,7 +85,9 @@ def _entries(file: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _is_torchscript(file: Path) -> bool:
-    """Both kinds of torch's files are zip archives; only TorchScript's have constants."""
+    """Returns whether a file is TorchScript: torch's two formats are both zip archives, but only TorchScript's has
+    constants.
+    """
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -90,7 +95,9 @@ def _is_torchscript(file: Path) -> bool:
 
 
 def _archive(file: Path) -> dict[str, Tensor]:
-    """Python's pickle has no part in it: torch reads it in C++, where the one code run is a `__setstate__` in TorchScript."""
+    """Returns the tensors of a TorchScript file. Torch reads it in C++, without Python's pickle; only `__setstate__`
+    could run code.
+    """
     with zipfile.ZipFile(file) as archive:
         if any(b"def __setstate__" in archive.read(name) for name in archive.namelist() if name.endswith(".py")):
             raise pickle.UnpicklingError("TorchScript that would run while it is loaded")
@@ -130,18 +137,23 @@ def _state_dict(file: Path, entries: Any) -> dict[str, Tensor]:
 
 
 def fit(clip: torch.nn.Module, weights: Weights, model: str) -> None:
-    """Copies the tensors into a model of the same architecture, in the model's precision.
+    """Copies the weights into a model of the same architecture, in the model's precision.
 
-    open_clip's own loading would stretch position embeddings to the model's size without a word; that is refused here.
+    Position embeddings of another size are refused, whereas open_clip's own loading would interpolate them silently.
+
+    Args:
+        clip: the open_clip model, changed in place.
+        weights: the content of a weights file.
+        model: the model's name, for messages.
 
     Raises:
-        UserError: another architecture, naming the first tensor that differs.
+        UserError: the architecture differs (the message names the first such tensor), or a weight is not finite.
     """
     tensors, wanted = weights.tensors, clip.state_dict()
     if "positional_embedding" in tensors and "positional_embedding" not in wanted:
-        tensors = convert_to_custom_text_state_dict(tensors)  # the text tower's names in open_clip's newer classes
+        tensors = convert_to_custom_text_state_dict(tensors)  # names in newer classes of open_clip
     for name in {"logit_scale", "logit_bias"} & tensors.keys() & wanted.keys():
-        if tensors[name].numel() == 1:  # a number in some files, a vector of one in others
+        if tensors[name].numel() == 1:  # a scalar in some files, a vector of length 1 in others
             tensors = {**tensors, name: tensors[name].reshape(wanted[name].shape)}
     names = [name for name in [*wanted, *tensors] if _shape(wanted, name) != _shape(tensors, name)]
     if names:
@@ -164,17 +176,21 @@ def _shape(tensors: dict[str, Tensor], name: str) -> str:
 
 
 def fetch(model: str, tag: str) -> Path:
-    """The file of a tag, from the hub or its cache.
+    """Returns the path of a tag's weights file, downloaded from its hub unless it is in the cache.
+
+    Args:
+        model: an open_clip name.
+        tag: one of the model's pretrained tags.
 
     Raises:
-        UserError: not to be had, saying which file to get from where.
+        UserError: the file cannot be downloaded; the message says which file to get, and where.
     """
     told = open_clip.get_pretrained_cfg(model, tag)
     trouble = _hub_trouble()
     try:
         with _hub_offline(bool(trouble)):
             return Path(open_clip.download_pretrained(told))
-    except Exception as error:  # of the hub's client, its HTTP library or the system, by version
+    except Exception as error:  # the hub's client and its HTTP library raise different errors by version
         raise UserError(
             f"--model {model} --pretrained {tag}: not in the cache, and cannot be fetched "
             f"({trouble or line(error)}); {_how_to_get(told)}"
@@ -182,7 +198,7 @@ def fetch(model: str, tag: str) -> Path:
 
 
 def _how_to_get(told: dict[str, Any]) -> str:
-    """What to do on a machine without network; open_clip's entry for a tag has a hub repository, maybe with a file."""
+    """Returns advice for a machine without network: which file to copy, and from where."""
     *repository, name = told.get("hf_hub", "/").split("/")
     wanted = name or f"{WEIGHTS} (or, where there is none, open_clip_pytorch_model.bin)"
     places = [f"{wanted} and {CONFIG} of https://huggingface.co/{'/'.join(repository)}"] if any(repository) else []
@@ -191,20 +207,21 @@ def _how_to_get(told: dict[str, Any]) -> str:
 
 
 def _hub_trouble() -> str:
-    """Why the hub cannot be reached; empty if it can.
+    """Returns why the hub cannot be reached; empty if it can.
 
-    Asked once beforehand, as the hub's client would try six times for each of two file names: 47 s without network.
+    One request is sent first, because the hub's client would try six times for each of two file names: 47 s without
+    network.
     """
     try:
         get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception as error:  # of the HTTP library or the system, by version
+    except Exception as error:  # the HTTP library raises different errors by version
         return f"{constants.ENDPOINT}: {line(error)}"
     return ""
 
 
 @contextmanager
 def _hub_offline(offline: bool) -> Iterator[None]:
-    """Has the hub's client look only into its cache."""
+    """Makes the hub's client use only its cache."""
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = offline or before
     try:
@@ -214,5 +231,5 @@ def _hub_offline(offline: bool) -> Iterator[None]:
 
 
 def line(error: BaseException) -> str:
-    """An error's message on one line, cut where it gets long."""
+    """Returns an error's message on one line, cut after 300 characters."""
     return " ".join(str(error).split())[:300]

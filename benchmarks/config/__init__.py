@@ -1,4 +1,5 @@
-"""The settings of a run: their names and defaults, recipes by stream, the command line, the registry of names, user errors.
+"""The settings of a run: names and defaults, recipes for each stream, the command line, the registry of names, user
+errors.
 
-This room imports no torch and knows no run folder. It reads the settings of strategies from their source.
+This package does not import torch and does not read run folders. It reads the settings of strategies from their source.
 """

@@ -1,4 +1,4 @@
-"""The command line of `benchmarks.run`: the common words, plus the chosen strategy's own settings."""
+"""The command line of `benchmarks.run`: the options of every run, and the chosen strategy's own settings."""
 
 import sys
 import typing
@@ -34,7 +34,7 @@ def _kind_name(kind: Any) -> str:
 
 
 def _option(name: str, field: Any, default: Any) -> click.Option:
-    # No click type and no click default: values are checked where those of a file are checked too.
+    # No click type and no click default: `resolve` checks values of the command line and of files alike.
     shown = ",".join(default) if isinstance(default, (list, tuple)) else default
     if isinstance(default, dict):
         shown = ",".join(f"{task}={number}" for task, number in default.items()).removeprefix("default=")
@@ -55,57 +55,59 @@ def _print_list(context: click.Context, _parameter: click.Parameter, value: bool
 
 
 def place_options() -> list[click.Option]:
-    """Where data lie and decoded images go; shared with `benchmarks.prepare`."""
+    """Returns the options `--data-root` and `--cache`, which `benchmarks.run` and `benchmarks.prepare` share."""
     return [
         click.Option(
             ["--data-root"],
             type=click.Path(path_type=Path),
             default=Path(DATA_ROOT),
             envvar="NUSA_BENCH_DATA",
-            help=f"where published data sets lie  [{DATA_ROOT}, or $NUSA_BENCH_DATA]",
+            help=f"folder of the published data sets  [{DATA_ROOT}, or $NUSA_BENCH_DATA]",
         ),
         click.Option(
             ["--cache"],
             type=click.Path(path_type=Path),
             envvar="NUSA_BENCH_CACHE",
-            help="where decoded images are kept for all runs  [the user's cache folder, or $NUSA_BENCH_CACHE]",
+            help="folder for decoded images, shared by all runs  [the user's cache folder, or $NUSA_BENCH_CACHE]",
         ),
     ]
 
 
 def _harness_options() -> list[click.Parameter]:
-    """What says how to run, not what to run: nothing here changes a figure."""
+    """Returns the options that say how to run; none of them changes a metric."""
     return [
-        click.Option(["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these"),
+        click.Option(
+            ["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these settings"
+        ),
         *place_options(),
         click.Option(
             ["--reference-images"],
             type=click.Path(path_type=Path),
             metavar="DIR",
-            help="images for methods that read others than the tasks'; of the micro CLIP's kind without it",
+            help="auxiliary images, for methods that need some; the micro CLIP has its own",
         ),
         click.Option(
             ["--reference-texts"],
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="captions for such methods, one in each line",
+            help="auxiliary captions, for methods that need some; one in each line",
         ),
-        click.Option(["--no-cache"], is_flag=True, help="decode images at every reading; the same figures, slower"),
+        click.Option(["--no-cache"], is_flag=True, help="decode images at every reading: the same results, but slower"),
         click.Option(
             ["--results"],
             type=click.Path(path_type=Path),
             default=Path("results"),
-            help="where run folders go  [results]",
+            help="folder in which run folders are made  [results]",
         ),
         click.Option(
             ["--measure"],
             metavar="NAME,...",
-            help="also these measurements, of installed packages or not taken by default",
+            help="additional measurements: from installed packages, or not taken by default",
         ),
         click.Option(
-            ["--no-plots"], is_flag=True, help="draw no plots at the end; python -m plotting draws them later"
+            ["--no-plots"], is_flag=True, help="draw no plots at the end; python -m plotting can draw them later"
         ),
-        click.Option(["--again"], is_flag=True, help="run a finished run once more, into a folder of its own"),
+        click.Option(["--again"], is_flag=True, help="repeat a finished run, into a new folder"),
         click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
         click.Option(
             ["--list"],
@@ -113,18 +115,24 @@ def _harness_options() -> list[click.Parameter]:
             is_eager=True,
             expose_value=False,
             callback=_print_list,
-            help="what there is to run",
+            help="list all strategies and streams",
         ),
     ]
 
 
 class RunCommand(click.Command):
-    """Shows the strategy's own settings under a heading of their own."""
+    """A click command whose help shows the strategy's own settings under a separate heading.
+
+    Attributes:
+        own: names of the strategy's own settings.
+        title: the heading above them.
+    """
 
     own: tuple[str, ...] = ()
     title = ""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options into the help text under three headings: run, the strategy's own, and others."""
         groups: dict[str, list[tuple[str, str]]] = {"Run": [], self.title: [], "Options": []}
         for parameter in self.get_params(context):
             record = parameter.get_help_record(context)
@@ -139,7 +147,7 @@ class RunCommand(click.Command):
 
 
 def _first_look(argv: list[str]) -> tuple[str, str]:
-    """The strategy and stream meant, from the command line or its --config file: they decide which words are known."""
+    """Returns the strategy and stream from the command line or its --config file; they decide which options exist."""
     words = click.Command(
         "first",
         params=[
@@ -159,10 +167,11 @@ def _first_look(argv: list[str]) -> tuple[str, str]:
 
 
 def build_command(argv: list[str]) -> RunCommand:
-    """The command with the words that fit what `argv` asks for; it parses only, and runs nothing.
+    """Returns the click command with the options of the strategy and stream that `argv` names. It only parses
+    arguments.
 
     Raises:
-        UserError: unknown strategy or stream.
+        UserError: the strategy or stream is unknown.
     """
     strategy, stream = _first_look(argv)
     method = strategy_of(strategy)
@@ -176,8 +185,8 @@ def build_command(argv: list[str]) -> RunCommand:
     command = RunCommand(
         "python -m benchmarks.run",
         params=options + _harness_options(),
-        help=f"Teach CLIP a stream of tasks, one after the other, and measure what it keeps.\n\n"
-        f"Defaults in brackets: {method.name} on {stream}. Given values beat --config, which beats the defaults.",
+        help=f"Train CLIP on a stream of tasks, one after the other, and measure what it learns and forgets.\n\n"
+        f"Defaults in brackets: {method.name} on {stream}. Options take precedence over --config, and it over defaults.",
         context_settings={"max_content_width": 110},
     )
     command.own, command.title = tuple(own), f"Settings of {method.name}"
@@ -185,10 +194,12 @@ def build_command(argv: list[str]) -> RunCommand:
 
 
 def parse(argv: list[str]) -> dict[str, Any]:
-    """Command line to values by name; those not given are absent. Prints and exits for --help, --list and --version.
+    """Returns the given options of a command line by name; options that are not given are absent.
+
+    For --help, --list and --version it prints and exits.
 
     Raises:
-        UserError: unknown words (a setting of another strategy is named as such), missing values.
+        UserError: an option is unknown (the message says if it belongs to another strategy), or a value is missing.
     """
     command = build_command(argv)
     try:

@@ -1,13 +1,15 @@
-"""The one exception that a user may see: a line saying what is wrong, where, and what would be right."""
+"""The exception for errors that the user can correct: one line that says what is wrong, where, and what would be
+right.
+"""
 
 
 class UserError(Exception):
-    """Wrong input or a broken surrounding. The command prints the message on one line and exits with status 2."""
+    """Wrong input or a problem of the environment. Commands print the message on one line and exit with status 2."""
 
 
 class UnreadableImage(UserError):
-    """An image that can't be used, named; where there is one there may be more."""
+    """An image cannot be read; the message names its file. Other images may be unreadable too."""
 
 
 class OwnError(UserError):
-    """What went wrong in one process of several alone, so that this one has to say it."""
+    """An error of one process among several, which this process must report because the others do not know of it."""

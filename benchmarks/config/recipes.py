@@ -1,4 +1,4 @@
-"""The default settings of each stream, from the files in `recipes/`, which name their sources."""
+"""The default settings of each stream, from the YAML files in `recipes/`, which cite their sources."""
 
 from pathlib import Path
 from typing import Any
@@ -10,29 +10,37 @@ from benchmarks.config.errors import UserError
 
 
 RECIPES = Path(__file__).parent / "recipes"
-ANY_STREAM = "folder"  # whose settings hold for streams that have none of their own: users' images, users' streams
+ANY_STREAM = "folder"  # its settings are the default for streams without a recipe: users' images and users' streams
 
 
 def stream_family(stream: str) -> tuple[str, str]:
-    """`folder:PATH` to `("folder", "PATH")`. Raises UserError for an unknown family."""
+    """Splits a stream's name at the colon: `folder:PATH` gives `("folder", "PATH")`. Raises UserError for an unknown
+    family.
+    """
     family, _, argument = stream.partition(":")
     registry.check_name("stream", family)
     return family, argument
 
 
 def repeated(argument: str) -> tuple[str, str]:
-    """What follows `repeat:`, as times and stream: `3:micro` to `("3", "micro")`, `3` to `("3", "mtil")`."""
+    """Splits what follows `repeat:` into number and stream: `3:micro` gives `("3", "micro")`, and `3` gives `("3",
+    "mtil")`.
+    """
     times, _, inner = argument.partition(":")
     return times, inner or "mtil"
 
 
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
-    """The published or documented settings for a stream and a strategy.
+    """Returns the default settings of a strategy on a stream, by setting name: published ones where there are any.
 
-    A file has `all` for every strategy, `strategies` by name, and may have `like` (another file, which it adds to) and
-    `variants` (the same by what follows the stream's colon). What is nearer to the strategy, then to the variant, wins. A name
-    without what follows its colon (`avalanche`) is all such strategies. A stream from another package has the file of its own
-    name beside its module, or else the settings for any folder of images.
+    A recipe file has settings under `all` for every strategy and under `strategies` by name. It may have `like`, which
+    names a file to start from, and `variants`, with the same keys for each text that may follow the stream's colon.
+    Settings of the strategy take precedence over those for all, and then those of the variant over those of the stream.
+    An entry such as `avalanche` applies to all strategies `avalanche:NAME`. A stream of another package has its recipe
+    next to its module, or else uses the recipe for folders of images.
+
+    Raises:
+        UserError: the stream is unknown, or no variant is named as the text after its colon.
     """
     family, argument = stream_family(stream)
     if family == "repeat":

@@ -1,10 +1,11 @@
-"""Finds strategies, streams and measurements by name, and reads what is known of a strategy, without importing torch.
+"""Finds strategies, streams and measurements by name, and reads a strategy's settings without importing torch.
 
-`--help` and `--list` have to answer at once, while the modules behind the names take many seconds to import. So a module's
-first docstring line, its `Settings` class and its `ABOUT` are read from its source; nothing else in it is executed.
+`--help` and `--list` must answer at once, but importing a strategy takes many seconds. So a module's first docstring
+line, its `Settings` class and its `ABOUT` are read from its source; nothing else of it is executed.
 
-A name is that of a file in this project, or of an entry point of an installed package (`nusa_bench.strategies`, `.streams`,
-`.measurements`, each naming a module). A strategy may also be a path to a file.
+A name is that of a file in this project, or of an entry point of an installed package (groups `nusa_bench.strategies`,
+`nusa_bench.streams` and `nusa_bench.measurements`; the value names a module). A strategy may also be given as a path to
+a file.
 """
 
 import ast
@@ -36,9 +37,9 @@ GROUPS = {
     "stream": "nusa_bench.streams",
     "measurement": "nusa_bench.measurements",
 }
-# What makes a file one of its kind; every other file in these folders is a part that they share.
+# A file that defines one of these names is of that kind; the other files in these folders are shared code.
 DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}}
-# What a `Settings` class and an `ABOUT` may be written with: modules that cost nothing to import.
+# The modules that a `Settings` class and an `ABOUT` may use: those that are fast to import.
 LIGHT_MODULES = {
     "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
 }  # fmt: skip
@@ -50,8 +51,9 @@ class Source:
 
     Attributes:
         kind: `strategy`, `stream` or `measurement`.
-        name: as on the command line.
-        module: by which it is imported; None for a file outside every package.
+        name: its name on the command line.
+        file: its path.
+        module: the name by which it is imported; None for a file outside every package.
     """
 
     kind: str
@@ -61,30 +63,30 @@ class Source:
 
     @property
     def tree(self) -> ast.Module:
-        """The parsed source. Raises UserError if it can't be read or is no Python."""
+        """The file's syntax tree. Raises UserError if the file cannot be read or is not Python."""
         return _parsed(self.file)
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring, for `--list`."""
+        """The first line of the module's docstring, for `--list`."""
         return (ast.get_docstring(self.tree) or "").partition("\n")[0]
 
     @property
     def sha256(self) -> str:
-        """Digest of the file."""
+        """The SHA-256 digest of the file."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     def load(self) -> ModuleType:
-        """Imports it: for a strategy or a measurement this brings torch and Avalanche.
+        """Imports the module and returns it; for a strategy or a measurement this imports torch and Avalanche.
 
         Raises:
-            UserError: the import of somebody's own file fails, in one line.
+            UserError: the import of a user's own file fails; the message gives the reason in one line.
         """
         if self.module is not None and FOLDERS[self.kind] in self.file.parents:
             return importlib.import_module(self.module)
         try:
             return importlib.import_module(self.module) if self.module else _import_file(self.file)
-        except Exception as error:  # whatever somebody's file raises
+        except Exception as error:  # a user's file may raise anything
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
 
@@ -119,7 +121,9 @@ def _defines(file: Path, names: set[str]) -> bool:
 
 @cache
 def _built_in(kind: str) -> dict[str, Source]:
-    """Files in the kind's folder: a strategy in a folder below is `FOLDER:FILE`, a stream may be a package."""
+    """Returns the files in the kind's folder by name: a strategy in a subfolder is `FOLDER:FILE`, a stream may be a
+    package.
+    """
     folder = FOLDERS[kind]
     patterns = ("*.py", "*/*.py") if kind == "strategy" else ("*.py", "*/__init__.py")
     found = {}
@@ -133,13 +137,18 @@ def _built_in(kind: str) -> dict[str, Source]:
 
 @cache
 def _installed(kind: str, path: tuple[str, ...]) -> dict[str, Source]:
-    """Those of the packages installed along `sys.path`; looking through them takes some 20 ms."""
+    """Returns those of the packages installed along `sys.path`; the search takes about 20 ms."""
     files = {point: _file_of(point.module) for point in entry_points(group=GROUPS[kind])}
     return {point.name: Source(kind, point.name, file, point.module) for point, file in files.items() if file}
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """All that are known of a kind, by name: this project's and those of installed packages, which can't hide the former."""
+    """Returns all sources of a kind by name: this project's, then those of installed packages, which cannot replace the
+    former.
+
+    Args:
+        kind: `strategy`, `stream` or `measurement`.
+    """
     own, others = _built_in(kind), _installed(kind, tuple(sys.path))
     return {**own, **{name: source for name, source in others.items() if name not in own}}
 
@@ -154,21 +163,25 @@ def _file_of(module: str) -> Path | None:
 
 
 def names(kind: str) -> list[str]:
-    """The known strategies, streams or measurements."""
+    """Returns the names of all known sources of a kind (`strategy`, `stream` or `measurement`), sorted."""
     return sorted(sources(kind))
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """` (did you mean "nusa"?)`, or an empty string when nothing is near."""
+    """Returns ` (did you mean "nusa"?)` with the most similar known name, or an empty string if none is similar."""
     close = get_close_matches(word, known, n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
 def find(kind: str, name: str) -> Source:
-    """What a name stands for; of a strategy also a path that ends in `.py`.
+    """Returns the source of a name; for a strategy also of a path that ends in `.py`.
+
+    Args:
+        kind: `strategy`, `stream` or `measurement`.
+        name: as on the command line.
 
     Raises:
-        UserError: nothing has the name (the nearest is offered), or the file is no strategy.
+        UserError: the name is unknown (the message offers the nearest), or the file defines no strategy.
     """
     if kind == "strategy" and name.endswith(".py"):
         return _own_file(Path(name))
@@ -194,18 +207,18 @@ def _own_file(file: Path) -> Source:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raises UserError with the nearest known name if there is no such strategy or stream."""
+    """Raises UserError with the nearest known name if no source of this kind has the name."""
     find(kind, name)
 
 
 def _executed(source: Source, wanted: ast.stmt, name: str) -> Any:
-    """The value of one statement of a strategy's source, executed with its light imports and nothing else."""
+    """Returns the value of one statement of a strategy's source, executed with its light imports and nothing else."""
     imports = [node for node in source.tree.body if isinstance(node, ast.ImportFrom) and node.module in LIGHT_MODULES]
-    # The namespace poses as the module, so that a class resolves its annotations and pickles under its real name.
+    # The module's name lets a class resolve its annotations and be pickled under its real name.
     namespace: dict[str, Any] = {"__name__": source.module or f"nusa_bench_own_{source.file.stem}"}
     try:
         exec(compile(ast.Module(body=[*imports, wanted], type_ignores=[]), str(source.file), "exec"), namespace)
-    except Exception as error:  # whatever somebody's class refers to
+    except Exception as error:  # a user's class may refer to anything
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{source.file}: its {name} cannot be read without the rest of the file ({why}); "
@@ -234,7 +247,8 @@ def _about(source: Source, digest: str) -> About:
 
 
 def about(strategy: str) -> About:
-    """What a strategy says of itself; of a file that says nothing, and of a name that is unknown here, what the name gives.
+    """Returns a strategy's `ABOUT`: title, reference, colour, marker and published results. If it has none, or the name
+    is unknown, the result is made from the name.
 
     Raises:
         UserError: the file's `ABOUT` cannot be read.
@@ -244,24 +258,24 @@ def about(strategy: str) -> About:
 
 
 def settings_class(strategy: str) -> Any:
-    """A strategy's `Settings`, a frozen pydantic dataclass.
+    """Returns a strategy's `Settings`, a frozen pydantic dataclass.
 
     Raises:
-        UserError: unknown strategy, or a strategy file without a `Settings` class.
+        UserError: the strategy is unknown, or its file has no class `Settings`.
     """
     return strategy_of(strategy).settings
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A method, as a run needs to know it before torch is loaded.
+    """A method, as a run needs to know it before torch is imported.
 
     Attributes:
-        name: as on the command line and in the run folder.
+        name: its name on the command line and in the run folder.
         settings: its `Settings`, a frozen pydantic dataclass.
-        about: what it is called, how it is drawn, which published figures it answers to.
-        sha256: digest of the file that it is written in; empty where that is not known (a notebook).
-        plugin: gives its `Plugin` class; this brings torch and Avalanche.
+        about: its title, reference, colour, marker and published results.
+        sha256: digest of the file that defines it; empty if unknown, for instance in a notebook.
+        plugin: returns its `Plugin` class; the call imports torch and Avalanche.
     """
 
     name: str
@@ -272,10 +286,10 @@ class Strategy:
 
 
 def strategy_of(name: str) -> Strategy:
-    """The strategy of a name or of a path that ends in `.py`.
+    """Returns the strategy of a name or of a path that ends in `.py`.
 
     Raises:
-        UserError: unknown, or a file that is no strategy.
+        UserError: the name is unknown, or the file defines no strategy.
     """
     source = find("strategy", name)
     return _strategy(source, source.sha256)

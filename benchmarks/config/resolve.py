@@ -1,4 +1,6 @@
-"""From what was given to what is run: command line over file over recipe over defaults, each value checked once."""
+"""Resolves the settings of a run: command line before settings file before recipe before defaults, each value checked
+once.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,16 +23,17 @@ def resolve(
     strategy: Strategy | None = None,
     own_stream: str | None = None,
 ) -> RunConfig:
-    """The settings of a run.
+    """Returns the settings of a run, checked. A value in `given` takes precedence over the file, the file over the
+    recipe.
 
     Args:
-        given: by setting name, what stood on the command line or in a call.
-        file: the `--config` file, if any. It names strategies and streams, never code.
-        strategy: in place of a name.
-        own_stream: the name of a stream that was given as an object, in place of one on the command line.
+        given: settings by name, from the command line or a call.
+        file: the `--config` file, if any. It may name strategies and streams, but no Python files.
+        strategy: a strategy given as an object instead of by name.
+        own_stream: the name of a stream that was given as an object.
 
     Raises:
-        UserError: unknown names (the nearest is offered), values of the wrong type or out of range.
+        UserError: a name is unknown (the message offers the nearest), or a value has the wrong type or is out of range.
     """
     from_file = read_file(file) if file else {}
     where = {name: f"--config {file}: {name}" for name in from_file}
@@ -58,7 +61,7 @@ def _build(method: Strategy, values: Mapping[str, Any], where: Mapping[str, str]
 
 def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> Any:
     for name, value in values.items():
-        # YAML's yes, no, on and off; pydantic would take them for 1 and 0.
+        # YAML reads yes, no, on and off as booleans, which pydantic would convert to 1 and 0.
         words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
         if words and cls.__pydantic_fields__[name].annotation is not bool:
             raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
@@ -71,17 +74,17 @@ def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> A
 def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
     """One line for the first thing that is wrong: the setting, where it was given, and what would be right."""
     name = str(error.errors()[0]["loc"][0])
-    # Of a setting's errors the one farthest in: a value by task is no number either, but that is not what is wrong with it.
+    # The most deeply nested error of a setting: for values by task, "not a number" is also reported but misleading.
     first = max((each for each in error.errors() if each["loc"][0] == name), key=lambda each: len(each["loc"]))
     message = first["msg"].removeprefix("Input ").replace("should be", "must be")
     return UserError(f"{where.get(name, name)}: {message}, got {first['input']!r}")
 
 
 def settings_of(method: Strategy) -> dict[str, Any]:
-    """Name to pydantic FieldInfo of a strategy's own settings.
+    """Returns a strategy's own settings: from name to pydantic `FieldInfo`.
 
     Raises:
-        UserError: one has the name of a setting that every strategy has, or its `Settings` is no pydantic dataclass.
+        UserError: a setting has the name of one that every strategy has, or `Settings` is no pydantic dataclass.
     """
     found = getattr(method.settings, "__pydantic_fields__", None)
     if found is None:
@@ -92,7 +95,7 @@ def settings_of(method: Strategy) -> dict[str, Any]:
 
 
 def unknown_setting(name: str, method: Strategy) -> str:
-    """Says why a setting is unknown: it belongs to other strategies, or it is misspelt."""
+    """Returns the reason why a setting is unknown, for a message: it belongs to other strategies, or it is misspelt."""
     owners = [other for other in registry.names("strategy") if name in settings_of(strategy_of(other))]
     if owners:
         return f"a setting of {', '.join(owners)}, not of {method.name}"
@@ -101,10 +104,11 @@ def unknown_setting(name: str, method: Strategy) -> str:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """A flat YAML mapping of settings.
+    """Returns the settings in a flat YAML file, by name.
 
     Raises:
-        UserError: it is missing, unreadable, no mapping, or names a strategy by a file: a settings file never names code.
+        UserError: the file cannot be read, is no mapping, or names a strategy by a Python file, since a settings file
+            must not load code.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

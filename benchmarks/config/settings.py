@@ -1,4 +1,4 @@
-"""What determines a run's metrics: the settings that every strategy has, beside the strategy's own."""
+"""The settings that determine a run's metrics: those of every strategy here, beside each strategy's own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Number = TypeVar("Number", int, float)
 
 
 def _split_tasks(value: object) -> object:
-    """`1e-5,Aircraft=5e-5` to `{"default": "1e-5", "Aircraft": "5e-5"}`; what is no such text stays as it is."""
+    """Converts `1e-5,Aircraft=5e-5` to `{"default": "1e-5", "Aircraft": "5e-5"}`; returns any other value unchanged."""
     if isinstance(value, str) and "=" in value:
         pairs = [part.rpartition("=") for part in value.split(",")]
         names = [name.strip() or "default" for name, _, _ in pairs]
@@ -32,19 +32,25 @@ def _split_tasks(value: object) -> object:
 
 
 def _all_shots(value: object) -> object:
-    """`all`, which a command line can say, to None."""
+    """Converts `all`, which a command line can express, to None."""
     return None if value == "all" else value
 
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# One number for all tasks, or one for each that is named (a task or its data set) and a default.
+# One number for all tasks, or a default and one number for each named task or data set.
 CountByTask = Annotated[Count | dict[str, Count], BeforeValidator(_split_tasks)]
 RateByTask = Annotated[Rate | dict[str, Rate], BeforeValidator(_split_tasks)]
 
 
 def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Number:
-    """The number that holds for a task: its own, its data set's, or the default."""
+    """Returns the value of a setting for one task: the task's own, else its data set's, else the default.
+
+    Args:
+        value: one number for all tasks, or numbers by task or data set with a `default`.
+        task: the task's name.
+        dataset: the name of the task's data set.
+    """
     if not isinstance(value, dict):
         return value
     return value.get(task, value.get(dataset, value["default"]))
@@ -52,53 +58,62 @@ def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Numb
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Settings that every strategy has. Those without a default come from the stream's recipe."""
+    """Settings that every strategy has. Those without a default take it from the stream's recipe."""
 
-    strategy: str = Field(default="nusa", description="the method; see --list")
-    stream: str = Field(default="micro", description="the tasks; see --list")
+    strategy: str = Field(default="nusa", description="name of the method; see --list")
+    stream: str = Field(default="micro", description="name of the stream of tasks; see --list")
     order: str = Field(
-        default="default", description="an order the stream names, task names with commas, or random:SEED"
+        default="default", description="a named order of the stream, task names with commas, or random:SEED"
     )
     seed: int = Field(default=42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
-    device: Device = Field(default="auto", description="auto takes CUDA where there is one")
+    device: Device = Field(default="auto", description="cpu, cuda, or auto: CUDA if available")
     model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: str | None = Field(description="an open_clip tag or a weights file")
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
-        default=None, description="training images of each class, or all", json_schema_extra={"unit": "images"}
+        default=None,
+        description="number of training images of each class, or all",
+        json_schema_extra={"unit": "images"},
     )
     augmentation: Augmentation = Field(
-        default="none", description="random crops of 0.9 to 1 of a training image, or none"
+        default="none", description="random crops of 0.9 to 1 of a training image's area, or none"
     )
     iterations: CountByTask = Field(
-        description="training steps for each task; also 100,NAME=50", json_schema_extra={"unit": "steps"}
+        description="training steps of each task; 100,NAME=50 sets one task apart", json_schema_extra={"unit": "steps"}
     )
     batch_size: int = Field(ge=1, description="images in a training step", json_schema_extra={"unit": "images"})
-    lr: RateByTask = Field(description="peak learning rate of AdamW; also 1e-5,NAME=5e-5")
+    lr: RateByTask = Field(description="peak learning rate of AdamW; 1e-5,NAME=5e-5 sets one task apart")
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="weight decay of AdamW")
     warmup: float = Field(
         ge=0,
         allow_inf_nan=False,
-        description="linear warm-up before the cosine to 0: share of the steps, from 1 on steps",
+        description="linear warm-up before cosine decay to 0: a share of the steps, or (from 1) steps",
     )
-    label_smoothing: float = Field(ge=0, lt=1, description="of the cross-entropy")
+    label_smoothing: float = Field(ge=0, lt=1, description="label smoothing of the cross-entropy")
     precision: Precision = Field(
         default="float32",
-        description="of the towers' products (published: float32); weights, SVD and merging stay float32",
+        description="of the towers' matrix products (papers: float32); weights, SVD and merging stay float32",
     )
-    compile: bool = Field(default=False, description="torch.compile for the blocks of both towers")
+    compile: bool = Field(default=False, description="apply torch.compile to the blocks of both towers")
     checkpointing: bool = Field(
-        default=False, description="activations computed again in backward: less memory, more time, the same figures"
+        default=False,
+        description="recompute activations in the backward pass: less memory, more time, the same results",
     )
 
     @property
     def arithmetic(self) -> "Arithmetic":
-        """How the towers compute."""
+        """The settings that decide how the towers compute."""
         return Arithmetic(self.precision, self.compile, self.checkpointing)
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How the towers compute; see the settings of these names."""
+    """How the towers compute.
+
+    Attributes:
+        precision: `float32`, `tf32` or `bf16`, of the matrix products.
+        compile: whether `torch.compile` is applied to the transformer blocks.
+        checkpointing: whether activations are recomputed in the backward pass.
+    """
 
     precision: Precision = "float32"
     compile: bool = False
@@ -107,10 +122,13 @@ class Arithmetic:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """One run: the common settings, the strategy's own, and the strategy.
+    """The settings of one run and its strategy.
 
     Attributes:
-        usual: every setting as the recipe has it: what the run's name is told apart from.
+        common: the settings that every strategy has.
+        settings: the strategy's own settings.
+        strategy: the strategy.
+        usual: every setting's value in the recipe; the run's name lists those that differ.
     """
 
     common: Common
@@ -119,12 +137,16 @@ class RunConfig:
     usual: Mapping[str, Any]
 
     def flat(self) -> dict[str, Any]:
-        """One flat mapping with the names of the command line: what `config.yaml` holds and `--config` reads."""
+        """Returns all settings by their names on the command line, as `config.yaml` stores them and `--config` reads
+        them.
+        """
         return flat(self.common, self.settings)
 
     @property
     def label(self) -> str:
-        """The run folder's name: the seed and whatever differs from the recipe, for instance `seed42,rank=16`."""
+        """The run folder's name: the seed and the settings that differ from the recipe, for instance
+        `seed42,rank=16`.
+        """
         skipped = {"strategy", "stream", "seed", "device", FREE}
         parts = [f"seed{self.common.seed}"]
         for name, value in self.flat().items():
@@ -134,7 +156,12 @@ class RunConfig:
 
 
 def flat(common: Common, settings: Any) -> dict[str, Any]:
-    """All settings by name, as YAML can hold them."""
+    """Returns all settings by name, in types that YAML can store.
+
+    Args:
+        common: the settings that every strategy has.
+        settings: the strategy's own settings.
+    """
     values = {**asdict(common), **asdict(settings)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -146,8 +173,8 @@ def _shown(value: Any) -> str:
 
 
 COMMON_NAMES = tuple(field.name for field in fields(Common))
-FREE = "checkpointing"  # changes no figure: a run that ran out of memory goes on with it
-# Words of the command, not settings: nothing here changes a figure.
+FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be resumed with it
+# Options of the command that are no settings: none of them changes a metric.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
     "no_plots", "debug", "list", "version", "help",

@@ -1,4 +1,4 @@
-"""One run, from its settings to its run folder: data, the loop over tasks, evaluation, callbacks, checkpoint.
+"""Does one run, from its settings to its run folder: data, the loop over tasks, evaluation, callbacks, checkpoint.
 
-This room knows no method by its name.
+This package names no particular method.
 """

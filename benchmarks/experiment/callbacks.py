@@ -1,4 +1,4 @@
-"""Tells callbacks of a run's events and collects what measurements yield; whoever fails is named."""
+"""Notifies callbacks of a run's events, collects the rows of measurements, and names the callback that fails."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,11 +15,12 @@ class Callbacks:
     """The callbacks of one run.
 
     Args:
-        given: in the order in which they are told of events; measurements are asked in the order that they declare.
-        bar: where a failure of an optional callback is said.
+        given: the callbacks, in the order in which they are notified. The measurements among them are asked in the
+            order of their attribute `turn`.
+        bar: prints a line when an optional callback fails.
 
     Raises:
-        UserError: something that is no callback, or measurements whose tables or columns clash.
+        UserError: an object is no `Callback`, or two measurements fill the same column.
     """
 
     def __init__(self, given: Sequence[Callback], bar: ProgressBar) -> None:
@@ -29,14 +30,14 @@ class Callbacks:
         self.told, self.bar = list(given), bar
         own = [each for each in given if isinstance(each, Measurement)]
         self.measurements = sorted(own, key=lambda each: each.turn)
-        self._steps: dict[Measurement, list[dict[str, Any]]] = {}  # rows of the steps since the last state
+        self._steps: dict[Measurement, list[dict[str, Any]]] = {}  # rows of the steps since the last evaluation
         _check(self.measurements)
 
     def tell(self, event: str, run: RunState) -> None:
-        """Calls a method of every callback, for instance `on_task_begin`.
+        """Calls one method of every callback, for instance `on_task_begin`, with the state of the run.
 
         Raises:
-            UserError: one failed that is not optional, with its name and the event.
+            UserError: a callback that is not optional failed; the message names the callback and the event.
         """
         for each in list(self.told):
             try:
@@ -56,13 +57,15 @@ class Callbacks:
         self.bar.say(f"{line}; it is optional, and the run goes on without it")
 
     def step_end(self, run: RunState) -> None:
-        """Tells of a step, and asks those that measure steps."""
+        """Calls `on_step_end` of every callback, then collects the rows of the measurements whose cadence is `step`."""
         self.tell("on_step_end", run)
         for each in [each for each in self.measurements if each.cadence == "step"]:
             self._steps.setdefault(each, []).extend(self._rows(each, run))
 
     def measure(self, run: RunState, record: RunRecord) -> None:
-        """Adds the rows of an evaluated state to the record's tables."""
+        """Adds the rows of the measurements that are due after an evaluation, and those collected in steps, to the
+        record's tables.
+        """
         due = {each: self._rows(each, run) for each in self.measurements if each.due(run)}
         due |= self._steps
         self._steps = {}
@@ -78,7 +81,7 @@ class Callbacks:
             return []
 
     def tables(self) -> dict[str, Any]:
-        """What `run.json` says of the tables: for each its file, keys and columns."""
+        """Returns the description of the tables for `run.json`: by table name its file, key columns and columns."""
         found: dict[str, Any] = {}
         for each in self.measurements:
             table = found.setdefault(each.table, {"file": f"{each.table}.csv", "keys": list(each.keys), "columns": []})
@@ -87,7 +90,7 @@ class Callbacks:
 
 
 def _joined(parts: Sequence[Measurement], rows: dict[Measurement, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of one table: those of several measurements that have the same keys become one."""
+    """Returns the rows of one table; rows of several measurements that have the same keys become one row."""
     joined: dict[tuple[Any, ...], dict[str, Any]] = {}
     for part in parts:
         for row in rows[part]:
@@ -112,10 +115,10 @@ def _check(measurements: Iterable[Measurement]) -> None:
 
 
 def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
-    """New ones of all that are taken by default, and those named besides.
+    """Returns new instances of all measurements that are taken by default, and of those named in addition.
 
     Raises:
-        UserError: an unknown name (the nearest is offered), or a file that can't be imported.
+        UserError: a name is unknown (the message offers the nearest), or a measurement's file cannot be imported.
     """
     for name in named:
         registry.find("measurement", name)

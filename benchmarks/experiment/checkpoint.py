@@ -1,4 +1,6 @@
-"""The files of a run that hold tensors: the checkpoint that it goes on from, and the merged model at its end."""
+"""The files of a run that hold tensors: the checkpoint from which it can be resumed, and the merged model at its
+end.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,18 @@ from benchmarks.runtime import files
 
 
 def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], record: RunRecord) -> None:
-    """Writes one file with all that a run needs to go on, so that it can only be whole or absent."""
+    """Writes all that is needed to resume a run into one file of the folder `path`, so that it is either complete or
+    absent.
+
+    Args:
+        path: the run folder.
+        model: state dict of the open_clip model.
+        strategy: state dict of the method's plugin.
+        record: everything measured so far.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
     metadata = {"progress": json.dumps(record.as_json(), allow_nan=False)}
@@ -22,10 +35,11 @@ def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Te
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
-    """The model's tensors, the strategy's, and what was measured; None where the run has not begun.
+    """Returns the model's state dict, the plugin's state dict and the record of a run folder; None if it has no
+    checkpoint.
 
     Raises:
-        UserError: damaged, naming the file.
+        UserError: the file is damaged; the message names it.
     """
     file = path / CHECKPOINT
     if not file.exists():
@@ -46,19 +60,30 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:
-    """The merged model as plain open_clip weights; the metadata says of what model, and with which activation."""
+    """Writes the merged model into the folder `path` as plain open_clip weights.
+
+    Args:
+        path: the run folder.
+        model: state dict of the open_clip model.
+        about: metadata of the file: the model's name, and whether it uses QuickGELU.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     files.write_bytes(path / MODEL, pack(model, about))
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """A safetensors file. Contiguous and on the CPU, as the format wants them; tensors must not share memory."""
+    """Returns the bytes of a safetensors file. The tensors are copied to the CPU; no two may share memory."""
     owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     packed = safetensors.torch.save(owned, metadata)
     return _in_order(packed) if metadata and len(metadata) > 1 else packed
 
 
 def _in_order(packed: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library's order changes, and equal runs are to be equal files."""
+    """Returns a safetensors file with its metadata sorted: the library's order varies, and equal runs should give equal
+    files.
+    """
     end = 8 + int.from_bytes(packed[:8], "little")
     header = json.loads(packed[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -1,4 +1,6 @@
-"""A stream's images, ready for training and testing: in memory, in the cache, or from the files."""
+"""A stream's images, ready for training and testing: in memory, in the cache, or decoded from their files at each
+reading.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,10 +20,12 @@ from strategies.training.experiences import LabelledImages
 
 @dataclass(frozen=True)
 class Data:
-    """By task, in order.
+    """The images and labels of all tasks, in the order of the tasks.
 
     Attributes:
-        sha256: of all images (at the backbone's size) and labels: whether a run goes on with what it began with.
+        train: training images and labels of each task.
+        test: test images and labels of each task.
+        sha256: digest of all images (at the backbone's size) and labels; a resumed run must find the same one.
     """
 
     train: Sequence[LabelledImages]
@@ -30,14 +34,15 @@ class Data:
 
 
 def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, bar: ProgressBar) -> Data:
-    """Makes every image of a stream readable at `size`, and reads each once if nobody has before.
+    """Returns the images of a stream at `size` pixels a side. Every image is read once here unless the cache has it.
 
     Args:
-        augmentation: with random crops, training images come from the files.
-        cache_root: where decoded images are kept; None: nowhere, they are decoded at every reading.
+        augmentation: with random crops, training images are decoded from their files at each reading.
+        cache_root: folder for decoded images; None decodes them at each reading.
+        bar: shows the progress.
 
     Raises:
-        UserError: an image that can't be read, named; too little space for the cache.
+        UserError: an image cannot be read (the message names it), or there is too little space for the cache.
     """
     opener = Opener(size, cache_root, bar)
     trains, tests = [task.train for task in stream.tasks], [task.test for task in stream.tasks]

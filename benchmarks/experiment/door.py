@@ -1,4 +1,4 @@
-"""What the Python door opens to: running, reading, testing, with plain arguments in and objects out (`benchmarks.api`)."""
+"""The functions behind `benchmarks.api`: they take plain arguments, run or read or test, and return objects."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 
 class Run(ReadRun):
-    """One run folder, as `benchmarks.runs.read.Run`, with the model that it ended with."""
+    """A finished run: its folder, settings, metrics and tables, and the model that it ended with."""
 
     def model(self) -> Any:
-        """The merged model after the last task: a plain open_clip model on the CPU, in evaluation mode, in float32.
+        """Returns the merged model after the last task: a plain open_clip model on the CPU, in evaluation mode, in
+        float32.
 
-        Its attribute `tokenizer` is the model's tokenizer: prompts to (n, L) int64.
+        Its attribute `tokenizer` turns a list of n prompts into token ids (n, L) int64.
 
         Raises:
-            UserError: the folder has no `model.safetensors` (it is not committed with reference runs), or it is damaged.
+            UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
+                damaged.
         """
         from benchmarks.backbones.loading import load_backbone
 
@@ -68,25 +70,29 @@ def run(
     silent: bool = False,
     **settings: Any,
 ) -> Run:
-    """Takes a strategy through a stream and returns the finished run, as `python -m benchmarks.run` does.
+    """Trains a strategy on a stream, task by task, and returns the finished run, as `python -m benchmarks.run` does.
 
-    A run that was interrupted goes on after its last finished task; one that is finished is returned as it is.
+    A run that was interrupted is resumed after its last finished task. A run that is already finished is returned as it
+    is.
 
     Args:
-        strategy: a name (`nb.strategies()`), a path to a Python file with `Settings` and `Plugin`, or `nb.own_strategy(...)`.
+        strategy: a name (`nb.strategies()`), a path to a Python file with `Settings` and `Plugin`, or
+            `nb.own_strategy(...)`.
         stream: a name (`nb.streams()`), or a plan of one's own (`nb.own_stream`).
-        results: where the run folder goes.
-        callbacks: told of what happens in the run; a `Measurement` among them fills a table of the run folder.
-        measure: names of measurements of installed packages, or of such as are not taken by default.
-        config: a YAML file of settings; what is given here beats it.
-        data_root: where the published data sets lie.
-        cache: where decoded images are kept; by default in the user's cache folder.
-        use_cache: whether they are kept at all. The figures are the same without.
-        auxiliary_images, auxiliary_texts: a folder and a file for methods that read images or captions besides the tasks'.
-        again: runs a finished run once more, into a folder of its own.
-        plots: whether `plots/` of the run folder is drawn at the end.
-        silent: without a progress bar and lines on stderr.
-        settings: any setting by its name on the command line with underscores, for instance `seed=1`, `rank=16`, `lr=1e-3`.
+        results: the folder in which the run folder is made.
+        callbacks: notified of the run's events; a `Measurement` among them fills a table of the run folder.
+        measure: names of measurements from installed packages, or of those not taken by default.
+        config: a YAML file of settings; arguments of this call take precedence over it.
+        data_root: the folder of the published data sets.
+        cache: the folder for decoded images; by default in the user's cache folder.
+        use_cache: whether decoded images are stored at all. The metrics do not depend on it.
+        auxiliary_images, auxiliary_texts: a folder of images and a file of captions for methods that read more than the
+            tasks' data.
+        again: runs a finished run once more, into a new folder.
+        plots: whether the folder `plots/` of the run is drawn at the end.
+        silent: prints no progress bar and no lines on stderr.
+        settings: any setting by its name on the command line with underscores, for instance `seed=1`, `rank=16`,
+            `lr=1e-3`.
 
     Raises:
         UserError: wrong input, or whatever stops a run, in one line.
@@ -113,14 +119,16 @@ def request(
     again: bool = False,
     command: str = "",
 ) -> Request:
-    """What `run` would do, with all settings resolved and checked, and nothing done yet; brings no torch.
+    """Returns the run that `run` would do with these arguments, with all settings resolved and checked; does not import
+    torch.
 
     Args:
-        given: settings by name, `strategy` and `stream` among them as in `run`; for the others see there.
-        command: what `run.json` says the run was asked for with; by default the call.
+        given: settings by name, among them `strategy` and `stream` as in `run`.
+        results, measure, config, data_root, cache, use_cache, auxiliary_images, auxiliary_texts, again: see `run`.
+        command: the command that `run.json` records; by default the call of `nb.run`.
 
     Raises:
-        UserError: wrong settings.
+        UserError: a setting is unknown or has a wrong value.
     """
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
@@ -156,7 +164,17 @@ def _check_objects(strategy: Any, stream: Any) -> None:
 
 
 def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> Run:
-    """Does what was requested, or finds it done. Raises UserError, as `run`."""
+    """Does a requested run and returns it; returns a run that is already finished as it is.
+
+    Args:
+        asked: the request, made by `request`.
+        callbacks: notified of the run's events.
+        plots: whether the folder `plots/` of the run is drawn at the end.
+        silent: prints no progress bar and no lines on stderr.
+
+    Raises:
+        UserError: wrong input, or whatever stops a run, in one line.
+    """
     if asked.is_finished:
         asked.check_finished()
     else:
@@ -179,10 +197,11 @@ def _with_model(found: ReadRun) -> Run:
 
 
 def load_runs(*places: str | Path) -> "Runs":
-    """The finished runs at or below some folders (default: `results`), as `nb.Runs`.
+    """Returns the finished runs at or below some folders (default: `results`). Damaged and unfinished runs are in its
+    `left_out`.
 
     Raises:
-        UserError: a folder is missing, or there is no run folder in it. Damaged and unfinished runs are in `.left_out`.
+        UserError: a folder is missing, or there is no run folder in it.
     """
     from benchmarks.comparison.collection import load
 
@@ -202,18 +221,20 @@ def evaluate(
     """Tests a model on every task of a stream, without training it.
 
     Args:
-        model: an open_clip model, for instance `run.model()`; it is left as it is.
+        model: an open_clip model, for instance `run.model()`; it is not changed.
         stream: a name, or a plan of one's own.
-        tokenizer: prompts to (n, L) int64; by default the model's own attribute `tokenizer`.
-        order: of the tasks; it decides which there are.
+        tokenizer: turns a list of n prompts into token ids (n, L) int64; by default the model's attribute `tokenizer`.
+        order: the order of the tasks, as for `--order`; a list of names selects tasks.
         device: `auto`, `cpu` or `cuda`.
+        data_root: the folder of the published data sets.
+        cache: the folder for decoded images; by default in the user's cache folder.
 
     Returns:
-        A row for each task: `task_aware`, top-1 accuracy in percent among the task's own classes, and `task_agnostic`,
-        among the classes of all tasks.
+        One row for each task with top-1 accuracies in percent: `task_aware` among the task's own classes,
+            `task_agnostic` among the classes of all tasks.
 
     Raises:
-        UserError: a model without tokenizer, or with towers that are no plain transformers; data that are missing.
+        UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.
     """
     from benchmarks.experiment.model_test import accuracy_of
 
@@ -222,49 +243,58 @@ def evaluate(
 
 
 def strategies() -> dict[str, str]:
-    """The names of all strategies, each with what it is in a line."""
+    """Returns the names of all strategies, each with a description in one line."""
     return {name: source.summary for name, source in registry.sources("strategy").items()}
 
 
 def streams() -> dict[str, str]:
-    """The names of all streams, each with what it is in a line."""
+    """Returns the names of all streams, each with a description in one line."""
     return {name: source.summary for name, source in registry.sources("stream").items()}
 
 
 def stream(name: str, data_root: str | Path = DATA_ROOT) -> Plan:
-    """The plan of a stream: its tasks' names and orders, and `open(names)`, which gives the tasks."""
+    """Returns the plan of a stream: the names and orders of its tasks, and `open(names)`, which returns the tasks.
+
+    Args:
+        name: the stream's name, as on the command line.
+        data_root: the folder of the published data sets.
+
+    Raises:
+        UserError: the name is unknown, or what follows its colon is wrong.
+    """
     return build_plan(name, Path(data_root))
 
 
 def strategy(name: str | Path) -> Strategy:
-    """The strategy of a name, or of a path to a Python file, as an object that `nb.run` takes in place of the name.
+    """Returns a strategy by its name or by the path of a Python file, as an object that `nb.run` accepts instead of the
+    name.
 
     Raises:
-        UserError: unknown, or a file that is no strategy.
+        UserError: the name is unknown, or the file defines no strategy.
     """
     return registry.strategy_of(str(name))
 
 
 def own_strategy(plugin: type, settings: type, name: str, about: About | None = None) -> Strategy:
-    """A method of one's own, written in a notebook or a module, to be passed to `nb.run`.
+    """Returns a method of one's own, defined in a notebook or a module, as an object for `nb.run`.
 
     Args:
         plugin: a subclass of `nb.StrategyPlugin`.
         settings: a frozen pydantic dataclass with the method's settings.
-        name: of the method, in run folders and tables.
-        about: what it is called in tables and how it is drawn.
+        name: the method's name in run folders and tables.
+        about: its title, colour and published results, for tables and plots; by default made from the name.
     """
     shown = about or registry.about(name)
     return Strategy(name, settings, shown, "", lambda: plugin)
 
 
 def own_stream(name: str, tasks: Sequence[Task], protocol: str = "one's own stream") -> Plan:
-    """A stream of one's own tasks, in their order, to be passed to `nb.run`.
+    """Returns a stream of one's own tasks, in the given order, as an object for `nb.run`.
 
     Args:
-        name: letters, digits, `-` and `_`; no name of a stream that there is.
-        tasks: `nb.Task`s, their splits made with `nb.split_of`.
-        protocol: what the run folder says of it, in a line.
+        name: letters, digits, `-` and `_`; not the name of an existing stream.
+        tasks: `nb.Task` objects, their splits made with `nb.split_of`.
+        protocol: one line that the run folder records as the protocol.
     """
     by_name = {task.name: task for task in tasks}
     names = tuple(by_name)

@@ -1,4 +1,4 @@
-"""Accuracy on every task from one pass over the images: the task known, unknown, and among the classes seen so far."""
+"""Task-aware, task-agnostic and class-incremental accuracy on every task, from one pass over the images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +16,22 @@ BATCH = 128  # the papers' evaluation batch
 
 
 class EvaluationSet(NamedTuple):
-    """Images (N, 3, H, W) uint8 and labels (N,) int64 of one task."""
+    """Test images (N, 3, H, W) uint8 and labels (N,) int64 of one task."""
 
     images: Pixels
     labels: Tensor
 
 
 class Accuracies(NamedTuple):
-    """Top-1 accuracy in percent, one figure for each task.
+    """Top-1 accuracy in percent, one value for each task.
 
-    A name that several tasks share is one class wherever the classes of several tasks compete; its score is its best.
+    A class name that several tasks share is one class wherever classes of several tasks compete; its score is the
+    maximum over those tasks.
 
     Attributes:
-        known: arg-max over the task's own classes (MTIL's protocol).
-        unknown: arg-max over the classes of all tasks (X-TAIL's).
-        seen: arg-max over the classes of the tasks learned so far (class-incremental); None for tasks not learned yet.
+        known: task-aware: arg-max over the task's own classes (MTIL's protocol).
+        unknown: task-agnostic: arg-max over the classes of all tasks (X-TAIL's protocol).
+        seen: class-incremental: arg-max over the classes of the tasks learned so far; None for tasks not learned yet.
     """
 
     known: list[float]
@@ -39,7 +40,11 @@ class Accuracies(NamedTuple):
 
 
 def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
-    """(sum of C,) int64: for each class of each task, side by side, the number of its name; equal names, equal numbers."""
+    """Returns one number for each class of each task, (total number of classes,) int64; equal names have equal numbers.
+
+    Args:
+        class_names: for each task the names of its classes.
+    """
     numbers: dict[str, int] = {}
     return torch.tensor([numbers.setdefault(name, len(numbers)) for names in class_names for name in names])
 
@@ -95,13 +100,15 @@ def evaluate(
     learned: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> Accuracies:
-    """Runs each test image through the image tower once.
+    """Returns the accuracies of a classifier on all tasks; each test image passes through the image tower once.
 
     Args:
-        classifier: asked only for `union_logits`, so a method may route or swap weights behind it.
-        tests, class_names: by task, in the order in which they are learned. A test set that stands there twice is read once.
+        classifier: only its `union_logits` is called, so a method may route inputs or swap weights behind it.
+        tests: test images and labels of each task, in learning order. A test set that occurs twice is evaluated once.
+        class_names: for each task the names of its classes.
+        device: where the classifier is.
         learned: number of tasks learned so far.
-        on_images: called with the number of images just done, for progress.
+        on_images: called with the number of images just evaluated, for progress.
     """
     classifier.eval()
     counter = _Counter(class_names, learned, device)

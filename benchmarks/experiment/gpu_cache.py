@@ -1,4 +1,4 @@
-"""Test images that stay on the device, since every state reads them again: at 224 pixels 150 kB each, 14.6 GB for MTIL."""
+"""Test images kept in GPU memory, since they are read after every task: 150 kB each at 224 pixels, 14.6 GB for MTIL."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,17 @@ from strategies.clip.weight_matrices import root
 from strategies.training.pixels import Pixels
 
 
-# A training may take so many times what the first of its size took: what a method looks back at, gaps between tensors.
+# Later tasks may need this many times the first task's memory: old tasks' data of a method, fragmentation.
 MARGIN = 2
 
 
 class Resident:
-    """A split's images, kept on a device from their first reading on; a `Pixels`."""
+    """A split's images that stay on a device once they have been read, with the interface of `Pixels`.
+
+    Args:
+        images: the N images to read.
+        device: where they are kept, as (N, 3, S, S) uint8.
+    """
 
     def __init__(self, images: Pixels, device: torch.device) -> None:
         self.images = images
@@ -30,18 +35,23 @@ class Resident:
         if not self.there[places].all():
             read = self.images[places]
             if self.kept.is_cuda:
-                read = read.pin_memory()  # else the copy waits for all that the GPU has still to do
+                read = read.pin_memory()  # otherwise the copy waits for all queued work of the GPU
             self.kept[places].copy_(read, non_blocking=True)
             self.there[places] = True
         return self.kept[places]
 
 
 def bytes_of(images: Pixels) -> int:
+    """Returns the size of these images in bytes, as uint8."""
     return len(images) * images[0].nbytes
 
 
 def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
-    """How many times a task's step the largest task's is, by the figures that enter the towers' blocks."""
+    """Returns the ratio between the largest task's activation size and that of `task`, a number of at least 1.
+
+    The size of a training step is estimated as the number of values that enter the transformer blocks of both towers:
+    `batch_size` images, and one prompt for each class of the task.
+    """
     image, text = (root(classifier.clip, tower).positional_embedding for tower in ("image", "text"))  # (L, d) each
     prompts = [count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True)]
     sizes = [batch_size * image.numel() + tokens * text.shape[1] for tokens in prompts]
@@ -49,12 +59,14 @@ def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
 
 
 def room(device: torch.device, larger: float) -> float:
-    """Bytes that test images may take there once a task has been learned; nothing on the CPU, whose memory they come from.
+    """Returns how many bytes of test images the device can hold; 0 on the CPU, where the images already are in memory.
 
-    What a GPU has beside the largest training, reckoned from that one, so that none has to make room later.
+    The result is the GPU's free memory less an estimate of what training on the largest task takes. Call it after a
+    task has been learned: the estimate is `larger` times this task's peak, with a safety factor of 2.
 
     Args:
-        larger: how many times the learned task's step the largest is.
+        device: where the model is.
+        larger: the result of `growth` for the learned task.
     """
     if device.type != "cuda":
         return 0.0
@@ -63,7 +75,9 @@ def room(device: torch.device, larger: float) -> float:
 
 
 def resident(tests: Sequence[EvaluationSet], device: torch.device, left: float) -> Sequence[EvaluationSet]:
-    """The same test sets; those that fit in the bytes left are kept on the device, the first ones first."""
+    """Returns the same test sets; in their order, those that fit into `left` bytes are kept on the device (see
+    `Resident`).
+    """
     kept: dict[int, Pixels] = {}  # by id: a repeated task has the same images
     for images, _ in tests:
         if id(images) not in kept:

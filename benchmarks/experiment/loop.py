@@ -1,4 +1,4 @@
-"""The loop over tasks: train, evaluate on all, measure, record; and going on where a run was stopped."""
+"""The loop over the tasks: train, test on all tasks, measure, save; and resuming an interrupted run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,22 +19,22 @@ from strategies.base import Budget
 from strategies.training.template import ClipTemplate, NotFinite
 
 
-STEP_WORK = 3  # a training image costs about three times an evaluated one (forward, backward): for the time left
+STEP_WORK = 3  # a training image costs about three evaluated ones (forward, backward): for the remaining time
 
 
 class TaskLoop:
-    """Takes a strategy through a stream.
+    """Trains and tests one strategy on one stream.
 
     Args:
-        run: the state of the run, which the loop keeps up to date; its model and strategy are the ones trained.
-        callbacks: told of what happens.
+        run: the state of the run, which the loop updates; its model and strategy are trained.
+        callbacks: notified of the run's events.
         tests: the test images of each task, in order.
         class_names: of each task, in label order.
         budgets: steps and learning rate of each task.
-        experiences: Avalanche's, one for each task.
+        experiences: Avalanche's experiences, one for each task.
         batch_size: training images in a step.
-        memory_hint: what to try where memory runs out.
-        bar: for the user who waits.
+        memory_hint: what to try if memory runs out, for the error message.
+        bar: shows the progress.
     """
 
     def __init__(
@@ -58,25 +58,29 @@ class TaskLoop:
         self.record = RunRecord()
 
     def step_begin(self) -> None:
-        """To be called by the template before every step."""
+        """Notifies the callbacks; the training template calls it before every step."""
         self.callbacks.tell("on_step_begin", self.run)
 
     def step_end(self, template: ClipTemplate) -> None:
-        """To be called by the template after every step."""
+        """Notifies the callbacks of the step's loss; the training template calls it after every step."""
         self.run.loss = template.loss.detach()
         self.callbacks.step_end(self.run)
         self.run.step += 1
         self.bar.advance(STEP_WORK * self.batch_size)
 
     def go(self, template: ClipTemplate, about: dict[str, str]) -> None:
-        """Goes through all states that are not measured yet, and writes each down before the next begins.
+        """Tests the model before training, then learns and tests task after task; saves each result before the next
+        task begins.
+
+        A run that has a checkpoint is resumed after its last finished task.
 
         Args:
             template: trains the run's model.
             about: metadata of the merged model's file.
 
         Raises:
-            UserError: non-finite loss (task and step named), a damaged checkpoint, a disk that is full, a callback that fails.
+            UserError: the loss is not finite (the message names task and step), the checkpoint is damaged, the disk is
+                full, or a callback fails.
         """
         self._restore(template)
         self._announce()
@@ -84,13 +88,15 @@ class TaskLoop:
         for state in range(self.record.states, len(self.run.tasks) + 1):
             self.reach(template, state)
         if self.run.is_first:
-            # Once more: a kill may have come between the last checkpoint and its tables.
+            # Again: the process may have been killed between the last checkpoint and its tables.
             tables.save_tables(self.run.folder, self.record, list(self.run.tasks), self.counts)
             checkpoint.save_model(self.run.folder, self.run.model.clip.state_dict(), about)
         self.callbacks.tell("on_run_end", self.run)
 
     def reach(self, template: ClipTemplate, state: int) -> None:
-        """Learns task number `state`, counted from 1, unless that is 0; tests on all tasks, measures, and writes it down."""
+        """Learns task number `state`, counted from 1 (0 learns nothing), then tests on all tasks, measures and
+        saves.
+        """
         with devices.memory_advice(self.memory_hint, self._kept()):
             if state > 0:
                 self._learn(template, state - 1)
@@ -102,14 +108,14 @@ class TaskLoop:
         return f"The {self.record.states} finished rows are kept in {self.run.folder}"
 
     def _keep_tests(self, learned: int) -> None:
-        """Test images on the GPU, from the first training on, which tells how much memory is left for them."""
+        """Moves test images to the GPU after the first training, whose peak memory tells how much is free for them."""
         if self.tests is self.first_tests:
             device = self.run.model.mean.device
             larger = growth(self.run.model, self.batch_size, learned)
             self.tests = resident(self.first_tests, device, room(device, larger))
 
     def _restore(self, template: ClipTemplate) -> None:
-        """Takes up the checkpoint's progress, model and strategy; leaves a new run as it is."""
+        """Loads the checkpoint's record, model and strategy, if there is one."""
         run = self.run
         found = checkpoint.load_checkpoint(run.folder)
         if found is None:
@@ -119,7 +125,7 @@ class TaskLoop:
             return
         model, strategy, self.record = found
         run.cost = self.record.cost
-        # A state's saving is known once it is over, so its checkpoint does not have it; an older version's has none.
+        # A checkpoint lacks the time of its own saving; those of older versions lack all of them.
         run.cost.saving += [0.0] * (self.record.states - len(run.cost.saving))
         try:
             run.model.clip.load_state_dict(model)
@@ -154,7 +160,7 @@ class TaskLoop:
                 f"try a smaller --lr. {self._kept()}"
             ) from error
         cost.decomposition.append(plugin.decomposition_seconds - decomposing)
-        cost.training[-1] -= cost.decomposition[-1] - (plugin.ready_seconds - ready)  # which took no time here
+        cost.training[-1] -= cost.decomposition[-1] - (plugin.ready_seconds - ready)  # these were not computed here
         cost.trained_parameters.append(template.trained_count)
         cost.carried_bytes.append(sum(tensor.nbytes for tensor in plugin.state_dict().values()))
         run.learned = task + 1

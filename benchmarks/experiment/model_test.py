@@ -23,18 +23,19 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
     """Tests an open_clip model on every task of a stream.
 
     Args:
-        model: left as it is.
-        tokenizer: prompts to (n, L) int64; None for the model's own attribute `tokenizer`.
-        order: of the tasks; it decides which there are.
+        model: the open_clip model; it is not changed.
+        plan: the stream.
+        tokenizer: turns a list of n prompts into token ids (n, L) int64; None takes the model's attribute `tokenizer`.
+        order: the order of the tasks, as for `--order`; a list of names selects tasks.
         device: `auto`, `cpu` or `cuda`.
-        cache: where decoded images are kept; None for nowhere.
+        cache: the folder for decoded images; None stores none.
 
     Returns:
-        A row for each task, by name: `task_aware` and `task_agnostic`, top-1 accuracy in percent among the task's own classes
-        and among the classes of all tasks.
+        One row for each task, by name: `task_aware` and `task_agnostic`, top-1 accuracy in percent among the task's own
+            classes and among the classes of all tasks.
 
     Raises:
-        UserError: a model without tokenizer, or with towers that are no plain transformers.
+        UserError: the model has no tokenizer, or its towers are no plain transformers.
     """
     tokenize = tokenizer or getattr(model, "tokenizer", None)
     if tokenize is None:

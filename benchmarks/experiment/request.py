@@ -1,4 +1,4 @@
-"""What is to be run, checked as far as that goes without torch: settings, tasks, places, and what lies there already."""
+"""What is to be run, checked without torch: settings, tasks, folders, and what the run folder already holds."""
 
 import contextlib
 import sys
@@ -20,13 +20,14 @@ from benchmarks.streams.orders import arrange
 
 @dataclass(frozen=True)
 class Places:
-    """Where things lie.
+    """The folders and files that a run reads or writes.
 
     Attributes:
-        results: run folders.
-        data_root: published data sets.
-        cache: decoded images; None without a cache.
-        auxiliary_images, auxiliary_texts: a folder and a file that some methods read besides; None where none is named.
+        results: the folder of all run folders.
+        data_root: the folder of the published data sets.
+        cache: the folder for decoded images; None without a cache.
+        auxiliary_images, auxiliary_texts: a folder of images and a file of captions that some methods also read; None
+            if not given.
     """
 
     results: Path
@@ -37,16 +38,24 @@ class Places:
 
     @property
     def auxiliary(self) -> dict[str, str | None]:
-        """What was named, as `run.json` has it; None is the micro CLIP's own, or nothing."""
+        """The absolute paths of the auxiliary images and texts, by their names in `run.json`; None where no path was
+        given.
+        """
         named = {"reference_images": self.auxiliary_images, "reference_texts": self.auxiliary_texts}
         return {name: str(path.resolve()) if path else None for name, path in named.items()}
 
 
 def cache_place(named: Path | None, *, wanted: bool) -> Path | None:
-    """Where decoded images are kept: the folder named, or the user's own cache; None for nowhere.
+    """Returns the folder for decoded images: `named`, or the user's cache folder; None for no cache.
+
+    If the user's cache folder cannot be written, a line on stderr says so and the result is None.
+
+    Args:
+        named: the folder that the user gave, if any.
+        wanted: False returns None.
 
     Raises:
-        UserError: the folder named can't be written; the user's own is done without then, which is said.
+        UserError: the folder `named` cannot be written.
     """
     if not wanted:
         return None
@@ -60,13 +69,15 @@ def cache_place(named: Path | None, *, wanted: bool) -> Path | None:
 
 @dataclass(frozen=True)
 class Request:
-    """One run that somebody asked for.
+    """One requested run.
 
     Attributes:
-        plan: a stream that was given as an object; None where a name says which.
-        folder: of the run.
-        command: what would ask for it again, for `run.json`.
-        measure: names of measurements besides those taken by default.
+        config: its settings.
+        places: the folders and files that it reads or writes.
+        plan: a stream that was given as an object; None if it was given by name.
+        folder: the run folder.
+        command: the command or call that starts the same run again, for `run.json`.
+        measure: names of measurements in addition to those taken by default.
     """
 
     config: RunConfig
@@ -78,13 +89,17 @@ class Request:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end before."""
+        """Whether the run folder holds a finished run."""
         return write.is_finished(self.folder)
 
     def check_finished(self) -> None:
-        """For a finished run: raises UserError where the folder holds other settings or read other auxiliary data.
+        """Checks that a finished run was made with the requested settings and the same auxiliary data.
 
-        A checkpoint that a kill left behind is taken away, and it is said where a user's own images have changed since.
+        It also deletes a checkpoint that a killed process left behind. For a stream of the user's own image folders, it
+        prints a line on stderr if the images have changed since the run.
+
+        Raises:
+            UserError: the run folder holds other settings, or the run read other auxiliary data.
         """
         write.check_config(self.folder, self.config.flat())
         _check_auxiliary(self.folder, self.places.auxiliary)
@@ -95,10 +110,10 @@ class Request:
                     print("the folders have other images or names now than when this run was made", file=sys.stderr)
 
     def open_stream(self) -> Stream:
-        """The tasks that the settings mean.
+        """Returns the stream of the requested tasks, in their order and with the requested number of training images.
 
         Raises:
-            UserError: data that are missing, or settings of tasks that the stream does not have.
+            UserError: data are missing, or a setting names a task that the stream does not have.
         """
         common = self.config.common
         plan = self.plan or build_plan(common.stream, self.places.data_root)
@@ -112,7 +127,7 @@ class Request:
         return few
 
     def _check_names(self, known: tuple[str, ...], stream: Stream) -> None:
-        """Settings by task must name tasks or data sets of the stream; what a recipe names beyond them does no harm."""
+        """Settings by task must name tasks or data sets of the stream; names that come from the recipe are ignored."""
         common = self.config.common
         names = [*known, *(task.source.dataset for task in stream.tasks), "default"]
         published = recipe(ANY_STREAM if self.plan else common.stream, common.strategy)
@@ -125,14 +140,18 @@ class Request:
 
 
 def build_plan(stream: str, data_root: Path) -> Plan:
-    """The plan of a stream by its name on the command line. Raises UserError for an unknown one, or what it misses."""
+    """Returns the plan of a stream by its name on the command line, such as `mtil` or `folder:PATH`.
+
+    Raises:
+        UserError: the name is unknown, or what follows its colon is wrong.
+    """
     family, argument = stream_family(stream)
     plan: Plan = registry.find("stream", family).load().build(argument, data_root)
     return plan
 
 
 def check_batch(stream: Stream, batch: int) -> None:
-    """Raises UserError for a batch larger than a task."""
+    """Raises UserError if a task has fewer training images than a batch."""
     small = min(stream.tasks, key=lambda task: len(task.train))
     if len(small.train) < batch:
         raise UserError(
@@ -141,10 +160,15 @@ def check_batch(stream: Stream, batch: int) -> None:
 
 
 def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """A run that goes on must stand on the weights and images it began with, also where the same name now means others.
+    """Checks that a resumed run reads the same weights and images as before, even if the same name now stands for
+    others.
 
     Args:
-        inputs: digests by their name in `run.json`.
+        folder: the run folder.
+        inputs: SHA-256 digests by their name in `run.json`.
+
+    Raises:
+        UserError: a digest differs from the one in `run.json`.
     """
     found = write.run_json(folder) if (folder / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
@@ -157,7 +181,7 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
 
 
 def _check_auxiliary(folder: Path, auxiliary: Mapping[str, str | None]) -> None:
-    """A finished run is shown for the auxiliary data that it read, and for no others."""
+    """Raises UserError if a finished run read other auxiliary data than requested."""
     found = write.run_json(folder)
     for name, place in auxiliary.items():
         if name in found and found[name] != place:

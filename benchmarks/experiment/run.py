@@ -1,4 +1,4 @@
-"""One run: from a checked request to a finished run folder."""
+"""Does one run: from a checked request to a finished run folder."""
 
 import contextlib
 import time
@@ -32,20 +32,22 @@ from strategies.training.experiences import make_benchmark
 
 
 def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = (), *, silent: bool = False) -> None:
-    """Takes the request's strategy through a stream, or goes on where that was stopped; ends with a finished run folder.
+    """Trains and tests the requested strategy on a stream, or resumes that where it was interrupted; writes the run
+    folder.
 
     Args:
-        stream: the request's, opened.
-        callbacks: besides the measurements.
-        silent: without a progress bar and lines on stderr.
+        request: the run.
+        stream: the request's stream, opened.
+        callbacks: notified of the run's events, in addition to the measurements.
+        silent: prints no progress bar and no lines on stderr.
 
     Raises:
-        UserError: all wrong input, before the folder is made; then whatever stops a run.
+        UserError: wrong input, found before the run folder is made; later, whatever stops a run.
     """
     began, folder, common = time.perf_counter(), request.folder, request.config.common
     files.check_writable(folder)
     with ExitStack() as until_done:
-        # Where the folder is there, it is taken before anything slow is done.
+        # An existing folder is locked before anything slow is done.
         if processes.is_first() and folder.exists():
             until_done.callback(write.lock(folder).release)
         environment.keep_freed_memory()
@@ -79,11 +81,11 @@ def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = ()
 
 @dataclass(frozen=True)
 class Ready:
-    """A run that only has to be started.
+    """A run that is prepared and can be started.
 
     Attributes:
-        go: does it.
-        inputs: digests of what it stands on, by their names in `run.json`.
+        go: starts the run and returns when it is done.
+        inputs: SHA-256 digests of the weights, images and files that it reads, by their names in `run.json`.
     """
 
     go: Callable[[], None]
@@ -133,7 +135,7 @@ def _get_ready(
 
 
 def _auxiliary(request: Request, plugin: StrategyPlugin) -> auxiliary.Auxiliary:
-    """What the method reads besides the tasks' data, listed."""
+    """Returns the auxiliary images and texts that the method reads."""
     common, places = request.config.common, request.places
     return auxiliary.find(
         plugin.reads,
@@ -147,7 +149,9 @@ def _auxiliary(request: Request, plugin: StrategyPlugin) -> auxiliary.Auxiliary:
 
 
 def make_plugin(request: Request) -> StrategyPlugin:
-    """The strategy's plugin with the run's settings. Raises UserError if it is no `StrategyPlugin`."""
+    """Returns the requested strategy's plugin with the run's settings. Raises UserError if it is no
+    `StrategyPlugin`.
+    """
     strategy = request.config.strategy
     made = strategy.plugin()
     if not (isinstance(made, type) and issubclass(made, StrategyPlugin)):
@@ -165,7 +169,7 @@ def _load(stream: Stream, size: int, common: Common, cache: Path | None, bar: Pr
 
 
 def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
-    """What says which method, in which version, made the figures, and what the tables hold."""
+    """Returns what `run.json` says of the method, its version and the tables' columns."""
     strategy = request.config.strategy
     about = strategy.about
     versions = {"method": about.figures, "shared": shared.FIGURES_VERSION, "template": training.FIGURES_VERSION}
@@ -180,7 +184,9 @@ def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _status(folder: Path, about: Mapping[str, Any], began: float) -> Iterator[None]:
-    """Keeps `run.json` true: running, then finished, failed or interrupted. A killed run stays at running."""
+    """Keeps the status in `run.json` up to date: running, then finished, failed or interrupted. A killed run stays
+    "running".
+    """
     started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def say(status: str) -> None:
@@ -191,7 +197,7 @@ def _status(folder: Path, about: Mapping[str, Any], began: float) -> Iterator[No
     try:
         yield
     except BaseException as error:
-        # Not at the cost of the error itself: on a full disk this can't be written either.
+        # An error while writing the status, for instance on a full disk, must not hide the first error.
         with contextlib.suppress(UserError):
             say("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise

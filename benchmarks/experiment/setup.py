@@ -1,4 +1,4 @@
-"""Puts together what a run computes with: the classifier over all prompts, and the training loop's template."""
+"""Builds what a run computes with: the classifier over the prompts of all tasks, and the training template."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,13 +15,15 @@ from strategies.training.template import ClipTemplate
 
 
 def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
-    """The classifier over the prompts of all tasks, on the CPU."""
+    """Returns the classifier over the prompts of all tasks of a stream, on the CPU."""
     prompts = [tokenize_prompts(backbone, task.class_names, task.templates) for task in stream.tasks]
     return ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std)
 
 
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:
-    """(T,) steps and peak learning rate of each task: by the settings, unless the method has its own."""
+    """Returns the number of steps and the peak learning rate of each task: those of the settings, unless the method has
+    its own.
+    """
 
     def of(setting: Any, task: int) -> Any:
         return for_task(setting, stream.tasks[task].name, stream.tasks[task].source.dataset)
@@ -38,7 +40,15 @@ def make_template(
     on_step_begin: Callable[[], None],
     on_step_end: Callable[[], None],
 ) -> ClipTemplate:
-    """Avalanche's strategy with the method's plugins, set up for the first task."""
+    """Returns the Avalanche strategy that trains the classifier with the method's plugins.
+
+    Args:
+        classifier: the model, on its device.
+        plugin: the method; it must have begun (`StrategyPlugin.begin`).
+        common: the settings of the optimiser.
+        budgets: of each task; the template starts with the first one's.
+        on_step_begin, on_step_end: called before and after every training step.
+    """
     return ClipTemplate(
         model=classifier,
         plugins=plugin.plugins(),

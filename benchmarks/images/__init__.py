@@ -1,4 +1,4 @@
-"""From image files to pixels: listing, reading, decoding, the cache, crops, auxiliary images.
+"""From image files to pixels: listing, reading, decoding, the cache, random crops, auxiliary images.
 
-This room knows no task, no model and no method.
+This package knows no task, no model and no method.
 """

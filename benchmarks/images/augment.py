@@ -1,7 +1,8 @@
-"""Training images with a random crop, as ZSCL and its family train; cut from the files at every reading, not from the cache.
+"""Training images with a random crop, as in ZSCL's training code; they are decoded from their files, not from the
+cache.
 
-A crop takes 0.9 to 1 of the whole image at its own aspect ratio, which the cached square no longer has. So with augmentation
-the training images are decoded anew for each step, by all cores while the model computes.
+A crop has 0.9 to 1 of the area of the whole image at its own aspect ratio, which the cached square no longer has. So
+with augmentation, training images are decoded again for each step, on all cores while the model computes.
 """
 
 import math
@@ -16,13 +17,20 @@ from benchmarks.images.image_io import read_rgb
 from strategies.training.loader import draw
 
 
-SCALE, RATIO = (0.9, 1.0), (3 / 4, 4 / 3)  # ZSCL's, and torchvision's default for the ratio
+SCALE, RATIO = (0.9, 1.0), (3 / 4, 4 / 3)  # ZSCL's scale, and torchvision's default ratio
 TRIES = 10
 
 
 def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of torchvision's RandomResizedCrop: an area and a ratio (uniform in its logarithm) are drawn
-    until the box fits, at most TRIES times; then the largest centred box whose ratio is allowed.
+    """Returns top, left, height and width of a random crop, in pixels, with the distribution of torchvision's
+    RandomResizedCrop.
+
+    An area and an aspect ratio (uniform in its logarithm) are drawn until the box fits, at most 10 times; otherwise the
+    result is the largest centred box with an allowed ratio.
+
+    Args:
+        width, height: size of the image in pixels.
+        rng: the random numbers.
     """
     for _ in range(TRIES):
         area = width * height * rng.uniform(*SCALE)
@@ -35,13 +43,14 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
 
 
 class Cropped(FromFiles):
-    """RandomResizedCrop (bicubic) of a split's images, a `Pixels`; each crop a pure function of `draw` and the image.
+    """RandomResizedCrop (bicubic) of a split's images, with the interface of `Pixels`.
 
-    Read outside the loop, where nothing is drawn, they are as in a test.
+    Each crop depends only on the random state `strategies.training.loader.draw` of the training step and on the image.
+    Outside of training the images are resized and centre cropped, as for testing.
     """
 
     def one(self, place: int) -> Tensor:
-        """Image (3, S, S)."""
+        """Returns image number `place` of the split, randomly cropped, as (3, size, size) uint8."""
         drawn = draw.get()
         if drawn is None:
             return super().one(place)

@@ -1,8 +1,8 @@
-"""What some methods read besides the tasks' data: auxiliary images and texts, the user's or drawn for the micro CLIP.
+"""Auxiliary images and texts, which some methods read besides the tasks' data: the user's, or drawn for the micro CLIP.
 
-With the micro CLIP and nothing named, they are images and captions of the kind that it was pretrained on, drawn anew; any
-other model wants `--reference-images DIR` (on MTIL: ImageNet's training images) and `--reference-texts FILE` (Conceptual
-Captions' validation file), each only for methods that read it.
+For the micro CLIP, if none are given, they are new images and captions from the distribution that it was pretrained on.
+Any other model needs `--reference-images DIR` (on MTIL: ImageNet's training images) and `--reference-texts FILE`
+(Conceptual Captions' validation file), each only for methods that read it.
 """
 
 import hashlib
@@ -28,7 +28,12 @@ MICRO_PAIRS, MICRO_SEED = 2000, 1  # the micro CLIP's own pretraining pairs were
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """What a method reads, each None if it doesn't."""
+    """The auxiliary data of a method; a part that it does not read is None.
+
+    Attributes:
+        images: the auxiliary images.
+        captions: the auxiliary texts.
+    """
 
     images: Split | None = None
     captions: tuple[str, ...] | None = None
@@ -44,19 +49,19 @@ def find(
     pool: int,
     batch_size: int,
 ) -> Auxiliary:
-    """Lists what is to be read.
+    """Returns the auxiliary data that a method reads, as a list of images and captions; images are not decoded yet.
 
     Args:
         reads: any of `images` and `texts`.
-        folder, file: of images and of captions; None for the micro CLIP's own.
-        method: for messages.
+        folder, file: the folder of images and the file of captions; None if not given.
+        method: the method's name, for messages.
         drawn: whether the model is the micro CLIP, for which both can be drawn.
-        pool: images that are taken at most.
-        batch_size: images in a step, of which there must be as many.
+        pool: maximal number of images; more are subsampled at random with a fixed seed.
+        batch_size: images in a step; there must be at least as many.
 
     Raises:
-        UserError: something is to be read and nobody says where it is, or named and not read; an empty folder, or one with
-            fewer images than a batch; a file that can't be read or has empty lines.
+        UserError: data that the method reads are not given, or data are given that it does not read; the folder has
+            fewer images than a batch; the file cannot be read or has empty lines.
     """
     for what, place in (("images", folder), ("texts", file)):
         if place is not None and what not in reads:
@@ -93,7 +98,7 @@ def _whole(images: Images) -> Split:
 
 
 def _folder_images(folder: Path) -> Split:
-    """All pictures in a folder and in those below it, sorted folder by folder."""
+    """Returns all images in a folder and its subfolders, sorted folder by folder."""
     if not folder.is_dir():
         wrong = "a file, not a folder" if folder.exists() else "no such folder"
         raise UserError(f"--reference-images {shown(folder)}: {wrong}; expected a folder with pictures in it")
@@ -107,7 +112,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _captions(file: Path | None, method: str, drawn: bool) -> tuple[str, ...]:
-    """One in each line; what follows a tab (an address, in Conceptual Captions' files) is left out."""
+    """Returns one caption for each line; what follows a tab (a URL, in Conceptual Captions' files) is ignored."""
     if file is None:
         if drawn:
             return tuple(dict.fromkeys(_pair(row)[0] for row in range(MICRO_PAIRS)))
@@ -136,7 +141,14 @@ def _pair(row: int) -> tuple[str, Image.Image]:
 
 
 def give(found: Auxiliary, plugin: Any, tokenize: Callable[[list[str]], Tensor], opener: Opener) -> dict[str, str]:
-    """Sets `reference_images` and `reference_texts` of a plugin. Returns a digest of what it gets, empty for nothing."""
+    """Sets `reference_images` and `reference_texts` of a plugin, and returns their digest under `reference_sha256`.
+
+    Args:
+        found: the auxiliary data; without any, the result is empty.
+        plugin: the method's `StrategyPlugin`.
+        tokenize: turns a list of n captions into token ids (n, L) int64.
+        opener: decodes the images.
+    """
     digest = hashlib.sha256()
     if found.images is not None:
         opener.fill([found.images])

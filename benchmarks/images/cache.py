@@ -1,17 +1,17 @@
-"""The decoded-image cache: every image resized and cropped once, in files that all runs share.
+"""The cache of decoded images: every image is resized and cropped once, into files that all runs share.
 
-A folder for each `Images` and size, named after both and a key made of the data's fingerprint, the transform and the versions
-that decide pixels, so that another version never meets old pixels:
+There is one folder for each `Images` and size. Its name ends with a key, a digest of the data's fingerprint, the
+transform and the library versions that influence pixels, so that other versions never read old pixels:
 
     pixels.u8    (count, 3, size, size) uint8, with holes where no image has been decoded yet
-    digests.u8   (count, 8) uint8: a digest of each image's pixels, zero where it has not been decoded yet
-    about.json   what the key is made of
+    digests.u8   (count, 8) uint8: a digest of each image's pixels, zero if it has not been decoded yet
+    about.json   the content that the key is a digest of
 
-    filling      empty; there while a process writes, or after one was killed or the power went
+    filling      empty; exists while a process writes, or after one was killed or the power failed
 
-Only the images that a run needs are decoded, so a few-shot run needs little space, and whatever was decoded before is used
-again. What a process left that did not end by itself is compared with its digests before anybody trusts it; the rest only by
-`benchmarks.prepare --check`.
+Only the images that a run needs are decoded, so a few-shot run needs little space; later runs use what exists. After a
+process was killed, all pixels are compared with their digests before they are used. `benchmarks.prepare --check` always
+compares them.
 """
 
 import hashlib
@@ -51,19 +51,21 @@ def _about(images: Images, size: int) -> dict[str, object]:
     }
 
 
-FLUSH = 32 * 2**20  # bytes that are decoded before the disk is made to begin with them
+FLUSH = 32 * 2**20  # bytes to decode before writing them to disk is started
 
 
 def stop(error: UserError) -> None:
-    """What to do about an image that can't be read, in a run: say which, and end."""
+    """Raises the error: the reaction of a run to an image that cannot be read."""
     raise error
 
 
 class CacheFile:
     """The cache of one `Images` at one size.
 
-    Raises:
-        UserError: the folder can't be made or written.
+    Args:
+        root: the folder of all caches.
+        images: the images.
+        size: side of the decoded images, in pixels.
     """
 
     def __init__(self, root: Path, images: Images, size: int) -> None:
@@ -71,17 +73,20 @@ class CacheFile:
         self.about = _about(images, size)
         key = hashlib.sha256(json.dumps(self.about).encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() or c in "-." else "_" for c in images.name)
-        name = name.encode()[:80].decode(errors="ignore")  # file systems end at 255 bytes
+        name = name.encode()[:80].decode(errors="ignore")  # file systems allow at most 255 bytes
         self.folder = root / f"{name}-{size}px-{key}"
         self.pixels, self.digests, self.filling = (self.folder / n for n in ("pixels.u8", "digests.u8", "filling"))
         self.shape = (images.count, 3, size, size)
 
     @property
     def image_bytes(self) -> int:
+        """Size of one decoded image in bytes."""
         return 3 * self.size * self.size
 
     def ready(self) -> np.ndarray:
-        """(count, DIGEST) uint8: the digests so far. A cache that was cut short has none."""
+        """Returns the digests (count, 8) uint8, zero for images not decoded yet; all are zero if a file is missing or
+        cut short.
+        """
         if not self._whole():
             return np.zeros((self.images.count, DIGEST), dtype=np.uint8)
         return np.fromfile(self.digests, dtype=np.uint8).reshape(-1, DIGEST)
@@ -94,18 +99,18 @@ class CacheFile:
         return lengths == (self.images.count * self.image_bytes, self.images.count * DIGEST)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Those of the rows (N,) that have not been decoded yet, each once, rising."""
+        """Returns those of the rows (N,) that have not been decoded yet, sorted, without repetitions."""
         rows = np.unique(rows)
         return rows[~self.ready()[rows].any(axis=1)]
 
     def trusted(self) -> bool:
-        """Whether what has been decoded needs no comparing with its digests."""
+        """Returns whether the decoded images can be used without being compared with their digests."""
         return not self.filling.exists()
 
     def distrust(self) -> None:
-        """Has the next `fill` compare what is there with its digests, and decode anew what differs."""
+        """Makes the next `fill` compare the decoded images with their digests, and decode again those that differ."""
         if self._whole():
-            with FileLock(self.folder / ".lock"):  # not while another process fills: it would take the mark away
+            with FileLock(self.folder / ".lock"):  # a process that is filling the cache would remove the mark
                 self.filling.touch()
 
     def fill(
@@ -114,18 +119,19 @@ class CacheFile:
         on_image: Callable[[], None] = lambda: None,
         on_bad: Callable[[UserError], None] = stop,
     ) -> int:
-        """Decodes what is missing of the rows, on all cores. Another process that fills the same waits, then finds it done.
+        """Decodes the missing ones of these rows on all cores, and returns their number.
+
+        Another process that fills the same cache waits, then finds the images there.
 
         Args:
-            on_image: called after each, for progress.
-            on_bad: called with the message on an image that can't be read, which stays missing; unless it raises, the
-                others follow.
-
-        Returns:
-            How many were missing.
+            rows: (N,) indices of images.
+            on_image: called after each image, for progress.
+            on_bad: called with the error of an image that cannot be read; unless it raises, the image stays missing and
+                decoding continues.
 
         Raises:
-            UserError: an image that can't be read (those before it are kept), a full disk, a folder without permission.
+            UserError: an image cannot be read (earlier ones are kept), the disk is full, or the folder cannot be
+                written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +150,7 @@ class CacheFile:
             ) from error
 
     def _lay_out(self) -> None:
-        """Files of the full length, as holes; what was cut short begins anew."""
+        """Makes files of the full length, as holes; files that were cut short are replaced."""
         if self._whole():
             return
         files.write_json(self.folder / "about.json", self.about)
@@ -153,7 +159,9 @@ class CacheFile:
                 opened.truncate(self.images.count * each)
 
     def _forget_unwritten(self) -> None:
-        """Takes back the digests of images whose pixels are others: not on the disk when the power went, or damaged since."""
+        """Resets the digests of images whose pixels differ from them, because the power failed before the disk had
+        them, or by damage.
+        """
         found, pixels = self.ready(), Cached(self, np.arange(self.images.count))
 
         def wrong(row: int) -> bool:
@@ -166,7 +174,9 @@ class CacheFile:
                     _write_whole(opened.fileno(), memoryview(bytes(DIGEST)), row * DIGEST)
 
     def _decode(self, rows: np.ndarray, on_image: Callable[[], None], on_bad: Callable[[UserError], None]) -> None:
-        """Ends with `filling` gone, unless the disk refused something: then all is compared before anybody trusts it."""
+        """Decodes the rows, then deletes `filling`, unless the disk reported an error: then all pixels are compared
+        before use.
+        """
         pixels, digests = os.open(self.pixels, os.O_RDWR), os.open(self.digests, os.O_RDWR)
 
         def write(row: int) -> UserError | None:
@@ -181,7 +191,7 @@ class CacheFile:
         pool, disk, flushes, refused = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), [], False
         try:
             for some in _pieces(rows, max(FLUSH // self.image_bytes, 1)):
-                flushes.append(disk.submit(os.fsync, pixels))  # what was decoded before, while these are
+                flushes.append(disk.submit(os.fsync, pixels))  # writes the previous images while these are decoded
                 for error in pool.map(write, some):
                     if error:
                         on_bad(error)
@@ -189,10 +199,10 @@ class CacheFile:
         except OSError:
             refused = True
             raise
-        finally:  # also after a bad image or an interruption, which leave whole images
+        finally:  # also after a bad image or an interruption: images are complete
             pool.shutdown(cancel_futures=True)
             for flush in flushes:
-                flush.result()  # the system reports a write that failed only once
+                flush.result()  # a failed write is reported only once
             for file in (pixels, digests):
                 os.fsync(file)
                 os.close(file)
@@ -201,23 +211,27 @@ class CacheFile:
 
 
 def _pieces(rows: np.ndarray, count: int) -> Iterator[list[int]]:
-    """At most `count` rows at once, so that what waits takes no memory."""
+    """Yields at most `count` rows at once, to bound the memory of queued work."""
     for first in range(0, len(rows), count):
         yield rows[first : first + count].tolist()
 
 
 def _write_whole(file: int, data: memoryview, place: int) -> None:
-    """The system may write less than it was given, on a full disk without a word."""
+    """Writes all of the data: on a full disk the system may write less than it was given, without an error."""
     while data:
         written = os.pwrite(file, data, place)
         data, place = data[written:], place + written
 
 
 class Cached:
-    """A split's images out of the cache, a `Pixels`.
+    """A split's images from the cache, with the interface of `Pixels`: indexing returns (B, 3, size, size) uint8.
 
-    The file is mapped into memory: its pages lie in the operating system's cache, shared by all processes. After each reading
-    this process lets go of them, so that it holds no more of a large data set than of a small one.
+    The file is mapped into memory, so its pages are in the operating system's cache, shared by all processes. After
+    each reading this process releases them, so its memory does not grow with the data set.
+
+    Args:
+        file: the cache.
+        rows: (N,) which images belong to the split.
     """
 
     def __init__(self, file: CacheFile, rows: np.ndarray) -> None:
@@ -237,10 +251,14 @@ class Cached:
 
 
 def check_space(root: Path, missing: Mapping[CacheFile, np.ndarray]) -> int:
-    """Bytes that decoding these rows of these files will take.
+    """Returns the number of bytes that decoding these rows will take.
+
+    Args:
+        root: the folder of all caches.
+        missing: for each cache the rows to decode.
 
     Raises:
-        UserError: more than is free where the cache lies.
+        UserError: the disk has less free space.
     """
     space = sum(len(rows) * file.image_bytes for file, rows in missing.items())
     there = next(parent for parent in (root, *root.absolute().parents) if parent.exists())

@@ -1,7 +1,8 @@
-"""Images at the size the backbone reads, as bytes: decoded once into memory, or from the files at every reading.
+"""Decodes images at the backbone's input size into uint8 tensors, either once into memory or at every reading.
 
-Training and testing see the same: shorter side resized (bicubic), centre cropped, by torchvision's own transforms. The cache
-on disk (`cache`) holds exactly these bytes; training with augmentation (`augment`) reads the files.
+Training and testing use the same pixels: the shorter side is resized (bicubic), then the centre is cropped, by
+torchvision's transforms. The cache on disk (`cache`) holds exactly these bytes; training with augmentation (`augment`)
+decodes the files.
 """
 
 import os
@@ -20,17 +21,21 @@ from benchmarks.images.sets import Images, Split
 from strategies.training.pixels import Pixels
 
 
-TRANSFORM = "pictures 1, Resize(size, bicubic), CenterCrop(size)"  # for the cache's key: another text for other pixels
+TRANSFORM = "pictures 1, Resize(size, bicubic), CenterCrop(size)"  # in the cache's key; change it when pixels change
 DIGEST = 8  # bytes
 
 
 def threads() -> int:
-    """Cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decode_one(images: Images, row: int, size: int) -> Tensor:
-    """Image `row` as (3, size, size) uint8. Raises UnreadableImage if it can't be read or is too thin to resize."""
+    """Returns image number `row` as (3, size, size) uint8.
+
+    Raises:
+        UnreadableImage: the image cannot be read, or it is too narrow to be resized.
+    """
     # A square image of the right size passes through both unchanged.
     transform = Compose([Resize(size, InterpolationMode.BICUBIC), CenterCrop(size), PILToTensor()])
     picture = read_rgb(images, row)
@@ -43,16 +48,23 @@ def decode_one(images: Images, row: int, size: int) -> Tensor:
 
 
 def digest(image: Tensor) -> bytes:
-    """DIGEST bytes that stand for an image's pixels; never all zero, which the cache keeps for images not decoded yet."""
+    """Returns a digest of 8 bytes of an image's pixels; never all zero, which in the cache stands for images not
+    decoded yet.
+    """
     found = xxhash.xxh3_64_digest(image.numpy().data)
     return found if any(found) else b"\1" * DIGEST
 
 
 def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None) -> Tensor:
-    """All images of a split as (N, 3, size, size) uint8, on all cores: Pillow lets other threads run while it decodes.
+    """Returns all N images of a split as (N, 3, size, size) uint8, decoded on all cores.
+
+    Args:
+        split: the images.
+        size: side of the decoded images, in pixels.
+        on_image: called after each image, for progress.
 
     Raises:
-        UserError: an image that can't be read, named.
+        UserError: an image cannot be read; the message names it.
     """
     out = torch.empty(len(split), 3, size, size, dtype=torch.uint8)
 
@@ -66,7 +78,12 @@ def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None)
 
 
 class FromFiles:
-    """Decodes at every reading; keeps nothing. A `Pixels`."""
+    """A split's images, decoded at every reading and not stored, with the interface of `Pixels`.
+
+    Args:
+        split: the images.
+        size: side of the decoded images, in pixels.
+    """
 
     def __init__(self, split: Split, size: int) -> None:
         self.split, self.size = split, size
@@ -76,7 +93,7 @@ class FromFiles:
         return len(self.split)
 
     def one(self, place: int) -> Tensor:
-        """Image (3, S, S)."""
+        """Returns image number `place` of the split as (3, size, size) uint8."""
         return decode_one(self.split.images, int(self.split.rows[place]), self.size)
 
     def __getitem__(self, places: int | slice) -> Tensor:
@@ -86,7 +103,13 @@ class FromFiles:
 
 
 def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.ndarray:
-    """(N, DIGEST) uint8, reading every image once: what can't be read comes to light here, before any training."""
+    """Returns the digests (N, 8) uint8 of all images. It reads every image once, so unreadable ones are found before
+    training.
+
+    Args:
+        pixels: N images.
+        on_image: called after each image, for progress.
+    """
 
     def one(place: int) -> bytes:
         found = digest(pixels[place])
@@ -99,7 +122,13 @@ def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.n
 
 
 def check(split: Split, size: int, on_image: Callable[[], None] = lambda: None) -> list[UserError]:
-    """Reads every image of a split once, on all cores, and keeps nothing but the messages on those that can't be read."""
+    """Reads every image of a split once, on all cores, and returns the errors of those that cannot be read.
+
+    Args:
+        split: the images.
+        size: side of the decoded images, in pixels.
+        on_image: called after each image, for progress.
+    """
 
     def one(row: int) -> UserError | None:
         try:

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: folders and picture files, whatever else may lie about there."""
+"""Lists the subfolders and image files of a folder, and ignores all other files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".w
 
 
 def shown(path: Path) -> str:
-    """A path that can be printed, also where its bytes are no UTF-8."""
+    """Returns a path as printable text, even if its bytes are no UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _scan(folder: Path, of_kind: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
-    """What is in a folder and of a kind, by name; hidden entries are passed over."""
+    """Returns the entries of a folder that `of_kind` accepts, sorted by name; hidden entries are ignored."""
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if not entry.name.startswith(".") and of_kind(entry)]
@@ -31,7 +31,9 @@ def _scan(folder: Path, of_kind: Callable[[os.DirEntry[str]], bool]) -> list[os.
 
 
 def _check_link(entry: os.DirEntry[str]) -> None:
-    """Raises UserError for a link that leads nowhere, to itself, or up the tree: what it stands for would never end."""
+    """Raises UserError for a symbolic link that is broken, or that leads to a folder above itself, which would never
+    end.
+    """
     path = Path(entry.path)
     try:
         path.stat()
@@ -57,10 +59,10 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 
 
 def folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; links to folders elsewhere count.
+    """Returns the names of the folders in a folder, sorted, including symbolic links to folders.
 
     Raises:
-        UserError: no permission, a link that leads nowhere or up the tree, a name that is no UTF-8.
+        UserError: the folder cannot be read, a link is broken or leads up the tree, or a name is no UTF-8.
     """
     found = _scan(folder, _is_folder)
     for entry in found:
@@ -70,16 +72,22 @@ def folders(folder: Path) -> list[str]:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The files in a folder that are pictures by their ending, in whatever case, sorted by name.
+    """Returns the image files in a folder, recognised by their ending in upper or lower case, sorted by name.
 
     Raises:
-        UserError: no permission, a link with such an ending that leads nowhere.
+        UserError: the folder cannot be read, or a link with such an ending is broken.
     """
     return [Path(entry.path) for entry in _scan(folder, _is_picture)]
 
 
 def of_files(name: str, files: Sequence[Path], root: Path) -> Images:
-    """The pictures in these files below `root`, under a name."""
+    """Returns the images in these files.
+
+    Args:
+        name: the name of the images, for messages and the cache.
+        files: N paths.
+        root: the folder that contains all files.
+    """
     return Images(
         name=name,
         count=len(files),

@@ -1,4 +1,4 @@
-"""Any picture that Pillow opens, as RGB with eight bits a channel; what it can't open is named."""
+"""Reads any image that Pillow can open as RGB with eight bits per channel; errors name the file."""
 
 import struct
 import warnings
@@ -11,23 +11,23 @@ from benchmarks.config.errors import UnreadableImage
 from benchmarks.images.sets import Images
 
 
-# What Pillow's decoders raise on broken files. MemoryError: a header that promises more than there is; Warning: only where
-# warnings are errors.
+# What Pillow's decoders raise on broken files. MemoryError: a header that states a wrong size; Warning: only if warnings
+# are errors.
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RuntimeError,
     struct.error, zlib.error, Image.DecompressionBombError, Warning,
 )  # fmt: skip
-# Pictures with more pixels are refused before they are decoded: from here on Pillow takes them for attacks.
+# Images with more pixels are refused before they are decoded: the limit above which Pillow assumes an attack.
 MOST_PIXELS = 178_956_970
 
-# Half of that and more makes Pillow warn, which can't be turned off for one thread alone. So the limit is kept here instead.
+# Pillow warns from half of that on, which cannot be turned off for one thread alone. So this module applies the limit.
 Image.MAX_IMAGE_PIXELS = None
-# About metadata, for instance "Corrupt EXIF data", of which nothing is read; pixels that can't be read are errors all the same.
+# Warnings about metadata, such as "Corrupt EXIF data", do not matter here; unreadable pixels are errors in any case.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def _eight_bits(grey: Image.Image) -> Image.Image:
-    """Of 16-bit greys the upper eight bits: Pillow would clip them at 255."""
+    """Returns the upper eight bits of 16-bit grey values, which Pillow would clip at 255."""
     values = np.asarray(grey)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit grey values outside 0 to 65535; save it with 8 or 16 bits")
@@ -35,13 +35,13 @@ def _eight_bits(grey: Image.Image) -> Image.Image:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Grey, palette, CMYK and transparent pictures as Pillow's (and torchvision's) `convert("RGB")` makes them.
+    """Returns an image as RGB with eight bits per channel, like Pillow's `convert("RGB")` but for 16-bit grey values.
 
-    Transparency is dropped, EXIF rotation is not applied, of several frames the first is taken. 16-bit greys keep their upper
-    eight bits; integers of 32 bits count as 16-bit greys.
+    Transparency is dropped, EXIF rotation is not applied, and of several frames the first is used. Grey values of 16
+    bits keep their upper eight bits; 32-bit integers are treated as 16-bit grey values.
 
     Raises:
-        ValueError: pixels that no rule turns into eight bits: floats, and integers outside 0 to 65535.
+        ValueError: the pixels are floats, or integers outside 0 to 65535.
     """
     if picture.mode == "F":
         raise ValueError("float pixels, which have no agreed range; save it with 8 or 16 bits")
@@ -53,7 +53,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, without the file's name, which Pillow and the system may repeat."""
+    """Returns the error's message in one line, without the file's name, which Pillow and the system may repeat."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture format that Pillow knows, or an empty or broken file"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -61,10 +61,11 @@ def _reason(error: BaseException) -> str:
 
 
 def read_rgb(images: Images, row: int) -> Image.Image:
-    """Image `row` as RGB (see `to_rgb`), its file closed.
+    """Returns image number `row` as RGB (see `to_rgb`), and closes its file.
 
     Raises:
-        UnreadableImage: naming the file of one that can't be read, is cut short, or has more than MOST_PIXELS pixels.
+        UnreadableImage: the image cannot be read, is cut short, or has more than MOST_PIXELS pixels; the message names
+            its file.
     """
     try:
         with images.read(row) as picture:

@@ -1,4 +1,4 @@
-"""From the splits of tasks to their pixels: in memory, in the cache, or from the files."""
+"""Turns the splits of tasks into pixels: from memory, from the cache, or decoded at each reading."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,13 @@ from strategies.training.pixels import Pixels
 
 
 class Opener:
-    """Splits to `Pixels` with their digests, each split once however many tasks have it."""
+    """Returns the pixels of splits with their digests; a split that several tasks share is opened once.
+
+    Args:
+        size: side of the decoded images, in pixels.
+        cache_root: the folder of all caches; None uses no cache.
+        bar: shows the progress.
+    """
 
     def __init__(self, size: int, cache_root: Path | None, bar: ProgressBar) -> None:
         self.size, self.cache_root, self.bar = size, cache_root, bar
@@ -26,20 +32,20 @@ class Opener:
         return self.cache_root is not None and images.fingerprint is not None
 
     def _file(self, images: Images) -> CacheFile:
-        """Of images that are cached."""
+        """Returns the cache of images that are cached."""
         if id(images) not in self._files:
             assert self.cache_root is not None
             self._files[id(images)] = CacheFile(self.cache_root, images, self.size)
         return self._files[id(images)]
 
     def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> int:
-        """Reads every image once, into the cache if there is one; `on_bad` gets the message on each that can't be read.
+        """Reads every image once, into the cache if there is one, and returns how many were read from their files.
 
-        What the cache has already is compared with its digests there, and decoded anew where it differs; its files were read
-        when it was made, and are not read again.
+        Images that are in the cache already are compared with their digests, and decoded again if they differ.
 
-        Returns:
-            How many images were read from their files.
+        Args:
+            splits: the images.
+            on_bad: called with the error of each image that cannot be read.
         """
         for file in self._rows(splits):
             file.distrust()
@@ -53,7 +59,15 @@ class Opener:
         return count
 
     def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> int:
-        """Decodes into the cache what is missing there, after saying how much space it takes. Returns how many images."""
+        """Decodes the images of the splits that are missing in the cache, and returns their number; 0 without a cache.
+
+        Args:
+            splits: the images.
+            on_bad: called with the error of each image that cannot be read; by default it raises the error.
+
+        Raises:
+            UserError: the disk has too little space, or an image cannot be read.
+        """
         if self.cache_root is None:
             return 0
         rows = self._rows(splits)
@@ -78,7 +92,12 @@ class Opener:
         return {file: np.concatenate(each) for file, each in rows.items()}
 
     def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
-        """Images and their digests (N, DIGEST); `from_files` passes memory and cache by."""
+        """Returns the N images of a split and their digests (N, 8) uint8.
+
+        Args:
+            split: the images.
+            from_files: decodes them at each reading, without memory or cache.
+        """
         if id(split) not in self._opened:
             self._opened[id(split)] = self._open_files(split) if from_files else self._open(split)
         return self._opened[id(split)]
@@ -94,7 +113,7 @@ class Opener:
         return self._open_files(split)
 
     def _open_files(self, split: Split) -> tuple[Pixels, np.ndarray]:
-        """Without the cache every image is read once beforehand, so that a bad one stops the run before it begins."""
+        """Reads every image once, so that an unreadable one stops the run before it begins."""
         self.bar.begin(f"checking {split.images.name}", len(split))
         pixels = FromFiles(split, self.size)
         return pixels, digests(pixels, self.bar.advance)

@@ -1,4 +1,4 @@
-"""Images as their owner keeps them, and the part of them that one task trains or tests on."""
+"""A data set's images as their owner stores them, and the part of them that one task trains or tests on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +11,16 @@ from benchmarks.config.errors import UserError
 
 @dataclass(frozen=True)
 class Images:
-    """Images as their owner keeps them: a whole data set, or one published half of it. Tasks are cut out of these.
+    """Images as their owner stores them: a whole data set, or its published training or test half. Tasks use parts of
+    these.
 
     Attributes:
         name: for messages and the cache, for instance `Caltech101` or `Food-train`.
-        count: how many there are.
-        read: image i, in its own size and mode; the backbone's transform comes later.
-        where: what to call image i in a message, its file if it has one of its own.
-        fingerprint: a text that changes when the data change, made when it is asked for; None for pictures that are
-            never kept on disk.
-        drawn: whether they are made when they are read, and so few that memory holds them where there is no cache.
+        count: number of images.
+        read: returns image i in its original size and mode.
+        where: returns the name of image i for messages: its file, if it has its own.
+        fingerprint: returns a text that changes when the data change; None for images that are never cached on disk.
+        drawn: whether the images are generated, and so few that they fit into memory when there is no cache.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Split:
     """The images of one task, for training or for testing.
 
     Attributes:
-        images: where they come from.
-        rows: (N,) int64, which of them, in order.
-        labels: (N,) int64, the class of each as an index into the task's class names.
+        images: the images that this split is a part of.
+        rows: (N,) int64, the index of each image in `images`.
+        labels: (N,) int64, the class of each image as an index into the task's class names.
     """
 
     images: Images
@@ -49,26 +49,26 @@ class Split:
         return len(self.rows)
 
     def take(self, places: np.ndarray) -> "Split":
-        """The images at these places of this split."""
+        """Returns the split of the images at these places (M,) of this one."""
         return replace(self, rows=self.rows[places], labels=self.labels[places])
 
     def of_classes(self, classes: np.ndarray) -> "Split":
-        """Only the images of these classes (C,), relabelled by their place among them."""
+        """Returns the split of the images of these classes (C,); their labels become the class's place in `classes`."""
         kept = self.take(np.flatnonzero(np.isin(self.labels, classes)))
         place = {label: new for new, label in enumerate(classes.tolist())}
         return replace(kept, labels=np.array([place[label] for label in kept.labels.tolist()], dtype=np.int64))
 
 
 def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequence[int]) -> Split:
-    """A split of images in memory, for a stream of one's own.
+    """Returns a split of images in memory, for a stream of one's own.
 
     Args:
         name: for messages.
         images: N Pillow images, or arrays (H, W, 3) uint8, of any size.
-        labels: N, each the class of an image as an index into the task's class names.
+        labels: N integers: the class of each image as an index into the task's class names.
 
     Raises:
-        UserError: not as many labels as images, or an array of another kind.
+        UserError: the numbers of labels and images differ, or an array has another shape or type.
     """
     if len(images) != len(labels):
         raise UserError(f"{name}: {len(images)} images and {len(labels)} labels; there must be as many")

@@ -1,5 +1,6 @@
-"""What is measured of a run besides accuracy, one file each: found, not listed.
+"""What is measured of a run besides accuracy, one file for each measurement; files are discovered, not listed.
 
-A measurement's file has a class `Meter`, derived from `base.Measurement`. It declares its table, the columns with their
-units, and when it is taken; `measure` yields rows. It knows no method by name, and no stream.
+The file of a measurement defines a class `Meter`, derived from `base.Measurement`. It declares its table, the columns
+with their units, and when it is taken; its method `measure` yields rows. Measurements know no particular method or
+stream.
 """

@@ -1,4 +1,4 @@
-"""Whoever is told of what happens in a run: callbacks, and measurements, which are callbacks that fill a table."""
+"""The interface of callbacks, which are notified of a run's events, and of measurements, which also fill a table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,23 +15,25 @@ from strategies.clip.classifier import ClipClassifier
 
 @dataclass
 class RunState:
-    """Where a run is; the same object at every event, kept up to date by the loop.
+    """The current state of a run. Every event gets the same object, which the training loop updates.
 
     Attributes:
-        folder: the run folder. Whoever writes files of their own there gives them names of their own.
+        folder: the run folder. A callback that writes files there must choose names that do not exist yet.
         settings: every setting by its name on the command line, as in `config.yaml`.
-        tasks: the T names, in the order in which they are learned.
-        model: the classifier; `model.clip` is the open_clip model, between tasks plain and merged.
+        tasks: the names of the T tasks, in learning order.
+        model: the classifier; `model.clip` is the open_clip model, which between tasks has all updates merged and no
+            adapters.
         strategy: the method's plugin.
-        learned: number of tasks learned so far, 0 to T: the state of the model.
+        learned: number of tasks learned so far, 0 to T.
         task: index of the task that is being learned, 0 to T - 1; None between tasks.
         step: index of the training step within the task, from 0.
-        steps: number of steps that the task is trained for.
-        loss: of the last step, a number on the model's device; None before the first. Reading it makes a GPU wait.
-        accuracy: after an evaluation, for each task the accuracy in percent with the task known; empty before.
-        resumed: whether the run goes on from a checkpoint.
-        is_first: whether this process writes the run folder (False in all but one where torchrun starts several).
-        cost: the cost ledger so far.
+        steps: number of training steps of the task.
+        loss: scalar loss of the last step, on the model's device; None before the first. Reading its value synchronises
+            a GPU.
+        accuracy: after an evaluation, the task-aware accuracy on each task in percent; empty before.
+        resumed: whether the run was resumed from a checkpoint.
+        is_first: whether this process writes the run folder (under torchrun, True in one process only).
+        cost: the cost ledger so far: time, memory, storage and trained parameters.
     """
 
     folder: Path
@@ -51,56 +53,61 @@ class RunState:
 
 
 class Callback:
-    """Told of the events of a run. Override the methods that you need; all of them do nothing here.
+    """Is notified of the events of a run. Override the methods that you need; by default all of them do nothing.
 
     In a run of several processes (torchrun) every process has its own callbacks; see `RunState.is_first`.
 
     Attributes:
-        optional: whether the run goes on without this callback when it fails. By default a failure stops the run with one
-            line that names the callback and the event; what was finished before is kept, and the same command goes on.
+        optional: whether the run continues without this callback when it fails. By default a failure stops the run with
+            one line that names the callback and the event; finished tasks are kept, and the same command resumes the
+            run.
     """
 
     optional: bool = False
 
     def on_run_begin(self, run: RunState) -> None:
-        """Once, before the first evaluation, or before the run goes on (`run.resumed`)."""
+        """Called once, before the first evaluation, or before a run is resumed (then `run.resumed` is True)."""
 
     def on_task_begin(self, run: RunState) -> None:
-        """Before a task is learned: `run.task`, `run.steps`."""
+        """Called before a task is learned; `run.task` and `run.steps` are set."""
 
     def on_step_begin(self, run: RunState) -> None:
-        """Before a training step: `run.step`. Called often, so it should be quick."""
+        """Called before every training step, so it should be fast; `run.step` is set."""
 
     def on_step_end(self, run: RunState) -> None:
-        """After a training step: `run.step`, `run.loss`. Called often, so it should be quick."""
+        """Called after every training step, so it should be fast; `run.step` and `run.loss` are set."""
 
     def on_task_end(self, run: RunState) -> None:
-        """After a task was learned and its update merged, before the evaluation."""
+        """Called after a task was learned and its update merged, before the evaluation."""
 
     def on_evaluation_end(self, run: RunState) -> None:
-        """After the model was tested on all tasks, also before any training: `run.learned`, `run.accuracy`."""
+        """Called after the model was tested on all tasks, also before any training; `run.learned` and `run.accuracy`
+        are set.
+        """
 
     def on_run_end(self, run: RunState) -> None:
-        """Once, after the last task has been evaluated and the merged model written."""
+        """Called once, after the last task has been evaluated and the merged model written."""
 
 
 Cadence = Literal["state", "ends", "step"]
 
 
 class Measurement(Callback):
-    """A callback that fills a table of the run folder: `measure` gives rows, the harness writes them to `TABLE.csv`.
+    """A callback that fills a table of the run folder: `measure` returns rows, which are written to `TABLE.csv`.
 
-    The rows are written with the state they belong to, so they survive an interruption, and are in `Run.table(TABLE)`.
+    The rows are saved together with the accuracies of the same task, so they survive an interruption.
+    `Run.table(TABLE)` reads them.
 
     Attributes:
-        table: the csv's name without its ending; several measurements may fill one table, row by row, told by `keys`.
-        keys: columns that tell a row of the table from the others.
-        columns: those that this measurement fills, keys included for the first measurement of a table.
-        cadence: when `measure` is asked: `state` after every evaluation, `ends` before any training and after the last
+        table: the csv's name without its ending. Several measurements may fill one table; rows with equal keys are
+            joined.
+        keys: names of the columns that identify a row of the table.
+        columns: the columns that this measurement fills; the first measurement of a table includes the keys.
+        cadence: when `measure` is called: `state` after every evaluation, `ends` before any training and after the last
             task, `step` after every training step.
         by_default: whether it is taken in every run, or only where `--measure` or `nb.run(callbacks=...)` names it.
-        turn: measurements are asked in rising order of this number.
-        number_format: of floats in the csv, as in `"%.6g"`; None for full precision.
+        turn: measurements are called in rising order of this number.
+        number_format: printf format of floats in the csv, such as `"%.6g"`; None for full precision.
     """
 
     table: ClassVar[str]
@@ -112,10 +119,10 @@ class Measurement(Callback):
     number_format: ClassVar[str | None] = None
 
     def measure(self, run: RunState) -> Iterable[Mapping[str, Any]]:
-        """Rows by column name; None for what is undefined."""
+        """Returns rows, each a mapping from column name to value; None stands for an undefined value."""
         raise NotImplementedError
 
     @classmethod
     def due(cls, run: RunState) -> bool:
-        """Whether an evaluated state is one that the cadence asks for."""
+        """Returns whether the measurement is taken after this evaluation, according to its cadence."""
         return cls.cadence == "state" or (cls.cadence == "ends" and run.learned in (0, len(run.tasks)))

@@ -1,4 +1,4 @@
-"""What each task takes: trained parameters, storage, time and memory, state by state (`cost.json` has the whole ledger)."""
+"""The cost of each task: trained parameters, storage, time and memory (`cost.json` holds the whole ledger)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from benchmarks.runs.columns import Column
 
 
 class Meter(Measurement):
-    """A row for each state; the columns of training are empty in state 0."""
+    """Measures one row for each evaluation; before any training the columns that describe training are empty."""
 
     table = "cost"
     keys = ("after",)
@@ -34,7 +34,7 @@ class Meter(Measurement):
     )
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """The state's row."""
+        """Yields one row: the cost of the task just learned, and of the evaluation after it."""
         cost = run.cost
         trained = run.learned > 0
         yield {

@@ -1,4 +1,4 @@
-"""How much the last task changed each weight matrix, and how much of that fell into what was there before."""
+"""How much the last task changed each weight matrix, and how much of the change lies in its principal directions."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +14,13 @@ from strategies.numerics.subspace import energy_rank
 
 
 class Principal(NamedTuple):
-    """A weight (d_out, d_in) as it was, with the k directions that hold its energy: u (d_out, k), vh (k, d_in); on the host."""
+    """A weight matrix before a task, with the k principal directions that hold a given share of its energy; on the CPU.
+
+    Attributes:
+        weight: (d_out, d_in).
+        u: (d_out, k), left singular vectors.
+        vh: (k, d_in), right singular vectors.
+    """
 
     weight: Tensor
     u: Tensor
@@ -22,10 +28,13 @@ class Principal(NamedTuple):
 
 
 def interference(before: Principal, delta: Tensor) -> tuple[float | None, float | None]:
-    """|| U_p^T dW || / || dW || and || dW V_p || / || dW || (Frobenius norms) of an update dW (d_out, d_in).
+    """Returns || U_p^T dW || / || dW || and || dW V_p || / || dW || (Frobenius norms), or None, None if dW is zero.
 
-    Both lie in 0..1; 0 means that the update leaves the principal output (left) or input (right) directions alone. None where
-    nothing changed.
+    Both lie in 0..1; 0 means that the update leaves the principal output (left) or input (right) directions unchanged.
+
+    Args:
+        before: the weight before the task, with its principal directions U_p and V_p.
+        delta: dW (d_out, d_in), the change of the weight since then.
     """
     norm = delta.norm().item()
     if norm == 0:
@@ -35,7 +44,9 @@ def interference(before: Principal, delta: Tensor) -> tuple[float | None, float 
 
 
 class Meter(Measurement):
-    """The size of the last update of each weight matrix, and its share in the principal directions of the state before."""
+    """Measures the norm of each weight matrix's last update, and its share in the principal directions before the
+    task.
+    """
 
     table = "rank"
     keys = KEYS
@@ -53,13 +64,13 @@ class Meter(Measurement):
         ),
         Column("interference", "number", "the larger of both; 0 leaves the principal directions alone"),
     )
-    turn = 1  # by then the spectrum has decomposed the weights
+    turn = 1  # after the spectrum, which computes the decompositions that this one uses
 
     def __init__(self) -> None:
         self.before: dict[WeightMatrix, Principal] = {}
 
     def on_run_begin(self, run: RunState) -> None:
-        """Where a run goes on, the weights of the checkpoint are those before the next task."""
+        """Stores the weights of the checkpoint as those before the next task, if the run is resumed."""
         if run.resumed:
             self._remember(run)
 
@@ -71,7 +82,7 @@ class Meter(Measurement):
             self.before[matrix] = Principal(made.weight, u[:, :k], vh[:k])
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """One row for each matrix."""
+        """Yields one row for each weight matrix and stores the weights for the next task."""
         with full_precision():
             yield from [self._row(matrix, run.learned) for matrix in matrices_of(run)]
             self._remember(run)

@@ -1,4 +1,4 @@
-"""The singular values themselves, before any training and after the last task."""
+"""The singular values of each weight matrix, before any training and after the last task."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,9 @@ from benchmarks.runs.columns import Column
 
 
 class Meter(Measurement):
-    """A row for each weight matrix; as many numbered columns as the largest matrix has singular values."""
+    """Measures one row for each weight matrix; the table has as many numbered columns as the largest matrix has
+    singular values.
+    """
 
     table = "spectrum"
     keys = KEYS
@@ -21,7 +23,7 @@ class Meter(Measurement):
     number_format = "%.6g"
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """One row for each matrix."""
+        """Yields one row for each weight matrix: its singular values in falling order."""
         for matrix in matrices_of(run):
             made, _ = run.strategy.decompositions.of(matrix.weight())
             values = enumerate(made.decomposition.s.tolist(), start=1)

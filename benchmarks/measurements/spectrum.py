@@ -1,4 +1,4 @@
-"""How full each weight matrix is in every state: its ranks by energy and by entropy."""
+"""The effective rank of each weight matrix after every task, by energy and by entropy."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,17 +20,26 @@ KEY_COLUMNS = (
 
 
 def matrices_of(run: RunState) -> list[WeightMatrix]:
-    """Those that are measured: the attention's for every method, and the MLP's where the method adapts them."""
+    """Returns the weight matrices that are measured: the attention's for every method, and the MLP's if the method
+    adapts them.
+    """
     return weight_matrices(run.model.clip, "both", run.strategy.matrices)
 
 
 def keys_of(matrix: WeightMatrix, after: int) -> dict[str, Any]:
-    """The key columns of a matrix's row."""
+    """Returns the key columns of a matrix's row.
+
+    Args:
+        matrix: the weight matrix.
+        after: number of tasks learned.
+    """
     return {"after": after, "tower": matrix.tower, "block": matrix.block, "matrix": matrix.matrix}
 
 
 class Meter(Measurement):
-    """Ranks of each weight matrix by its singular values, with the energy share `rho` that the method calls principal."""
+    """Measures ranks of each weight matrix from its singular values; the method's `rho` is the share of principal
+    energy.
+    """
 
     table = "rank"
     keys = KEYS
@@ -55,7 +64,7 @@ class Meter(Measurement):
     )
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """One row for each matrix."""
+        """Yields one row for each weight matrix."""
         with full_precision():
             for matrix in matrices_of(run):
                 made, _ = run.strategy.decompositions.of(matrix.weight())

@@ -1,4 +1,4 @@
-"""What a run stands on: files, environment, devices, processes, progress.
+"""The technical basis of a run: files, environment, devices, processes, progress.
 
-This room knows no stream, no model and no method.
+This package knows no stream, no model and no method.
 """

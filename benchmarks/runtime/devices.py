@@ -1,4 +1,4 @@
-"""The device that a run computes on, and how: `--device`, `--precision`, `--compile` and `--checkpointing`."""
+"""The device of a run and how it computes: `--device`, `--precision`, `--compile` and `--checkpointing`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,14 @@ from strategies.clip.weight_matrices import blocks
 from strategies.numerics.precision import set_tf32
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # the CPU's words, CUDA's, cuBLAS's
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # messages of the CPU, CUDA and cuBLAS
 AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
 def pick_device(wanted: Device) -> Device:
-    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`. Raises UserError for CUDA that is not there."""
+    """Returns `cpu` or `cuda`; `auto` becomes `cuda` if torch finds a CUDA device. Raises UserError if `cuda` is not
+    available.
+    """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
     if wanted == "auto":
@@ -26,7 +28,7 @@ def pick_device(wanted: Device) -> Device:
 
 
 def check(device: Device, arithmetic: Arithmetic) -> None:
-    """Raises UserError for what the device (`cpu` or `cuda`) can't do, or torch can't do here."""
+    """Raises UserError if the device (`cpu` or `cuda`) or the torch installation does not support these settings."""
     precision = arithmetic.precision
     if precision == "tf32" and (device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
         raise UserError(
@@ -45,7 +47,7 @@ def _name(device: Device) -> str:
 def _has_bf16(device: Device) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Without, torch computes it all the same, many times slower than float32.
+    # Without hardware support torch emulates bfloat16, many times slower than float32.
     return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("bf16"))
 
 
@@ -60,39 +62,43 @@ def _check_compiler(device: str) -> None:
 
 
 def less_memory(checkpointing: bool) -> str:
-    """What to try where memory runs out, in a run with or without `--checkpointing`."""
+    """Returns the advice for a run that is out of memory, as part of a message.
+
+    Args:
+        checkpointing: whether the run already uses `--checkpointing`.
+    """
     others = "a smaller --batch-size or --precision bf16, which begin another run"
     return others if checkpointing else f"--checkpointing, with which this run goes on, or {others}"
 
 
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
-    """Sets up a model, on its device already, as the settings say."""
+    """Applies the settings to a model that is already on its device."""
     set_tf32(arithmetic.precision == "tf32")
     if arithmetic.precision == "bf16":
         classifier.low = torch.bfloat16
     if arithmetic.checkpointing:
         classifier.clip.set_grad_checkpointing(True)
     if arithmetic.compile:
-        # All blocks share it: both towers, training and evaluation, every size of an update.
+        # The limit counts the variants of all blocks: both towers, training and evaluation, every rank of an update.
         torch._dynamo.config.recompile_limit = 64
-        torch._inductor.config.fallback_random = True  # dropout draws what it draws uncompiled
+        torch._inductor.config.fallback_random = True  # dropout draws the same numbers as uncompiled
         for tower in ("image", "text"):
             for block in blocks(classifier.clip, tower):
                 block.compile()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python's or torch's says that memory ran out."""
+    """Returns whether an error of Python or torch means that memory ran out."""
     return isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
 
 
 @contextmanager
 def memory_advice(lower: str, done: str = "") -> Iterator[None]:
-    """Turns running out of memory into a UserError that says what to lower.
+    """Context manager that turns an out-of-memory error into a UserError with advice.
 
     Args:
-        lower: what takes less.
-        done: what is kept of the run.
+        lower: what would take less memory, as a part of the message.
+        done: a sentence on what is kept of the run.
     """
     try:
         yield

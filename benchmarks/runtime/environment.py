@@ -1,4 +1,6 @@
-"""What has to be in place before torch and Avalanche are imported: a home to write in, and memory that is kept."""
+"""Prepares the process before torch and Avalanche are imported: a writable home folder, fast imports, memory that is
+reused.
+"""
 
 import atexit
 import contextlib
@@ -26,9 +28,9 @@ def _writable(folder: Path) -> bool:
 
 @contextmanager
 def writable_home() -> Iterator[None]:
-    """Lends a temporary home to what is imported inside where the user's own is absent or read-only.
+    """Context manager that sets HOME to a temporary folder if the user's home is missing or read-only.
 
-    Importing Avalanche writes ~/.avalanche/config.json and fails where it can't; matplotlib keeps its font list there.
+    Importing Avalanche writes ~/.avalanche/config.json and fails if it cannot; matplotlib stores its font list there.
     """
     if _writable(Path(os.path.expanduser("~"), ".avalanche")):
         yield
@@ -48,22 +50,26 @@ def writable_home() -> Iterator[None]:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """No garbage collection while modules are imported, which live to the end: a tenth of the time of torch and Avalanche."""
+    """Context manager that disables garbage collection during imports, which would take a tenth of their time and free
+    nothing.
+    """
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # nor afterwards: whatever is there now stays
-        atexit.register(gc.unfreeze)  # so that it can be taken apart in the end
+        gc.freeze()  # modules stay, so the collector need not look at them later
+        atexit.register(gc.unfreeze)  # at exit they can be freed
         gc.enable()
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep what is freed, for the next tensor. On the CPU a step frees and takes gigabytes, and where they go back
-    to the system in between, touching them anew costs up to a third of the step. Elsewhere than under glibc: nothing.
+    """Configures glibc's `malloc` to keep freed memory for the next tensor; does nothing under other C libraries.
+
+    On the CPU a training step allocates and frees gigabytes. If they are returned to the system each time, the page
+    faults cost up to a third of the step.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018  # not musl, whose mallopt does nothing
+        libc.gnu_get_libc_version  # noqa: B018  # raises under musl, whose mallopt does nothing
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)

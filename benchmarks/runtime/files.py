@@ -1,4 +1,4 @@
-"""Writing and reading files so that a kill, a full disk or a damaged file never costs more than a clear line."""
+"""Reading and writing files so that a killed process, a full disk or a damaged file results in one clear message."""
 
 import contextlib
 import hashlib
@@ -13,11 +13,11 @@ from platformdirs import user_cache_path
 from benchmarks.config.errors import UserError
 
 
-SAMPLED, SAMPLE_BYTES = 16, 2**20  # files whose beginning is part of a fingerprint
+SAMPLED, SAMPLE_BYTES = 16, 2**20  # number of files whose first bytes enter a fingerprint
 
 
 def check_writable(path: Path) -> None:
-    """Finds out before anything slow is done, and without making the folder. Raises UserError."""
+    """Raises UserError if `path`, a folder that need not exist yet, could not be written; does not create it."""
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(
@@ -26,7 +26,7 @@ def check_writable(path: Path) -> None:
 
 
 def user_cache() -> Path | None:
-    """This project's folder in the user's cache folder; None where that can't be written in."""
+    """Returns this project's folder in the user's cache folder; None if it cannot be written."""
     path = user_cache_path("nusa-bench")
     try:
         check_writable(path)
@@ -36,12 +36,17 @@ def user_cache() -> Path | None:
 
 
 def fingerprint(root: Path, paths: Iterable[Path]) -> str:
-    """SHA-256 over the names below `root`, sizes and times of last change of files, and the content of a few of them.
+    """Returns a SHA-256 digest of files: of their names below `root`, sizes and modification times, and of the first
+    bytes of some.
 
-    The same data elsewhere are the same. A file that is gone counts as such; whoever needs it finds out by reading it.
+    Data that were moved elsewhere have the same digest. A missing file is part of it as missing, and raises no error.
+
+    Args:
+        root: the folder that the names are relative to.
+        paths: the files.
     """
     paths, digest = list(paths), hashlib.sha256()
-    for path in paths[:: max(len(paths) // SAMPLED, 1)]:  # others may share names, sizes and times: unpacked archives
+    for path in paths[:: max(len(paths) // SAMPLED, 1)]:  # unpacked archives may share names, sizes and times
         with contextlib.suppress(OSError), path.open("rb") as file:
             digest.update(file.read(SAMPLE_BYTES))
     for path in paths:
@@ -55,7 +60,7 @@ def fingerprint(root: Path, paths: Iterable[Path]) -> str:
 
 
 def checksum(paths: Iterable[Path]) -> str:
-    """SHA-256 over the content of files, in their order."""
+    """Returns the SHA-256 digest of the contents of files, in their order."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.read_bytes())
@@ -63,14 +68,14 @@ def checksum(paths: Iterable[Path]) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Whole or not at all: written beside its place, flushed to the disk, then renamed.
+    """Writes a file completely or not at all: to a temporary file, which is flushed to disk and then renamed.
 
     Raises:
-        UserError: cannot be written (full disk, no permission), naming the file; what stood there stays.
+        UserError: the file cannot be written (full disk, no permission); an existing file is kept.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be written: it is no file; choose another name")
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # a symbolic link is kept
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,17 +91,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` for UTF-8."""
+    """Writes text as UTF-8, completely or not at all; see `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, in the order given; refuses NaN, which is no JSON."""
+    """Writes a value as indented JSON, keys in their given order. Raises ValueError for NaN, which JSON does not
+    have.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError naming the file if it is missing or damaged."""
+    """Returns the value in a JSON file. Raises UserError, which names the file, if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a run stands on, for its record: versions, commit and hardware."""
+"""The environment of a run for its record: versions, commit and hardware."""
 
 import importlib.metadata
 import platform
@@ -26,7 +26,7 @@ def _git(*words: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """Returns the processor's model name if Linux states it, else the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -35,7 +35,11 @@ def _processor() -> str:
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Versions, commit and hardware, for `run.json`. No host name, user name or path."""
+    """Returns versions, commit and hardware for `run.json`, without host name, user name or paths.
+
+    Args:
+        device: `cpu` or `cuda`.
+    """
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "versions": {

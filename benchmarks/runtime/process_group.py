@@ -1,4 +1,4 @@
-"""The processes of one run, connected while it lasts and ended together (torch.distributed)."""
+"""Connects the processes of one run through torch.distributed, and ends all of them when one fails."""
 
 import os
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from benchmarks.config.errors import UserError
 from benchmarks.runtime import processes
 
 
-PATIENCE = timedelta(hours=2)  # for the slowest: the first process may decode all images while the others wait
+PATIENCE = timedelta(hours=2)  # the first process may decode all images while the others wait
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Connects the processes of this run while it lasts; alone, nothing.
+    """Context manager that connects the processes of a run; does nothing in a run of one process.
 
     Args:
-        device: `cpu` or `cuda`, of which each process takes the one of its local rank.
+        device: `cpu` or `cuda`; each process uses the CUDA device of its local rank.
 
     Raises:
-        UserError: fewer GPUs than processes; another process was lost.
+        UserError: there are fewer GPUs than processes, or another process was lost.
     """
     if processes.count() == 1:
         yield
@@ -42,11 +42,11 @@ def joined(device: str) -> Iterator[None]:
         if "gloo" in str(error).lower() or "connection" in str(error).lower():
             raise _lost(error) from error
         raise
-    dist.destroy_process_group()  # only here: after an error the others never come to it, and it would wait for them
+    dist.destroy_process_group()  # not after an error: it would wait for processes that never call it
 
 
 def _lost(error: Exception) -> UserError:
-    said = str(error).strip().partition("\n")[0].partition(". ")[0]  # then gloo goes on to advise, with a smile
+    said = str(error).strip().partition("\n")[0].partition(". ")[0]  # the first sentence; gloo's advice follows
     return UserError(
         f"another process of this run was lost, or can't be reached ({said}); "
         "the same command goes on after the last finished task"

@@ -1,7 +1,7 @@
-"""One run in several processes, as `torchrun --nproc-per-node N -m benchmarks.run ...` starts them: joined, and ended together.
+"""The processes of one run, as `torchrun --nproc-per-node N -m benchmarks.run ...` starts them.
 
-The first process writes the run folder and speaks; the others compute the same and write nothing. When one is lost, the others
-end too, and the same command goes on after the last finished task.
+The first process writes the run folder and prints; the others compute the same and write nothing. If one is lost, the
+others end too, and the same command resumes the run after the last finished task.
 """
 
 import os
@@ -13,17 +13,27 @@ VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun set
 
 
 def count() -> int:
-    """How many processes torchrun has started for this run."""
+    """Returns how many processes torchrun has started for this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this is the one that writes and speaks."""
+    """Returns whether this process is the one that writes the run folder and prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def check(strategy: str, batch: int, data_parallel: bool) -> None:
-    """Raises UserError for a global batch that can't be shared out evenly, a method whose loss can't, or half a torchrun."""
+    """Checks that a run can be shared by the processes that torchrun started.
+
+    Args:
+        strategy: its name, for the message.
+        batch: training images in a step, over all processes.
+        data_parallel: whether the method's loss can be computed on parts of a batch.
+
+    Raises:
+        UserError: the batch cannot be divided evenly, the method needs one process, or a variable of torchrun is
+            missing.
+    """
     if count() > 1 and not data_parallel:
         raise UserError(
             f"--strategy {strategy}: its training looks at a batch as a whole, so it runs in one process only; "

@@ -1,4 +1,4 @@
-"""What a user sees of a run while it lasts: one bar with the time left, and a line for each finished task."""
+"""The progress display of a run: one bar with the remaining time, and a line for each finished task."""
 
 from types import TracebackType
 
@@ -7,7 +7,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class ProgressBar:
-    """A progress bar on stderr, as a context. Without a terminal the bar is silent and the lines remain."""
+    """A progress bar on stderr, used as a context manager. Without a terminal only the lines of `say` are printed.
+
+    Args:
+        silent: prints nothing at all.
+    """
 
     def __init__(self, *, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=silent)
@@ -33,16 +37,17 @@ class ProgressBar:
         self._bar.stop()
 
     def begin(self, what: str, total: float | None) -> None:
-        """Starts the bar anew for another piece of work, of unknown length without a total."""
+        """Restarts the bar for another piece of work; `total` None means that its length is unknown."""
         self._bar.reset(self._task, description=what, total=total, visible=True)
 
     def advance(self, amount: float = 1) -> None:
+        """Moves the bar forward by an amount of work, in the unit of `total`."""
         self._bar.advance(self._task, amount)
 
     def now(self, what: str) -> None:
-        """Names what is being done within the same bar."""
+        """Changes the bar's label to what is being done now."""
         self._bar.update(self._task, description=what)
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays above the bar."""
         self.console.print(line, markup=False)
