@@ -1,6 +1,7 @@
 """Rewrites `constraint-dependencies` in pyproject.toml to the newest versions that its ranges allow."""
 
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +15,9 @@ def main() -> None:
     text = PROJECT.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pyproject.toml").write_text(LIST.sub("", text), encoding="utf-8")
+        for needed in ("README.md", "benchmarks/__init__.py"):  # of which the project's metadata are made
+            Path(folder, needed).parent.mkdir(exist_ok=True)
+            shutil.copy(PROJECT.parent / needed, Path(folder, needed))
         subprocess.run(["uv", "lock", "--quiet"], cwd=folder, check=True)
         export = [
             "uv",
