@@ -68,9 +68,8 @@ def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ign
         if run.spectrum is not None:
             table = run.spectrum
             rows = table[(table["after"] == after) & (table["tower"] == tower) & table["matrix"].isin(ATTENTION)]
-            found.append(
-                rows.drop(columns=["after", "tower", "block", "matrix"]).dropna(axis=1, how="all").to_numpy(float)
-            )
+            sizes = rows[[column for column in rows if column.isdecimal()]]
+            found.append(sizes.dropna(axis=1, how="all").to_numpy(float))
     values = np.concatenate(found)
     return np.exp(np.log(np.maximum(values, 1e-12)).mean(axis=0))
 

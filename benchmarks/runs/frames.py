@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.config.errors import UserError
-from benchmarks.runs import declared as columns
-from benchmarks.runs import schema
+from benchmarks.runs import declared, schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.tables import NAMES, NUMBERS, numbers_of, table_of
 
@@ -36,18 +35,17 @@ def rank(files: RunFiles) -> pd.DataFrame:
 
 
 def spectrum(files: RunFiles) -> pd.DataFrame | None:
-    """`spectrum.csv`: a row for each matrix before and after the stream; None in a folder that has none.
+    """`spectrum.csv`: a row for each matrix before and after the stream, its singular values in columns `1`, `2`, ...
+
+    None in a folder that has none.
 
     Raises:
         UserError: the file is broken.
     """
     if not files.has("spectrum.csv"):
         return None
-    header, rows = table_of(files, "spectrum.csv", required=("after", "tower", "block", "matrix"))
-    table = pd.DataFrame(rows, columns=header)
-    columns = [name for name in header if name not in NAMES]
-    numbers = numbers_of(table[columns].to_numpy().tolist(), files, "spectrum.csv", len(columns))
-    return table[list(NAMES)].join(pd.DataFrame(numbers, columns=columns))
+    table = _table(files, "spectrum")
+    return table.astype({name: float for name in table if name in ("after", "block") or name.isdecimal()})
 
 
 def measured(files: RunFiles, name: str) -> pd.DataFrame:
@@ -67,18 +65,19 @@ def measured(files: RunFiles, name: str) -> pd.DataFrame:
 
 def _table(files: RunFiles, name: str) -> pd.DataFrame:
     """The columns that the file has, then those that the folder is too old for."""
-    declared = (*columns.written(files, name), *columns.tables().get(name, ()))
-    known = {column.name: column for column in declared}
-    header, rows = table_of(files, f"{name}.csv", columns.required(known.values(), schema.version(files)))
-    table = {}
+    known = {each.name: each for each in (*declared.written(files, name), *declared.tables().get(name, ()))}
+    header, rows = table_of(files, f"{name}.csv", declared.required(known.values(), schema.version(files)))
+    table: dict[str, Any] = {}
     for place, column in enumerate(header):
         fields = [row[place] for row in rows]
         kind = known[column].kind if column in known else None
-        if kind not in (None, "text"):
-            numbers_of([fields], files, f"{name}.csv", len(fields))
-        table[column] = fields if kind == "text" else _typed(fields)
+        if kind in ("integer", "number"):
+            values = numbers_of([[field] for field in fields], files, f"{name}.csv", 1)[:, 0]
+            table[column] = values.astype(int) if kind == "integer" and not np.isnan(values).any() else values
+        else:
+            table[column] = fields if kind == "text" else _typed(fields)
     for column, about in known.items():
-        if column not in table and not column.endswith(columns.MANY):
+        if column not in table and not column.endswith(declared.MANY):
             table[column] = [np.nan if about.default is None else about.default] * len(rows)
     return pd.DataFrame(table)
 

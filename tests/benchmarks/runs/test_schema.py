@@ -20,6 +20,7 @@ from benchmarks.runs import declared, schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.keys import KEYS
 from benchmarks.runs.read import read
+from plotting import spectrum
 from plotting.draw import draw_all
 from tests.conftest import ROOT
 
@@ -55,6 +56,7 @@ def from_the_future(place: Path, version: str = "1.7") -> Path:
     edit(place / "stream.json", lambda stream: {**stream, "weather": "rain"})
     add_column(place / "rank.csv", "warmth", "007")
     add_column(place / "rank.csv", "gauge", "3.5")
+    add_column(place / "spectrum.csv", "sort", "odd")
     (place / "weather.csv").write_text("after,sky\n0,grey\n1,1\n")
     return place
 
@@ -98,6 +100,10 @@ def test_a_folder_of_a_later_version_is_read_and_what_is_unknown_in_it_passed_on
     assert set(run.rank.warmth) == {"007"} and run.rank.gauge.mean() == 3.5  # as declared, or as it looks
     assert list(run.table("weather").sky) == ["grey", "1"]
     assert draw_all(run.folder)
+    assert run.spectrum is not None and set(run.spectrum["sort"]) == {"odd"}
+    assert spectrum.mean_values((run,), "image", 0) == pytest.approx(
+        spectrum.mean_values((read(OLD / "0.3"),), "image", 0)
+    )
     copy("0.3", tmp_path / "now", seed=1)
     table, said = printed(tmp_path, "--format", "markdown")
     assert said == "" and "tempo=allegro" in table and "tempo=none" in table
