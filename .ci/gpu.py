@@ -1,5 +1,6 @@
 """What only a GPU can tell, within eight minutes: the tests that concern a device, a training step, the decompositions, and an
-estimate of MTIL. Needs no network: `make gpu`, or `make gpu PYTHON=python3` where there is no uv.
+estimate of MTIL. Needs no network: `make gpu`, or `make gpu PYTHON=python3` where there is no uv, and then pytest besides
+what a run needs.
 """
 
 import json
