@@ -1,3 +1,6 @@
-"""What several methods are made of: low-rank updates, distillation, mixtures, task decision. Knows no single method."""
+"""What several methods are built from: low-rank updates, distillation, mixtures of experts, decision on the task.
 
-FIGURES_VERSION = 1  # raised by hand when a change here changes what methods compute
+Nothing in this package imports a single method.
+"""
+
+FIGURES_VERSION = 1  # raise by hand when a change in this package alters the results of methods

@@ -1,4 +1,7 @@
-"""What Avalanche's own plugins need to run here: all parameters trained, their state as tensors, their images as pixels."""
+"""Base classes that let Avalanche's own plugins run here.
+
+They train all parameters, and store a plugin's state as tensors and its images as pixels.
+"""
 
 from typing import Any
 
@@ -13,13 +16,14 @@ from strategies.training.experiences import LabelledImages, make_benchmark
 
 
 class StockPlugin(FullPlugin):
-    """Fine-tuning of all parameters beside one of Avalanche's plugins, which is told of every event before this one.
+    """Fine-tuning of all parameters together with one of Avalanche's plugins, which receives every event first.
 
-    A strategy says in `make` which, and in `state_dict` and `load_state_dict` what of it is carried from task to task.
+    A subclass makes the plugin in `make`, and says in `state_dict` and `load_state_dict` what of it is stored between
+    tasks.
 
     Attributes:
-        stock: Avalanche's plugin, new for every run.
-        classifier: of the run; there is none before `begin`.
+        stock: Avalanche's plugin, a new one for every run.
+        classifier: the model of the run; set by `begin`.
     """
 
     classifier: ClipClassifier
@@ -29,22 +33,24 @@ class StockPlugin(FullPlugin):
         self.stock = self.make()
 
     def make(self) -> Any:
-        """A new stock plugin with the settings."""
+        """Returns a new plugin of Avalanche with these settings."""
         raise NotImplementedError
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Remembers the model of the run and makes a new plugin of Avalanche."""
         self.classifier, self.stock = classifier, self.make()
 
     def plugins(self) -> list[SupervisedPlugin]:
+        """Returns Avalanche's plugin, then this one."""
         return [self.stock, self]
 
 
 class MemoryPlugin(StockPlugin):
-    """A stock plugin that keeps images of past tasks.
+    """Fine-tuning together with one of Avalanche's plugins that keeps images of past tasks.
 
-    Avalanche's buffers are lists of places in the tasks' training sets. A method that may not see those again keeps the
-    images, so after each task they are replaced with their pixels, which are what is carried, counted and read from then on.
-    Where training crops at random, they are kept as a test sees them.
+    Avalanche's buffers hold indices into the training sets of past tasks, which a continual learner may not read again.
+    So after each task the buffers are replaced by the pixels of their images. These pixels are stored, counted as
+    storage and read from then on. They are without augmentation, even where training crops at random.
     """
 
     def __init__(self, settings: Any) -> None:
@@ -52,14 +58,15 @@ class MemoryPlugin(StockPlugin):
         self._state: dict[str, Tensor] = {}
 
     def buffers(self) -> list[AvalancheDataset]:
-        """The images kept, task by task."""
+        """Returns the buffers of Avalanche's plugin, one for each past task."""
         raise NotImplementedError
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
-        """Gives the stock plugin these images instead of its own."""
+        """Replaces the buffers of Avalanche's plugin by these, one for each past task."""
         raise NotImplementedError
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without stored images."""
         super().begin(classifier)
         self._state = {}
 
@@ -71,10 +78,11 @@ class MemoryPlugin(StockPlugin):
         self.load_state_dict(state)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """For each task `images.TASK` (n, 3, S, S) uint8 and `labels.TASK` (n,) int64."""
+        """Returns the stored images of each task: `images.TASK` (n, 3, S, S) uint8 and `labels.TASK` (n,) int64."""
         return self._state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores what `state_dict` returned, and fills the buffers of Avalanche's plugin with it."""
         self._state, tasks = state, range(len(state) // 2)
         kept = [LabelledImages(state[f"images.{task}"], state[f"labels.{task}"]) for task in tasks]
         self.refill([experience.dataset for experience in make_benchmark(kept).train_stream] if kept else [])

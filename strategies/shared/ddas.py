@@ -1,7 +1,8 @@
-"""DDAS: which task an image is from, told by the auto-encoder that reconstructs its frozen features best.
+"""DDAS: decides which task an image is from, by the auto-encoder that reconstructs the image's features best.
 
-An auto-encoder for each task, F -> 100 (ReLU) -> F (sigmoid), learns to reconstruct the features (F,) in 0..1 of the task's
-images; the error of an image is the mean squared difference.
+Source: MoE-Adapters, arXiv 2403.11549. There is one auto-encoder for each task, F -> 100 (ReLU) -> F (sigmoid). It
+learns to reconstruct the features (F,) in 0..1, from a frozen extractor, of the task's images. An image's error is the
+mean squared difference.
 """
 
 from collections.abc import Mapping
@@ -21,21 +22,28 @@ WEIGHT_DECAY = 1e-4
 
 
 class AutoEncoder(nn.Module):
-    """F -> 100 -> F."""
+    """An auto-encoder F -> 100 (ReLU) -> F (sigmoid) of features in 0..1; `features` is F."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.encode, self.decode = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, features)
 
     def errors(self, features: Tensor) -> Tensor:
-        """Features (B, F) to the mean squared error of each image (B,)."""
+        """Returns the mean squared reconstruction error (B,) of features (B, F)."""
         return (self.decode(self.encode(features).relu()).sigmoid() - features).square().mean(dim=1)
 
 
 def train_autoencoder(features: Tensor, steps: int, batch: int, lr: float) -> AutoEncoder:
-    """Adam on features (N, F), in batches that go through all of them again and again, each time in another order.
+    """Returns an auto-encoder trained on features (N, F) by Adam with weight decay 1e-4; it is frozen.
 
-    Start and order are drawn on the CPU, from torch's generator.
+    The initial weights and the order of the features are drawn on the CPU from torch's global generator. Each epoch has
+    a new order.
+
+    Args:
+        features: (N, F), in 0..1.
+        steps: the number of optimiser steps.
+        batch: the number of features in a step.
+        lr: the learning rate.
     """
     model = AutoEncoder(features.shape[1]).to(features.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
@@ -56,12 +64,14 @@ def decide(
     threshold: float | None,
     otherwise: int,
 ) -> Tensor:
-    """Features (B, F) to routes (B,) int64: that of the auto-encoder with the smallest error.
+    """Returns the route of each image, (B,) int64: that of the auto-encoder with the smallest error on its features.
 
     Args:
-        encoders: by route.
-        decision: `batch`: one decision by the mean errors of all B images; `image`: one for each alone.
-        threshold: `otherwise` where the smallest error is larger; None for never.
+        encoders: the auto-encoders, by route.
+        features: (B, F), in 0..1.
+        decision: `batch` for one decision by the mean errors of all B images, `image` for one decision for each image.
+        threshold: images whose smallest error is larger take the route `otherwise`; None for no such limit.
+        otherwise: the route of images above the threshold.
     """
     errors = torch.stack([encoder.errors(features) for encoder in encoders.values()])  # (A, B)
     if decision == "batch":
@@ -72,27 +82,33 @@ def decide(
 
 
 class ClipFeatures:
-    """sigmoid(sqrt(D) * unit image feature) of CLIP as it is; the factor makes the mean square 1, whatever the model."""
+    """Feature extractor of DDAS by CLIP itself: sigmoid(sqrt(D) * unit image feature).
+
+    The factor sqrt(D) makes the mean square of the sigmoid's inputs 1, whatever the model. Calling the extractor
+    returns the features of images.
+    """
 
     def __init__(self, classifier: ClipClassifier) -> None:
         self.classifier = classifier
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) uint8 to (B, D) in 0..1."""
+        """Returns features (B, D) in 0..1 of images (B, 3, H, W), uint8."""
         unit = self.classifier.encode_images(images)
         return (unit * unit.shape[1] ** 0.5).sigmoid()
 
 
 class AlexNetFeatures:
-    """sigmoid of what AlexNet's last convolution gives, before its ReLU and pooling: 256 x 13 x 13 for 224 pixels.
+    """Feature extractor of DDAS by AlexNet: the sigmoid of its last convolution, before that layer's ReLU and pooling.
+
+    Images of 224 pixels have 256 x 13 x 13 features. Calling the extractor returns the features of images.
 
     Args:
-        file: torchvision's AlexNet weights, as a state dict of torch or safetensors.
-        mean, std: (3, 1, 1), normalisation; CLIP's.
+        file: torchvision's AlexNet weights, as a state dict saved by torch or safetensors.
+        mean, std: (3, 1, 1), the mean and standard deviation that normalise the images; those of CLIP are used.
 
     Raises:
-        OSError: no such file, or not AlexNet's weights.
+        OSError: the file does not exist, or does not hold AlexNet's weights.
     """
 
     def __init__(self, file: Path, mean: Tensor, std: Tensor) -> None:
@@ -109,7 +125,7 @@ class AlexNetFeatures:
                 state = torch.load(file, map_location="cpu", weights_only=True)
             own = {name.removeprefix("features."): state[f"features.{name}"] for name in self.layers.state_dict()}
             self.layers.load_state_dict(own, assign=True)
-        except Exception as error:  # whatever the readers make of somebody's file
+        except Exception as error:  # the readers raise all kinds of errors on a foreign file
             raise OSError(
                 f"--alexnet {file}: not torchvision's AlexNet weights; expected alexnet-owt-7be5be79.pth or its tensors"
             ) from error
@@ -117,6 +133,6 @@ class AlexNetFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) uint8 to (B, F) in 0..1."""
+        """Returns features (B, F) in 0..1 of images (B, 3, H, W), uint8."""
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
         return self.layers(scaled).flatten(1).sigmoid()

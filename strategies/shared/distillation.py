@@ -1,12 +1,14 @@
-"""Fine-tuning that a frozen teacher holds back: ZSCL's distillation (arXiv 2303.06628), which LwF, LwF-VR and iCaRL share.
+"""Fine-tuning with distillation from a frozen teacher: the losses that ZSCL, LwF, LwF-VR and iCaRL share.
 
-At every step a batch of B reference images goes through student and teacher. With N reference texts, all features of unit
-length, and the logit scale c:
+Source: ZSCL, arXiv 2303.06628, and its code, which runs the other three with the same losses.
+
+At every step a batch of B auxiliary images goes through student and teacher. With N auxiliary texts, all features of
+unit length, and the logit scale c:
 
     student logits  S = c * x_student @ y_teacher^T        teacher logits  T = c * x_teacher @ y_teacher^T        (B, N)
     loss = cross-entropy + w * distill(S, T) + w * distill(S^T, T^T)
 
-The texts' features are the teacher's on both sides. So the distillation moves the image tower only, and the features can be
+The text features are the teacher's in both. So the distillation moves the image tower only, and the text features are
 computed once for a teacher instead of at every step.
 """
 
@@ -24,29 +26,34 @@ from strategies.clip.prompts import length
 from strategies.training.loader import Loader, threads
 
 
-TEXTS = 256  # encoded at once
+TEXTS = 256  # texts that are encoded at once
 
 
 def distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of softmax(student / T) under softmax(teacher / T), times T squared; mean over rows of logits (B, N)."""
+    """Returns the cross-entropy of softmax(student / T) under softmax(teacher / T), times T^2, as the mean over rows.
+
+    Args:
+        student, teacher: logits (B, N).
+        temperature: T.
+    """
     wanted = F.softmax(teacher / temperature, dim=1)
     return F.cross_entropy(student / temperature, wanted) * temperature**2
 
 
 def frozen_copy(classifier: ClipClassifier) -> ClipClassifier:
-    """A teacher that shares no storage with the student."""
+    """Returns a frozen copy of the model in evaluation mode, to be a teacher; it shares no storage with the model."""
     return deepcopy(classifier).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def text_features(teacher: ClipClassifier, tokens: Tensor) -> Tensor:
-    """Tokens (N, L) to the teacher's unit features (N, D)."""
+    """Returns the teacher's unit-length features (N, D) of tokens (N, L)."""
     short = tokens[:, : length(teacher.clip, tokens)]  # (N, L')
     return torch.cat([teacher.encode_texts(some.to(teacher.mean.device)) for some in short.split(TEXTS)])
 
 
 class _Images:
-    """Images alone, without random crops, in the form that `Loader` reads."""
+    """Images alone, without labels and augmentation, in the form that `Loader` reads."""
 
     def __init__(self, images: Any) -> None:
         self.images = images
@@ -64,30 +71,47 @@ class _Images:
 
 
 class DistillationPlugin(FullPlugin):
-    """A method says in `make_teacher`, `reference_tokens` and `reference_data` who teaches what over which texts and images."""
+    """Base of methods that fine-tune all parameters with distillation (losses in the module docstring).
 
-    data_parallel = False  # half of its loss compares the images of a batch with each other
+    A subclass chooses the teacher in `make_teacher`, the texts in `reference_tokens` and the images in
+    `reference_data`. By default they are those of LwF.
+
+    Attributes:
+        teacher: the teacher of the current task, or None if there is no distillation.
+        texts: (N, D), the teacher's unit-length features of the auxiliary texts.
+    """
+
+    data_parallel = False  # half of the loss compares the images of a batch with each other
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
-        self.teacher: ClipClassifier | None = None  # None: nothing is distilled in this task
-        self.texts = torch.empty(0)  # (N, D) the teacher's features of the reference texts
+        self.teacher: ClipClassifier | None = None
+        self.texts = torch.empty(0)
         self._batches: Any = None
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
-        """Who teaches in the coming task: by default the model as it is at its start."""
+        """Returns the teacher of the coming task, or None for no distillation.
+
+        By default it is a copy of the model before the task.
+        """
         return frozen_copy(strategy.model)
 
     def reference_tokens(self, strategy: Any) -> Tensor:
-        """(N, L) int64: by default the task's prompts, first template."""
+        """Returns the tokens (N, L) int64 of the auxiliary texts.
+
+        By default they are the task's prompts, first template.
+        """
         return strategy.model.tokens(strategy.experience.task_label)[0]
 
     def reference_data(self, strategy: Any) -> Any:
-        """What the reference images are drawn from: by default the task's training set, seen as in a test."""
+        """Returns the data set of auxiliary images, which are read without augmentation.
+
+        By default they are the task's training images.
+        """
         return strategy.adapted_dataset
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
-        """(N, D) features of the reference texts."""
+        """Returns the teacher's unit-length features (N, D) of the auxiliary texts."""
         return text_features(teacher, self.reference_tokens(strategy))
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
@@ -100,7 +124,7 @@ class DistillationPlugin(FullPlugin):
             self._batches = iter(self._loader(strategy))
 
     def _loader(self, strategy: Any) -> Loader:
-        """As many batches as the epoch has, of the same size, reshuffled whenever all images have been seen."""
+        """As many batches as the task has steps, of its size; images are reshuffled whenever all have been seen."""
         data = _Images(self.reference_data(strategy))
         number = len(strategy.dataloader) * strategy.train_mb_size
         order = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # drawn from the task's own generator
@@ -122,5 +146,5 @@ class DistillationPlugin(FullPlugin):
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self._batches is not None:
-            self._batches.close()  # its threads
+            self._batches.close()  # ends the reading threads
         self.teacher, self._batches = None, None

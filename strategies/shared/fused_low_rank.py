@@ -1,13 +1,15 @@
-"""A frozen linear layer plus low-rank updates of some of its rows, forward and backward in thin products.
+"""A frozen linear layer with low-rank updates of some of its rows; forward and backward use thin products.
 
     y = x W^T + b,   and on the columns of each update   y += scale * dropout(x) down^T core^T up^T
 
-Written out because autograd, given this formula, keeps a float for every figure of every dropped input, passes several times
-over tensors of the output's size, and draws torch's Bernoulli numbers one by one. Here W needs no gradient and gets none, and
-nothing of its size is formed: the core goes into `up` forward and into `down` backward, which are shorter than the tokens of
-all but the smallest tasks. Without dropout, and with more tokens than inputs, W + dW is the cheaper form: formed for the
-moment, forward and backward, and not kept; q, k and v then pass through one product. With dropout they can't: each adapter
-drops figures of their one input by itself, so each has another input.
+The gradients are written by hand. Given this formula, autograd would keep a float for every value of every dropped
+input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one.
+
+W gets no gradient, and in general no matrix of its size is formed. The core is multiplied into `up` in the forward pass
+and into `down` in the backward pass, since these are shorter than the tokens of all but the smallest tasks.
+
+Without dropout, and with more tokens than inputs, it is cheaper to form W + dW, for each pass anew, so that q, k and v
+go through one product. With dropout this is impossible, since each update drops other values of the input.
 """
 
 from collections.abc import Sequence
@@ -23,11 +25,14 @@ from strategies.numerics.data_parallel import WHOLE, Share
 
 @dataclass(frozen=True)
 class Part:
-    """An update of the rows `rows` of W, which are columns of y.
+    """A low-rank update of some rows of W, apart from its factors.
 
     Attributes:
-        dropout: 0 outside training.
-        share: of the inputs' rows, for whose whole number dropout is drawn: several processes then drop what one would.
+        rows: the rows of W that are updated, hence the columns of the output y.
+        scale: the factor on the product of the factors.
+        dropout: the probability that an input value is dropped; 0 outside training.
+        share: the part of the global batch in the input. Dropout is drawn for the global batch, so that several
+            processes drop the same values as one process would.
     """
 
     rows: slice
@@ -37,7 +42,7 @@ class Part:
 
     @property
     def gain(self) -> float:
-        """`scale`, and what dropout's kept inputs are multiplied by."""
+        """`scale` / (1 - dropout probability): the factor on the update of the inputs that were not dropped."""
         return self.scale / (1 - _dropped(self.dropout))
 
 
@@ -45,20 +50,25 @@ Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or
 
 
 def _bits(dropout: float) -> int:
-    """Random bits for each figure: the fewest that say the probability exactly and divide a byte, or else 16."""
+    """Random bits per value: the least number that represents the probability exactly and divides 8, or else 16."""
     return next((bits for bits in (1, 2, 4, 8) if (2**bits * dropout).is_integer()), 16)
 
 
 def _dropped(dropout: float) -> float:
-    """The probability as it is drawn: to a 65536th, and never all."""
+    """The probability of dropping as it is drawn: rounded to multiples of 1 / 65536, and below 1."""
     whole = 2 ** _bits(dropout)
     return min(round(dropout * whole), whole - 1) / whole
 
 
 def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
-    """Like x (n, d), each 1 with probability 1 - dropout or else 0, drawn 64 bits at once: many times faster than one by one.
+    """Returns a random mask for inputs x (n, d), int8: 1 with probability 1 - dropout, otherwise 0.
 
-    As int8, which torch's CPU loops make and turn into floats several times faster than bool.
+    It draws 64 random bits at once, which is many times faster than drawing value by value. The type is int8 because
+    torch's CPU loops make it, and convert it to float, several times faster than bool.
+
+    Args:
+        share: which part of the global batch x is. The mask is drawn for the whole global batch, and this part
+            returned.
     """
     bits, (n, d) = _bits(dropout), x.shape
     count = share.size * n * d
@@ -74,7 +84,7 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
 
 
 def left(up: Tensor, core: Tensor | None) -> Tensor:
-    """(rows, r): what stands before `down` in dW."""
+    """Returns the factor (rows, r) to the left of `down` in dW: `up`, times `core` where there is one."""
     return up if core is None else up @ core
 
 
@@ -149,7 +159,15 @@ class _Adapted(torch.autograd.Function):
 
 
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
-    """Inputs (..., d_in) to outputs (..., d_out) of a frozen weight (d_out, d_in) and its updates."""
+    """Returns the outputs (..., d_out) of a linear layer with low-rank updates, for inputs x (..., d_in).
+
+    Under autocast it computes in autocast's dtype.
+
+    Args:
+        weight, bias: the layer's (d_out, d_in) and (d_out,) or None; the weight must be frozen.
+        terms: the updates, each as its rows and scale, and its factors down (r, d_in), core (r, r) or None, up (rows,
+            r).
+    """
     assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
     tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]
     device = x.device.type

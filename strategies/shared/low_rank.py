@@ -1,8 +1,8 @@
-"""Low-rank updates of attention and MLP matrices while a task is learned, and their merging afterwards.
+"""Low-rank updates of attention and MLP matrices, which are trained during a task and merged into the weights after it.
 
-open_clip's attention keeps q, k and v in one matrix and reads the output projection without calling it, so updates that
-see the layer's input (dropout acts on it) cannot be wrapped around its modules: while a task is learned the attention is
-replaced by `AdaptedAttention`, which computes the same function plus the updates (`strategies.shared.fused_low_rank`).
+While a task is trained, each adapted attention module is replaced by an `AdaptedAttention`. Wrapping its linear layers
+would not do: open_clip keeps q, k and v in one matrix, and reads the output projection's weight without calling the
+layer, while dropout of an update acts on the layer's input.
 """
 
 import math
@@ -23,18 +23,18 @@ from strategies.shared.settings import LowRankSettings
 
 
 class LowRankUpdate(nn.Module):
-    """dW = scale * up @ core @ down, or scale * up @ down without a core.
+    """A low-rank update dW = scale * up @ core @ down of a weight (d_out, d_in), or scale * up @ down without a core.
 
     Args:
         down: (r, d_in).
         up: (d_out, r).
         core: (r, r) or None.
-        scale: factor on the product.
-        dropout: probability, on the layer's input, while training.
-        trained: the factors that are parameters; the others are frozen buffers.
+        scale: the factor on the product.
+        dropout: the probability of dropping a value of the layer's input while training.
+        trained: names of the factors that are parameters; the others are frozen buffers.
 
     Attributes:
-        share: this process's of the layer's inputs.
+        share: the part of each global batch that this process computes.
     """
 
     down: Tensor
@@ -53,29 +53,34 @@ class LowRankUpdate(nn.Module):
                 self.register_buffer(name, factor)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        """As updates of the rows of a weight from `first` on."""
+        """Returns the update in the form that `adapted_linear` takes, for the weight's rows from `first` on."""
         rows = slice(first, first + len(self.up))
         dropout = self.dropout if self.training else 0.0
         return [(Part(rows, self.scale, dropout, self.share), (self.down, self.core, self.up))]
 
     def delta(self) -> Tensor:
-        """dW (d_out, d_in)."""
+        """Returns dW (d_out, d_in)."""
         each = (part.scale * (left(up, core) @ down) for part, (down, core, up) in self.terms(0))
         return reduce(torch.add, each)
 
 
 def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:
-    """Inputs (..., d_in) to outputs (..., d_out) of a weight with these `LowRankUpdate`s, by their first row."""
+    """Returns the outputs (..., d_out) of a linear layer plus its updates, for inputs x (..., d_in).
+
+    Args:
+        weight, bias: the layer's, (d_out, d_in) and (d_out,) or None.
+        updates: `LowRankUpdate`s, each by the first row of the weight that it covers.
+    """
     terms = [term for first, update in updates.items() for term in update.terms(first)]
     return adapted_linear(x, weight, bias, terms)
 
 
 class AdaptedAttention(nn.Module):
-    """Self-attention of `base` with updates added to some of its q, k, v and o projections.
+    """Self-attention with low-rank updates added to some of its q, k, v and o projections.
 
     Args:
-        base: open_clip's attention, batch first; its weights are used, not copied.
-        updates: by matrix name.
+        base: open_clip's attention, batch first. Its weights are used, not copied.
+        updates: the updates by the matrix's name, `q`, `k`, `v` or `o`.
     """
 
     def __init__(self, base: nn.MultiheadAttention, updates: Mapping[str, LowRankUpdate]) -> None:
@@ -85,7 +90,11 @@ class AdaptedAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Called as open_clip calls its own: query, key and value are one tensor (B, L, d). Returns ((B, L, d), None)."""
+        """Returns the attention's output (B, L, d), and None in place of the attention weights.
+
+        open_clip passes one tensor (B, L, d) as query, key and value; only `query` is read, and `need_weights` is
+        ignored. `attn_mask` is added to the attention scores: (L, L) or (B heads, L, L).
+        """
         base = self.base
         width = base.embed_dim
         inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
@@ -96,7 +105,7 @@ class AdaptedAttention(nn.Module):
 
 
 class AdaptedLinear(nn.Module):
-    """A linear layer with an update added."""
+    """A linear layer with a low-rank update added; the layer's weights are used, not copied."""
 
     def __init__(self, base: nn.Linear, update: LowRankUpdate) -> None:
         super().__init__()
@@ -104,19 +113,20 @@ class AdaptedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """open_clip asks the MLP's first layer for its weight to learn the dtype."""
+        """The frozen weight (d_out, d_in); open_clip reads the dtype of the MLP's first layer from it."""
         return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
+        """Returns outputs (..., d_out) for inputs x (..., d_in)."""
         return adapted(x, self.base.weight, self.base.bias, {0: self.update})
 
 
 def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
-    """Puts the updates into the model: from now on the model computes with them."""
+    """Adds the updates to the model, which computes with them from now on. The keys say where each update belongs."""
     grouped: dict[Any, dict[str, LowRankUpdate]] = {}
     for place, update in updates.items():
         if place.tower == "image":
-            update.share = share()  # of the prompts every process computes all
+            update.share = share()  # the text tower has none: every process computes all prompts
         grouped.setdefault(place.module, {})[place.matrix] = update
     for block, by_matrix in grouped.items():
         for matrix, layer in (("fc", "c_fc"), ("proj", "c_proj")):
@@ -127,7 +137,7 @@ def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
 
 
 def detach(clip: nn.Module) -> None:
-    """Takes all updates out of the model, unmerged; does nothing where there are none."""
+    """Removes all updates from the model without merging them; does nothing where there are none."""
     for tower in ("image", "text"):
         for block in blocks(clip, tower):
             if isinstance(block.attn, AdaptedAttention):
@@ -139,7 +149,7 @@ def detach(clip: nn.Module) -> None:
 
 @torch.no_grad()
 def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
-    """W <- W + dW for every update, and the model is plain open_clip again."""
+    """Adds each update to its weight, W <- W + dW in float32, and removes the updates from the model."""
     detach(clip)
     with full_precision():
         for matrix, update in updates.items():
@@ -147,18 +157,23 @@ def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> Non
 
 
 def scale(alpha: float, rank: int) -> float:
-    """alpha / sqrt(rank): the rank-stabilised convention of the released code."""
+    """Returns alpha / sqrt(rank), the rank-stabilised scaling of an update, as in the released NuSA-CL code."""
     return alpha / math.sqrt(rank)
 
 
 def kaiming(weight: Tensor, rank: int) -> Tensor:
-    """LoRA's start of `down` for a weight (d_out, d_in): (rank, d_in), Kaiming-uniform with a = sqrt(5)."""
-    # Drawn on the CPU: the same start on every device.
+    """Returns LoRA's initial `down` (rank, d_in) for a weight (d_out, d_in): Kaiming-uniform with a = sqrt(5)."""
+    # Drawn on the CPU, so that the start is the same on every device.
     return nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5)).to(weight.device)
 
 
 def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: tuple[str, ...]) -> LowRankUpdate:
-    """The update of a weight (d_out, d_in) with this `down` (r, d_in) and an `up` of zeros, so that it starts at none."""
+    """Returns an update of a weight (d_out, d_in) from `down` (r, d_in) and an `up` of zeros: dW starts at 0.
+
+    Args:
+        settings: they give scale and dropout.
+        trained: names of the factors that are trained, of `down` and `up`.
+    """
     return LowRankUpdate(
         down=down,
         up=torch.zeros(weight.shape[0], len(down), device=weight.device),
@@ -170,14 +185,18 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
 
 
 class LowRankPlugin(StrategyPlugin):
-    """Trains one low-rank update for each chosen matrix, everything else frozen; merged after the task.
+    """Base of methods that train one low-rank update for each chosen matrix, and merge it after the task.
 
-    A strategy says in `make_update`, or in `update_of`, what its update of one matrix is.
+    Everything else is frozen. A subclass defines the update of a matrix in `make_update` or in `update_of`.
+
+    Attributes:
+        updates: the current task's updates, by matrix.
+        why_none: the reason given in `notes` for a matrix that gets no update.
     """
 
     settings: LowRankSettings
     data_parallel = True
-    why_none = ""  # said of a matrix that `make_update` leaves alone
+    why_none = ""
 
     def __init__(self, settings: LowRankSettings) -> None:
         super().__init__(settings)
@@ -186,17 +205,21 @@ class LowRankPlugin(StrategyPlugin):
         self._were_trainable: list[nn.Parameter] = []
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
-        """The update of one weight (d_out, d_in) for the coming task, or None if the matrix is to be left alone."""
+        """Returns the update of a weight (d_out, d_in) for the coming task, or None if the weight gets none."""
         raise NotImplementedError
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
-        """As `make_update`, for a method to which it matters where the matrix is."""
+        """Returns the update of a matrix for the coming task, or None if the matrix is to stay as it is.
+
+        By default it is what `make_update` returns for the matrix's weight. Methods for which the matrix's place in the
+        model matters override this method instead.
+        """
         return self.make_update(matrix.weight().detach())
 
-    # This hook, because one later the optimiser has been made and would never see the new parameters.
+    # At the next hook it would be too late: the optimiser exists by then, and would never see the new parameters.
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         clip = strategy.model.clip
-        detach(clip)  # what an interrupted task may have left
+        detach(clip)  # updates that an interrupted task may have left
         self._release()
         self._were_trainable = [parameter for parameter in clip.parameters() if parameter.requires_grad]
         clip.requires_grad_(False)

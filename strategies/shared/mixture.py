@@ -1,6 +1,7 @@
-"""Mixtures of adapters beside the MLPs of a CLIP: experts, noisy top-k routers, and how they hang on the blocks.
+"""Mixtures of adapters beside the MLPs of a CLIP: experts, noisy top-k routers, and their attachment to the blocks.
 
-The mixtures are modules of their own, hooked onto open_clip's blocks: the model's `state_dict` never has them.
+The mixtures are modules of their own, attached to open_clip's blocks by hooks, so they are not in the model's
+`state_dict`. Source: MoE-Adapters, arXiv 2403.11549.
 """
 
 import math
@@ -14,12 +15,15 @@ from strategies.clip.weight_matrices import blocks
 
 
 ORIGINAL = -1  # the route of the untouched CLIP
-SCALE = 0.1  # on an adapter's output
-NOISE_FLOOR = 1e-2  # smallest standard deviation of the gate's noise
+SCALE = 0.1  # factor on an adapter's output
+NOISE_FLOOR = 1e-2  # smallest standard deviation of the router's noise
 
 
 class Expert(nn.Module):
-    """An adapter: up(dropout(relu(down(x)))), both linear with bias."""
+    """An adapter, up(dropout(relu(down(x)))), of tokens with `dim` values.
+
+    `down` and `up` are linear with bias, and there are `width` hidden values.
+    """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -27,23 +31,24 @@ class Expert(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Kaiming-uniform down, zero up, zero biases: the mixture starts as nothing."""
-        down = torch.empty(self.down.weight.shape)  # on the CPU: the same start on every device
+        """Sets `down` to Kaiming-uniform values, `up` and both biases to 0, so that the adapter's output is 0."""
+        down = torch.empty(self.down.weight.shape)  # on the CPU, for the same start on every device
         self.down.weight.copy_(nn.init.kaiming_uniform_(down, a=math.sqrt(5)))
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             zero.zero_()
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        """x (N, L, d) and gates (N, 1, 1) to gate * adapter(x) (N, L, d)."""
-        # The gate acts on the narrow side: there backward keeps `width` figures of a token for it, not d.
+        """Returns gate * adapter(x) (N, L, d), for x (N, L, d) and gates (N, 1, 1)."""
+        # The gate multiplies the hidden values: there its backward pass keeps `width` values of a token, not d.
         hidden = F.dropout(F.relu(self.down(x)), self.dropout, self.training) * gate  # (N, L, width)
         return F.linear(hidden, self.up.weight) + gate * self.up.bias
 
 
 class Router(nn.Module):
-    """Scores of E experts for a token, and how much noise training puts on them; from zero.
+    """Scores `experts` (E) experts for a token with `dim` (d) values; in training the scores are noisy.
 
-    noisy = x W + n * (softplus(x W_noise) + 0.01), n standard normal (Shazeer et al., arXiv 1701.06538).
+    noisy = x W + n * (softplus(x W_noise) + 0.01), with n standard normal (Shazeer et al., arXiv 1701.06538). W and
+    W_noise (d, E) start at zero.
     """
 
     def __init__(self, dim: int, experts: int) -> None:
@@ -51,7 +56,7 @@ class Router(nn.Module):
         self.weight, self.noise = nn.Parameter(torch.zeros(dim, experts)), nn.Parameter(torch.zeros(dim, experts))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, d) to scores (B, E), noisy while training."""
+        """Returns the scores (B, E) of tokens (B, d), with noise in training mode."""
         scores = x @ self.weight
         if not self.training:
             return scores
@@ -59,7 +64,7 @@ class Router(nn.Module):
 
 
 class _AddRows(torch.autograd.Function):
-    """out[rows] += added, in place. Torch's own index_add_ keeps `added` for backward, of which it wants the shape alone."""
+    """out[rows] += added, in place. Torch's own index_add_ keeps `added` for backward, which needs only its shape."""
 
     @staticmethod
     def forward(ctx: Any, out: Tensor, rows: Tensor, added: Tensor) -> Tensor:
@@ -74,20 +79,22 @@ class _AddRows(torch.autograd.Function):
 
 
 class Mixture(nn.Module):
-    """The experts of one block with a router for each task: 0.1 * sum over the top k of gate * adapter(x).
+    """The mixture of one block: E experts, and a router for each task.
+
+    Its output is 0.1 * sum over the top k experts of gate * adapter(x).
 
     All tokens of an image or prompt go to the experts that the router chooses for its first token.
 
     Args:
-        dim: d of the block.
+        dim: d, the number of values of a token.
         experts: E.
-        top_k: experts that compute an image.
-        width, dropout: of each expert.
+        top_k: k, the number of experts that compute an image or prompt.
+        width, dropout: hidden values and dropout probability of each expert.
 
     Attributes:
-        route: the task whose router chooses, or `ORIGINAL`: nothing is added.
-        frozen: (E,) bool, experts that no longer learn.
-        used: (E,) int64, how often each was chosen in the training of the current task.
+        route: the task whose router chooses, or `ORIGINAL` (-1), where the mixture adds nothing.
+        frozen: (E,) bool, the experts that no longer learn.
+        used: (E,) int64, how often each expert was chosen while the current task was trained.
     """
 
     frozen: Tensor
@@ -102,11 +109,15 @@ class Mixture(nn.Module):
         self.register_buffer("used", torch.zeros(experts, dtype=torch.int64), persistent=False)
 
     def add_router(self, task: int) -> None:
+        """Adds a router for a task, with all scores zero."""
         router = Router(self.dim, len(self.experts)).to(self.frozen.device)
         self.routers[str(task)] = router.train(self.training)
 
     def learn(self, task: int) -> None:
-        """From here on a new router of `task` and the experts that are not frozen learn, nothing else."""
+        """Begins a task: adds its router, which chooses from now on.
+
+        Only this router and the experts that are not frozen are trained.
+        """
         self.add_router(task)
         self.route = task
         self.used.zero_()
@@ -116,16 +127,22 @@ class Mixture(nn.Module):
             expert.requires_grad_(not frozen)
 
     def freeze(self, count: int) -> None:
-        """Freezes the `count` experts chosen most in this task's training, for good. One may be frozen already."""
+        """Freezes, for good, the `count` experts that were chosen most while this task was trained.
+
+        Experts among them that are frozen already are not replaced by others.
+        """
         self.frozen[self.used.topk(min(count, len(self.used))).indices] = True
 
     def gate(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """First tokens (B, d) to the experts chosen (B, k) int64 and their gates (B, k), which sum to 1."""
+        """Returns the chosen experts (B, k) int64 and their gates (B, k), which sum to 1, for first tokens (B, d)."""
         kept, chosen = self.routers[str(self.route)](first).topk(self.top_k)
         return chosen, kept.softmax(dim=1)
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """Adds to a block's output (B, L, d) the mixture of its x (B, L, d), in place. Only the chosen experts compute."""
+        """Adds the mixture of x (B, L, d) to a block's output `out` (B, L, d), in place, and returns `out`.
+
+        Only the chosen experts compute. In training mode the choices are counted in `used`.
+        """
         chosen, gates = self.gate(x[:, 0])
         chosen = chosen.flatten()  # (B k,)
         counts = chosen.bincount(minlength=len(self.experts))  # (E,)
@@ -135,16 +152,16 @@ class Mixture(nn.Module):
         images, sizes = order // self.top_k, counts.tolist()
         parts = x.index_select(0, images).split(sizes)  # for each expert (n_e, L, d)
         weights = (SCALE * gates.flatten()[order, None, None]).split(sizes)  # for each expert (n_e, 1, 1)
-        # In place, one after the other: all results side by side, and a copy of `out`, would be three times what is kept.
+        # In place, one expert after the other: all results at once, and a copy of `out`, would take thrice the memory.
         for expert, rows, part, weight in zip(self.experts, images.split(sizes), parts, weights, strict=True):
-            # While training an expert without images runs too, on none: its gradient is zero, not missing.
+            # In training an expert without images runs on an empty batch, so that its gradient is zero, not missing.
             if len(part) or self.training:
                 out = _AddRows.apply(out, rows, expert(part, weight).to(out.dtype))
         return out
 
 
 def _attach(block: Any, mixture: Mixture) -> None:
-    """The block adds the mixture of what enters its second layer norm to its output, unless the route is the original one."""
+    """Makes a block add to its output the mixture of its second layer norm's input, unless the route is `ORIGINAL`."""
     held: dict[str, Tensor] = {}
 
     def keep(_norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -159,7 +176,10 @@ def _attach(block: Any, mixture: Mixture) -> None:
 
 
 def attach_mixtures(clip: nn.Module, experts: int, top_k: int, width: int, dropout: float) -> nn.ModuleDict:
-    """One mixture for every block of both towers, hooked on; by names such as `image-0`, on the model's device."""
+    """Attaches a mixture to every block of both towers, and returns the mixtures by names such as `image-0`.
+
+    The mixtures are on the model's device. The other arguments are those of `Mixture`.
+    """
     mixtures = nn.ModuleDict()
     for tower in ("image", "text"):
         for index, block in enumerate(blocks(clip, tower)):

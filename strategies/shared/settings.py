@@ -1,4 +1,4 @@
-"""Types of settings that several strategies share. Light: imported for `--help`, so neither torch nor Avalanche."""
+"""Types of settings that several methods share. They are imported for `--help`, so without torch and Avalanche."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ Towers = Literal["both", "image", "text"]
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """What every method of ZSCL's family has. Defaults: ZSCL's MTIL scripts."""
+    """Settings of every method that distils as ZSCL does. Defaults: ZSCL's MTIL scripts."""
 
     temperature: float = Field(default=2.0, gt=0, description="softens the logits of teacher and student")
     distillation: float = Field(default=1.0, ge=0, description="weight of each of the two distillation terms")
@@ -25,7 +25,7 @@ class DistillationSettings:
 
 @dataclass(frozen=True)
 class ReferenceSettings:
-    """What every method has that reads images besides the tasks' own."""
+    """Settings of every method that reads auxiliary images, that is, images besides those of the tasks."""
 
     pool: int = Field(
         default=100_000,
@@ -37,7 +37,7 @@ class ReferenceSettings:
 
 @dataclass(frozen=True)
 class LowRankSettings:
-    """What every low-rank update has. Defaults: the released NuSA-CL code, shared there by all its methods."""
+    """Settings of every method with low-rank updates. Defaults: those of all methods in the released NuSA-CL code."""
 
     rank: int = Field(default=128, ge=1, description="largest rank of the update of one matrix")
     alpha: float = Field(default=2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")
