@@ -1,4 +1,6 @@
-"""The command `nusa-bench COMMAND ...`, the same as `python -m benchmarks.COMMAND ...` from anywhere."""
+"""The command `nusa-bench COMMAND ...`, equal to `python -m benchmarks.COMMAND ...` but independent of the current
+folder.
+"""
 
 import runpy
 import sys
@@ -7,13 +9,13 @@ from plotting.found import commands
 
 
 COMMANDS = {
-    "run": ("benchmarks.run", "teach CLIP a stream of tasks with one strategy"),
-    "compare": ("benchmarks.compare", "tables of run folders side by side"),
-    "report": ("plotting.report", "one page of everything about some runs"),
-    "plot": ("plotting", "the plots of run folders again; `plot rank`, `plot curves`, ...: one figure of many runs"),
-    "prepare": ("benchmarks.prepare", "say what is there of a stream's data, and make the rest ready"),
+    "run": ("benchmarks.run", "train CLIP on a stream of tasks with one strategy"),
+    "compare": ("benchmarks.compare", "make tables that compare run folders"),
+    "report": ("plotting.report", "write one page about run folders, with tables and figures"),
+    "plot": ("plotting", "redraw the plots of run folders; `plot rank`, `plot curves`, ...: one figure of many runs"),
+    "prepare": ("benchmarks.prepare", "check a stream's data, and download or cache what is missing"),
     "perf": ("benchmarks.perf", "measure speed and memory"),
-    "pretrain": ("benchmarks.pretrain", "pretrain the micro CLIP from nothing"),
+    "pretrain": ("benchmarks.pretrain", "pretrain the micro CLIP from scratch"),
 }
 HELP = "\n".join(["usage: nusa-bench COMMAND ...  (COMMAND --help says more)", ""] + [
     f"  {name:<9} {meaning}" for name, (_, meaning) in COMMANDS.items()
@@ -21,7 +23,7 @@ HELP = "\n".join(["usage: nusa-bench COMMAND ...  (COMMAND --help says more)", "
 
 
 def main() -> None:
-    """Runs the command named first, with the other words as its own."""
+    """Runs the command that the first argument names, with the other arguments."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
         print(HELP)

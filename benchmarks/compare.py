@@ -1,4 +1,4 @@
-"""Tables from run folders, without torch: `python -m benchmarks.compare results/`."""
+"""Makes tables from run folders, without torch: `python -m benchmarks.compare results/`."""
 
 import sys
 from pathlib import Path
@@ -20,18 +20,22 @@ SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.
 
 @click.command()
 @choice
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="  [terminal, or by FILE's suffix]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="instead of the terminal")
-@click.option("--per-task", is_flag=True, help="also Transfer, Avg and Last of each task, as papers print them")
-@click.option("--baseline", metavar="METHOD", help="also paired differences to this method, with confidence intervals")
-@click.option("--published", is_flag=True, help="also the published values of the same protocol, and the differences")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), help="output format  [terminal, or by FILE's suffix]"
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="write to this file instead of the terminal"
+)
+@click.option("--per-task", is_flag=True, help="add tables of Transfer, Avg and Last of each task")
+@click.option("--baseline", metavar="METHOD", help="add paired differences to this method, with confidence intervals")
+@click.option("--published", is_flag=True, help="add the published results of the same protocol, and the differences")
 def main(
     form: str | None, output: Path | None, per_task: bool, baseline: str | None, published: bool, **choice: Any
 ) -> None:
     """Compare the run folders at or below RESULTS (default: results).
 
-    Runs of different streams, protocols, backbones or shots stand in tables of their own. Unfinished and damaged runs are left
-    out and listed.
+    Runs with different streams, protocols, backbones or shots are in separate tables. Unfinished and damaged runs are
+    left out and listed.
     """
     try:
         form = form or _by_suffix(output)
@@ -59,7 +63,7 @@ def _by_suffix(output: Path | None) -> str:
 
 
 def _check_baseline(found: Comparison) -> None:
-    """Raises UserError where no group has the baseline."""
+    """Raises UserError if no group has the baseline."""
     if found.baseline is not None and not any(group.named(found.baseline) for group in found.groups):
         keys = dict.fromkeys(repr(method.key) for group in found.groups for method in group.methods)
         raise UserError(f"--baseline {found.baseline}: no such method; there are {', '.join(keys)}")

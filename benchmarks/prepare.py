@@ -1,4 +1,4 @@
-"""Say what is there of a stream's data, and make the rest ready: `python -m benchmarks.prepare --stream mtil`."""
+"""Checks a stream's data, and downloads or caches what is missing: `python -m benchmarks.prepare --stream mtil`."""
 
 import sys
 from collections.abc import Iterator
@@ -23,7 +23,14 @@ from benchmarks.streams.base import Plan
 
 @dataclass(frozen=True)
 class Found:
-    """One data set: what there is to say of it, and its images if they can be read."""
+    """The result of looking for one data set.
+
+    Attributes:
+        name: of the data set, or of the task.
+        state: `complete`, `incomplete` or `missing`.
+        words: its counts, or what is wrong and how to get it.
+        splits: its images, if they can be read.
+    """
 
     name: str
     state: str  # complete, incomplete or missing
@@ -37,7 +44,7 @@ def _counts(splits: tuple[Split, ...], classes: int) -> str:
 
 
 def look(name: str, data_root: Path) -> Found:
-    """A published data set as it lies below the data root."""
+    """Returns what is found of a published data set in the data root, the folder of all published data sets."""
     try:
         opened = open_dataset(name, data_root)
     except UserError as error:
@@ -50,7 +57,7 @@ def look(name: str, data_root: Path) -> Found:
 
 
 def look_at_task(name: str, plan: Plan) -> Found:
-    """A task of a stream that has no published data sets behind it."""
+    """Returns what is found of one task of a stream that uses no published data sets."""
     try:
         (task,) = plan.open((name,))
     except UserError as error:
@@ -59,7 +66,7 @@ def look_at_task(name: str, plan: Plan) -> Found:
 
 
 def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
-    """Each data set, or each task where there are none, in the stream's order."""
+    """Yields what is found of each data set of a plan, or of each task if it uses no published data sets."""
     if plan.datasets:
         yield from (look(name, data_root) for name in plan.datasets)
     else:
@@ -67,7 +74,13 @@ def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
 
 
 def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
-    """Prints a line for each data set, as soon as it is known; with `fetch`, after trying to download what is missing."""
+    """Prints a line for each data set and returns what is found.
+
+    Args:
+        plan: the stream.
+        data_root: the folder of the published data sets.
+        fetch: whether to try to download missing data sets first.
+    """
     found = []
     for each in look_at_all(plan, data_root):
         if fetch and each.state == "incomplete":
@@ -86,8 +99,14 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
 
 
 def read_images(found: list[Found], model: str, cache: Path | None) -> int:
-    """Reads every image of what is complete once, names each that can't be read, and returns their number."""
-    # Imported for --check alone: they bring torch and open_clip.
+    """Reads every image of the complete data sets once, prints the errors of unreadable ones, and returns their number.
+
+    Args:
+        found: the data sets.
+        model: the name of the model whose input size the cache uses.
+        cache: the folder for decoded images; None stores none.
+    """
+    # Imported only for --check, since they import torch and open_clip.
     from benchmarks.backbones.loading import image_size
     from benchmarks.images.opener import Opener
 
@@ -103,21 +122,21 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
 
 
 @click.command(params=[*place_options()])
-@click.option("--stream", default="mtil", metavar="TEXT", help="as for benchmarks.run  [mtil]")
-@click.option("--download", "fetch", is_flag=True, help="fetch what is missing, where torchvision can")
+@click.option("--stream", default="mtil", metavar="TEXT", help="name of the stream, as for benchmarks.run  [mtil]")
+@click.option("--download", "fetch", is_flag=True, help="download missing data sets, if torchvision can")
 @click.option(
     "--check",
     is_flag=True,
-    help="read every image of what is complete once, name the bad ones, and keep the others in the cache",
+    help="read every image of the complete data sets, list unreadable ones, and cache the others",
 )
-@click.option("--model", metavar="TEXT", help="whose image size the cache gets  [the stream's own]")
-@click.option("--no-cache", is_flag=True, help="with --check: keep nothing")
+@click.option("--model", metavar="TEXT", help="model whose input size the cache uses  [the stream's default]")
+@click.option("--no-cache", is_flag=True, help="with --check: do not cache images")
 def main(
     stream: str, fetch: bool, check: bool, model: str | None, no_cache: bool, data_root: Path, cache: Path | None
 ) -> None:
-    """Say of each data set of a stream whether it is there and complete, or what is missing and how to get it.
+    """Check for each data set of a stream whether it is complete, or what is missing and how to get it.
 
-    Nothing is written without --download or --check; both go on where they were stopped.
+    Nothing is written without --download or --check; if interrupted, both continue where they stopped.
     """
     try:
         family, argument = stream_family(stream)

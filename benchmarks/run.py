@@ -1,4 +1,6 @@
-"""Teach CLIP a stream of tasks with one strategy and write a run folder: `python -m benchmarks.run --strategy nusa`."""
+"""Trains CLIP on a stream of tasks with one strategy and writes a run folder: `python -m benchmarks.run --strategy
+nusa`.
+"""
 
 import os
 import shlex
@@ -17,7 +19,10 @@ FIRST_SPEAKS = 20  # seconds
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0 done, 2 wrong input or surroundings (one line on stderr), 130 interrupted."""
+    """Runs the command and returns the exit status: 0 done, 2 an error that the user can correct, 130 interrupted.
+
+    Errors are printed in one line on stderr.
+    """
     try:
         given = command_line.parse(argv)
         _run(given, {name: given.pop(name, None) for name in HARNESS_NAMES}, argv)
@@ -28,10 +33,10 @@ def main(argv: list[str]) -> int:
         if "--debug" in argv:
             traceback.print_exc()
         if not processes.is_first() and not isinstance(error, OwnError):
-            time.sleep(FIRST_SPEAKS)  # torchrun ends this process once the first has said the same and ended
+            time.sleep(FIRST_SPEAKS)  # meanwhile the first process prints the same error, and torchrun ends this one
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         if processes.count() > 1:
-            os._exit(2)  # at once: torch would wait for the other processes first
+            os._exit(2)  # without cleaning up: torch would wait for the other processes
         return 2
     return 0
 

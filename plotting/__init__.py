@@ -1,4 +1,5 @@
-"""Figures from run folders, one file each: found, not listed.
+"""Figures of run folders, one file for each figure; files are discovered, not listed.
 
-This room draws with matplotlib what `benchmarks.comparison` groups. It imports neither torch nor Avalanche nor a method.
+This package draws with matplotlib the groups of runs of `benchmarks.comparison`. It imports no torch, Avalanche or
+method.
 """

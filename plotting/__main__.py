@@ -1,4 +1,4 @@
-"""`python -m plotting RUN_FOLDER...` draws the figures of run folders again."""
+"""`python -m plotting RUN_FOLDER...` redraws the figures of run folders."""
 
 import sys
 from pathlib import Path
@@ -14,12 +14,13 @@ COMMANDS = "\n".join(f"{name:<14}{words}" for name, words in commands().items())
 
 
 @click.command(
-    help="Draw the figures of each RUN_FOLDER again, into its plots/.",
+    help="Redraw the figures of each RUN_FOLDER, into its folder plots/.",
     epilog=f"\b\nFigures of many runs, python -m plotting.NAME --help:\n{COMMANDS}",
     context_settings={"max_content_width": 140},
 )
 @click.argument("folders", metavar="RUN_FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def main(folders: tuple[Path, ...]) -> None:
+    """Draws the figures of each run folder and prints their paths; exits with 2 if one of the folders fails."""
     failed = False
     for folder in folders:
         try:

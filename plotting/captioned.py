@@ -1,4 +1,4 @@
-"""A figure with its words, as the report shows it."""
+"""A figure with its caption and alternative text, for the report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ from benchmarks.runs.read import Run
 
 @dataclass(frozen=True)
 class Captioned:
-    """A figure, a line below it, and what it shows in words for those who do not see it."""
+    """A figure with its texts.
+
+    Attributes:
+        figure: the figure.
+        caption: a line below it.
+        alt: what it shows, in words, for readers who cannot see it.
+    """
 
     figure: Figure
     caption: str
@@ -21,10 +27,12 @@ class Captioned:
 
 
 def each(group: Group, of: Callable[[Run], Any]) -> str:
-    """A value, or several, of each method, the means over its runs: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`.
+    """Returns one or several values of each method as text: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`, as means over
+    runs.
 
     Args:
-        of: a number, a tuple of numbers, or None where it is undefined.
+        group: the methods.
+        of: returns a number or a tuple of numbers of a run; None where it is undefined.
     """
     words = []
     for method in group.methods:

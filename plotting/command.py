@@ -1,4 +1,4 @@
-"""What the commands `python -m plotting.NAME` share: choosing runs, and writing one figure."""
+"""Common parts of the commands `python -m plotting.NAME`: choosing runs, and writing one figure."""
 
 import sys
 from collections.abc import Callable
@@ -18,17 +18,30 @@ FORMS = ("png", "svg", "pdf")
 
 
 def output(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds -o and --width."""
+    """Adds the options --output and --width to a click command."""
     command = click.option(
-        "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="a .png, .svg or .pdf"
+        "-o",
+        "--output",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="the figure, a .png, .svg or .pdf",
     )(command)
     return click.option(
-        "--width", type=click.Choice(list(WIDTHS)), default="page", help="of a paper's column or page  [page]"
+        "--width",
+        type=click.Choice(list(WIDTHS)),
+        default="page",
+        help="width of the figure: a paper's column or page  [page]",
     )(command)
 
 
 def write(make: Callable[[], Figure], output: Path) -> None:
-    """Makes and writes a figure; what is wrong is one line on stderr, with exit status 2."""
+    """Makes a figure and writes it to a file. Errors are printed in one line on stderr, with exit status 2.
+
+    Args:
+        make: returns the figure.
+        output: a .png, .svg or .pdf.
+    """
     try:
         if output.suffix[1:].lower() not in FORMS:
             raise UserError(f"{output}: unknown format; expected a name that ends in .png, .svg or .pdf")
@@ -40,7 +53,13 @@ def write(make: Callable[[], Figure], output: Path) -> None:
 
 
 def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
-    """A command that draws a group of runs."""
+    """Returns a click command that draws a group of runs.
+
+    Args:
+        figure: draws a `Group` at a width in inches.
+        name: the command's name.
+        words: its help text.
+    """
 
     @click.command(name, help=words)
     @choice

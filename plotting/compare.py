@@ -1,4 +1,4 @@
-"""The trade-off at a glance: Transfer against Last, storage between tasks as the dots' size, and bars with deviations.
+"""Transfer against Last, with storage between tasks as marker size, and bar charts of Transfer, Avg and Last.
 
 `python -m plotting.compare [RESULTS...] -o FILE`
 """
@@ -22,16 +22,23 @@ from strategies.about import BLACK
 
 
 SCATTER, BAR = 2.6, 0.15  # inches
-# Points squared: a dot for nothing stored, and what the square root of the share of the most adds, so that area grows evenly
-# enough to see a small one beside a large.
+# Marker area in points squared: without storage, and the additional area at the maximal storage. The area grows with the
+# square root of the storage, so that small values remain visible next to large ones.
 LEAST, MOST = 12.0, 240.0
-LONGEST = 28  # letters of a bar's name
+LONGEST = 28  # characters of a bar's name
 BARS = ("transfer", "avg", "last")
 
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Percent by the matrix that the protocol reports; means over runs, with a standard deviation to each side."""
+    """Returns the figure of a group's metrics in percent, by the protocol's accuracy matrix.
+
+    Marks are means over runs, error bars one standard deviation to each side.
+
+    Args:
+        group: the runs.
+        width: in inches.
+    """
     identity, orders = group.accuracy_identity, list(group.orders)
     found = {metric.key: metric for metric in metric_columns.headline(identity)}
     labels = [method.label for method in group.methods]
@@ -68,7 +75,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """One figure."""
+    """Yields the figure of a group for the report."""
     yield Captioned(
         figure(group),
         "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side.",
@@ -82,7 +89,7 @@ def _transfer_and_last(run: Run) -> tuple[float, float] | None:
 
 
 def short(label: str) -> str:
-    """For an axis; the legend has it in full."""
+    """Returns a method's label, shortened for an axis; the legend shows it in full."""
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
@@ -93,7 +100,7 @@ def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) 
 
 
 def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) -> None:
-    """A bar for each method, the first on top, from zero."""
+    """Draws a bar for each method, starting at zero, the first method on top."""
     spreads = [over_orders(method, list(group.orders), metric.of) for method in group.methods]
     for place, (found, look) in enumerate(zip(spreads, style.looks(group.methods), strict=True)):
         if found is not None:

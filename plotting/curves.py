@@ -1,4 +1,4 @@
-"""The accuracy of each task over the stream, a small panel for each, and two means: over tasks seen, over tasks to come.
+"""The accuracy on each task over the stream, one panel for each task, and the means over learned and over future tasks.
 
 `python -m plotting.curves [RESULTS...] -o FILE`
 """
@@ -27,7 +27,12 @@ MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Accuracy in percent by the matrix that the protocol reports, over the number of tasks learned; mean over seeds.
+    """Returns the figure of accuracy in percent over the number of tasks learned, by the protocol's accuracy matrix;
+    means over seeds.
+
+    Args:
+        group: the runs, all with the same order.
+        width: in inches.
 
     Raises:
         UserError: the runs learn their tasks in several orders.
@@ -68,12 +73,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """The same of a single run."""
+    """Returns the figure of accuracy over the number of tasks learned for a single run."""
     return figure(alone(run))
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """One figure for each order."""
+    """Yields one figure for each order of a group, for the report."""
     for tasks, name in group.orders.items():
         part = group.in_order(tasks)
         words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))
@@ -85,7 +90,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def _states(group: Group, method: Method) -> np.ndarray:
-    """(R, T+1, T); without what a method that learns all tasks at once makes of tasks whose turn is yet to come."""
+    """Returns accuracies (R, T+1, T); NaN for future tasks of a method that learns all tasks at once."""
     states = np.array([run.accuracy[group.accuracy_identity] for run in method.runs])
     if method.runs[0].learns_at_once:
         to_come = np.triu(np.ones(states.shape[1:], dtype=bool))
@@ -95,7 +100,7 @@ def _states(group: Group, method: Method) -> np.ndarray:
 
 
 def _mean(states: np.ndarray, learned: bool) -> np.ndarray:
-    """(R, T+1, T) to (R, T+1): over the tasks learned so far, or over the others; NaN where there are none."""
+    """Returns means (R, T+1) of (R, T+1, T): over the learned tasks, or over the others; NaN if there are none."""
     _, count, tasks = states.shape
     wanted = np.arange(tasks)[None] < np.arange(count)[:, None]  # (T+1, T)
     wanted = wanted if learned else ~wanted
@@ -105,7 +110,9 @@ def _mean(states: np.ndarray, learned: bool) -> np.ndarray:
 
 
 def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
-    """Draw one task's (R, T+1) percent; `own` is the state in which it has just been learned."""
+    """Draws one task's accuracies (R, T+1) in percent; `own` is the number of tasks learned when it has just been
+    learned.
+    """
     axes.axvline(own, color=style.GREY, linewidth=0.6)
     mean = states.mean(axis=0)
     axes.plot(range(own + 1), mean[: own + 1], color=look.colour, linestyle=look.dash, linewidth=0.6)

@@ -1,4 +1,4 @@
-"""Draw every figure of a run into the folder's `plots/`."""
+"""Draws every figure of a run into the folder `plots/` of its run folder."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from plotting.found import OF_RUN, find
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Write `plots/<figure>.png` and `.svg` of a run folder, and say which files these are.
+    """Writes `plots/<figure>.png` and `.svg` of a run folder, and returns their paths.
 
     Raises:
-        UserError: the folder is no run folder, one of its files is broken, or a figure cannot be written.
+        UserError: the folder is no run folder, one of its files is damaged, or a figure cannot be written.
     """
     run = read(folder)
     style.say_missing_letters(run.tasks)
@@ -27,7 +27,7 @@ def draw_all(folder: Path) -> list[Path]:
 
 
 def draw_missing(folder: Path) -> None:
-    """Draws the plots of a run folder unless all are there. Raises UserError, as `draw_all`."""
+    """Draws the plots of a run folder unless all exist. Raises UserError if a file is damaged or cannot be written."""
     files = (folder / "plots" / f"{name}.{suffix}" for name in find(OF_RUN) for suffix in ("png", "svg"))
     if not all(file.is_file() for file in files):
         draw_all(folder)

@@ -1,4 +1,4 @@
-"""Finds the figures: the files beside this one that say what they draw, listed nowhere."""
+"""Discovers the figures: the files of this folder that define certain functions."""
 
 import ast
 import importlib
@@ -9,22 +9,22 @@ from typing import Any
 import plotting
 
 
-# What a figure's file may define, besides `main` for its command.
-OF_RUN = "of_run"  # of_run(run) -> Figure, drawn into every run folder's plots/ under the file's name
-IN_REPORT = "in_report"  # in_report(group) -> Iterable[Captioned], what the report shows of a group of runs
+# The functions that a figure's file may define, besides `main` for its command.
+OF_RUN = "of_run"  # of_run(run) -> Figure; it is written to plots/ of every run folder, under the file's name
+IN_REPORT = "in_report"  # in_report(group) -> Iterable[Captioned]; the figures of a group of runs in the report
 
 
 def find(function: str) -> dict[str, Callable[..., Any]]:
-    """That function of each file that defines it, by the file's name, in alphabetical order.
+    """Returns the function of this name from each file that defines it, by the file's name, in alphabetical order.
 
-    A file is read before it is imported, so that files which are no figures are not.
+    Files are parsed first, and only those that define the function are imported.
     """
     found = (name for name, tree in _trees().items() if function in _defined(tree))
     return {name: getattr(importlib.import_module(f"plotting.{name}"), function) for name in found}
 
 
 def commands() -> dict[str, str]:
-    """The first line of each file that is a command, `python -m plotting.NAME`, by its name."""
+    """Returns the description of each file that is a command `python -m plotting.NAME`, by its name."""
     return {
         name: (ast.get_docstring(tree) or "").partition("\n")[0]
         for name, tree in _trees().items()
@@ -40,7 +40,7 @@ def _trees() -> dict[str, ast.Module]:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """The functions and variables that a file defines."""
+    """Returns the names of the functions and variables that a file defines."""
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assigned = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
     return functions | {target.id for target in assigned if isinstance(target, ast.Name)}

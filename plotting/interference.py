@@ -1,4 +1,4 @@
-"""Does touching the principal space make a model forget? Interference of the updates against what is forgotten.
+"""Interference of the updates with the principal space, against the forgetting that they cause.
 
 `python -m plotting.interference [RESULTS...] -o FILE`
 """
@@ -16,18 +16,23 @@ from plotting.captioned import Captioned, each
 from plotting.command import for_group
 
 
-FIXED = " (fixed after task 1)"  # said of methods whose later tasks change no weight
+FIXED = " (fixed after task 1)"  # added to methods whose later tasks change no weight
 
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Left a dot for each method, mean and standard deviation over runs; right a dot for each task from the second on.
+    """Returns the figure of forgetting against interference: left one mark for each method, right one for each task
+    from the second.
 
-    Interference: the share of an update's norm that falls into the principal directions as they were before (0 to 1), the mean
-    over the attention's matrices that changed. Forgotten: by how many points the accuracy on the tasks learned before fell in
-    this training, on average over them.
+    Left are means over runs, with standard deviations. Interference is the share of an update's norm that lies in the
+    principal directions before the task (0 to 1), as the mean over the changed attention matrices. Forgetting is the
+    mean drop in percentage points, during this task, of the accuracy on the tasks learned before.
+
+    Args:
+        group: the runs.
+        width: in inches.
     """
-    labels = [f"{method.label}{FIXED}" for method in group.methods]  # the longest that they may become
+    labels = [f"{method.label}{FIXED}" for method in group.methods]  # the longest possible labels
     drawing = Figure((width, 2.6 + style.legend_height(labels, width)), layout="constrained")
     means, single = drawing.subplots(1, 2, sharex=True)
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
@@ -58,7 +63,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """One figure."""
+    """Yields the figure of a group for the report."""
     yield Captioned(
         figure(group),
         "How much of an update falls into the principal space, against how much is forgotten in it.",
@@ -72,7 +77,9 @@ def _mean(run: Run) -> float | None:
 
 
 def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Interference and points forgotten of the tasks 2..T in which weights changed, both (n,)."""
+    """Returns the interference and the forgetting in percentage points of those tasks 2..T that changed weights, both
+    (n,).
+    """
     rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
     by_task = rank.groupby("after")["interference"].mean()
     accuracy = run.accuracy[run.protocol.accuracy_identity]

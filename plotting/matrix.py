@@ -1,4 +1,4 @@
-"""The accuracy matrix as a heat map, with the numbers in its cells where they can be read: rows are states, columns tasks.
+"""The accuracy matrix as a heat map: one row for each number of tasks learned, one column for each task.
 
 `python -m plotting.matrix RUN -o FILE`; with two runs, the first minus the second.
 """
@@ -22,25 +22,30 @@ from strategies.about import VERMILLION
 
 
 COLOURS = colormaps["cividis"]
-DIFFERENCES = colormaps["PuOr_r"]  # violet below, orange above, white where nothing differs; colour-blind safe
+DIFFERENCES = colormaps["PuOr_r"]  # violet for negative, orange for positive, white for zero; colour-blind safe
 
-# Inches. The narrowest cell holds "100" without decimals; a stream too long for the page makes a wider figure.
+# Inches. The narrowest cell fits "100" without decimals; a stream too long for the page makes a wider figure.
 ROW = 0.19
 NARROWEST = 0.19
 ROOM_FOR_DECIMALS = 0.3
 LEFT = 0.9
-# With more cells nobody reads their numbers, and drawing them takes minutes; the colours remain.
+# With more cells the numbers are unreadable, and drawing them takes minutes; then only colours are drawn.
 MOST_NUMBERS = 1500
 FURNITURE = 0.5
 
 
 def of_run(run: Run) -> Figure:
-    """The task known: the best of the task's own classes counts."""
+    """Returns the heat map of a run's task-aware accuracies: arg-max over the task's own classes."""
     return heat_map(run.frame("known"), "accuracy on each task (%), task known")
 
 
 def difference(run: Run, other: Run, identity: str) -> Figure:
-    """Points by which the first is better than the second."""
+    """Returns the heat map of the first run's accuracies minus the second's, in percentage points.
+
+    Args:
+        run, other: two runs with the same tasks in the same order.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
     names = (f"{run.method.name}, {run.folder.name}" for run in (run, other))
     title = f"{' minus '.join(names)}: accuracy on each task (points), {MATRICES[identity][1]}"
     return heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
@@ -48,7 +53,13 @@ def difference(run: Run, other: Run, identity: str) -> Figure:
 
 @style.paper()
 def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
-    """Draw (T+1, T) percent, or differences in points; a cell that was not measured stays blank."""
+    """Returns the heat map of an accuracy matrix (T+1, T) in percent; cells that were not measured are blank.
+
+    Args:
+        states: the matrix, with the tasks as columns.
+        title: the title.
+        differs: whether the values are differences in percentage points.
+    """
     rows, columns = states.shape
     width = max(style.COLUMN if columns <= 4 else style.PAGE, LEFT + NARROWEST * columns)
     cell = (width - LEFT) / columns
@@ -68,7 +79,7 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     axes.set_ylabel("tasks learned")
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
     if states.size <= MOST_NUMBERS:
-        # Cividis grows evenly from dark to light; PuOr is dark at both ends.
+        # Cividis goes evenly from dark to light; PuOr is dark at both ends.
         dark = states.abs() > 0.6 * most if differs else states <= 50
         _numbers(axes, states.to_numpy(), 1 if cell >= ROOM_FOR_DECIMALS else 0, dark.to_numpy())
     else:
@@ -89,13 +100,21 @@ def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) ->
 @click.command("python -m plotting.matrix")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN]")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help=".png, .svg or .pdf"
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="the figure, a .png, .svg or .pdf",
 )
 @click.option(
-    "--identity", type=click.Choice(list(MATRICES)), default="known", help="what is known of the task at test time"
+    "--identity",
+    type=click.Choice(list(MATRICES)),
+    default="known",
+    help="known: task-aware, unknown: task-agnostic, seen: class-incremental",
 )
 def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
-    """Draw the accuracy matrix of a run folder, or the first's minus the second's."""
+    """Draw the accuracy matrix of a run folder, or of two run folders the first minus the second."""
 
     def make() -> Figure:
         found = [_only(place, identity) for place in runs]
@@ -111,7 +130,7 @@ def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
 
 
 def _only(place: Path, identity: str) -> Run:
-    """The one run at or below a folder."""
+    """Returns the only run at or below a folder."""
     folders = find([place])
     if len(folders) > 1:
         raise UserError(f"{place}: {len(folders)} run folders there; name one, for instance {folders[0]}")

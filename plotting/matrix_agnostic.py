@@ -1,4 +1,4 @@
-"""The accuracy matrix with the task unknown, as `matrix` draws it."""
+"""The task-agnostic accuracy matrix as a heat map."""
 
 from matplotlib.figure import Figure
 
@@ -7,5 +7,5 @@ from plotting.matrix import heat_map
 
 
 def of_run(run: Run) -> Figure:
-    """The best of all classes of all tasks counts."""
+    """Returns the heat map of a run's task-agnostic accuracies: arg-max over the classes of all tasks."""
     return heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")

@@ -1,4 +1,4 @@
-"""The room left: null directions over the stream, for each tower and each kind of matrix."""
+"""The number of null directions over the stream, for each tower and each kind of weight matrix."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,7 +21,9 @@ LINES = {
 
 @style.paper()
 def of_run(run: Run) -> Figure:
-    """The mean over blocks above, the fullest block below: there the room runs out first."""
+    """Returns the figure of a run's null directions: in the upper row the mean over blocks, in the lower row the
+    minimum over blocks.
+    """
     drawing = Figure((style.PAGE, 3.8), layout="constrained")
     grid = drawing.subplots(2, 2, sharex=True)
     for axes in grid.flat:
@@ -38,9 +40,9 @@ def of_run(run: Run) -> Figure:
         for axes, tower in zip(row, TOWERS, strict=True):
             for kind in kinds:
                 colour, marker = LINES[kind]
-                # Open markers, for kinds of the same height hide each other's lines.
+                # Open markers, since lines with equal values hide each other.
                 axes.plot(lines[tower, kind], color=colour, marker=marker, fillstyle="none", label=kind)
-            # From zero, for room is judged against none; `rank` shows small changes.
+            # From zero, to show how much is left; the figure `rank` shows small changes.
             axes.update_datalim([(0, 0)])
             axes.set_ylim(bottom=0)
     style.legend(drawing, columns=len(kinds))

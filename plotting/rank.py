@@ -1,4 +1,4 @@
-"""Rank accumulation: how full the weights get over the stream, for each method and tower.
+"""Rank accumulation: the effective rank of the weights over the stream, for each method and tower.
 
 `python -m plotting.rank [RESULTS...] -o FILE`; `--by-block` draws one method's matrices one by one.
 """
@@ -34,8 +34,15 @@ ROW = 1.25  # inches
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Energy share (NuSA-CL's effective rank), entropy rank (Roy and Vetterli, 2007) and null directions left: the mean over a
-    tower's attention matrices, with a band of a standard deviation over runs, or the quartiles over matrices for a single run.
+    """Returns the figure of energy share (NuSA-CL's effective rank), entropy rank (Roy and Vetterli, 2007) and null
+    directions.
+
+    Lines are means over a tower's attention matrices and over runs. Bands are one standard deviation over runs, or for
+    a single run the quartiles over matrices.
+
+    Args:
+        group: the runs.
+        width: in inches.
     """
     labels = [method.label for method in group.methods]
     height = len(MEASURES) * ROW + 0.5 + style.legend_height(labels, width)
@@ -59,12 +66,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """The same of a single run."""
+    """Returns the figure of energy share, entropy rank and null directions for a single run."""
     return figure(alone(run))
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """One figure."""
+    """Yields the figure of a group for the report."""
     yield Captioned(
         figure(group),
         "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
@@ -74,7 +81,14 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def over_states(run: Run, tower: str, name: str) -> np.ndarray:
-    """A column of `rank.csv` after each of the states 0..T, the mean over a tower's attention matrices; NaN is unmeasured."""
+    """Returns a column of `rank.csv` after 0 to T tasks, (T+1,), as the mean over a tower's attention matrices; NaN if
+    unmeasured.
+
+    Args:
+        run: the run.
+        tower: `image` or `text`.
+        name: the column, for instance `effective_rank`.
+    """
     states = range(len(run.tasks) + 1)
     return _of_tower(run, tower).groupby("after")[name].mean().reindex(states).to_numpy()
 
@@ -92,8 +106,15 @@ def _quartiles(axes: Any, run: Run, tower: str, name: str, factor: float) -> Non
 
 @style.paper()
 def by_block(method: Method, width: float = style.PAGE) -> Figure:
-    """The entropy rank of each attention matrix as a share of its dimension, the mean over runs: a panel for each tower and
-    kind, a line for each block."""
+    """Returns the figure of one method's entropy rank in percent of the dimension, with a line for each block; means
+    over runs.
+
+    There is one panel for each tower and kind of attention matrix.
+
+    Args:
+        method: the method.
+        width: in inches.
+    """
     table = pd.concat([run.rank for run in method.runs])
     table = table.assign(share=100 * table["effective_rank"] / table["dim"])
     mean = table.groupby(["tower", "matrix", "block", "after"])["share"].mean()
@@ -118,7 +139,7 @@ def by_block(method: Method, width: float = style.PAGE) -> Figure:
 @click.command("python -m plotting.rank")
 @choice
 @output
-@click.option("--by-block", "blocks", is_flag=True, help="one method's matrices, a line for each block")
+@click.option("--by-block", "blocks", is_flag=True, help="draw one method's matrices, with a line for each block")
 def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
     """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS."""
 

@@ -1,4 +1,4 @@
-"""One page with everything about some runs: `python -m plotting.report [RESULTS...] -o report.html`."""
+"""Writes one page about some runs: `python -m plotting.report [RESULTS...] -o report.html`."""
 
 import base64
 import sys
@@ -20,7 +20,9 @@ from plotting.found import IN_REPORT, find
 
 
 def figures(group: Group) -> list[dict[str, Any]]:
-    """Every figure of a group as the page holds it: svg in base64, caption, alt text, and its size in CSS pixels."""
+    """Returns every figure of a group for the page: svg in base64, caption, alternative text, and its size in CSS
+    pixels.
+    """
     found = []
     for in_report in find(IN_REPORT).values():
         for captioned in in_report(group):
@@ -32,7 +34,9 @@ def figures(group: Group) -> list[dict[str, Any]]:
 
 
 def about_group(group: Group) -> list[tuple[str, str]]:
-    """What was run."""
+    """Returns what was run, as pairs of heading and text: protocol, tasks, methods, orders, seeds, versions,
+    machines.
+    """
     first = group.first
     seeds = sorted({run.config["seed"] for run in group.runs})
     versions = {str(run.about.get("versions", {}).get("nusa-bench", "unknown")) for run in group.runs}
@@ -49,7 +53,7 @@ def about_group(group: Group) -> list[tuple[str, str]]:
 
 
 def about_runs(group: Group) -> list[dict[str, Any]]:
-    """Each run's settings and cost."""
+    """Returns each run's settings and cost, for the page's template."""
     found = []
     for method in group.methods:
         for run in method.runs:
@@ -74,7 +78,7 @@ def about_runs(group: Group) -> list[dict[str, Any]]:
 
 
 def page(found: Sorted) -> str:
-    """The whole page."""
+    """Returns the HTML text of the report."""
     groups = []
     for group in found.groups:
         section = tables.section(group, per_task=False, baseline=None)
@@ -110,7 +114,9 @@ def _count(number: int, what: str) -> str:
 
 @click.command("python -m plotting.report")
 @choice
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the page, .html")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the page to write, .html"
+)
 def main(output: Path, **choice: Any) -> None:
     """Write one page with tables, figures, settings and costs of the run folders at or below RESULTS."""
     try:

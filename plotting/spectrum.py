@@ -19,10 +19,16 @@ from plotting.command import for_group
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """The geometric mean over a tower's attention matrices and over runs, in falling order, on a logarithmic scale.
+    """Returns the figure of singular values in falling order, on a logarithmic scale.
+
+    Lines are geometric means over a tower's attention matrices and over runs.
+
+    Args:
+        group: the runs.
+        width: in inches.
 
     Raises:
-        UserError: no run has a spectrum, as older ones have none.
+        UserError: no run has a spectrum; runs of older versions have none.
     """
     pairs = list(zip(group.methods, style.looks(group.methods), strict=True))
     pairs = [(method, look) for method, look in pairs if any(run.spectrum is not None for run in method.runs)]
@@ -54,7 +60,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """One figure, where any run has a spectrum."""
+    """Yields the figure of a group for the report, if any run has a spectrum."""
     if any(run.spectrum is not None for run in group.runs):
         caption = "Singular values of the attention's matrices before and after the stream."
         words = each(group, lambda run: run.entropy_rank)
@@ -62,7 +68,13 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ignore[type-arg]
-    """(n,) over the matrices of a tower that have the same number of singular values as the first, and over runs."""
+    """Returns the singular values (n,) as geometric means over a tower's attention matrices and over runs.
+
+    Args:
+        runs: the runs.
+        tower: `image` or `text`.
+        after: number of tasks learned: 0 or T.
+    """
     found = []
     for run in runs:
         if run.spectrum is not None:

@@ -1,5 +1,7 @@
-"""The look of every figure: sizes for a two-column paper, methods that look alike everywhere, and files that come out the
-same, byte for byte, whenever the values are the same."""
+"""The common style of all figures: sizes for a two-column paper, and a fixed colour and marker for each method.
+
+Equal values give files that are equal byte for byte.
+"""
 
 import io
 import math
@@ -30,15 +32,15 @@ from strategies.about import MARKERS
 COLUMN = 3.3
 PAGE = 6.8
 
-# Inches that an average letter takes at the 7 points used here: enough to tell whether a label fits.
+# Average width of a letter in inches at 7 points, to estimate whether a label fits.
 LETTER = 0.062
-HANDLE = 0.55  # inches of a legend's entry beside its words
+HANDLE = 0.55  # inches of a legend's entry without its text
 
-GREY = "#999999"  # what is no method's; their colours and markers stand in their files
+GREY = "#999999"  # for lines that belong to no method; methods define their colours and markers
 DASHES = ("-", "--", ":", "-.")  # for variants of one strategy
 
-FONT = "DejaVu Sans"  # comes with matplotlib, so every machine has it
-# For letters that it lacks, those of these that are installed: on Linux, macOS and Windows.
+FONT = "DejaVu Sans"  # installed with matplotlib
+# Fallbacks for letters that it lacks, if installed: on Linux, macOS and Windows.
 MORE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
     "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
@@ -65,29 +67,39 @@ SETTINGS = {
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # some venues refuse matplotlib's own kind
+    "pdf.fonttype": 42,  # TrueType: some venues refuse matplotlib's default
     "svg.fonttype": "path",
-    "svg.hashsalt": "nusa-bench",  # matplotlib draws the ids in an svg at random without one
+    "svg.hashsalt": "nusa-bench",  # without it the ids in an svg are random
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn wherever it is."""
+    """How a method is drawn in all figures.
+
+    Attributes:
+        colour: as `#RRGGBB`.
+        marker: matplotlib's marker.
+        dash: matplotlib's line style.
+    """
 
     colour: str
     marker: str
     dash: str
 
     def line(self) -> dict[str, Any]:
-        """Arguments of `Axes.plot`."""
+        """Returns the keyword arguments for `Axes.plot`."""
         face = self.colour if self.dash == "-" else "white"
         line = {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
-        return {**line, "markeredgewidth": 0.7}  # thin, or a small open marker looks filled
+        return {**line, "markeredgewidth": 0.7}  # with a thicker edge a small open marker looks filled
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
-    """Of each method; variants of a strategy share its colour, and differ in dashes and filling, then in the marker."""
+    """Returns how to draw each method.
+
+    Variants of one strategy share its colour; they differ in line style and in filled or open markers, then in the
+    marker.
+    """
     seen: Counter[str] = Counter()
     found = []
     for method in methods:
@@ -100,43 +112,50 @@ def looks(methods: Sequence[Method]) -> list[Look]:
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Settings for drawing and saving, whatever the reader's own matplotlibrc says; a decorator as well."""
+    """Context manager or decorator with the settings for drawing and saving, independent of the user's matplotlibrc."""
     with matplotlib.style.context(["default", SETTINGS, {"font.family": fonts()}]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `missing_letters` says it once
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `say_missing_letters` reports it once
         yield
 
 
 @cache
 def fonts() -> list[str]:
-    """Names of the fonts that are used, the first that has a letter draws it."""
+    """Returns the names of the fonts to use; the first that has a letter draws it."""
     installed = {font.name for font in fontManager.ttflist}
     return [FONT, *(name for name in MORE_FONTS if name in installed)]
 
 
 def missing_letters(texts: Iterable[str]) -> str:
-    """The letters that none of the fonts has, each once: boxes stand for them."""
+    """Returns the letters that no font has, each once; figures show boxes instead."""
     drawn = [get_font(findfont(name)) for name in fonts()]
     letters = dict.fromkeys(letter for text in texts for letter in text if letter.isprintable())
     return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in drawn))
 
 
 def say_missing_letters(texts: Iterable[str]) -> None:
-    """On stderr, if there are any."""
+    """Prints the letters that no font has on stderr, if there are any."""
     if letters := missing_letters(texts):
         print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
 
 
 def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:
-    """Let the x axis count the tasks learned, 0 to T, with about so many ticks."""
+    """Sets up an x axis for the number of tasks learned, 0 to T.
+
+    Args:
+        axes: the panel.
+        tasks: T.
+        ticks: approximate number of ticks.
+    """
     axes.set_xlim(-0.03 * tasks, 1.03 * tasks)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
 
 
 def legend(figure: Figure, columns: int | None = None) -> None:
-    """Explain the lines of all panels once, above them; they are the same in each.
+    """Adds one legend above all panels, for the lines of the first panel.
 
     Args:
-        columns: as many as fit the figure unless told.
+        figure: the figure.
+        columns: the number of columns; None uses as many as fit.
     """
     handles, labels = figure.axes[0].get_legend_handles_labels()
     width = figure.get_figwidth()
@@ -146,21 +165,21 @@ def legend(figure: Figure, columns: int | None = None) -> None:
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """As many as fit."""
+    """Returns how many legend columns with these labels fit into a width in inches, at least 1."""
     longest = LETTER * max(map(len, labels), default=0) + HANDLE
     return max(min(int(width / longest), len(labels)), 1)
 
 
 def legend_height(labels: Sequence[str], width: float) -> float:
-    """Inches that `legend` takes of a figure's height."""
+    """Returns the height of the legend in inches, for a figure of this width in inches."""
     lines = max((wrap(label, width - HANDLE).count("\n") + 1 for label in labels), default=1)
     return 0.14 * lines * math.ceil(len(labels) / legend_columns(labels, width)) + 0.1
 
 
 def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
-    """Draw and return the mean (S,) of `values` (R, S) over R runs, against the states 0..S-1.
+    """Draws and returns the mean (S,) of `values` (R, S) over R runs, over 0..S-1 tasks learned.
 
-    The band is a standard deviation to each side; a single run has none.
+    A band shows one standard deviation to each side; a single run has none.
     """
     mean = values.mean(axis=0)  # (S,)
     axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())
@@ -172,20 +191,20 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
 
 
 def wrap(name: str, width: float) -> str:
-    """Break a name into lines of at most `width` inches."""
+    """Returns a name broken into lines of at most `width` inches."""
     return textwrap.fill(name, max(int(width / LETTER), 8))
 
 
 @paper()
 def image(figure: Figure, form: str) -> bytes:
-    """A drawing as png, svg or pdf."""
+    """Returns the bytes of a figure as `png`, `svg` or `pdf`."""
     drawn = io.BytesIO()
-    # A drawing says when it was made unless told not to.
+    # Omit the date, so that equal figures give equal files.
     dates: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(drawn, format=form, metadata=dates.get(form))
     return drawn.getvalue()
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a drawing in the format of the path's suffix, png, svg or pdf; whole or not at all."""
+    """Writes a figure in the format of the path's suffix (png, svg or pdf), completely or not at all."""
     files.write_bytes(path, image(figure, path.suffix[1:].lower()))

@@ -1,7 +1,8 @@
-"""Run folders side by side: grouped by what makes them comparable, as tables, beside published values.
+"""Compares run folders: groups comparable runs, and makes tables of them, also next to published results.
 
-Here live the grouping of runs into methods (`groups`), mean and spread over them, the tables, and the published values. It
-reads `benchmarks.runs` alone, imports neither torch nor Avalanche nor a method, and draws nothing: `plotting` does.
+This package groups runs into methods (`groups`), computes mean and spread, makes the tables, and holds the published
+results. It reads run folders through `benchmarks.runs` and imports no torch, Avalanche or method; figures are drawn by
+`plotting`.
 
-To add a table format, put a file into `formats/`. A method's name, look and published rows stand in its own file.
+To add a table format, add a file to `formats/`. A method's title, colour and published results are in its own file.
 """

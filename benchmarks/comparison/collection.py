@@ -1,4 +1,4 @@
-"""Many runs as pandas objects: the Python door's `nb.load_runs`."""
+"""Several runs as pandas objects: the result of `nb.load_runs`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,14 +21,18 @@ ABOUT = (
     "stream",
     "order",
     "seed",
-)  # first columns of every table: the run folder, and which run it is
+)  # first columns of every table: the run folder, and settings that identify the run
 
 
 class Runs(Sequence[Run]):
-    """Run folders, finished, in the order of their names.
+    """A sequence of finished runs, sorted by the names of their folders.
+
+    Args:
+        runs: the runs.
+        left_out: a line for each folder that is damaged or unfinished, with the reason.
 
     Attributes:
-        left_out: a line for each folder that is damaged or unfinished, with the reason.
+        left_out: see the argument.
     """
 
     def __init__(self, runs: Iterable[Run], left_out: Iterable[str] = ()) -> None:
@@ -51,10 +55,10 @@ class Runs(Sequence[Run]):
         return f"<{len(self)} runs of {', '.join(sorted({run.config['strategy'] for run in self})) or 'nothing'}>"
 
     def filter(self, **settings: Any) -> "Runs":
-        """The runs whose settings have these values; a list or tuple of values is any of them.
+        """Returns the runs whose settings have these values; a list or tuple accepts any of its values.
 
         Raises:
-            UserError: a setting that none of the runs has.
+            UserError: none of the runs has such a setting.
         """
         for name in settings:
             if self._runs and not any(name in run.config for run in self):
@@ -69,7 +73,7 @@ class Runs(Sequence[Run]):
         return Runs(filter(fits, self))
 
     def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
-        """The runs by the values of some settings, for instance `group("strategy", "seed")`."""
+        """Returns the runs by the values of some settings, for instance `group("strategy", "seed")`."""
         found: dict[tuple[Any, ...], list[Run]] = {}
         for run in self:
             found.setdefault(tuple(run.config.get(name) for name in settings), []).append(run)
@@ -77,10 +81,11 @@ class Runs(Sequence[Run]):
 
     @property
     def accuracy(self) -> pd.DataFrame:
-        """A row for each run, protocol, state and task.
+        """Accuracies with one row for each run, protocol, number of learned tasks, and task.
 
-        Columns: those of `ABOUT`; `identity` (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental);
-        `after` (number of tasks learned, 0 to T); `task`; `accuracy` in percent, NaN where it was not measured.
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `identity` (`known`: task-aware, `unknown`:
+        task-agnostic, `seen`: class-incremental); `after` (number of tasks learned, 0 to T); `task`; `accuracy` in
+        percent, NaN where it was not measured.
         """
         parts = []
         for run in self:
@@ -92,10 +97,12 @@ class Runs(Sequence[Run]):
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """A row for each run and matrix, in percent (`forgetting` in points).
+        """Metrics with one row for each run and protocol, in percent (`forgetting` in percentage points).
 
-        Columns: those of `ABOUT`; `identity`; `transfer`, `avg`, `last`, `forgetting`, `zero_shot` by ZSCL's formulas;
-        `learning_accuracy`, the mean accuracy on each task when it has just been learned. NaN where undefined.
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `identity` (`known`: task-aware, `unknown`:
+        task-agnostic, `seen`: class-incremental); `transfer`, `avg`, `last`, `forgetting`, `zero_shot` by ZSCL's
+        formulas; `learning_accuracy`, the mean over tasks of the accuracy on a task that has just been learned. NaN
+        where undefined.
         """
         rows = []
         for run in self:
@@ -109,25 +116,29 @@ class Runs(Sequence[Run]):
 
     @property
     def rank(self) -> pd.DataFrame:
-        """A row for each run, state and weight matrix: the columns of `rank.csv` after those of `ABOUT`."""
+        """Ranks with one row for each run, number of learned tasks, and weight matrix.
+
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; then those of `rank.csv`.
+        """
         return _joined([_about(run, run.rank) for run in self], ABOUT)
 
     @property
     def cost(self) -> pd.DataFrame:
-        """A row for each run.
+        """Costs with one row for each run.
 
-        Columns: those of `ABOUT`; `trained_parameters` in the first task; `storage_bytes`, the most kept between tasks;
-        `peak_memory_bytes` and `peak_gpu_memory_bytes` (NaN without a GPU); `training_seconds` with decompositions,
-        `evaluation_seconds`.
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `trained_parameters` in the first task; `storage_bytes`,
+        the maximal storage between tasks; `peak_memory_bytes` and `peak_gpu_memory_bytes` (NaN without a GPU);
+        `training_seconds` including decompositions, `evaluation_seconds`.
         """
         return pd.DataFrame([{**_id(run), **_cost(run)} for run in self])
 
     def table(self) -> pd.DataFrame:
-        """Methods compared: a row for each method and order of each set of comparable runs, means over its seeds.
+        """Returns a comparison of methods: one row for each method and order of each set of comparable runs, as means
+        over seeds.
 
-        Columns: `runs_of` (stream, model and shots: runs of others are not compared), `order`, `method`, `seeds` (their
-        number); then each metric that the protocol reports, in percent, and the metric with `_std`, its standard deviation
-        over seeds (NaN for a single one). The best Avg comes first.
+        Columns: `runs_of` (stream, model and shots; runs that differ in these are not compared), `order`, `method`,
+        `seeds` (their number); then each metric that the protocol reports, in percent, and its standard deviation over
+        seeds as `<metric>_std` (NaN for a single seed). Rows are sorted by Avg, the best first.
         """
         rows = []
         for group in sort([run.folder for run in self]).groups:
@@ -145,10 +156,11 @@ class Runs(Sequence[Run]):
 
 
 def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -> Runs:
-    """The finished runs at or below some folders.
+    """Returns the finished runs at or below some folders.
 
     Args:
-        make: turns each run into what the caller wants of it.
+        places: the folders.
+        make: converts each run, for instance into an object with more methods.
 
     Raises:
         UserError: a folder is missing, or there is no run folder in it.

@@ -1,4 +1,4 @@
-"""What is compared: the groups of runs, and the tables that were asked for. A format writes it."""
+"""The content of a comparison: the groups of runs and the requested tables. A file of `formats` turns it into text."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,14 @@ from benchmarks.comparison.tables import Section
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of runs, and what to say of them.
+    """Groups of runs, and the tables to make of them.
 
     Attributes:
-        per_task: also Transfer, Avg and Last of each task.
-        baseline: a method to which paired differences are shown.
-        published: also the published values of the same protocol.
-        width: columns of the terminal that the text goes to; None where it goes to a file or a pipe.
+        groups: the groups.
+        per_task: whether to add tables of Transfer, Avg and Last of each task.
+        baseline: name of a method; adds paired differences of all others to it.
+        published: whether to add the published results of the same protocol.
+        width: width of the terminal in characters; None if the text is written to a file or a pipe.
     """
 
     groups: list[Group]
@@ -26,10 +27,11 @@ class Comparison:
     width: int | None = None
 
     def sections(self) -> list[Section]:
-        """A section of tables for each group, and after it one of published values where they were asked for.
+        """Returns one section of tables for each group, each followed by one of published results if they are
+        requested.
 
         Raises:
-            UserError: several methods of a group are called `baseline`.
+            UserError: several methods of a group have the name of the baseline.
         """
         found = []
         for group in self.groups:

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table: those of one stream, protocol, backbone and number of shots; and which are one method."""
+"""Groups runs that may be compared (same stream, protocol, backbone and shots), and within a group by method."""
 
 import contextlib
 from collections import Counter
@@ -14,19 +14,20 @@ from benchmarks.runs.read import Run, read
 from strategies.about import About
 
 
-# What names a run within its method, or its group: all other settings tell methods apart.
+# Settings that identify a run within its method, and those that are equal in a group; all others define the method.
 OF_THE_RUN = ("seed", "order", "device", FREE)
 OF_THE_GROUP = ("stream", "model", "pretrained", "shots")
 
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A strategy with its settings, over seeds and orders.
+    """A strategy with certain settings, and its runs with different seeds and orders.
 
     Attributes:
         strategy: its name on the command line.
-        name: in tables and figures.
-        telling: ` name=value` for each setting that tells it from others of the same strategy in the group.
+        name: its title in tables and figures.
+        telling: ` name=value` for each setting that distinguishes it from others of the same strategy in the group.
+        runs: its runs.
     """
 
     strategy: str
@@ -36,30 +37,31 @@ class Method:
 
     @property
     def label(self) -> str:
-        """In tables and figures: `MoE-Adapters decision=image`."""
+        """Its name in tables and figures, for instance `MoE-Adapters decision=image`."""
         return f"{self.name}{self.telling}"
 
     @property
     def key(self) -> str:
-        """On the command line and in csv files: `moe_adapter decision=image`."""
+        """Its name on the command line and in csv files, for instance `moe_adapter decision=image`."""
         return f"{self.strategy}{self.telling}"
 
     @property
     def about(self) -> About:
-        """Its look, reference and published rows."""
+        """Its title, reference, colour, marker and published results."""
         return self.runs[0].method
 
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
-        """The runs that learn the tasks in an order, by seed."""
+        """Returns its runs that learn the tasks in this order, sorted by seed."""
         return tuple(run for run in self.runs if run.tasks == tasks)
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be compared.
+    """Runs that may be compared, by method.
 
     Attributes:
-        distinction: what the title says besides, where others would read the same.
+        methods: the methods, the best Avg first.
+        distinction: text that the title adds if another group would have the same title.
     """
 
     methods: tuple[Method, ...]
@@ -67,17 +69,19 @@ class Group:
 
     @property
     def first(self) -> Run:
-        """Any run: all have the same stream, protocol and backbone."""
+        """The first run; all have the same stream, protocol and backbone."""
         return self.methods[0].runs[0]
 
     @property
     def runs(self) -> list[Run]:
-        """Of all methods."""
+        """The runs of all methods."""
         return [run for method in self.methods for run in method.runs]
 
     @property
     def identity(self) -> str:
-        """The matrix that the protocol reports."""
+        """The protocol's test condition: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-
+        incremental).
+        """
         return self.first.protocol.identity
 
     @cached_property
@@ -86,7 +90,7 @@ class Group:
         names: dict[tuple[str, ...], set[str]] = {}
         for run in self.runs:
             names.setdefault(run.tasks, set()).add(str(run.config["order"]))
-        # The same order may be run by its name and as the default: "I, the default".
+        # Runs may give the same order by its name and as the default: "I, the default".
         named = {
             tasks: ", the ".join(sorted(given, key=lambda name: name == "default")) for tasks, given in names.items()
         }
@@ -94,14 +98,16 @@ class Group:
 
     @property
     def accuracy_identity(self) -> str:
-        """As in `benchmarks.runs.read.Protocol`."""
+        """The accuracy matrix for Transfer and forgetting: that of `identity`, but `known` for class-incremental
+        protocols.
+        """
         return self.first.protocol.accuracy_identity
 
     def named(self, name: str) -> Method | None:
-        """The method with a key or label, or the only one of a strategy or name; None if there is none.
+        """Returns the method with this key or label, or the only one with this strategy or name; None if there is none.
 
         Raises:
-            UserError: there are several.
+            UserError: several methods have the name.
         """
         found = [method for method in self.methods if name in (method.key, method.label)]
         found = found or [method for method in self.methods if name in (method.strategy, method.name)]
@@ -111,13 +117,13 @@ class Group:
         return found[0] if found else None
 
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
-        """The runs of one order alone."""
+        """Returns the group of the runs with this order only."""
         found = ((method, method.in_order(tasks)) for method in self.methods)
         return replace(self, methods=tuple(replace(method, runs=runs) for method, runs in found if runs))
 
     @property
     def title(self) -> str:
-        """Stream, backbone and shots in a line."""
+        """Stream, backbone and shots in one line."""
         config = self.first.config
         shots = config.get("shots")
         model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
@@ -127,12 +133,13 @@ class Group:
 
 @dataclass
 class Sorted:
-    """What became of the folders.
+    """The result of sorting run folders.
 
     Attributes:
-        there: the streams, orders, strategies and settings of all runs that could be read, wanted or not.
-        left_out: of the folders that are in no group, the reason in a line each.
-        remarks: what is odd about folders that are.
+        groups: the groups of comparable runs.
+        there: by setting name, the values that occur in any readable run, even one that was not wanted.
+        left_out: a line with the reason for each folder that is in no group.
+        remarks: a line for each inconsistency in a folder that is in a group.
     """
 
     groups: list[Group]
@@ -143,11 +150,12 @@ class Sorted:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which runs are wanted; empty is all.
+    """The runs that are wanted; an empty field accepts all.
 
     Attributes:
-        strategies: by their names on the command line or in tables.
-        settings: `name=value` as `config.yaml` has them.
+        streams, orders: names on the command line.
+        strategies: names on the command line or in tables.
+        settings: `name=value`, as in `config.yaml`.
     """
 
     streams: tuple[str, ...] = ()
@@ -156,6 +164,7 @@ class Filter:
     settings: tuple[str, ...] = ()
 
     def takes(self, run: Run) -> bool:
+        """Returns whether a run is wanted."""
         config = run.config
         wanted = (("stream", self.streams), ("order", self.orders))
         if any(values and str(config[name]) not in values for name, values in wanted):
@@ -167,7 +176,7 @@ class Filter:
 
 
 def _is(value: Any, text: str) -> bool:
-    """Whether a setting has the value that a command line says."""
+    """Returns whether a setting has the value given on a command line."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
             return float(text) == value
@@ -175,7 +184,7 @@ def _is(value: Any, text: str) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A setting's value as a label has it."""
+    """Returns a setting's value as text for a label."""
     if isinstance(value, list):
         return "+".join(map(str, value))
     if isinstance(value, dict):
@@ -186,14 +195,21 @@ def shown(value: Any) -> str:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """What tells a run's method from others: its settings, and the auxiliary images and texts that it read, by checksum."""
+    """Returns what distinguishes a run's method: its settings, and a digest of the auxiliary images and texts that it
+    read.
+    """
     found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
     read = run.about.get("reference_sha256")
     return {**found, "references": read[:8]} if read else found
 
 
 def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
-    """Reads run folders, and sorts those that came to their end into groups."""
+    """Reads run folders and returns the finished runs in groups.
+
+    Args:
+        folders: the run folders.
+        wanted: which runs to keep; None keeps all.
+    """
     found = Sorted([])
     piles: dict[tuple[str, ...], dict[tuple[str, ...], list[Run]]] = {}
     for folder in folders:
@@ -210,7 +226,7 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             if remark := run.contradiction():
                 found.remarks.append(remark)
             key = _key(run)
-            _ = run.cost, run.entropy_rank  # read now, so that damaged ones are found now
+            _ = run.cost, run.entropy_rank  # read here, so that damaged files are found
             if not any(states[-1, -1] >= 0 for states in run.accuracy.values()):
                 raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
         except UserError as error:
@@ -227,14 +243,14 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
 
 
 def _distinction(group: Group) -> str:
-    """What tells groups apart that have the same stream, model and shots by name."""
+    """Returns what distinguishes groups whose stream, model and shots have the same names."""
     weights = str(group.first.about.get("weights_sha256"))[:8]
     protocol = group.first.protocol
     return f", weights {weights}, protocol {protocol.digest[:8]} ({protocol.name}, task {protocol.identity})"
 
 
 def alone(run: Run) -> Group:
-    """A group of one run, whatever became of it."""
+    """Returns a group of one run, whether it is finished or not."""
     return Group((Method(str(run.config["strategy"]), run.method.name, "", (run,)),))
 
 
@@ -248,7 +264,9 @@ def _key(run: Run) -> tuple[str, ...]:
 
 
 def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tuple[Method, ...]:
-    """The methods, labelled, the one with the best Avg first; those that learn all at once have none and come last."""
+    """Returns the methods, labelled, the best Avg first; those that learn all tasks at once have no Avg and come
+    last.
+    """
     strategies: dict[str, list[list[Run]]] = {}
     for runs in pile.values():
         strategies.setdefault(str(runs[0].config["strategy"]), []).append(_once(runs, left_out))
@@ -277,7 +295,7 @@ def _mean_avg(runs: tuple[Run, ...]) -> float:
 
 
 def _once(runs: list[Run], left_out: list[str]) -> list[Run]:
-    """Each seed once in each order: a second run of the same is the same draw, and no more evidence."""
+    """Returns one run for each seed and order: a repetition is the same sample, and adds no evidence."""
     kept: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.tasks, run.config["seed"], str(run.folder))):
         first = kept.setdefault((run.tasks, run.config["seed"]), run)

@@ -1,4 +1,4 @@
-"""The metrics of a run that tables show: each a heading, a function of the run, and which way is better."""
+"""The metrics of a run in tables: each has a heading, a function of the run, and a direction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ class Metric:
     """A column of a table.
 
     Attributes:
-        heading: in tables and figures.
-        key: in csv files and `metrics.json`.
-        of: its value for a run, in percent or points; None where it is undefined.
+        heading: its name in tables and figures.
+        key: its name in csv files and `metrics.json`.
+        of: returns its value for a run, in percent or percentage points; None where it is undefined.
+        more_is_better: whether larger values are better.
     """
 
     heading: str
@@ -27,7 +28,11 @@ class Metric:
 
 
 def headline(identity: str) -> list[Metric]:
-    """The columns for a matrix of `benchmarks.runs.read.MATRICES`."""
+    """Returns the columns for an accuracy matrix.
+
+    Args:
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
     if identity == "seen":
         return [
             Metric("Avg", "avg", lambda run: _seen(run, "avg")),
@@ -47,7 +52,13 @@ def headline(identity: str) -> list[Metric]:
 
 
 def learning_accuracy(run: Run, identity: str) -> float | None:
-    """Mean over tasks of the accuracy on a task when it has just been learned, in percent."""
+    """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent; None where it is
+    undefined.
+
+    Args:
+        run: the run.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
     mean = float(np.diagonal(run.accuracy[identity][1:]).mean())
     return None if np.isnan(mean) or run.learns_at_once else mean
 
@@ -59,7 +70,14 @@ def _seen(run: Run, name: str) -> float | None:
 
 
 def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list[float | None]:
-    """A metric of each task by name, in the order of `tasks`."""
+    """Returns the values of a metric for each task; None where it is undefined.
+
+    Args:
+        run: the run.
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+        metric: `transfer`, `avg`, `last`, `forgetting` or `zero_shot`.
+        tasks: the tasks, which decide the order.
+    """
     if metric != "last" and run.learns_at_once:
         return [None] * len(tasks)
     values = dict(zip(run.tasks, run.metrics[identity]["per_task"][metric], strict=True))
@@ -67,44 +85,44 @@ def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list
 
 
 def of_task(identity: str, metric: str, task: str) -> Measure:
-    """A metric of a single task, as a function of the run."""
+    """Returns the function that maps a run to a metric of one task; see `per_task` for the arguments."""
     return lambda run: per_task(run, identity, metric, [task])[0]
 
 
 def trained(run: Run) -> tuple[int, int]:
-    """Trained parameters in the first and in the last training; 0 where there was none."""
+    """Returns the number of trained parameters in the first and in the last task; 0 if nothing was trained."""
     counts = run.cost["trained_parameters"]
     return (counts[0], counts[-1]) if counts else (0, 0)
 
 
 def storage(run: Run) -> int:
-    """Storage between tasks: the most bytes that the method kept besides the model."""
+    """Returns the maximal storage between tasks in bytes, without the model itself."""
     return max(run.cost["carried_bytes"], default=0)
 
 
 def auxiliary_images(run: Run) -> int:
-    """Images that the method read besides the tasks' own."""
+    """Returns the number of images that the method read besides the tasks' own."""
     return run.cost.get("reference_images", 0)
 
 
 def memory(run: Run) -> int:
-    """Peak memory in bytes: the GPU's where there was one."""
+    """Returns the peak memory in bytes: the GPU's if one was used, else the process's."""
     return run.cost.get("peak_gpu_memory_bytes") or run.cost["peak_memory_bytes"]
 
 
 def training_seconds(run: Run) -> float:
-    """Training with decomposition."""
+    """Returns the time of all trainings in seconds, including decompositions."""
     seconds = run.cost["total_seconds"]
     return seconds["training"] + seconds.get("decomposition", 0)
 
 
 def evaluation_seconds(run: Run) -> float:
-    """Evaluation on all tasks after every task."""
+    """Returns the time of all evaluations in seconds: on all tasks, after every task."""
     return run.cost["total_seconds"]["evaluation"]
 
 
 def machine(run: Run) -> str:
-    """The machine that the times were taken on."""
+    """Returns the name of the GPU or processor on which the times were measured."""
     hardware = run.about.get("hardware", {})
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
     threads = hardware.get("threads")

@@ -1,4 +1,4 @@
-"""Published values beside a group of runs: under a heading of their own, and compared only where the protocol is the same."""
+"""Published results next to a group of runs, in separate tables; they are compared only if the protocol is the same."""
 
 import csv
 from dataclasses import dataclass
@@ -18,13 +18,19 @@ from strategies.about import Published
 
 HERE = Path(__file__).parent
 METRICS = {"Transfer": "transfer", "Avg": "avg", "Last": "last"}
-STANDINGS = ("original", "derived", "second-hand")  # the first that has a value is taken
+STANDINGS = ("original", "derived", "second-hand")  # in order of preference
 MEAN = "mean"
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A value as its source prints it, in percent."""
+    """A published value.
+
+    Attributes:
+        value: the percentage as its source prints it.
+        standing: `original`, `derived` or `second-hand`.
+        source: where it is published.
+    """
 
     value: str
     standing: str
@@ -33,15 +39,16 @@ class Printed:
 
 @cache
 def facts() -> dict[str, Any]:
-    """`published.yaml`."""
+    """Returns the content of `published.yaml`."""
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
 
 
 @cache
 def values() -> dict[tuple[str, str, str, str, str], Printed]:
-    """`published.csv` by protocol, order, method, metric and task (a data set or `mean`).
+    """Returns the content of `published.csv` by protocol, order, method, metric and task (a data set or `mean`).
 
-    Of several values for the same the one nearest to its authors is taken.
+    If there are several values for the same key, the one nearest to its authors is returned: original, derived,
+    second-hand.
     """
     with (HERE / "published.csv").open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: STANDINGS.index(row["standing"]))
@@ -54,11 +61,13 @@ def values() -> dict[tuple[str, str, str, str, str], Printed]:
 
 @dataclass(frozen=True)
 class Row:
-    """A published method beside ours.
+    """A published method and the corresponding runs.
 
     Attributes:
-        here: the runs that are the same method, or None.
-        why_not: why `here` is not compared; empty where it is, and where there is nothing to compare.
+        name: the published method.
+        here: the runs of the same method, or None.
+        why_not: the reason why `here` is not compared; empty if it is, or if there are no runs.
+        tolerance: difference in percentage points that counts as agreement.
     """
 
     name: str
@@ -68,12 +77,12 @@ class Row:
 
 
 def _orders(group: Group, protocol: str) -> dict[str, tuple[str, ...]]:
-    """Published order names to the group's task sequences."""
+    """Returns the group's task sequences by the published names of orders."""
     published = {order for at, order, *_ in values() if at == protocol}
     found = {}
     for tasks, name in group.orders.items():
         names = name.replace("the ", "").split(", ")
-        # The default is what was published where there is one order only, else order I.
+        # The default order is the only published one, or order I of several.
         default = "I" if "I" in published else next(iter(published))
         for order in ("I", "II", *published):
             if order in published and (order in names or ("default" in names and order == default)):
@@ -101,7 +110,7 @@ def _differs(wanted: Published, protocol: str) -> str:
 
 
 def _partner(group: Group, name: str, tasks: tuple[str, ...]) -> tuple[Method | None, str]:
-    """Our runs that answer to a published row, and why they are not quite that; those that are it are preferred."""
+    """Returns our method for a published row, and how it departs from it; one without a departure is preferred."""
     candidates = [
         (method, _departure(group, method, method.about.published[name]))
         for method in group.methods
@@ -111,12 +120,12 @@ def _partner(group: Group, name: str, tasks: tuple[str, ...]) -> tuple[Method | 
 
 
 def _departure(group: Group, method: Method, wanted: Published) -> str:
-    """The settings that are not the published ones; empty where all are."""
+    """Returns the settings that differ from the published ones, as text; empty if none does."""
     stream = str(group.first.config["stream"])
     expected = {**recipe(stream, method.strategy), **wanted.settings}
     found = method.runs[0].config
     weights = found.get("pretrained")
-    if weights is not None and Path(weights).suffix:  # a file, which may have any name and hold the published weights
+    if weights is not None and Path(weights).suffix:  # a file with any name may hold the published weights
         expected.pop("pretrained")
     departing = [f"{name} {shown(found.get(name))}, not {shown(value)}" for name, value in expected.items()
                  if found.get(name) != value]  # fmt: skip
@@ -155,7 +164,7 @@ def _means_table(group: Group, protocol: str, order: str, tasks: tuple[str, ...]
 
 
 def _per_task_table(protocol: str, order: str, tasks: tuple[str, ...], rows: list[Row], metric: str) -> Table:
-    """Three lines for each method that is compared: published, here, difference."""
+    """Returns a table with three lines for each compared method: published, here, difference."""
     identity = facts()["protocols"][protocol]["identity"]
     table = Table(f"{protocol}, order {order}: {metric} of each task", ("", *tasks, MEAN, "agreement"), [])
     for row in rows:
@@ -188,7 +197,7 @@ def _number(value: float | None) -> Cell:
 
 
 def _differences(published: list[Printed | None], here: list[float | None]) -> list[float | None]:
-    """Ours minus theirs, ours rounded as theirs is: what differs in print."""
+    """Returns ours minus the published values, ours rounded to the same number of decimals."""
     differences: list[float | None] = []
     for theirs, ours in zip(published, here, strict=True):
         if theirs is None or ours is None:
@@ -208,7 +217,12 @@ def _agreement(differences: list[float | None], tolerance: float) -> str:
 
 
 def beside(group: Group, *, per_task: bool) -> Section:
-    """The published values of every protocol that the group's runs have."""
+    """Returns the published results of every protocol that the group's runs have, next to the runs' results.
+
+    Args:
+        group: the runs.
+        per_task: whether to add tables with the values of each task.
+    """
     config = group.first.config
     tables, sources = [], {}
     for protocol, entry in facts()["protocols"].items():

@@ -1,4 +1,4 @@
-"""The arguments with which commands choose run folders, and what is said of those left out."""
+"""The arguments with which commands choose run folders, and the messages about those that are left out."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RESULTS = Path("results")
 
 
 def choice(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds RESULTS and the filters to a command; they reach it as the arguments of `chosen`."""
+    """Adds the argument RESULTS and the filter options to a click command, which passes them on to `chosen`."""
     options = (
         click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS...]"),
         click.option("--stream", multiple=True, metavar="TEXT", help="only these streams (again for more)"),
@@ -33,10 +33,15 @@ def chosen(
     results: tuple[Path, ...], stream: tuple[str, ...], order: tuple[str, ...], strategy: tuple[str, ...],
     setting: tuple[str, ...],
 ) -> Sorted:  # fmt: skip
-    """The runs at or below the folders, in groups; what is left out is said on stderr.
+    """Returns the runs at or below the folders, in groups; prints on stderr which folders are left out.
+
+    Args:
+        results: the folders; empty means `results`.
+        stream, order, strategy: names to keep; empty keeps all.
+        setting: `NAME=VALUE` texts; only runs with all these settings are kept.
 
     Raises:
-        UserError: nothing is left.
+        UserError: no run is left, or a setting is not of the form NAME=VALUE.
     """
     if wrong := [each for each in setting if "=" not in each]:
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
@@ -59,10 +64,10 @@ def chosen(
 
 
 def only_group(found: Sorted) -> Group:
-    """The one group; a figure cannot hold runs under different protocols.
+    """Returns the only group, since a figure cannot show runs under different protocols.
 
     Raises:
-        UserError: there are several, naming the first two.
+        UserError: there are several groups; the message names the first two.
     """
     if len(found.groups) > 1:
         titles = "; ".join(group.title for group in found.groups[:2])

@@ -1,4 +1,4 @@
-"""A run folder on the terminal: the accuracy matrix, its metrics, and where the files are."""
+"""Prints a run folder on the terminal: the accuracy matrix, its metrics, and the place of its files."""
 
 import csv
 from pathlib import Path
@@ -20,13 +20,19 @@ def _shown(value: float | str | None) -> str:
 
 
 def _identity(path: Path) -> str:
-    """What the run's protocol tells a model at test time."""
+    """Returns what the run's protocol tells a model at test time."""
     file = path / "stream.json"
-    return files.read_json(file)["identity"] if file.exists() else "known"  # runs before 0.2 were all of that kind
+    return (
+        files.read_json(file)["identity"] if file.exists() else "known"
+    )  # all runs before version 0.2 were task-aware
 
 
 def matrix_table(path: Path) -> Table:
-    """The protocol's accuracy matrix with one decimal; the row of each task names it, its own cell stands out."""
+    """Returns the protocol's accuracy matrix in percent: one row after each task, the accuracy on that task in bold.
+
+    Args:
+        path: the run folder.
+    """
     name, how = MATRICES[_identity(path)]
     with (path / name).open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
@@ -43,9 +49,14 @@ def matrix_table(path: Path) -> Table:
 
 
 def metrics_table(path: Path) -> Table:
-    """The means; the row that the stream's protocol reports is marked."""
+    """Returns the mean metrics in percent, one row for each protocol; the row that the stream's protocol reports is
+    marked.
+
+    Args:
+        path: the run folder.
+    """
     metrics = files.read_json(path / "metrics.json")
-    if read(path).learns_at_once:  # there is no before and after
+    if read(path).learns_at_once:  # all tasks in one training: only Last is defined
         metrics = {"last": metrics["last"], "agnostic": {"last": metrics["agnostic"]["last"]}, "seen": {}}
     values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
     table = Table(title="percent; *: what the stream's protocol reports", title_justify="left")
@@ -59,7 +70,7 @@ def metrics_table(path: Path) -> Table:
 
 
 def show(path: Path) -> None:
-    """Prints a finished run."""
+    """Prints the accuracy matrix and metrics of a finished run, given its folder."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)

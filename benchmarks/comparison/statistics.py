@@ -1,4 +1,4 @@
-"""Mean and spread over runs, and paired differences."""
+"""Mean and standard deviation over runs, and paired differences."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ class Spread:
     """A metric over several runs.
 
     Attributes:
-        deviation: the sample standard deviation; None for a single run, whose spread nobody knows.
+        mean: the mean.
+        deviation: the sample standard deviation; None for a single run.
+        count: the number of runs.
     """
 
     mean: float
@@ -28,7 +30,7 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """None where there are none, or one is undefined."""
+    """Returns mean and standard deviation of some values; None if there are none, or one is undefined (None)."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
@@ -37,14 +39,25 @@ def spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def over_seeds(method: Method, tasks: tuple[str, ...], measure: Measure) -> Spread | None:
-    """Over the runs of a method in one order."""
+    """Returns a metric's mean and standard deviation over a method's runs in one order; None if there are none.
+
+    Args:
+        method: the method.
+        tasks: the order.
+        measure: returns the metric of a run.
+    """
     return spread([measure(run) for run in method.in_order(tasks)])
 
 
 def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Measure) -> Spread | None:
-    """Over the means of the orders, each of which counts alike; None unless the method ran all.
+    """Returns a metric's mean and standard deviation over orders, each represented by its mean over seeds.
 
-    Of a single order it is over its seeds.
+    The result is None unless the method ran in all orders. For a single order it is over seeds instead.
+
+    Args:
+        method: the method.
+        orders: the orders, as sequences of tasks.
+        measure: returns the metric of a run.
     """
     if len(orders) == 1:
         return over_seeds(method, orders[0], measure)
@@ -54,10 +67,12 @@ def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Meas
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a method to the baseline.
+    """The paired difference between a method and the baseline.
 
     Attributes:
-        half_width: of the 95 % confidence interval of the mean, by Student's t over the pairs; None for a single pair.
+        mean: the mean over pairs.
+        half_width: of the 95 % confidence interval of the mean, by Student's t; None for a single pair.
+        pairs: the number of pairs.
     """
 
     mean: float
@@ -66,7 +81,14 @@ class Difference:
 
 
 def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
-    """Over the runs of both that have the same seed and order; None without any, or where a value is undefined."""
+    """Returns the difference between a method and the baseline over pairs of runs with the same seed and order.
+
+    The result is None if there are no pairs, or a value is undefined.
+
+    Args:
+        method, baseline: the methods.
+        measure: returns the metric of a run.
+    """
     others = {(run.tasks, run.config["seed"]): run for run in baseline.runs}
     pairs = [(run, others[key]) for run in method.runs if (key := (run.tasks, run.config["seed"])) in others]
     differences = []

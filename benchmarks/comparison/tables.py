@@ -1,4 +1,4 @@
-"""The tables of a group of runs, in no format yet: the files in `formats` write them."""
+"""The tables of a group of runs, independent of a format; the files in `formats` write them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,13 @@ PER_TASK = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"))
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands there; `mark` is `best`, `second` or empty; `value` is what to sort by."""
+    """A cell of a table.
+
+    Attributes:
+        text: what is printed.
+        mark: `best`, `second` or empty.
+        value: the number for sorting; None if there is none.
+    """
 
     text: str
     mark: str = ""
@@ -27,7 +33,14 @@ class Cell:
 
 @dataclass
 class Table:
-    """The first column holds names, all others values."""
+    """A table whose first column holds names, and all others values.
+
+    Attributes:
+        title: the title.
+        header: the column headings.
+        rows: the cells of each row.
+        notes: sentences below the table.
+    """
 
     title: str
     header: tuple[str, ...]
@@ -36,13 +49,19 @@ class Table:
 
     @property
     def is_marked(self) -> bool:
-        """Whether any cell is best or second best."""
+        """Whether any cell is marked best or second best."""
         return any(cell.mark for row in self.rows for cell in row)
 
 
 @dataclass
 class Section:
-    """All tables of a group, or of the published values beside it."""
+    """All tables of a group, or of the published results for it.
+
+    Attributes:
+        title: the title.
+        tables: the tables.
+        notes: sentences below the title.
+    """
 
     title: str
     tables: list[Table]
@@ -50,12 +69,14 @@ class Section:
 
     @property
     def is_marked(self) -> bool:
-        """Whether any of its tables is."""
+        """Whether any table has a cell that is marked best or second best."""
         return any(table.is_marked for table in self.tables)
 
 
 def shown(found: Spread | None) -> Cell:
-    """`49.3 ± 0.4`; without a spread where there is one run only."""
+    """Returns the cell of a mean and standard deviation, such as `49.3 ± 0.4`; for a single run without the
+    deviation.
+    """
     if found is None:
         return Cell(MISSING)
     deviation = "" if found.deviation is None else f" ± {found.deviation:.1f}"
@@ -63,7 +84,14 @@ def shown(found: Spread | None) -> Cell:
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
-    """Best and second best by the printed value: what looks equal is marked alike."""
+    """Returns a column's cells with the best and second best marked, by printed value, so that equal texts get equal
+    marks.
+
+    Args:
+        cells: the column.
+        competes: whether each cell is ranked.
+        more_is_better: whether larger values are better.
+    """
     printed = [round(cell.value, 1) if cell.value is not None else None for cell in cells]
     ranked = sorted({value for value, may in zip(printed, competes, strict=True) if may and value is not None})
     if more_is_better:
@@ -78,12 +106,14 @@ def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> lis
 
 
 def _competes(methods: Iterable[Method]) -> list[bool]:
-    """Whether each is ranked. Zero-shot and joint training are not: they bound the others from below and above."""
+    """Returns whether each method is ranked. Zero-shot and joint training are not: they bound the others from below and
+    above.
+    """
     return [not (method.runs[0].learns_nothing or method.runs[0].learns_at_once) for method in methods]
 
 
 def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
-    """What ± means here."""
+    """Returns the sentence that explains ± in a table."""
     if len(orders) > 1:
         return f"Percent; mean and standard deviation over {len(orders)} orders, each the mean over its seeds."
     counts = {len(runs) for method in methods if (runs := method.in_order(orders[0]))}
@@ -95,7 +125,13 @@ def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
 
 
 def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: str) -> Table:
-    """The means over tasks of each method, over the seeds of one order, or over orders."""
+    """Returns a table of each method's metrics, over the seeds of one order or over several orders.
+
+    Args:
+        group: the runs.
+        orders: the orders, as sequences of tasks.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
     methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
     competes = _competes(methods)
 
@@ -116,7 +152,12 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
 
 
 def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
-    """Transfer, Avg and Last of each task, as papers print them: means over seeds, by the matrix that the protocol reports."""
+    """Returns tables of Transfer, Avg and Last of each task, as means over seeds.
+
+    Args:
+        group: the runs.
+        tasks: the order.
+    """
     identity = group.accuracy_identity
     methods = [method for method in group.methods if method.in_order(tasks)]
     competes = _competes(methods)
@@ -145,7 +186,7 @@ def _mean(values: list[float | None]) -> Cell:
 
 
 def cost_table(group: Group) -> Table:
-    """What each method takes, over all its runs."""
+    """Returns a table of each method's cost, as means over all its runs."""
     methods = group.methods
     headings = (
         "trained parameters", "storage between tasks", "auxiliary images", "peak memory", "training", "evaluation",
@@ -187,11 +228,11 @@ def _average(method: Method, of: Callable[[Run], float], show: Callable[[float],
 
 
 def _thousands(number: float) -> str:
-    return f"{round(number):,}".replace(",", "\u202f")  # a narrow space, of which no line breaks
+    return f"{round(number):,}".replace(",", "\u202f")  # a narrow space that does not break lines
 
 
 def size(number: float) -> str:
-    """Bytes, in powers of a thousand."""
+    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"
@@ -199,14 +240,20 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
+    """Returns a time in seconds as text, in seconds, minutes or hours: `6.5 min`."""
     if seconds >= 7200:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.0f} s"
 
 
 def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
-    """Paired differences of every other method to one."""
+    """Returns a table of the paired differences of every other method to the baseline.
+
+    Args:
+        group: the runs.
+        baseline: the method to compare with.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
     others = [method for method in group.methods if method is not baseline]
     metrics = metric_columns.headline(identity)
     found = [[paired(method, baseline, metric.of) for metric in metrics] for method in others]
@@ -234,22 +281,27 @@ def _difference(found: Difference | None) -> Cell:
 
 
 def signed(points: float, decimals: int = 1) -> str:
-    """With its sign; nothing is -0.0."""
+    """Returns a number as text with its sign, such as `+1.3`; never `-0.0`."""
     return f"{round(points, decimals) + 0.0:+.{decimals}f}"
 
 
 def identities(group: Group) -> list[str]:
-    """The matrices that tables are made of: the one that the protocol reports first."""
+    """Returns the accuracy matrices to make tables of, that of the protocol first."""
     wanted = ("known", "unknown") if group.identity != "seen" else ("seen", "known", "unknown")
     there = [identity for identity in wanted if all(identity in run.accuracy for run in group.runs)]
     return sorted(there, key=lambda identity: identity != group.identity)
 
 
 def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
-    """All tables of a group.
+    """Returns all tables of a group.
+
+    Args:
+        group: the runs.
+        per_task: whether to add tables of Transfer, Avg and Last of each task.
+        baseline: name of a method; adds paired differences to it.
 
     Raises:
-        UserError: no method or several are called `baseline`.
+        UserError: several methods have the name of the baseline.
     """
     orders = list(group.orders)
     tables = []

@@ -1,4 +1,4 @@
-"""A run's accuracies before training beside the published zero-shot row of CLIP ViT-B/16 on MTIL."""
+"""Compares a run's accuracies before training with the published zero-shot results of CLIP ViT-B/16 on MTIL."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.config import registry
 from benchmarks.runtime import files
 
 
-MODEL = "ViT-B-16-quickgelu"  # with OpenAI's weights: what the published row was measured on
+MODEL = "ViT-B-16-quickgelu"  # with OpenAI's weights: the model of the published results
 ROW = "Zero-shot CLIP ViT-B/16"
 PUBLISHED = "MTIL full-shot", "I", ROW, "Last"
 TOLERANCE = registry.about("zeroshot").published[ROW].tolerance or 0.0  # points
@@ -25,10 +25,13 @@ CAUSES = f"""What usually causes a deviation of more than {TOLERANCE} points:
 
 
 def comparison(path: Path) -> tuple[Table, str] | None:
-    """The table and what to say below it; None for a run of another stream, or of a strategy that trains.
+    """Returns the table and a text to print below it; None for a run of another stream, or of a strategy that trains.
+
+    Args:
+        path: the run folder.
 
     Raises:
-        UserError: a damaged file in the run folder.
+        UserError: a file of the run folder is damaged.
     """
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     if config["stream"] != "mtil" or config["strategy"] != "zeroshot":

@@ -1,4 +1,4 @@
-"""What is known about each published data set, found in this folder and read without importing torchvision."""
+"""The facts about each published data set, discovered in this folder and read without importing torchvision."""
 
 import ast
 import importlib
@@ -16,21 +16,21 @@ from benchmarks.config.errors import UserError
 class Info:
     """The facts about one data set.
 
-    Splits, class names, templates and counts of the eleven of MTIL are ZSCL's (arXiv 2303.06628), oddities included: the
-    published figures depend on them. TinyImageNet's are those of ZSCL's class-incremental code.
+    Splits, class names, templates and counts of MTIL's eleven data sets are ZSCL's (arXiv 2303.06628), including its
+    errors, because published results depend on them. TinyImageNet's are those of ZSCL's class-incremental code.
 
     Attributes:
-        name: as in tables and on the command line; in lower case also its file's.
-        folder: below the data root, where torchvision expects it.
-        origin, archive: addresses of its page and of what is to be downloaded.
-        download: whether torchvision can fetch it.
-        checksum: whether torchvision compares the archive with a checksum; where not, an interrupted download is not resumed.
+        name: as in tables and on the command line; its file has the same name in lower case.
+        folder: its folder in the data root, where torchvision expects it.
+        origin, archive: URLs of its page and of its archive.
+        download: whether torchvision can download it.
+        checksum: whether torchvision verifies the archive; if not, an interrupted download is not resumed.
         by_hand: where to get it and where to put it, in one sentence.
         split: which images are for training and which for testing, in words.
-        licence, citation: as its owner states them.
+        licence, citation: as the owner states them.
         expected: published counts: `train`, `test`, `classes`.
         templates: prompts with one `{}`.
-        class_names: those that stand in for the data set's own, in label order; empty where its own are used.
+        class_names: names that replace the data set's own, in label order; empty if its own are used.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Info:
 
     @property
     def how(self) -> str:
-        """How to get it, in one sentence."""
+        """How to get the data set, in one sentence."""
         fetched = f"benchmarks.prepare --download fetches {self.archive}; or " if self.download else ""
         return fetched + self.by_hand
 
 
 @cache
 def infos() -> dict[str, Info]:
-    """The facts about every data set by name, in the alphabetical order of their files.
+    """Returns the facts about every data set by name, in the alphabetical order of their files.
 
     Raises:
-        UserError: a file whose `INFO` cannot be read, or that is not called as its data set.
+        UserError: an `INFO` cannot be read, or a file does not have its data set's name.
     """
     files = [path for folder in datasets.__path__ for path in Path(folder).glob("*.py")]
     found = [_read_info(path) for path in sorted(files, key=lambda path: path.name)]
@@ -67,7 +67,7 @@ def infos() -> dict[str, Info]:
 
 
 def _read_info(path: Path) -> Info | None:
-    """The facts that a file states as `INFO = Info(...)`; None for a file without them, which is no data set."""
+    """Returns the facts that a file states as `INFO = Info(...)`; None if it has no `INFO`, and so is no data set."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name(id="INFO")], value=ast.Call(keywords=fields)):
@@ -91,12 +91,12 @@ def _literal(field: ast.keyword) -> Any:
 
 
 def info(name: str) -> Info:
-    """The facts about one data set. Raises UserError for a name that there isn't."""
+    """Returns the facts about one data set. Raises UserError if the name is unknown."""
     if name not in infos():
         raise UserError(f'no data set is called "{name}"; there are {", ".join(infos())}')
     return infos()[name]
 
 
 def module(name: str) -> Any:
-    """A data set's file, imported: this may bring torch and torchvision."""
+    """Imports a data set's file and returns the module; the import may load torch and torchvision."""
     return importlib.import_module(f"{datasets.__name__}.{info(name).name.lower()}")

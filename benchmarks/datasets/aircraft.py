@@ -31,7 +31,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """The published halves."""
+    """Returns the published training and test images."""
     found = [FGVCAircraft(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

@@ -85,7 +85,9 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """By class folder and number. No folder is asked what files it has, so a missing file shows only when it is read."""
+    """Returns the training and test images, numbered as in their class folders. Whether the files exist is checked
+    later.
+    """
     dataset = Caltech101(root)
     folders = [Path(dataset.root, "101_ObjectCategories", category) for category in dataset.categories]
     paths = [folders[y] / f"image_{number:04d}.jpg" for y, number in zip(dataset.y, dataset.index, strict=True)]

@@ -1,4 +1,4 @@
-"""Whether an opened data set is all there and as published, without decoding its images."""
+"""Checks that an opened data set is complete and as published, without decoding its images."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.sets import Split
 
 
-# What can be wrong with an image's file, and what that means.
+# Possible errors of an image's file, and their causes.
 MISSING = "missing"
 EMPTY = "empty (0 bytes)"
 DENIED = "not to be read (no permission)"
@@ -19,7 +19,15 @@ MEANING = {MISSING: "; the archive was extracted only in part", EMPTY: "; the co
 
 
 def open_checked(name: str, root: Path) -> Opened:
-    """Opens a data set that is complete and as published. Raises UserError saying what is wrong and how to get it."""
+    """Returns a data set that is complete and as published.
+
+    Args:
+        name: of the data set.
+        root: the data root, the folder of all published data sets.
+
+    Raises:
+        UserError: the data set is missing, incomplete or not as published; the message says how to get it.
+    """
     opened = open_dataset(name, root)
     if found := problems(opened):
         raise UserError(f"{name}: {found[0]}; {opened.info.how}")
@@ -27,7 +35,9 @@ def open_checked(name: str, root: Path) -> Opened:
 
 
 def problems(opened: Opened) -> list[str]:
-    """What is wrong, each in a line, the most telling first: files, then counts, then classes without images."""
+    """Returns what is wrong with a data set, one line each: first about files, then counts, then classes without
+    images.
+    """
     halves = {"train": opened.train, "test": opened.test}
     found = [line for half, split in halves.items() for line in _file_problems(half, split)]
     counts = {"train": len(opened.train), "test": len(opened.test), "classes": len(opened.class_names)}
@@ -53,7 +63,7 @@ def _file_problems(half: str, split: Split) -> list[str]:
 
 
 def _state(path: Path) -> str:
-    """What is wrong with a file, if anything."""
+    """Returns what is wrong with a file; empty if nothing is."""
     try:
         size = path.stat().st_size
     except PermissionError:

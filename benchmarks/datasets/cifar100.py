@@ -47,7 +47,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """The published halves, each in one file."""
+    """Returns the published training and test images; each half is one file."""
     return _half(root, "train"), _half(root, "test")
 
 

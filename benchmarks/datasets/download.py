@@ -1,4 +1,4 @@
-"""Fetching a data set as torchvision does, but so that it appears below the data root whole or not at all."""
+"""Downloads a data set with torchvision, so that it appears in the data root completely or not at all."""
 
 import contextlib
 import shutil
@@ -13,13 +13,17 @@ ARCHIVES = (".tar.gz", ".tgz", ".zip", ".gz", ".mat")
 
 
 def download(name: str, root: Path) -> None:
-    """Fetches into a folder below the data root, `.download-NAME`, and moves the finished data set to its place.
+    """Downloads into a folder `.download-NAME` of the data root, then moves the finished data set to its place.
 
-    After an interruption an archive that was fetched whole is not fetched again, if torchvision has its checksum: without one
-    a piece of an archive would pass for the whole.
+    After an interruption, an archive that torchvision can verify by a checksum is not downloaded again if it is
+    complete.
+
+    Args:
+        name: of the data set.
+        root: the data root, the folder of all published data sets.
 
     Raises:
-        UserError: torchvision can't fetch it, the link is dead, there is no network, or something already lies in its place.
+        UserError: torchvision cannot download it, the link is dead, there is no network, or its place is not empty.
     """
     about = info(name)
     place, staging = root / about.folder, root / f".download-{name}"
@@ -33,13 +37,15 @@ def download(name: str, root: Path) -> None:
         fetch(staging)
         (staging / about.folder).rename(place)
         shutil.rmtree(staging)
-    except Exception as error:  # whatever the network and half an archive bring up
+    except Exception as error:  # network errors and incomplete archives raise many kinds
         reason = textwrap.shorten(str(error), 200) or type(error).__name__
         raise UserError(f"{name}: cannot be fetched from {about.archive} ({reason}); {about.by_hand}") from error
 
 
 def _clear(staging: Path, *, keep: bool) -> None:
-    """Leaves of an interrupted attempt only its archives, or nothing: what was extracted may be half of it."""
+    """Deletes the remains of an interrupted download except its archives (if `keep`): extracted files may be
+    incomplete.
+    """
     staging.mkdir(parents=True, exist_ok=True)
     for path in sorted(staging.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():

@@ -34,7 +34,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """The halves of partition 1, which torchvision takes unless told otherwise."""
+    """Returns the training and test images of partition 1, torchvision's default."""
     found = [DTD(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

@@ -48,14 +48,16 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """By class folder and file name."""
+    """Returns the training and test images, drawn from all images sorted by class folder and file name."""
     _refuse_loops(root / "eurosat" / "2750")
     dataset = EuroSAT(root)
     return random_halves(Part.of_files(dataset, dataset.targets, [path for path, _ in dataset.samples]))
 
 
 def _refuse_loops(folder: Path) -> None:
-    """Raises OSError for a symbolic link to a folder that it lies in: torchvision follows links, for ever with two of them."""
+    """Raises OSError for a symbolic link to a folder above it; torchvision follows links, and with two of them
+    endlessly.
+    """
     for parent, folders, _ in os.walk(folder):
         for name in folders:
             link = Path(parent, name)

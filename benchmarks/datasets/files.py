@@ -1,4 +1,4 @@
-"""Images that lie in files below the data root, each in its own or many in an archive."""
+"""Images in files of the data root, each in its own file or many in one archive."""
 
 import os
 from dataclasses import dataclass
@@ -14,17 +14,24 @@ from benchmarks.runtime.files import fingerprint
 
 @dataclass(frozen=True)
 class Files(Images):
-    """`Images` that can be checked without decoding them.
+    """`Images` whose files can be checked without decoding them.
 
     Attributes:
-        paths: the file of image i at place i; empty where an archive holds them all.
+        paths: the file of each image; empty if one archive holds them all.
     """
 
     paths: tuple[Path, ...] = ()
 
 
 def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Files:
-    """The images of `dataset`, whose item i is (image, label), image i in file `paths[i]` below `root`."""
+    """Returns the images of a torchvision data set that has one file for each image.
+
+    Args:
+        name: for messages and the cache.
+        dataset: its item i is (image, label).
+        paths: the file of each image.
+        root: the folder that contains all files.
+    """
     return Files(
         name=name,
         count=len(dataset),
@@ -36,7 +43,14 @@ def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Fi
 
 
 def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
-    """The images of `dataset`, whose item i is (image, label), all in one file."""
+    """Returns the images of a torchvision data set that are all in one file.
+
+    Args:
+        name: for messages and the cache.
+        dataset: its item i is (image, label).
+        archive: the file.
+        root: the folder that contains it.
+    """
     return Files(
         name=name,
         count=len(dataset),
@@ -52,7 +66,7 @@ def _read(dataset: Any, row: int) -> Image.Image:
 
 
 def forbidden(folder: Path) -> str | None:
-    """The first folder, this one or one below it, that may not be listed."""
+    """Returns the first folder, this one or one below it, that may not be listed; None if all may."""
     errors: list[OSError] = []
     for _ in os.walk(folder, onerror=errors.append):
         pass

@@ -1,4 +1,4 @@
-"""Flowers: photographs of 102 kinds of flowers, under ZSCL's class names, which the data set has none of."""
+"""Flowers: photographs of 102 kinds of flowers, under ZSCL's class names, since the data set has no names."""
 
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """The published halves."""
+    """Returns the published training and test images."""
     found = [Flowers102(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

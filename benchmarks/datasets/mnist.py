@@ -28,13 +28,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """The published halves, each in one file."""
+    """Returns the published training and test images; each half is one file."""
     return _half(MNIST(root, train=True), "train"), _half(MNIST(root, train=False), "t10k")
 
 
 def _half(dataset: MNIST, prefix: str) -> Part:
     archive = Path(dataset.raw_folder, f"{prefix}-images-idx3-ubyte")
-    if dataset._check_legacy_exist():  # torchvision prefers what its versions before 0.9 left in processed/
+    if dataset._check_legacy_exist():  # torchvision prefers the files in processed/ of its versions before 0.9
         archive = Path(dataset.processed_folder, dataset.training_file if dataset.train else dataset.test_file)
     return Part(dataset, tuple(dataset.classes), dataset.targets.tolist(), archive=archive)
 

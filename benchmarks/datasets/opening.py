@@ -1,4 +1,4 @@
-"""Opening a data set: from what its file reads to splits with labels and class names."""
+"""Opens a data set: turns what its file's `read` returns into splits with labels and class names."""
 
 import os
 import textwrap
@@ -16,12 +16,13 @@ from benchmarks.images.sets import Split
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set as it was found on disk.
+    """A data set as found on disk.
 
     Attributes:
+        info: the facts about it.
         class_names: C names for prompts, in label order.
-        own_names: as the data set has them, for instance with underscores.
-        train, test: labels are below C.
+        own_names: C names as in the data set, for instance with underscores.
+        train, test: its images, with labels below C.
     """
 
     info: Info
@@ -32,15 +33,19 @@ class Opened:
 
 
 def open_dataset(name: str, root: Path) -> Opened:
-    """Reads the lists of a data set, not its images.
+    """Returns a data set; only its lists are read, not its images.
+
+    Args:
+        name: of the data set.
+        root: the data root, the folder of all published data sets.
 
     Raises:
-        UserError: no data root, or the data set is missing, incomplete or damaged: which folder, and how to get it.
+        UserError: the data root or the data set is missing, incomplete or damaged; the message says how to get it.
     """
     about = info(name)
     folder = root / about.folder
     check_root(root)
-    # Asked first: torchvision's Caltech101 would make the folder.
+    # Checked first, because torchvision's Caltech101 would create the folder.
     if not folder.is_dir():
         raise UserError(f"{name}: {folder}: no such folder; {about.how}")
     read = module(name).read
@@ -52,9 +57,9 @@ def open_dataset(name: str, root: Path) -> Opened:
 
 
 def check_root(root: Path) -> None:
-    """Raises UserError for a data root that is missing or may not be looked into."""
+    """Raises UserError if the data root is missing or cannot be read."""
     try:
-        os.stat(f"{root}/.")  # the dot asks whether it may be looked into
+        os.stat(f"{root}/.")  # the dot checks that the folder may be searched
     except OSError as error:
         raise UserError(
             f"data root {root}: {error.strerror}; --data-root names the folder that holds the data sets"
@@ -62,7 +67,7 @@ def check_root(root: Path) -> None:
 
 
 def _reason(folder: Path, error: Exception) -> str:
-    """Why reading failed, in a line. Torchvision calls a folder that it may not list missing."""
+    """Returns why reading failed, in one line. Torchvision reports a folder that it may not list as missing."""
     if denied := forbidden(folder):
         return f"no permission to read {denied}"
     text = textwrap.shorten(str(error).partition(" You can use download=True")[0].rstrip("."), 300)
@@ -93,7 +98,7 @@ def _check_labels(part: Part, classes: tuple[str, ...]) -> None:
 
 
 def _splits(name: str, train: Part, test: Part, root: Path) -> tuple[Split, Split]:
-    """Each half with its images; those of a data set that was published whole are rows of the same ones."""
+    """Returns both splits; those of a data set that was published as a whole share their images."""
     if train.dataset is test.dataset:
         images = _images(name, train, root)
         return _split(train, images), _split(test, images)

@@ -28,7 +28,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """The published halves."""
+    """Returns the published training (`trainval`) and test images."""
     found = [OxfordIIITPet(root, split=half) for half in ("trainval", "test")]
     return tuple(Part.of_files(each, each._labels, each._images) for each in found)
 

@@ -1,4 +1,4 @@
-"""What a data set's file gives of the training images and of the test images: a `Part` each."""
+"""The result of a data set file's `read`: one `Part` of training images and one of test images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one torchvision data set, in this project's terms.
+    """The training or test images of a torchvision data set.
 
     Attributes:
-        dataset: item i is (image, label).
+        dataset: its item i is (image, label).
         classes: C names, as the data set has them, in label order.
         labels: of all images of `dataset`, in order, each below C.
-        paths: each image's own file, in order; empty where `archive` holds them all.
+        paths: the file of each image of `dataset`, in order; empty if `archive` holds them all.
+        archive: the file that holds all images, if any.
         rows: (N,) int64, which images of `dataset` belong to this part; None for all.
     """
 
@@ -29,5 +30,11 @@ class Part:
 
     @classmethod
     def of_files(cls, dataset: Any, labels: list[int], paths: Iterable[str | Path]) -> "Part":
-        """All images of a data set that has a file for each of them, and `classes`."""
+        """Returns the part with all images of a data set that has one file for each image, and an attribute `classes`.
+
+        Args:
+            dataset: its item i is (image, label).
+            labels: of all images, in order.
+            paths: the file of each image, in order.
+        """
         return cls(dataset, tuple(dataset.classes), labels, tuple(map(Path, paths)))

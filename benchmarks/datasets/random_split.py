@@ -1,4 +1,4 @@
-"""ZSCL's random split, for data sets that were published whole."""
+"""ZSCL's random split into training and test images, for data sets published without one."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ SHARE = 0.8  # of the images, for training
 
 
 def random_halves(whole: Part) -> tuple[Part, Part]:
-    """The training images and the test images, drawn by torch; both keep the data set that they were drawn from."""
+    """Returns the training images (80 %) and the test images, drawn by torch's `random_split` with seed 42."""
     count = len(whole.dataset)
     train = int(SHARE * count)
     halves = random_split(whole.dataset, [train, count - train], Generator().manual_seed(SEED))

@@ -40,7 +40,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """The published halves."""
+    """Returns the published training and test images."""
     return _half(root, "train"), _half(root, "test")
 
 

@@ -39,9 +39,12 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """By path: torchvision leaves the files in the file system's order, and with it the random split."""
+    """Returns the training and test images, drawn from all images sorted by path.
+
+    Torchvision lists the files in the file system's order, with which the random split would differ between machines.
+    """
     dataset = SUN397(root)
-    if denied := forbidden(root / "SUN397"):  # torchvision passes over folders that it may not list
+    if denied := forbidden(root / "SUN397"):  # torchvision silently skips folders that it may not list
         raise PermissionError(f"no permission to read {denied}")
     pairs = sorted(zip(dataset._image_files, dataset._labels, strict=True), key=lambda pair: pair[0].parts)
     dataset._image_files, dataset._labels = [path for path, _ in pairs], [label for _, label in pairs]

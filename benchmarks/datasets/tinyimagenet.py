@@ -32,25 +32,32 @@ CLASSES = Path(__file__).with_suffix(".yaml")
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """The published halves, of which `val` is for testing."""
+    """Returns the published training images, and the validation images for testing."""
     found = [TinyImageNet(root / INFO.folder, half) for half in ("train", "val")]
     return tuple(Part.of_files(each, each.labels, each.paths) for each in found)
 
 
 class TinyImageNet:
-    """One half of it: item i is (image, label).
+    """The training or validation half of TinyImageNet; item i is (image, label).
+
+    The class names and their order are those in `tinyimagenet.yaml`. The file `wnids.txt` must list the same classes,
+    in any order, because mirrors sort it while the fixed class order refers to the published list.
+
+    Args:
+        folder: the folder `tiny-imagenet-200`.
+        half: `train` or `val`.
 
     Attributes:
-        classes: the published prompts' names, in the published order: `tinyimagenet.yaml`. Only whether `wnids.txt` has the
-            same classes is asked: mirrors sort it, and the fixed class order indexes it as it was published.
-        labels, paths: by image; training images by class and file name, validation images as their list has them.
+        classes: C names for prompts, in label order.
+        labels: the label of each image.
+        paths: the file of each image; training images by class and file name, validation images in the order of their
+            list.
 
     Raises:
-        OSError, KeyError, ValueError: a list is missing, or doesn't fit the others.
+        OSError, KeyError, ValueError: a list is missing, or contradicts another.
     """
 
     def __init__(self, folder: Path, half: str) -> None:
-        """Args: folder: `tiny-imagenet-200`. half: `train` or `val`."""
         names = yaml.safe_load(CLASSES.read_text(encoding="utf-8"))
         ids = list(names)
         found = (folder / "wnids.txt").read_text(encoding="utf-8").split()
@@ -70,7 +77,7 @@ class TinyImageNet:
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
-    """The first columns of a tab-separated file."""
+    """Returns the first columns of a tab-separated file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t")[:columns] for line in lines if line.strip()]
     if short := next((row for row in rows if len(row) < columns), None):

@@ -1,4 +1,4 @@
-"""What a stream is: tasks in the order in which they are learned, each with its images, class names and prompts."""
+"""The parts of a stream: tasks in learning order, each with its images, class names and prompts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -16,14 +16,14 @@ Identity = Literal["known", "unknown", "seen"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a task's images come from, for the record.
+    """The origin of a task's images, for the record of a run.
 
     Attributes:
-        dataset: the data set's name; several tasks may be cut out of one.
-        origin: its page or archive.
+        dataset: the data set's name; several tasks may be parts of one.
+        origin: the data set's web page or archive.
         split: which images are for training and which for testing, in words.
-        licence, citation: as its owner states them.
-        expected: published counts, any of `train`, `test`, `classes`; empty where nobody published any.
+        licence, citation: as the owner states them.
+        expected: published counts, any of `train`, `test`, `classes`; empty if none are published.
     """
 
     dataset: str
@@ -36,12 +36,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Task:
-    """One data set, or a part of one, with its prompts.
+    """One task: a data set, or a part of one, with its prompts.
 
     Attributes:
-        name: as it appears in tables and csv headers.
+        name: as in tables and csv headers.
         class_names: C names, in label order.
-        templates: prompts with one `{}`; training uses the first, evaluation the normalised mean of all.
+        templates: prompts with one `{}`; training uses the first, evaluation the normalised mean of the text features
+            of all.
+        train, test: the images for training and for testing.
+        source: the origin of the images.
     """
 
     name: str
@@ -52,7 +55,9 @@ class Task:
     source: Source
 
     def part(self, name: str, classes: np.ndarray) -> "Task":
-        """The task of these classes (C,) alone, in this order. Published counts are the whole's, so a part has none."""
+        """Returns a task of these classes (C,) only, in this order, with a new name and without the published
+        counts.
+        """
         return replace(
             self,
             name=name,
@@ -65,15 +70,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stream before anything is read from disk.
+    """A stream of which nothing has been read from disk yet.
 
     Attributes:
         names: all tasks, in the default order.
-        orders, protocol, identity: as in `Stream`.
-        datasets: names in `benchmarks.datasets` of those that its tasks are cut from; empty for other images.
-        open: opens the tasks of these names, in this order: all in one call, so that a data set that several of them are cut
-            from is opened once. Raises UserError for what is missing on disk.
-        name: of a stream that is none of the command line's; empty for those.
+        orders, protocol, identity: see `Stream`.
+        open: returns the tasks of these names, in this order. A data set that several of them are parts of is opened
+            once. Raises UserError if data are missing on disk.
+        datasets: names in `benchmarks.datasets` of the data sets of its tasks; empty for other images.
+        name: the name of a user's own stream; empty for streams of the command line.
     """
 
     names: tuple[str, ...]
@@ -87,14 +92,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Stream:
-    """Tasks in the order in which they are learned, and the orders that this stream knows by name.
+    """Tasks in learning order, and the named orders of the stream.
 
     Attributes:
-        tasks: those that were chosen, in the order in which they are learned.
+        tasks: the chosen tasks, in learning order.
         orders: task names for each named order, for instance `{"I": (...), "II": (...)}`; the first is the default.
-        protocol: the protocol's name and its source, in a line.
-        identity: what a model is told at test time, which decides the matrix that the protocol reports: the task
-            (`known`), nothing (`unknown`: all classes compete), or which classes have been learned so far (`seen`).
+        protocol: the protocol's name and its source, in one line.
+        identity: what the model is told at test time in the protocol: the task (`known`, task-aware), nothing
+            (`unknown`, task-agnostic: the classes of all tasks compete), or the tasks learned so far (`seen`,
+            class-incremental).
     """
 
     tasks: tuple[Task, ...]
@@ -103,7 +109,9 @@ class Stream:
     identity: Identity = "known"
 
     def describe(self) -> dict[str, Any]:
-        """What `stream.json` in a run folder says of it: protocol, identity, and each task with its counts and prompts."""
+        """Returns the content of `stream.json` in a run folder: protocol, identity, and each task with its counts and
+        prompts.
+        """
         return {
             "protocol": self.protocol,
             "identity": self.identity,
@@ -124,6 +132,11 @@ def _describe(task: Task) -> dict[str, Any]:
 
 
 def refuse_argument(family: str, argument: str) -> None:
-    """For families that are one stream. Raises UserError for anything after the colon."""
+    """Raises UserError if any text follows the colon of a stream that takes none.
+
+    Args:
+        family: the stream's name.
+        argument: the text after the colon.
+    """
     if argument:
         raise UserError(f'--stream {family}:{argument}: takes nothing after its name; write "{family}"')

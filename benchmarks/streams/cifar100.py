@@ -20,10 +20,14 @@ CLASS_ORDER = (
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan; its only order is the fixed one.
+    """Returns the plan of a class-incremental stream of CIFAR100, whose only order is the published one.
+
+    Args:
+        argument: the number of steps: "10", "20" or "50".
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: another number of steps, or none; on opening, a data set that is missing or not as published.
+        UserError: another number of steps. The plan's `open` raises it if the data set is missing or not as published.
     """
     count = steps("cifar100", argument, STEPS)
     return incremental("CIFAR100", f"cifar100:{count}", numbered(CLASS_ORDER, count), data_root)

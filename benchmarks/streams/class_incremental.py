@@ -1,8 +1,9 @@
-"""What the class-incremental streams share: one data set, learned class by class in a fixed order.
+"""Common parts of the class-incremental streams: one data set, learned class by class in a fixed order.
 
-The protocol of ZSCL's class-incremental code (arXiv 2303.06628), which builds on Continual-CLIP and continuum: a fixed order of
-the classes, one template, and at test time the classes learned so far compete. Class names are the data set's own, and keep
-their underscores ("a bad photo of a aquarium_fish."), which MTIL's don't. The class orders are those of that code.
+The protocol is that of ZSCL's class-incremental code (arXiv 2303.06628), which builds on Continual-CLIP and continuum:
+a fixed order of the classes and one template; at test time the classes learned so far compete. Class names are the data
+set's own with their underscores ("a bad photo of a aquarium_fish."), whereas MTIL's have spaces. The class orders are
+those of that code.
 """
 
 from dataclasses import replace
@@ -23,7 +24,16 @@ PROTOCOL = (
 
 
 def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
-    """The number after the colon. Raises UserError, saying which there are."""
+    """Returns the number after the colon of a stream's name.
+
+    Args:
+        stream: the stream's name, for the message.
+        argument: the text after the colon.
+        allowed: the possible numbers.
+
+    Raises:
+        UserError: the text is none of the allowed numbers; the message lists them.
+    """
     if argument not in map(str, allowed):
         known = ", ".join(f"{stream}:{number}" for number in allowed)
         raise UserError(f'--stream {stream}: expected a number of steps, one of {known}, got "{argument}"')
@@ -31,18 +41,21 @@ def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
 
 
 def numbered(classes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
-    """`step-01`, `step-02`, ...: the classes (C,) of each of `count` steps, equally many or one more."""
+    """Returns `count` tasks named `step-01`, `step-02`, ..., each with its classes (C,); their sizes differ by at most
+    one.
+    """
     parts = np.array_split(np.array(classes, dtype=np.int64), count)
     return {f"step-{number:02}": part for number, part in enumerate(parts, start=1)}
 
 
 def incremental(dataset: str, stream: str, classes: dict[str, np.ndarray], data_root: Path) -> Plan:
-    """The plan of one data set learned class by class.
+    """Returns the plan of one data set learned class by class.
 
     Args:
         dataset: its name in `benchmarks.datasets`.
-        stream: as on the command line, for messages and the protocol's name.
-        classes: by task name, in order, its classes (C,) as indices into the data set's own list.
+        stream: the stream's name, for messages and the protocol's name.
+        classes: for each task name, in order, its classes (C,) as indices into the data set's class list.
+        data_root: the folder of the published data sets.
     """
     return Plan(
         names=tuple(classes),

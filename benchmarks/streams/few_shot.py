@@ -1,9 +1,9 @@
-"""Few-shot training: a fixed number of training images of each class, drawn in a way that anybody can repeat.
+"""Few-shot training: a fixed number of training images of each class, drawn in a reproducible way.
 
-Papers draw them otherwise, and their draws can't be had back. MoE-Adapters and NuSA-CL keep the first k images of each class
-that come up in one shuffled pass over the training loader, so the draw depends on the loader's seed and on all that was drawn
-before it. CoOp, and X-TAIL with it, has lists from seeds of its own over its own splits. Here the draw is a function of the
-seed, the data set and the class alone: the same in every order of tasks and however classes are cut into tasks.
+The draws of papers cannot be reproduced. MoE-Adapters and NuSA-CL use the first k images of each class in one shuffled
+pass over the training loader, so the draw depends on the loader's seed and on everything drawn before. CoOp and X-TAIL
+use lists from other seeds and splits. Here the draw depends only on the seed, the data set and the class: it is the
+same in every order of tasks and for every partition of the classes into tasks.
 """
 
 import hashlib
@@ -18,13 +18,18 @@ from benchmarks.streams.base import Stream, Task
 
 
 def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
-    """The stream with `shots` training images of each class of each task; test sets stay whole.
+    """Returns the stream with `shots` training images of each class of each task; test sets are unchanged.
 
-    A class that has fewer keeps all of its own, as in CoOp's few-shot code: of MTIL only Flowers, 10 of each, at 16 shots.
-    Tasks that share a training set share it afterwards too. Rows rise within a task.
+    A class with fewer images keeps all of them, as in CoOp's few-shot code (in MTIL only Flowers, 10 each, at 16
+    shots). Tasks that share a training set still share it afterwards.
+
+    Args:
+        stream: the whole stream.
+        shots: number of training images of each class.
+        seed: of the draw.
 
     Raises:
-        UserError: no class has so many; the largest is named.
+        UserError: no class has that many images; the message names the largest.
     """
     count, dataset, name = max(_sizes(stream))
     if count < shots:
@@ -39,7 +44,7 @@ def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
 
 
 def short(stream: Stream, shots: int) -> list[str]:
-    """A line for each data set with classes that have fewer training images than asked for."""
+    """Returns a line for each data set in which some classes have fewer than `shots` training images."""
     lacking: dict[str, list[int]] = {}
     for count, dataset, _ in sorted(set(_sizes(stream))):
         if count < shots:
@@ -51,7 +56,7 @@ def short(stream: Stream, shots: int) -> list[str]:
 
 
 def _sizes(stream: Stream) -> list[tuple[int, str, str]]:
-    """Training images, data set and name of each class of each task."""
+    """Returns the number of training images, the data set and the name of each class of each task."""
     return [
         (count, task.source.dataset, name)
         for task in stream.tasks

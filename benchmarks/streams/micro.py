@@ -1,6 +1,6 @@
-"""Eleven small domains of rendered 32x32 pictures, MTIL in miniature; needs no data; orders I (default) and II.
+"""Eleven small domains of rendered 32x32 images, MTIL in miniature; needs no data; orders I (default) and II.
 
-Pictures are drawn when they are first read, each from a seed of its own, the same in every run; the cache keeps them. One
+Each image is rendered when it is first read, from its own seed, so it is the same in every run; then it is cached. One
 domain, `scans`, is real: scikit-learn's scanned digits.
 """
 
@@ -23,9 +23,9 @@ from benchmarks.streams.base import DATA_ROOT, Plan, Source, Task, refuse_argume
 
 
 DATA_SEED = 2026
-TRAIN, TEST = 480, 300  # pictures of a domain, about: the same number for each class
+TRAIN, TEST = 480, 300  # approximate number of images of a domain, the same for each class
 
-# Order II starts far from where order I does and keeps like domains apart.
+# Order II starts with other domains than order I, and separates similar ones.
 ORDER_II = (
     "shapes", "clocks", "scans", "colours", "symbols", "arrows", "textures", "digits", "positions", "letters", "counting",
 )  # fmt: skip
@@ -47,7 +47,12 @@ SCANS = Source(
 
 @dataclass(frozen=True)
 class Domain:
-    """Prompts of a domain, and how its pictures differ from those of pretraining."""
+    """A domain of images.
+
+    Attributes:
+        templates: its prompts, with one `{}`.
+        shift: how its images differ from those of pretraining.
+    """
 
     templates: tuple[str, ...]
     shift: Shift = field(default=PRETRAINING)
@@ -105,14 +110,14 @@ DOMAINS = {
 
 
 def _draw(name: str, subset: str, labels: np.ndarray, index: int) -> Image.Image:
-    """Picture `index` of a rendered domain."""
+    """Returns image `index` of a rendered domain."""
     rng = generator(subset, DATA_SEED, list(DOMAINS).index(name), index)
     shift = DOMAINS[name].shift
     return render(sample(name, int(labels[index]), shift, rng), shift, rng)
 
 
 def _rendered(name: str, subset: str, number: int) -> Split:
-    """About `number` pictures, the same number of each class."""
+    """Returns about `number` images, the same number of each class."""
     classes = len(FAMILIES[name])
     labels = np.tile(np.arange(classes, dtype=np.int64), round(number / classes))
     return _split(f"{name}-{subset}", labels, partial(_draw, name, subset, labels))
@@ -125,7 +130,9 @@ def _split(name: str, labels: np.ndarray, read: Callable[[int], Image.Image]) ->
 
 @cache
 def _fingerprint() -> str:
-    """Another one for other pictures: of the code that draws them, and of the packages that it draws with."""
+    """Returns a text that changes with the images: a digest of the code that renders them, and the packages'
+    versions.
+    """
     code = [Path(__file__), *sorted((Path(__file__).parent.parent / "micro").glob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
     return " ".join([digest, *(f"{package} {version(package)}" for package in ("numpy", "matplotlib", "scikit-learn"))])
@@ -133,7 +140,7 @@ def _fingerprint() -> str:
 
 @cache
 def _scans() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 8, 8) uint8 and (1797,) int64."""
+    """Returns scikit-learn's images (1797, 8, 8) uint8 and their labels (1797,) int64."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -146,7 +153,9 @@ def _read_scan(rows: np.ndarray, index: int) -> Image.Image:
 
 
 def _scanned(subset: str, number: int) -> Split:
-    """The first scans of each class for training, the last ones for testing: far apart in the data set."""
+    """Returns the first scans of each class for training or the last ones for testing, which are far apart in the data
+    set.
+    """
     each = number // len(DIGITS)
     labels = _scans()[1]
     of_class = [np.flatnonzero(labels == digit) for digit in range(len(DIGITS))]
@@ -162,10 +171,14 @@ def _task(name: str) -> Task:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan, in alphabetical order; nothing is read from `data_root`.
+    """Returns the plan of the eleven domains, in alphabetical order.
+
+    Args:
+        argument: must be empty.
+        data_root: not used, since the images are rendered.
 
     Raises:
-        UserError: anything after `micro:`; there is nothing to choose.
+        UserError: the argument is not empty.
     """
     refuse_argument("micro", argument)
     return Plan(

@@ -1,7 +1,7 @@
 """Eleven published data sets with ZSCL's splits, class names and templates; orders I (alphabetical, default) and II.
 
-The data sets lie below `--data-root`; `python -m benchmarks.prepare` says what is missing there and where it comes from. The
-task is known at test time: each image is told apart among its own data set's classes.
+The data sets are in the folder `--data-root`; `python -m benchmarks.prepare` says which are missing and where to get
+them. The protocol is task-aware: at test time each image is classified among its own data set's classes.
 """
 
 from functools import partial
@@ -30,10 +30,14 @@ def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan, in order I.
+    """Returns the plan of MTIL, in order I.
+
+    Args:
+        argument: must be empty.
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: anything after `mtil:`; on opening, data sets that are missing or not as published.
+        UserError: the argument is not empty. The plan's `open` raises it if data sets are missing or not as published.
     """
     refuse_argument("mtil", argument)
     return Plan(

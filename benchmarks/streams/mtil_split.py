@@ -1,7 +1,7 @@
 """MTIL's data sets, each cut by class into N tasks, written mtil-split:N; orders I (default), II and rounds.
 
-A longer sequence of the same images: `Aircraft-1` to `Aircraft-N`, and so on. `rounds` goes through the first parts of all data
-sets, then through the second ones, in order I.
+It is a longer stream of the same images: `Aircraft-1` to `Aircraft-N`, and so on. The order `rounds` learns the first
+parts of all data sets in order I, then the second parts, and so on.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from benchmarks.streams.mtil import ORDERS, PROTOCOL
 from benchmarks.streams.published import open_datasets, whole_task
 
 
-MOST = 10  # the classes of MNIST and EuroSAT
+MOST = 10  # number of classes of MNIST and of EuroSAT
 
 
 def _open(data_root: Path, parts: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
@@ -26,16 +26,21 @@ def _open(data_root: Path, parts: int, chosen: tuple[str, ...]) -> tuple[Task, .
 
 
 def _part(task: Task, name: str, parts: int) -> Task:
-    """Part `name` of a data set: neighbouring classes, as many as in the other parts or one more."""
+    """Returns one part of a data set: consecutive classes; the parts' sizes differ by at most one."""
     number = int(name.rpartition("-")[2])
     return task.part(name, np.array_split(np.arange(len(task.class_names)), parts)[number - 1])
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan, in order I.
+    """Returns the plan of MTIL with each data set cut into tasks, in order I.
+
+    Args:
+        argument: the number of tasks for each data set, from "2" to "10".
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: a number of parts that is none or out of range; on opening, data sets that are missing or not as published.
+        UserError: the argument is no such number. The plan's `open` raises it if data sets are missing or not as
+            published.
     """
     if argument not in map(str, range(2, MOST + 1)):
         raise UserError(

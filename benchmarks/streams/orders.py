@@ -10,15 +10,16 @@ from benchmarks.streams.base import Plan, Stream
 
 
 def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: str) -> tuple[str, ...]:
-    """The names of the tasks asked for, in the order asked for; tasks that a list leaves out are left out.
+    """Returns the names of the tasks to learn, in order. An order may leave tasks out.
 
     Args:
         names: all tasks.
         orders: task names for each named order.
-        order: `default` (the first of the named orders), a named order, `random:SEED`, or task names with commas.
+        order: `default` (the first named order), a named order, `random:SEED`, or task names separated by commas.
 
     Raises:
-        UserError: unknown order or task (the nearest is offered), a task named twice, a seed that is no number.
+        UserError: an order or task is unknown (the message offers the nearest), a task occurs twice, or the seed is no
+            number.
     """
     named = {"default": next(iter(orders.values())), **orders}
     kind, _, seed = order.partition(":")
@@ -46,15 +47,15 @@ def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: s
 
 
 def arrange(plan: Plan, order: str) -> Stream:
-    """The stream in the order asked for (see `choose`). Only the chosen tasks are opened, once the choice is known to be right.
+    """Returns the stream of a plan in the given order (see `choose`). Only the chosen tasks are opened.
 
     Raises:
-        UserError: a wrong order, before anything is read; then whatever opening the tasks finds.
+        UserError: the order is wrong, before anything is read; or data are missing.
     """
     chosen = choose(plan.names, plan.orders, order)
     return Stream(plan.open(chosen), plan.orders, plan.protocol, plan.identity)
 
 
 def whole(plan: Plan) -> Stream:
-    """The stream of all tasks in the default order. Raises UserError for what is missing on disk."""
+    """Returns the stream of all tasks in the default order. Raises UserError if data are missing on disk."""
     return arrange(plan, "default")

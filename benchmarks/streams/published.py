@@ -1,4 +1,4 @@
-"""Tasks made of the published data sets, for the families of streams that are cut from them."""
+"""Makes tasks of the published data sets, for the streams that use them."""
 
 from pathlib import Path
 
@@ -9,21 +9,22 @@ from benchmarks.streams.base import Source, Task
 
 
 def whole_task(opened: Opened) -> Task:
-    """The whole data set as one task."""
+    """Returns a whole data set as one task."""
     about = opened.info
     source = Source(about.name, about.origin, about.split, about.licence, about.citation, about.expected)
     return Task(about.name, opened.class_names, about.templates, opened.train, opened.test, source)
 
 
 def open_datasets(names: tuple[str, ...], data_root: Path, stream: str) -> dict[str, Opened]:
-    """Each data set by name.
+    """Returns the opened data sets by name. All are tried, so that one error names all that are missing.
 
     Args:
-        stream: as on the command line, for the message.
+        names: of the data sets.
+        data_root: the folder of the published data sets.
+        stream: the stream's name on the command line, for the message.
 
     Raises:
-        UserError: what is wrong with the first data set that can't be opened, and which others can't either: all are tried,
-            so that nobody finds them out one by one.
+        UserError: data sets are missing or not as published; the message explains the first and lists the others.
     """
     opened, errors = {}, {}
     for name in names:

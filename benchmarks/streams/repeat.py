@@ -1,7 +1,7 @@
-"""Any other stream N times over, written repeat:N:STREAM, or repeat:N for MTIL.
+"""Any other stream repeated N times, written repeat:N:STREAM, or repeat:N for MTIL.
 
-`repeat:2:mtil-split:3` goes twice through `mtil-split:3`. Tasks of the second round are called `Aircraft (2)`, and so on; each
-is the same task again, with the same images, so a test set is evaluated once for all its rounds.
+`repeat:2:mtil-split:3` learns `mtil-split:3` twice. The tasks of the second round are called `Aircraft (2)`, and so on.
+Each has the same images as in the first round, so a test set is evaluated once for all rounds.
 """
 
 from collections.abc import Mapping
@@ -23,18 +23,22 @@ def _name(task: str, turn: int) -> str:
 
 
 def _open(inner: Plan, origin: Mapping[str, str], chosen: tuple[str, ...]) -> tuple[Task, ...]:
-    """Each task of the inner stream is opened once: its turns share their splits."""
+    """Opens each task of the repeated stream once; its repetitions share the images."""
     wanted = tuple(dict.fromkeys(origin[name] for name in chosen))
     tasks = dict(zip(wanted, inner.open(wanted), strict=True))
     return tuple(replace(tasks[origin[name]], name=name) for name in chosen)
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan: the inner stream's orders, each N times over.
+    """Returns the plan of a repeated stream: each of its orders, N times over.
+
+    Args:
+        argument: "N:STREAM", or "N" for MTIL; N from 2 to 50.
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: N is no number or out of range, an unknown stream or a wrong argument of it, a repeat of a repeat, task
-            names that would stand for two tasks; on opening, whatever the inner stream finds.
+        UserError: N is no such number, the stream is unknown or itself a repeat, or a task already has a name like
+            `NAME (2)`. The plan's `open` raises it if data are missing.
     """
     times, stream = repeated(argument)
     if times not in map(str, range(2, MOST + 1)):

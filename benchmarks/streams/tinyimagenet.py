@@ -27,10 +27,14 @@ CLASS_ORDER = (
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan; its only order is the fixed one.
+    """Returns the plan of a class-incremental stream of TinyImageNet, whose only order is the published one.
+
+    Args:
+        argument: the number of steps after the first task: "5", "10" or "20".
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: another number of steps, or none; on opening, a data set that is missing or not as published.
+        UserError: another number of steps. The plan's `open` raises it if the data set is missing or not as published.
     """
     count = steps("tinyimagenet", argument, STEPS)
     classes = {"base": np.array(CLASS_ORDER[:BASE]), **numbered(CLASS_ORDER[BASE:], count)}

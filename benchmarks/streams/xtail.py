@@ -1,7 +1,8 @@
 """X-TAIL: MTIL without CIFAR100, one template, all class names compete; orders I (alphabetical, default) and II.
 
-As RAIL (arXiv 2406.18868) has it, but for the splits and the class names, which are ZSCL's and not CoOp's: published X-TAIL
-figures do not compare. Its 16 images of each class are a setting, `--shots`, and the recipe's default.
+The protocol is that of RAIL (arXiv 2406.18868), but with the splits and class names of ZSCL instead of CoOp's, so
+published X-TAIL results are not comparable. Its 16 training images of each class are the setting `--shots` and the
+recipe's default.
 """
 
 from dataclasses import replace
@@ -32,10 +33,14 @@ def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan, in order I.
+    """Returns the plan of X-TAIL, in order I.
+
+    Args:
+        argument: must be empty.
+        data_root: the folder of the published data sets.
 
     Raises:
-        UserError: anything after `xtail:`; on opening, data sets that are missing or not as published.
+        UserError: the argument is not empty. The plan's `open` raises it if data sets are missing or not as published.
     """
     refuse_argument("xtail", argument)
     return Plan(

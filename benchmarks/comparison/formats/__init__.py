@@ -1,7 +1,7 @@
-"""Formats of tables, one file each: found here by `find`, listed nowhere.
+"""Formats of tables, one file each; `find` discovers them.
 
-A format's file has `SUFFIXES`, the ends of file names that mean it, and `write(comparison)`, which returns the text. It knows
-the tables and groups of a comparison, and neither run folders nor where the text goes.
+The file of a format defines `SUFFIXES`, the suffixes of file names that select it, and `write(comparison)`, which
+returns the text. It knows the tables and groups of a comparison, but no run folders, and not where the text is written.
 """
 
 import importlib
@@ -12,15 +12,19 @@ from benchmarks.comparison.contents import Comparison
 
 
 class Format(Protocol):
-    """What a format's file has."""
+    """The interface of a format's file.
+
+    Attributes:
+        SUFFIXES: the suffixes of file names that select this format.
+    """
 
     SUFFIXES: tuple[str, ...]
 
     def write(self, comparison: Comparison) -> str:
-        """The whole text. Raises UserError where the format cannot hold what was asked for."""
+        """Returns the text of a comparison. Raises UserError if the format cannot represent what was requested."""
 
 
 def find() -> dict[str, Format]:
-    """The formats by name, that of their file."""
+    """Returns the formats by name, which is the name of their file."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Every value of the tables as a row of a csv file, at full precision: `.csv`."""
+"""Writes every value of the tables as a row of a csv file, at full precision: `.csv`."""
 
 import csv
 import io
@@ -31,10 +31,13 @@ COSTS: dict[str, Measure] = {
 
 
 def write(comparison: Comparison) -> str:
-    """A header and the rows. `count` is of runs, of orders where `order` is `all`, of pairs where `metric` is a difference.
+    """Returns the csv text.
+
+    The column `count` is the number of runs; where `order` is `all`, the number of orders; where `metric` is a
+    difference, the number of pairs.
 
     Raises:
-        UserError: published values were asked for.
+        UserError: published results were requested.
     """
     if comparison.published:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Tables as a web page of their own: `.html`."""
+"""Writes tables as a web page: `.html`."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ SUFFIXES = (".html", ".htm")
 
 
 def write(comparison: Comparison) -> str:
-    """The page; it needs nothing besides itself."""
+    """Returns the page as one file that refers to no others."""
     return environment().get_template("compare.html").render(sections=comparison.sections())
 
 
 def environment() -> Environment:
-    """Where the pages' templates are; everything put into them is escaped."""
+    """Returns the jinja2 environment of the page templates, which escapes all inserted text."""
     folder = Path(__file__).parent / "templates"
     return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True)

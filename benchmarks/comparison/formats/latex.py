@@ -1,11 +1,11 @@
-"""Tables for a paper: `.tex`, with booktabs' rules."""
+"""Writes tables for a paper in LaTeX, with the package booktabs: `.tex`."""
 
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.tables import Cell, Section, Table
 
 
 SUFFIXES = (".tex",)
-COLUMN_HOLDS = 7  # columns of a table that one of two columns of text holds
+COLUMN_HOLDS = 7  # tables with more columns span both columns of a paper
 NARROW_SPACE = "\u202f"
 ESCAPED = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -16,7 +16,9 @@ ESCAPED = {
 
 
 def write(comparison: Comparison) -> str:
-    """A `table` for each; best values bold, second best underlined. Wide ones are shrunk to the line."""
+    """Returns one LaTeX `table` for each table, best values bold, second best underlined; wide tables are scaled to the
+    line.
+    """
     parts = [r"% \usepackage{booktabs,graphicx}; names with letters beyond Latin need LuaLaTeX or XeLaTeX"]
     for section in comparison.sections():
         notes = " ".join(map(_text, section.notes))
@@ -34,7 +36,7 @@ def _table(table: Table, section: Section) -> str:
     notes = [note.rstrip(".") for note in table.notes]
     caption = _text(". ".join([f"{section.title}: {table.title}", *notes, *marks]) + ".")
     tabular = f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}\n{body}\n\\end{{tabular}}"
-    # Shrunk where it is too wide, never stretched.
+    # Scaled down if it is too wide, never up.
     fitted = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{tabular}}}"
     float_ = "table*" if len(table.header) > COLUMN_HOLDS else "table"
     return f"\\begin{{{float_}}}\n\\centering\n\\caption{{{caption}}}\n\\smallskip\n{fitted}\n\\end{{{float_}}}"

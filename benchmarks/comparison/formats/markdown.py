@@ -1,4 +1,4 @@
-"""Tables as GitHub shows them: `.md`."""
+"""Writes tables in GitHub's Markdown: `.md`."""
 
 import re
 
@@ -10,7 +10,7 @@ SUFFIXES = (".md",)
 
 
 def write(comparison: Comparison) -> str:
-    """Best values bold, second best in italics."""
+    """Returns the Markdown text, best values bold, second best in italics."""
     parts = []
     for section in comparison.sections():
         parts += [f"### {_text(section.title)}", *map(_text, section.notes)]

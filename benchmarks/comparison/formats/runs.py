@@ -1,6 +1,6 @@
-"""Runs as a table, a row each: every setting, the metrics, the cost and where it all comes from, at full precision.
+"""Writes one csv row for each run: every setting, the metrics, the cost and the provenance, at full precision.
 
-This keeps a search of hundreds of runs in one file: `python -m benchmarks.compare results/search --format runs`.
+This stores a search of hundreds of runs in one file: `python -m benchmarks.compare results/search --format runs`.
 """
 
 import csv
@@ -16,9 +16,9 @@ from benchmarks.runs.metrics import class_incremental
 from benchmarks.runs.read import Run
 
 
-SUFFIXES: tuple[str, ...] = ()  # .csv is the means over runs
+SUFFIXES: tuple[str, ...] = ()  # .csv selects the means over runs
 METRICS = ("transfer", "avg", "last", "forgetting", "zero_shot")
-# Of run.json, what tells where the figures come from.
+# The entries of run.json that identify the origin of the metrics.
 PROVENANCE = (
     "started", "seconds", "schema_version", "command", "strategy_sha256", "figures_version", "weights_sha256", "images_sha256",
     "reference_sha256", "files_sha256", "versions", "git", "hardware",
@@ -26,10 +26,10 @@ PROVENANCE = (
 
 
 def write(comparison: Comparison) -> str:
-    """The rows by folder, with every column that any of them has; a field is empty where a run has no such value.
+    """Returns the csv text, sorted by folder, with all columns that any run has; missing values are empty.
 
     Raises:
-        UserError: values over several runs were asked for.
+        UserError: published results, a baseline or values by task were requested.
     """
     if comparison.published or comparison.baseline or comparison.per_task:
         raise UserError(
@@ -47,10 +47,11 @@ def write(comparison: Comparison) -> str:
 
 
 def row(run: Run) -> dict[str, Any]:
-    """A run's row, by column: settings, metrics and provenance by their names in the run folder, parts joined by dots.
+    """Returns a run's row by column name: settings, metrics and provenance, named as in the run folder, nested keys
+    joined by dots.
 
-    `learning_accuracy` is the mean over tasks of the accuracy on a task just learned. Of a strategy that learns all tasks in
-    one training (`joint`) only `last` and `zero_shot` mean anything.
+    `learning_accuracy` is the mean over tasks of the accuracy on a task that has just been learned. For a strategy that
+    learns all tasks in one training (`joint`), only `last` and `zero_shot` are meaningful.
     """
     found: dict[str, Any] = {"run": run.folder.name, **run.config, "tasks": ",".join(run.tasks)}
     found |= {"protocol": run.protocol.name, "task_identity": run.protocol.identity}
@@ -72,7 +73,7 @@ def _field(value: Any) -> Any:
 
 
 def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """`{"git": {"commit": 1}}` to `{"git.commit": 1}`."""
+    """Converts `{"git": {"commit": 1}}` to `{"git.commit": 1}`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}

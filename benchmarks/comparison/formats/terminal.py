@@ -1,4 +1,4 @@
-"""Tables for the terminal, and plain text for files: `.txt`."""
+"""Writes tables for the terminal, or as plain text for files: `.txt`."""
 
 import io
 
@@ -11,11 +11,11 @@ from benchmarks.comparison.tables import Cell
 
 
 SUFFIXES = (".txt",)
-WIDEST = 400  # columns of a terminal that is none
+WIDEST = 400  # width in characters if the text does not go to a terminal
 
 
 def write(comparison: Comparison) -> str:
-    """Best values bold, second best underlined; where there is no terminal, marked * and + instead."""
+    """Returns the tables as text, best values bold, second best underlined; in plain text they are marked * and +."""
     out = io.StringIO()
     sections, plain = comparison.sections(), comparison.width is None
     width = comparison.width or WIDEST

@@ -51,7 +51,7 @@ DRAWN = (
 
 @dataclass(frozen=True)
 class _Half:
-    """Class folders below one place, and the pictures in each: (C,) names, C lists of files."""
+    """The images of one folder with class folders: its path, C class names, C lists of files."""
 
     place: Path
     classes: list[str]
@@ -82,7 +82,7 @@ def _classes(place: Path) -> list[str]:
 
 
 def _given(root: Path, domain: str) -> tuple[list[str], Split, Split]:
-    """Classes and both splits of a domain that has train and test."""
+    """Returns classes and both splits of a domain that has the folders train and test."""
     train, test = root / domain / "train", root / domain / "test"
     classes = _classes(train)
     if strange := [name for name in folders(test) if name not in classes]:
@@ -96,7 +96,7 @@ def _given(root: Path, domain: str) -> tuple[list[str], Split, Split]:
 
 
 def _training(domain: str, class_folder: str, count: int) -> np.ndarray:
-    """(count,) bool: which images of a class are drawn for training."""
+    """Returns which images of a class are drawn for training, (count,) bool."""
     seed = hashlib.sha256("\0".join((str(SEED), domain, class_folder)).encode()).digest()
     drawn = np.zeros(count, dtype=bool)
     drawn[np.random.default_rng(int.from_bytes(seed, "big")).permutation(count)[: count * 8 // 10]] = True
@@ -104,7 +104,7 @@ def _training(domain: str, class_folder: str, count: int) -> np.ndarray:
 
 
 def _drawn(root: Path, domain: str, place: Path) -> tuple[list[str], Split, Split]:
-    """Classes and both splits of a domain whose class folders lie in one place."""
+    """Returns classes and both splits of a domain whose class folders are all in one folder."""
     half = _half(place, _classes(place))
     for name, found in zip(half.classes, half.files, strict=True):
         if len(found) == 1:
@@ -118,10 +118,10 @@ def _drawn(root: Path, domain: str, place: Path) -> tuple[list[str], Split, Spli
 
 
 def _splits(root: Path, domain: str) -> tuple[list[str], Split, Split, str]:
-    """Class folders, both splits, and how they were made.
+    """Returns the class folders, both splits, and a description of how they were made.
 
     Raises:
-        UserError: a domain that is laid out otherwise, naming the folder.
+        UserError: the domain has another layout; the message names the folder.
     """
     path = root / domain
     found = folders(path)
@@ -189,11 +189,15 @@ def _notes(root: Path, domains: list[str]) -> StreamNotes:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """The plan of the domains below the folder `argument`; nothing is read from `data_root`.
+    """Returns the plan of the domains in a folder, one task for each.
+
+    Args:
+        argument: the path of the folder.
+        data_root: not used.
 
     Raises:
-        UserError: no path given, nothing there, a wrong stream.yaml; on opening, a domain that is not laid out as expected,
-            naming the folder.
+        UserError: the path is missing or empty, or its stream.yaml is wrong. The plan's `open` raises it if a domain
+            does not have the expected layout.
     """
     if not argument:
         raise UserError("--stream folder: needs a path, as in folder:PATH")

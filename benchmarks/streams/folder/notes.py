@@ -1,7 +1,7 @@
-"""The optional stream.yaml of a folder stream: orders, prompts, names, and where the images come from.
+"""The optional stream.yaml of a folder stream: orders, prompts, names, and the origin of the images.
 
-Every value is text, whatever YAML makes of it elsewhere: a class folder `007`, `no` or `1.0` is written without quotes. What
-each key means and a whole example stand in `benchmarks.streams.folder`.
+Every value is read as text, unlike elsewhere in YAML: a class folder `007`, `no` or `1.0` needs no quotes. The
+docstring of `benchmarks.streams.folder` explains the keys and shows an example.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def _one_placeholder(template: str) -> str:
 
 
 def _table_name(name: str) -> str:
-    """--order takes names apart at commas and strips them."""
+    """The option --order splits names at commas and strips spaces."""
     if not name or name != name.strip() or "," in name or not name.isprintable():
         raise ValueError("a name is one line of text without commas and without spaces around it")
     return name
@@ -47,7 +47,7 @@ Line = Annotated[str, Field(min_length=1)]
 Templates = Annotated[list[Annotated[str, AfterValidator(_one_placeholder)]], Field(min_length=1)]
 Order = Annotated[list[str], Field(min_length=1)]
 STRICT = ConfigDict(extra="forbid")
-# What would be right, by pydantic's name for what is wrong.
+# The correct form, by pydantic's name of the error.
 RIGHT = {
     "dataclass_type": "must be lines of the form `key: value`",
     "dict_type": "must be lines of the form `key: value`",
@@ -60,7 +60,14 @@ RIGHT = {
 
 @dataclass(frozen=True, config=STRICT)
 class DomainNotes:
-    """What stream.yaml says of one domain; None where it says nothing."""
+    """The entries of stream.yaml on one domain; None or empty where there is no entry.
+
+    Attributes:
+        name: the task's name.
+        templates: prompts with one `{}`.
+        class_names: a name for each class folder.
+        licence, citation, origin: for the record of the run.
+    """
 
     name: Name | None = None
     templates: Templates | None = None
@@ -72,7 +79,16 @@ class DomainNotes:
 
 @dataclass(frozen=True, config=STRICT)
 class StreamNotes:
-    """What stream.yaml says; `domains` by the name of the domain's folder, `licence` and the like for all that say nothing."""
+    """The entries of stream.yaml.
+
+    Attributes:
+        order: the default order, as names of domain folders; None for the alphabetical order.
+        orders: the other orders by name.
+        templates: prompts with one `{}`, for domains without their own.
+        licence, citation, origin: for the record of the run, for domains without their own.
+        protocol: the protocol in one line.
+        domains: entries on single domains, by the name of the domain's folder.
+    """
 
     order: Order | None = None
     orders: dict[Name, Order] = field(default_factory=dict)
@@ -84,16 +100,16 @@ class StreamNotes:
     domains: dict[str, DomainNotes] = field(default_factory=dict)
 
     def of(self, domain: str) -> DomainNotes:
-        """The notes on one domain."""
+        """Returns the entries on one domain; empty ones if there are none."""
         return self.domains.get(domain, DomainNotes())
 
     def shown(self, domain: str) -> str:
-        """The name of a domain's task."""
+        """Returns the name of a domain's task."""
         return self.of(domain).name or domain
 
 
 class _Texts(yaml.BaseLoader):
-    """YAML of which every value is text, and in which no key stands twice."""
+    """A YAML loader that reads every value as text, and refuses a key that occurs twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -115,12 +131,12 @@ def _load(file: Path) -> object:
 
 
 def _wrong(message: str) -> UserError:
-    """In one line, whatever names it quotes."""
+    """Returns the error with its message on one line, whatever names it quotes."""
     return UserError(" ".join(message.split()))
 
 
 def _explain(error: ValidationError) -> str:
-    """The first thing that is wrong: its key, what is wrong, what would be right."""
+    """Returns the first error: its key, what is wrong, what would be right."""
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"] if part != "[key]"]
     where = f"{'.'.join(parts)}: " if parts else ""
@@ -132,7 +148,14 @@ def _explain(error: ValidationError) -> str:
 
 
 def check_known(where: str, what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Raises UserError for the first name that is not among the known, with the nearest that is."""
+    """Raises UserError for the first name that is unknown, with the nearest known name.
+
+    Args:
+        where: the file and key, for the message.
+        what: the kind of name, for the message.
+        names: the names to check.
+        known: the known names.
+    """
     for name in names:
         if name not in known:
             near = registry.nearest(name, list(known))
@@ -146,7 +169,7 @@ def _check_order(where: str, order: Sequence[str], domains: Sequence[str]) -> No
 
 
 def _check_names(file: Path, notes: StreamNotes, domains: Sequence[str]) -> None:
-    """Tasks and orders are told apart by name, and `default` is the order that `order` gives."""
+    """Checks that tasks and orders have different names, and that no order is called `default`."""
     shown: dict[str, str] = {}
     for domain in domains:
         name = notes.shown(domain)
@@ -161,10 +184,14 @@ def _check_names(file: Path, notes: StreamNotes, domains: Sequence[str]) -> None
 
 
 def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
-    """What stream.yaml says, checked against the domain folders there are; class folders are checked when they are listed.
+    """Returns the entries of a stream.yaml, checked against the domain folders.
+
+    Args:
+        file: the stream.yaml.
+        domains: names of the domain folders.
 
     Raises:
-        UserError: naming the file, the key, and what would be right.
+        UserError: an entry is wrong; the message names the file, the key, and what would be right.
     """
     data = _load(file)
     try:
@@ -183,6 +210,8 @@ def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
 
 
 def task_orders(notes: StreamNotes, domains: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Shown names for each named order, the default first: `order`, or the domains as given."""
+    """Returns the task names of each named order; the first, `default`, is the entry `order` or else the order of
+    `domains`.
+    """
     found = {"default": notes.order or domains, **notes.orders}
     return {name: tuple(notes.shown(domain) for domain in order) for name, order in found.items()}
