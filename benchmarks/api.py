@@ -10,6 +10,8 @@ The commands use the same functions. Importing this module is fast, because each
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.runtime.lean_imports import lean_imports
+
 
 if TYPE_CHECKING:
     from benchmarks.comparison.collection import Runs as Runs
@@ -62,7 +64,8 @@ __all__ = sorted(MODULES)
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__} has no attribute {name}; there are {', '.join(__all__)}")
-    found = globals()[name] = getattr(importlib.import_module(MODULES[name]), name)
+    with lean_imports():
+        found = globals()[name] = getattr(importlib.import_module(MODULES[name]), name)
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy  # which imports its parts when they are used
 
 from benchmarks.comparison.groups import Method
 from benchmarks.runs.read import Run
@@ -102,6 +102,6 @@ def paired(method: Method, baseline: Method, measure: Measure) -> Difference | N
         return None
     half_width = None
     if found.deviation is not None:
-        quantile = float(stdtrit(found.count - 1, (1 + CONFIDENCE) / 2))
+        quantile = float(scipy.special.stdtrit(found.count - 1, (1 + CONFIDENCE) / 2))
         half_width = quantile * found.deviation / found.count**0.5
     return Difference(found.mean, half_width, found.count)

@@ -17,6 +17,7 @@ from benchmarks.runs.read import Run as ReadRun
 from benchmarks.runs.read import read
 from benchmarks.runtime import files, processes
 from benchmarks.runtime.environment import quick_imports, writable_home
+from benchmarks.runtime.lean_imports import lean_imports
 from benchmarks.streams.base import Plan, Task
 from strategies.about import About
 
@@ -179,10 +180,10 @@ def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool =
         asked.check_finished()
     else:
         files.check_writable(asked.folder)
-        stream = asked.open_stream()
-        if processes.is_first() and not silent:
-            print("loading torch, open_clip and Avalanche ...", file=sys.stderr)
-        with writable_home(), quick_imports():
+        with writable_home(), quick_imports(), lean_imports():
+            stream = asked.open_stream()  # whose data sets may import torchvision
+            if processes.is_first() and not silent:
+                print("loading torch, open_clip and Avalanche ...", file=sys.stderr)
             from benchmarks.experiment.run import execute
         execute(asked, stream, callbacks, silent=silent)
     if plots and processes.is_first():

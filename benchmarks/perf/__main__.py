@@ -23,7 +23,7 @@ PARTS = {
     "strategies": "a step of every strategy over forward and input-gradient",
     "options": "what --precision, --compile and --checkpointing do to a step",
     "methods": "ZSCL's and MoE-Adapters' steps over what they can't do without, MoE-Adapters' evaluation over zero-shot",
-    "harness": "a step through the harness over a bare loop; start-up over the bare imports",
+    "harness": "a step through the harness over a bare loop; start-up over bare imports; all imports over torch's",
     "evaluation": "evaluation over the bare image tower, and its share inside the towers",
     "memory": "memory of a step over what the method's own tensors come to; on the CPU",
     "decomposition": "all attention matrices from ViT-B/32 to ViT-bigG-14, by several routes",

@@ -1,8 +1,9 @@
-"""What the harness adds to a bare loop of the same operations, and its start to the bare imports."""
+"""What the harness adds to a bare loop of the same operations, and what it imports."""
 
 import itertools
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,14 @@ import torch.nn.functional as F
 
 from benchmarks.perf.setting import LOOP, Setting
 from benchmarks.perf.step import FULL
-from benchmarks.perf.timing import Laps, in_turns, python, ratio, timed
+from benchmarks.perf.timing import Laps, import_seconds, in_turns, python, ratio, timed
 from strategies import nusa
 
 
 STEPS = 24  # many, since the machine is faster at some times than at others
 PROFILED = 8
 STARTS = 5
+SHORT = ("--strategy", "nusa", "--order", "arrows,clocks", "--iterations", "1")
 IMPORTS = "import torch, open_clip, avalanche"
 
 
@@ -70,6 +72,13 @@ def command(*words: str, place: Path, device: str) -> Callable[[], float]:
     return timed(work)
 
 
+def run_imports(place: Path, device: str) -> Callable[[], float]:
+    """Seconds of all imports of a short run, from its command to its tables and plots, in a new folder each time."""
+    numbers = itertools.count()
+    words = ("-m", "benchmarks.run", *SHORT, "--device", device)
+    return lambda: import_seconds(*words, "--results", str(place / f"imports-{next(numbers)}"))
+
+
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
     """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
     setting = Setting(model, batch_size, classes, device, STEPS)
@@ -78,10 +87,16 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
     start = command("-m", "benchmarks.perf.first_step", place=place, device=device)
     start()  # the first one on a machine also draws the pictures
     starts = in_turns({"first step": start, "imports": command("-c", IMPORTS, place=place, device=device)}, STARTS)
+    imports = in_turns(
+        {"run": run_imports(place, device), "torch": partial(import_seconds, "-c", "import torch")}, STARTS
+    )
     return {
         "harness_step_over_bare_loop": ratio(steps["step"], steps["bare"]),
         "harness_step_share_outside_forward_loss_and_backward": outside,
         "start_to_first_step_over_imports": ratio(starts["first step"], starts["imports"]),
         "start_to_first_step_seconds": min(starts["first step"]),
         "imports_seconds": min(starts["imports"]),
+        "run_imports_over_torch_import": ratio(imports["run"], imports["torch"]),
+        "run_imports_seconds": min(imports["run"]),
+        "torch_import_seconds": min(imports["torch"]),
     }

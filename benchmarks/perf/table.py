@@ -62,6 +62,7 @@ TARGETS = (
         0.01,
     ),
     Target("start of the command to its first step / bare imports", "harness", "start_to_first_step_over_imports", 1.2),
+    Target("all imports of a run / `import torch`", "harness", "run_imports_over_torch_import", 2.0),
     Target("ZSCL step / its parts", "methods", "zscl_step_over_parts", 1.1),
     Target("MoE-Adapters step / floor", "methods", "moe_step_over_floor", 1.5),
     Target("MoE-Adapters evaluation / zero-shot evaluation", "methods", "moe_evaluation_over_zero_shot", 1.3),

@@ -1,5 +1,6 @@
 """Timings that are compared with each other: in turns within one run, so that a slow spell of the machine meets all alike."""
 
+import re
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from benchmarks.config.registry import ROOT
 
 
 ROUNDS = 5
+IMPORTED = re.compile(r"import time: +(\d+) \|")  # microseconds of a module, without those that it imports
 Ratio = dict[str, float]  # median, lowest and highest of some rounds
 
 
@@ -47,11 +49,22 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
     return run
 
 
-def python(*words: str) -> None:
-    """Python with these words, in a process of its own. Raises UserError with the last line of one that fails."""
+def python(*words: str) -> str:
+    """Python with these words, in a process of its own; what it wrote to stderr.
+
+    Raises:
+        UserError: it failed, with its last line.
+    """
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise failure(done.returncode, done.stderr)
+    return done.stderr
+
+
+def import_seconds(*words: str) -> float:
+    """Seconds that Python with these words spends in imports, whenever it makes them, in a process of its own."""
+    lines = python("-X", "importtime", *words).splitlines()
+    return sum(int(found[1]) for line in lines if (found := IMPORTED.match(line))) / 1e6
 
 
 def failure(status: int, errors: str) -> UserError:

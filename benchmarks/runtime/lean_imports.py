@@ -1,0 +1,87 @@
+"""Imports torch's neighbours without what a run does not use of them.
+
+torchvision, timm and Avalanche import all that they have as soon as one module of theirs is imported: every model, data
+set, metric and logger, and with them torch's compiler, SymPy, SciPy's signal processing, torchmetrics, TensorBoard and wandb.
+Inside `lean_imports()` the `__init__` of some packages waits until something is asked of the package that its modules do not
+have. What is found is the same, only later. Python 3.15 has this in the language (PEP 810).
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+from benchmarks.runtime.deferred import DeferredCompiler, DeferredPackage
+
+
+# Packages whose `__init__` does little more than import from their modules, and what a run is spared of without it.
+PACKAGES = {
+    "avalanche.benchmarks": "all benchmarks of the literature, and the metrics",
+    "avalanche.benchmarks.classic": "the same",
+    "avalanche.evaluation.metrics": "torchmetrics and SciPy's signal processing",
+    "avalanche.logging": "TensorBoard and wandb",
+    "avalanche.training": "all of Avalanche's strategies",
+    "avalanche.training.plugins": "the same as plugins",
+    "open_clip": "uploading models to the Hugging Face hub",
+    "timm": "all its models, torch's compiler and wandb",
+    "timm.layers": "all its layers",
+    "torchvision.datasets": "all its data sets",
+    "torchvision.models": "all its models, torch's compiler and SymPy",
+    "torchvision.ops": "its operations for detection, and torch's compiler",
+}
+COMPILER = "torch._dynamo"
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """What is imported inside, of the packages named above, is deferred from then on; what was imported before is not."""
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+        _defer_compiler()
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the packages above where Python finds them, and has them deferred."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """None for all others, which Python then looks for as always."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in PACKAGES else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Deferring(spec.loader)
+        return spec
+
+
+class _Deferring(Loader):
+    """Makes a package and leaves executing it to the package."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return DeferredPackage(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Gives the package the loader that executes it."""
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+
+
+def _defer_compiler() -> None:
+    """Has torch's optimisers, which ask for the compiler when they are made, find it deferred."""
+    spec = importlib.util.find_spec(COMPILER) if "torch" in sys.modules else None
+    if spec is None or COMPILER in sys.modules:
+        return
+    module = DeferredCompiler(COMPILER)
+    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, spec.loader, spec.origin, COMPILER
+    sys.modules[COMPILER] = module
+    setattr(sys.modules["torch"], COMPILER.rpartition(".")[2], module)

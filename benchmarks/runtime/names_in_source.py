@@ -1,0 +1,59 @@
+"""Where a package takes a name from, read in the source of its `__init__`, which is not executed."""
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from functools import cache
+
+
+def origin(package: str, name: str) -> tuple[str, str] | None:
+    """The module that a package has a name from, and what it is called there.
+
+    What the package's `__init__` imports by that name, or with a star from modules that define it; what comes last counts.
+    None where neither is so: where the `__init__` defines it itself, does not name it, or not at the top level.
+    """
+    found = _binding(package, name)
+    return None if found is None or found[0] == package else found
+
+
+def _binding(module: str, name: str) -> tuple[str, str] | None:
+    """The same, but the module itself where that defines the name; what modules import from elsewhere is not followed."""
+    source, is_package = _source(module)
+    if not is_package and not re.search(rf"^(class|def|async def)? *{re.escape(name)}\b", source, re.MULTILINE):
+        return None  # without the time to parse it
+    for statement in reversed(_statements(module)):
+        if name in _defined(statement):
+            return module, name
+        if is_package and isinstance(statement, ast.ImportFrom):
+            there = importlib.util.resolve_name(f"{'.' * statement.level}{statement.module or ''}", module)
+            for alias in statement.names:
+                if alias.name == "*" and not name.startswith("_") and (found := _binding(there, name)):
+                    return found
+                if name == (alias.asname or alias.name) and statement.module:
+                    return there, alias.name
+    return None
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """The names that a definition or an assignment binds."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+@cache
+def _source(module: str) -> tuple[str, bool]:
+    """A module's source, empty where it has none, and whether it is a package."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return "", False
+    with open(spec.origin, encoding="utf-8") as file:
+        return file.read(), spec.submodule_search_locations is not None
+
+
+@cache
+def _statements(module: str) -> list[ast.stmt]:
+    return ast.parse(_source(module)[0]).body
