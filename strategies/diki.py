@@ -266,7 +266,7 @@ class Plugin(StrategyPlugin):
         return dict(self.tasks.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the prompts and Gaussians that `state_dict` returned. `begin` has to be called before."""
+        """Restores the prompts and Gaussians that `state_dict` returned. `begin` is to be called before."""
         assert self.classifier is not None
         for task in range(len({name.partition(".")[0] for name in state})):
             own = {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{task}.")}

@@ -94,7 +94,7 @@ class Plugin(LowRankPlugin):
         self.memory = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the basis (d, b) of each block's memory, named `BLOCK.remembered` or `BLOCK.free` (such as `image.0.free`).
+        """Returns each block's basis (d, b), named `BLOCK.remembered` or `BLOCK.free`, such as `image.0.free`.
 
         The columns of the first span the inputs remembered; those of the second span the complement, where that is
         smaller.

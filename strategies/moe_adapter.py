@@ -15,8 +15,8 @@ experts.
 
 DDAS decides which router answers. An auto-encoder for each task learns that task's features under a frozen extractor,
 and the one with the smallest reconstruction error names the task. If that is the auxiliary auto-encoder (which has
-learned images of no task), or if the error is above `threshold`, the original CLIP answers. Text features are those of
-the router that answers.
+learned images that belong to no task), or if the error is above `threshold`, the original CLIP answers. Text features
+are those of the router that answers.
 
 WARNING: `--decision batch`, the default since it is the published protocol, takes the mean error over the whole
 evaluation batch (128 images), all of one data set. **A vote of 128 images tells the method which data set it is looking
@@ -220,7 +220,7 @@ class Plugin(StrategyPlugin):
         return self._kept().state_dict() if self.autoencoders else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the experts, routers and auto-encoders that `state_dict` returned. `begin` has to be called before."""
+        """Restores the experts, routers and auto-encoders that `state_dict` returned. `begin` is to be called before."""
         for name, tensor in state.items():
             if name.startswith("autoencoders.") and name.endswith("encode.weight"):
                 route, device = int(name.split(".")[1]), self._each()[0].frozen.device

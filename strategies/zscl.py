@@ -12,9 +12,9 @@ count alike; the task ends with this mean as its weights. ZSCL* of the paper is 
 
 Fidelity, against the authors' MTIL code. Equal: both distillation terms, T = 2, weights 1, all captions at each step,
 interval I = 100 with the start counted. Their loop makes one step more, with learning rate 0, whose snapshot is the
-final weights; here the final weights are counted once more where I divides the number of steps. The captions' features
-are computed once instead of at each step, which is exact, since the teacher is frozen. The auxiliary images are drawn
-from at most `pool` images of the folder, 100 000 as in the paper; their order is a function of seed and task.
+final weights; here that snapshot is counted where I divides the number of steps. The captions' features are computed
+once instead of at each step, which is exact, since the teacher is frozen. The auxiliary images are drawn from at most
+`pool` images of the folder, 100 000 as in the paper; their order is a function of seed and task.
 """
 
 from typing import Any
@@ -105,7 +105,7 @@ class Plugin(DistillationPlugin):
         return {} if self._initial is None else dict(self._initial.clip.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the teacher's weights, which `state_dict` returned. `begin` has to be called before."""
+        """Restores the teacher's weights, which `state_dict` returned. `begin` is to be called before."""
         assert self._initial is not None, "begin comes before"
         self._initial.clip.load_state_dict(state)
 
