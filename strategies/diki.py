@@ -1,37 +1,41 @@
 """DIKI: residual key and value prompts for each task, with a Gaussian of its image features to choose and weigh them.
 
-Mind the Interference: Retaining Pre-trained Knowledge in Parameter Efficient Continual Learning of Vision-Language Models
-(Tang et al., ECCV 2024), arXiv 2407.05342. CLIP stays frozen. Each task t has, in the first `depth` blocks of both towers,
-n = `length` key prompts K and n value prompts V, both (n, d), which every head attends to beside its own tokens:
+Mind the Interference: Retaining Pre-trained Knowledge in Parameter Efficient Continual Learning of Vision-Language
+Models (Tang et al., ECCV 2024), arXiv 2407.05342. CLIP stays frozen. In the first `depth` blocks of both towers, each
+task t has n = `length` key prompts K and n value prompts V, both (n, d). Every head attends to them beside the image's
+or text's own tokens:
 
-    out = W_o (Attn(x) + w * softmax(q K^T / sqrt(d_head)) V) + b_o        x, q (L, d); softmax and products in each head
+    out = W_o (Attn(x) + w * softmax(q K^T / sqrt(d_head)) V) + b_o      x, q (L, d); softmax and products in each head
 
-V starts at zero, so at the start the model is the original one bit for bit; K is random. While its task is learned w is 1.
-Earlier tasks' prompts never change again. Before training the original image tower gives the features (N, D) of the task's
-training images, not brought to unit length, and their mean and covariance the Gaussian N_t. A test image with original
-feature z has
+V starts at zero, so that at the start the model is the original one bit for bit; K is random. While the task is
+learned, w is 1. The prompts of earlier tasks never change again. Before training, the original image tower computes the
+features (N, D), not scaled to unit length, of the task's training images; their mean and covariance give the Gaussian
+N_t. A test image with original feature z has
 
-    scores s_t = log N_t(z),    task t* = arg-max over the learned tasks,    w = sigmoid(s_t*) = N_t*(z) / (1 + N_t*(z))
+    scores s_t = log N_t(z),   task t* = arg-max over the learned tasks,   w = sigmoid(s_t*) = N_t*(z) / (1 + N_t*(z))
 
-so an image from nowhere near a learned task is answered by the original CLIP. With `decision` batch the images that are
-evaluated together take one task, which most of their arg-maxes name; w remains each image's own. A class prompt has no w:
-its text tower has the whole branch of t* (w = 1) for images with w >= 1/2; for the others both towers are the original.
+so that an image far from all learned tasks is answered by the original CLIP. With `decision` batch, the images that are
+evaluated together take one task, the one that most of their arg-maxes name; each image keeps its own w. A class prompt
+has no w: for images with w >= 1/2 the text tower uses the whole branch of t* (w = 1); for the others both towers are
+the original.
 
-Cost: K and V pass through W_q and W_o once, (n * heads, d) each, so that the branch of a token is two thin products.
-On ViT-B/16 a task trains 8 * 8 * 2 * (768 + 512) = 163 840 parameters, eleven tasks 1 802 240: the published 1.8 M.
+Cost: K and V are multiplied by W_q and W_o once, (n * heads, d) each, so that the branch of a token is two thin
+products. On ViT-B/16 a task trains 8 * 8 * 2 * (768 + 512) = 163 840 parameters, eleven tasks 1 802 240: the published
+1.8 M.
 
-Fidelity, against the paper and descriptions of the authors' code. Same: prompts, depth, both towers, frozen CLIP, zero
-values, one Gaussian for each task from the original image tower over all its training images, the covariance over N - 1 with
-1e-7 added to its diagonal. Different: AdamW in place of SGD with learning rate 5, which this harness's training template does
-not have (no rate for AdamW was published); no choice of a model on a validation set; a batch that decides together has 128
-images, theirs 256, and by default each image decides for itself.
+Fidelity, against the paper and descriptions of the authors' code. Equal: prompts, depth, both towers, frozen CLIP, zero
+values, one Gaussian for each task from the original image tower over all its training images, the covariance over N - 1
+with 1e-7 added to its diagonal. Different: AdamW in place of SGD with learning rate 5, which this harness's training
+template does not have (no rate for AdamW was published); no choice of a model on a validation set; a batch that decides
+together has 128 images, theirs 256, and by default each image decides for itself.
 
-Not said in the sources at hand, and taken here: the branch is added before the output projection (there the paper's formula
-for attention ends); keys have standard deviation 0.02, as CLIP's own tokens; a batch decides by majority; images with
-w < 1/2 lose the rest of the branch, and texts have all or nothing of it, so that their features can be kept. The score goes
-into the sigmoid as it is. A density has units, so its zero depends on the features' length: at unit length most images of
-other domains of `micro` have a density above 1 too; at the length that CLIP gives them two in three have not.
-With fewer training images than D the Gaussian is flat outside their span and refuses new images of its own task too.
+The sources at hand leave these points open, and here they are decided as follows. The branch is added before the output
+projection, where the paper's formula for attention ends. Keys have standard deviation 0.02, as CLIP's own tokens. A
+batch decides by majority. Images with w < 1/2 lose the rest of the branch, and texts have all or nothing of it, so that
+their features can be cached. The score goes into the sigmoid as it is. A density has units, so that the value of w
+depends on the features' length: at unit length, most images of other domains of the stream `micro` have a density above
+1 too; at the length that CLIP gives them, two in three have not. With fewer training images than D, the Gaussian is
+flat outside their span, and refuses new images of its own task too.
 """
 
 import math
@@ -59,13 +63,13 @@ ABOUT = About(
 )
 
 KEY_DEVIATION = 0.02
-RIDGE = 1e-7  # on the covariance's diagonal
-READ = 128  # images at once
+RIDGE = 1e-7  # added to the covariance's diagonal
+READ = 128  # images whose features are computed at once
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults: the published ones, but for `decision`."""
+    """Settings of DIKI. Defaults: the published ones, except for `decision`."""
 
     length: int = Field(
         default=8,
@@ -86,14 +90,23 @@ class Settings:
 
 
 class TaskPrompts(nn.Module):
-    """What one task has: prompts of both towers, and the mean (D,) and covariance (D, D) of its image features."""
+    """The parts of one task: key and value prompts of both towers, and the Gaussian of its image features.
+
+    Args:
+        clip: the model to whose blocks the prompts belong.
+        settings: they give the number of prompts and of blocks.
+        mean, covariance: (D,) and (D, D), of the features of the task's training images.
+
+    Attributes:
+        keys, values: by tower, (depth, n, d).
+    """
 
     mean: Tensor
     covariance: Tensor
 
     def __init__(self, clip: nn.Module, settings: Settings, mean: Tensor, covariance: Tensor) -> None:
         super().__init__()
-        self.keys, self.values = nn.ParameterDict(), nn.ParameterDict()  # by tower (depth, n, d)
+        self.keys, self.values = nn.ParameterDict(), nn.ParameterDict()
         for tower in TOWERS["both"]:
             attentions = [block.attn for block in blocks(clip, tower)[: settings.depth]]
             zeros = mean.new_zeros(len(attentions), settings.length, attentions[0].embed_dim)
@@ -103,13 +116,22 @@ class TaskPrompts(nn.Module):
         self.register_buffer("covariance", covariance)
 
     def gaussian(self) -> MultivariateNormal:
-        """Of features (..., D) float64: in float32 a nearly singular covariance may have no Cholesky factor."""
+        """Returns the Gaussian of image features (..., D), float64.
+
+        In float32 a nearly singular covariance may have no Cholesky factor.
+        """
         covariance = self.covariance.double() + RIDGE * torch.eye(len(self.mean), device=self.mean.device)
         return MultivariateNormal(self.mean.double(), covariance)
 
 
 def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """W_o softmax(q K^T / sqrt(d_head)) V of inputs x (B, L, d) and prompts (n, d), to (B, L, d)."""
+    """Returns the prompts' part of an attention's output, W_o softmax(q K^T / sqrt(d_head)) V, of shape (B, L, d).
+
+    Args:
+        attention: the attention whose W_q, W_o and heads are used.
+        x: (B, L, d), the attention's input.
+        keys, values: K and V (n, d).
+    """
     heads, scale = attention.num_heads, 1 / math.sqrt(attention.head_dim)
     query_weight = attention.in_proj_weight[: attention.embed_dim].unflatten(0, (heads, -1))  # (H, d_head, d)
     query_bias = attention.in_proj_bias[: attention.embed_dim].unflatten(0, (heads, -1))  # (H, d_head)
@@ -123,10 +145,13 @@ def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Te
 
 
 def decide(scores: Tensor, together: bool) -> tuple[Tensor, Tensor]:
-    """Log densities (B, T) to the route (B,) int64 of each image, -1 for the original model, and its weight (B,).
+    """Returns each image's route (B,) int64, -1 for the original model, and its weight w (B,) in 0..1.
+
+    Images with w < 1/2 are answered by the original model.
 
     Args:
-        together: all images take the task that most of them would choose.
+        scores: (B, T), the log density of each image under each task's Gaussian.
+        together: if True, all images take the task that most of them would choose.
     """
     tasks = scores.argmax(dim=1)  # (B,)
     if together:
@@ -136,9 +161,13 @@ def decide(scores: Tensor, together: bool) -> tuple[Tensor, Tensor]:
 
 
 class Plugin(StrategyPlugin):
-    """The method as an Avalanche plugin, and as the classifier's routing.
+    """DIKI as an Avalanche plugin, and as the classifier's `Routing`.
 
-    A hook on each attention adds the branch to what it returns, so the model itself stays a plain open_clip one.
+    A route is a task's index, or -1 for the original model. A hook on each attention adds the prompts' branch to its
+    output, so that the model itself stays a plain open_clip one.
+
+    Attributes:
+        tasks: the `TaskPrompts` of each learned task.
     """
 
     settings: Settings
@@ -146,17 +175,18 @@ class Plugin(StrategyPlugin):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.classifier: ClipClassifier | None = None
-        self.tasks = nn.ModuleList()  # of TaskPrompts, the learned tasks'
+        self.tasks = nn.ModuleList()
         self._hooks: list[Any] = []
         self._forget()
 
     def _forget(self) -> None:
         self.tasks = nn.ModuleList()
         self._gaussians: list[MultivariateNormal] = []
-        self._used: TaskPrompts | None = None  # whose branch the model computes now
-        self._weights = self._row_weights = torch.ones(())  # of the images last chosen (B,), and of those being encoded
+        self._used: TaskPrompts | None = None  # the prompts that the model computes with now
+        self._weights = self._row_weights = torch.ones(())  # w: of the images last chosen for; of those encoded now
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without learned tasks, and hooks the prompts onto the model's attention."""
         for hook in self._hooks:
             hook.remove()
         self._forget()
@@ -184,7 +214,7 @@ class Plugin(StrategyPlugin):
         self._used = None
         strategy.model.clip.requires_grad_(False)
         mean, covariance = self._measure(strategy.experience.dataset)
-        # A submodule of the classifier beside CLIP: there the optimiser finds it, and the check of the weights.
+        # A submodule of the classifier beside CLIP, where the optimiser and the check of the weights find it.
         strategy.model.prompts = TaskPrompts(strategy.model.clip, self.settings, mean, covariance)
         self._used, self._row_weights = strategy.model.prompts, mean.new_ones(())
 
@@ -216,6 +246,7 @@ class Plugin(StrategyPlugin):
         self._gaussians.append(learned.gaussian())
 
     def choose(self, images: Tensor) -> Tensor:
+        """Returns each image's route (B,) int64: the task with the highest density, or -1 (see `decide`)."""
         self._used = None
         if not self._gaussians:
             return torch.full((len(images),), -1, device=images.device)
@@ -225,14 +256,17 @@ class Plugin(StrategyPlugin):
         return routes
 
     def use(self, route: int, rows: Tensor) -> None:
+        """Makes the model compute with the prompts of a route's task from now on; -1 for the original model."""
         self._used = self.tasks[route] if route >= 0 else None  # type: ignore[assignment]
         if route >= 0:
             self._row_weights = self._weights[rows, None, None].float()  # (rows, 1, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Returns the prompts and Gaussians of all learned tasks, each name with the task's index in front."""
         return dict(self.tasks.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the prompts and Gaussians that `state_dict` returned. `begin` is to be called before."""
         assert self.classifier is not None
         for task in range(len({name.partition(".")[0] for name in state})):
             own = {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{task}.")}

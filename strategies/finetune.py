@@ -1,7 +1,8 @@
-"""Continual fine-tuning: all parameters of both towers learn (the usual lower end after training).
+"""Continual fine-tuning: all parameters of both towers learn, and nothing prevents forgetting.
 
-Cross-entropy on the current task's prompts, every parameter trained except the logit scale, each task from where the last
-one ended. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its batch, steps and learning rates are in the recipes.
+The loss is the cross-entropy on the current task's prompts. Every parameter is trained except the logit scale, and each
+task starts from the weights after the previous one. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its
+batch size, steps and learning rates are in the recipes.
 """
 
 from pydantic.dataclasses import dataclass
@@ -21,10 +22,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing besides what every strategy has."""
+    """Continual fine-tuning has no settings of its own."""
 
 
 class Plugin(FullPlugin):
-    """The method as an Avalanche plugin."""
+    """Continual fine-tuning as an Avalanche plugin."""
 
     data_parallel = True

@@ -1,18 +1,21 @@
 """iCaRL on CLIP: a memory of 10 000 images, chosen by herding, over which the model before the task is distilled.
 
-Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, arXiv 1611.07725, in the form of ZSCL's MTIL baseline
-(arXiv 2303.06628). All parameters learn from cross-entropy on the task's images plus, from the second task on, the two
-distillation terms of `strategies.shared.distillation` (T = 2): the teacher is the model at the start of the task, the reference
-images are the memory's, the reference texts the task's prompts. After the task each of the C classes met so far keeps
-m = floor(memory / C) images, the first of a list that herding makes when the class is learned: image k is the one that brings
-the mean of the chosen unit features nearest to the class's mean,
+Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, arXiv 1611.07725, in the form of ZSCL's MTIL
+baseline (arXiv 2303.06628). All parameters learn from cross-entropy on the task's images plus, from the second task on,
+the two distillation terms of `strategies.shared.distillation` (T = 2). The teacher is the model at the start of the
+task, the auxiliary images are those of the memory, and the auxiliary texts are the task's prompts.
+
+After a task each of the C classes met so far keeps m = floor(memory / C) images. They are the first m of a list that
+herding makes when the class is learned. Image k of the list is the one that brings the mean of the chosen unit features
+nearest to the class's mean,
 
     argmin_x || mean - (f(x) + sum_{j<k} f(x_j)) / k ||        with f the image tower after the task.
 
-Fidelity: as ZSCL's description (10 000 images in all, herding on image features, distillation on the memory with the current
-prompts). Its script has placeholder settings, so nobody can say that these are the published ones. Unlike the original,
-classification is by prompts, not by nearest mean, and the memory serves distillation alone, not the cross-entropy. Images are
-kept as bytes at the model's size, without crops. A class with fewer images than m keeps what it has.
+Fidelity: as ZSCL's description (10 000 images in all, herding on image features, distillation on the memory with the
+current prompts). Its script has placeholder settings, so it is not known whether these are the published ones. Unlike
+in the original, classification is by prompts, not by nearest mean, and the memory serves distillation alone, not the
+cross-entropy. Images are stored as bytes at the model's size, without crops. A class with fewer than m images keeps all
+it has.
 """
 
 from typing import Any
@@ -42,7 +45,7 @@ BATCH = 128  # images whose features are computed at once
 
 @dataclass(frozen=True)
 class Settings(DistillationSettings):
-    """Defaults: ZSCL's description of the baseline."""
+    """Settings of iCaRL. Defaults: ZSCL's description of the baseline."""
 
     memory: int = Field(
         default=10_000, ge=1, description="images kept from all tasks together", json_schema_extra={"unit": "images"}
@@ -50,7 +53,11 @@ class Settings(DistillationSettings):
 
 
 def herd(features: Tensor, count: int) -> list[int]:
-    """The places of `count` of N unit features (N, D), the most telling first."""
+    """Returns the indices of the `count` images that herding chooses from N unit features (N, D), in the order chosen.
+
+    Each image brings the mean of the chosen features as near as possible to the mean of all N (formula in the module
+    docstring).
+    """
     mean, total = features.mean(dim=0), torch.zeros_like(features[0])  # (D,)
     left = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen: list[int] = []
@@ -64,12 +71,17 @@ def herd(features: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def image_features(model: ClipClassifier, images: Tensor, device: torch.device) -> Tensor:
-    """Images (N, 3, S, S) uint8 to unit features (N, D)."""
+    """Returns unit-length features (N, D) of images (N, 3, S, S), uint8, computed on `device`."""
     return torch.cat([model.encode_images(some.to(device)) for some in images.split(BATCH)])
 
 
 class Plugin(DistillationPlugin):
-    """The method as an Avalanche plugin. Attributes: images (M, 3, S, S) uint8 and classes (M,) int64 of the memory."""
+    """iCaRL as an Avalanche plugin.
+
+    Attributes:
+        images: (M, 3, S, S) uint8, the images in memory.
+        classes: (M,) int64, their classes, counted over all tasks.
+    """
 
     settings: Settings
 
@@ -78,21 +90,30 @@ class Plugin(DistillationPlugin):
         self.images, self.classes = torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Checks that the memory is large enough.
+
+        Raises:
+            Unfit: the memory holds fewer images than there are classes.
+        """
         classes = sum(classifier.class_counts)
         if self.settings.memory < classes:
             raise Unfit(f"--memory: must be at least {classes}, one image of each class, got {self.settings.memory}")
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Returns the memory: `images` (M, 3, S, S) uint8 and `classes` (M,) int64. Empty before the first task."""
         return {"images": self.images, "classes": self.classes} if len(self.classes) else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the images and classes that `state_dict` returned."""
         if state:
             self.images, self.classes = state["images"], state["classes"]
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
+        """Returns a copy of the model before the task; None in the first task."""
         return super().make_teacher(strategy) if len(self.classes) else None
 
     def reference_data(self, strategy: Any) -> Any:
+        """Returns the images in memory, (M, 3, S, S) uint8."""
         return self.images
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -4,23 +4,26 @@ Liang and Li, InfLoRA, arXiv 2404.00228 (CVPR 2024), as adapted to CLIP in the N
 
     dW = alpha / sqrt(rank) * B A        A (r, d_in) frozen, B (d_out, r) trained from zero.
 
-Before a task, some of its images and all its training prompts (first template) pass once through the model. Of each block's
-attention input H (all tokens, d) the covariance C = H^T H is gathered, what the block's memory M holds is removed from it, and
+Before a task, some of its images and all its training prompts (first template) pass once through the model. For each
+block they give the attention's inputs H (all tokens, d) and their covariance C = H^T H. What the block's memory M holds
+is removed from C, and
 
-    for k and v     A = the first r = min(rank, free directions) left singular vectors of C - M M^T C, as rows, over sqrt(3)
+    for k and v     A = first r = min(rank, free directions) left singular vectors of C - M M^T C, as rows, over sqrt(3)
     for others      A = Kaiming-uniform, frozen too (the adaptation's q and o; here also fc and proj)
 
-After the task W <- W + dW, the inputs are gathered once more, with the model as it now is, and the memory grows by the rule in
-`parts/gpm.py` until it holds `threshold` of their energy. The memories (d, b <= d / 2) are what is kept between tasks, one for
-each block. The method of the paper itself, without q and o, is `--matrices k,v`.
+After the task W <- W + dW. The inputs are gathered once more, with the merged model, and the memory grows by the rule
+in `strategies/numerics/gradient_memory.py` until it holds `threshold` of their energy. The memories (d, b <= d / 2),
+one for each block, are stored between tasks. The method of the paper itself, without q and o, is `--matrices k,v`.
 
-Fidelity. As in the authors' code: uncentred covariance, one memory for k and v, 1 / sqrt(3), A frozen, a pass before and one
-after each task, memory stored as the smaller of the space and its complement. As in the NuSA-CL comparison, as its papers and
-documentation describe it: q and o, rank 128, scaling, dropout, threshold 0.95 for every task (the authors' own rises from task
-to task towards 1). Different: `samples` images for a pass instead of all, as 4096 images (of 197 tokens) settle a covariance of
-768 dimensions and all of SUN397 would cost more than training on it; the rule of growth is the paper's, on the energy of H,
-where the authors' code puts C in the place of H, so its energies are squared and its memory grows less; whatever is read with
-the prompts is in C, tokens after the end of the text too.
+Fidelity. As in the authors' code: uncentred covariance, one memory for k and v, 1 / sqrt(3), A frozen, a pass before
+and one after each task, memory stored as the smaller of the space and its complement. As in the NuSA-CL comparison, as
+its papers and documentation describe it: q and o, rank 128, scaling, dropout, threshold 0.95 for every task (the
+authors' own rises from task to task towards 1).
+
+Different: a pass has `samples` images instead of all, since 4096 images (of 197 tokens) determine a covariance of 768
+dimensions well, and all of SUN397 would cost more than training on it. The memory grows by the paper's rule, on the
+energy of H; the authors' code puts C in the place of H, so that its energies are squared and its memory grows less. C
+includes all tokens of the prompts, also those after the end of the text.
 """
 
 import math
@@ -52,13 +55,13 @@ ABOUT = About(
         "InfLoRA (NuSA re-impl.)": Published({"rank": 128}),
         "InfLoRA (KeepLoRA re-impl.)": Published(differs="KeepLoRA's own implementation, settings not known"),
     },
-    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the comparison setting of the NuSA-CL paper."""
+    """Settings of InfLoRA. Defaults: the comparison setting of the NuSA-CL paper."""
 
     threshold: float = Field(
         default=0.95, gt=0, lt=1, description="share of its inputs' energy that a task leaves in memory"
@@ -72,31 +75,41 @@ class Settings(LowRankSettings):
 
 
 class Plugin(LowRankPlugin):
-    """The method as an Avalanche plugin."""
+    """InfLoRA as an Avalanche plugin.
+
+    Attributes:
+        memory: the gradient projection memory of each block, by names such as `image.0`.
+    """
 
     settings: Settings
     why_none = "no free input direction left"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.memory: dict[str, GradientMemory] = {}  # by block
-        self._down: dict[str, Tensor] = {}  # by block, (r, d) for its k and v
+        self.memory: dict[str, GradientMemory] = {}
+        self._down: dict[str, Tensor] = {}  # by block, the A (r, d) of its k and v
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without memories."""
         self.memory = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """For each block the basis (d, b), as `NAME.remembered` or, once the complement is smaller, as `NAME.free`."""
+        """Returns each block's basis (d, b), named `BLOCK.remembered` or `BLOCK.free`, such as `image.0.free`.
+
+        The columns of the first span the inputs remembered; those of the second span the complement, where that is
+        smaller.
+        """
         return {f"{name}.{'free' if dual else 'remembered'}": basis for name, (basis, dual) in self.memory.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the memories that `state_dict` returned."""
         self.memory = {
             key.rpartition(".")[0]: GradientMemory(basis, dual=key.endswith(".free")) for key, basis in state.items()
         }
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
-        detach(strategy.model.clip)  # what an interrupted task may have left
+        detach(strategy.model.clip)  # updates that an interrupted task may have left
         for name, covariance in self._gather(strategy).items():
             directions = self._memory_of(name, covariance).leading(covariance, self.settings.rank)  # (d, r)
             self._down[name] = (directions.T / math.sqrt(3)).float().contiguous()  # (r, d)
@@ -105,6 +118,7 @@ class Plugin(LowRankPlugin):
         self._down = {}
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
+        """Returns the update of a matrix, B trained and A frozen; None for k and v if no input direction is free."""
         weight = matrix.weight().detach()
         informed = matrix.matrix in ("k", "v")
         down = self._down[_block(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)
@@ -132,10 +146,14 @@ def _block(tower: str, index: int) -> str:
 
 @torch.no_grad()
 def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Tensor]:
-    """The attention inputs of the current task, from at most `samples` of its images and all its training prompts.
+    """Returns the covariances of the attention inputs in the current task, by block (`image.0`): H^T H (d, d), float64.
 
-    Returns:
-        For each block (`image.0`) H^T H (d, d), in float64, over all tokens.
+    H has all tokens of at most `samples` of the task's images, and of all its training prompts.
+
+    Args:
+        strategy: the Avalanche strategy that trains, at the current experience.
+        towers: `image`, `text` or both.
+        samples: the largest number of images.
     """
     model: ClipClassifier = strategy.model
     sums: dict[str, Tensor] = {}
@@ -153,7 +171,7 @@ def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Te
     ]
     try:
         if "image" in towers:
-            # By the seed the same ones before and after the task is learned.
+            # The seed makes these the same images before and after the task is learned.
             for images, *_ in sample(strategy, strategy.experience.dataset, samples, strategy.train_mb_size):
                 model.encode_images(images.to(strategy.device))
         if "text" in towers:

@@ -1,17 +1,18 @@
-"""Joint training: all tasks at once, at the first one (the ceiling).
+"""Joint training: all tasks are learned at once, at the first one (the usual upper bound).
 
-At the first task all parameters of both towers, except the logit scale, are trained on the training images of every task of
-the stream. Each step takes a batch (B, 3, S, S) of one task with that task's prompts. A task gets as many steps as it would
-get alone, with the same images in the same batches, and the steps of all tasks are shuffled among each other: sum_t N_t steps
-of AdamW, one warm-up and one cosine over all of them. So the budget is that of the sequential methods. At the tasks that
-follow nothing is trained: every row of the accuracy matrix after the first shows the same model.
+At the first task all parameters of both towers, except the logit scale, are trained on the training images of every
+task of the stream. Each step takes a batch (B, 3, S, S) of one task with that task's prompts. A task gets as many steps
+as it would get alone, with the same images in the same batches, and the steps of all tasks are shuffled. There are
+sum_t N_t steps of AdamW, with one warm-up and one cosine over all of them. So the budget is that of the sequential
+methods. At the later tasks nothing is trained: every row of the accuracy matrix after the first shows the same model.
 
-Hence Transfer of this method is no transfer: the tasks to the right of the diagonal have been learned too. Read Last. The
-learning rate is one for all tasks: where rates are given by task, the default among them holds.
+Hence Transfer of this method is no transfer, since the tasks to the right of the diagonal have been learned too; read
+Last instead. There is one learning rate for all tasks: where rates are given by task, the default among them holds.
 
-Fidelity: the usual upper bound of continual learning; no authors' code. Some papers give another ceiling, each task fine-tuned
-alone from the pretrained model; here one model learns all. It takes its budget from this project's template, so it does not run
-under Avalanche's `Naive` (Avalanche has `JointTraining` for that).
+Fidelity: this is the usual upper bound of continual learning, after no authors' code. Some papers give another upper
+bound, where each task is fine-tuned alone from the pretrained model; here one model learns all tasks. The method takes
+its budget from this project's template, so it does not run under Avalanche's `Naive` (Avalanche has `JointTraining` for
+that).
 """
 
 from collections.abc import Sequence
@@ -39,15 +40,16 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing besides what every strategy has."""
+    """Joint training has no settings of its own."""
 
 
 class Plugin(FullPlugin):
-    """The method as an Avalanche plugin: brings a loader of its own to the first task."""
+    """Joint training as an Avalanche plugin: at the first task it replaces the loader by one over all tasks."""
 
     data_parallel = True
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
+        """Returns the budgets: for the first task the steps of all tasks at rate `lr`, for the others 0 steps."""
         self.steps = [budget.steps for budget in budgets]
         return [Budget(sum(self.steps), lr), *(replace(budget, steps=0) for budget in budgets[1:])]
 
@@ -56,7 +58,7 @@ class Plugin(FullPlugin):
         if strategy.task > 0:
             strategy.model.clip.requires_grad_(False)
 
-    # After the template has made its loader of the first task's images.
+    # This hook comes after the template has made its loader over the first task's images.
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if strategy.task == 0:
             stock: Loader = strategy.dataloader
@@ -69,11 +71,15 @@ class Plugin(FullPlugin):
 
 
 def mixed_batches(counts: Sequence[int], steps: Sequence[int], batch_size: int, seed: int) -> list[int]:
-    """Places (sum of steps * batch_size) in the tasks' images one after the other: batches of one task each, shuffled.
+    """Returns image indices (sum of steps * batch_size,) for shuffled batches of one task each.
+
+    An index counts the images of all tasks, one task after the other.
 
     Args:
-        counts: (T,) images of each task.
-        steps: (T,) batches of each task.
+        counts: (T,), the number of images of each task.
+        steps: (T,), the number of batches of each task.
+        batch_size: images in a batch.
+        seed: the run's seed.
     """
     batches: list[list[int]] = []
     for task, (count, number) in enumerate(zip(counts, steps, strict=True)):

@@ -1,4 +1,4 @@
-"""LoRA: an unconstrained low-rank update of the same matrices, merged and drawn anew after each task.
+"""LoRA: an unconstrained low-rank update of each adapted matrix, merged after each task and drawn anew for the next.
 
 Hu et al., LoRA, arXiv 2106.09685, used sequentially as in the NuSA-CL paper's comparison:
 
@@ -7,7 +7,7 @@ Hu et al., LoRA, arXiv 2106.09685, used sequentially as in the NuSA-CL paper's c
 Dropout acts on the input of the update. After the task W <- W + dW; the next task draws a new A.
 
 Fidelity: as the comparison method in the released NuSA-CL code (rank 128, alpha 2, dropout 0.25, the rank-stabilised
-scaling alpha / sqrt(rank), the same matrices, the same optimiser). A small-rank LoRA is `--rank 8`.
+scaling alpha / sqrt(rank), the same matrices and optimiser as NuSA-CL). A LoRA of small rank is `--rank 8`.
 """
 
 from pydantic.dataclasses import dataclass
@@ -24,17 +24,18 @@ ABOUT = About(
     colour=VERMILLION,
     marker="s",
     published={"LoRA (NuSA re-impl.)": Published({"rank": 128})},
-    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the comparison setting of the NuSA-CL paper."""
+    """Settings of LoRA. Defaults: the comparison setting of the NuSA-CL paper."""
 
 
 class Plugin(LowRankPlugin):
-    """The method as an Avalanche plugin."""
+    """LoRA as an Avalanche plugin."""
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
+        """Returns LoRA's update of a weight (d_out, d_in), with both factors trained."""
         return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))

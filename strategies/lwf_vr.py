@@ -1,10 +1,12 @@
 """LwF-VR: LwF with random token sequences as texts in place of the task's prompts.
 
-Ding et al., Don't Stop Learning: Towards Continual Learning for the CLIP Model, arXiv 2207.09248, in the form of ZSCL's code
-(arXiv 2303.06628): as `lwf`, but the reference texts are 1000 sequences of 10 tokens drawn uniformly from the vocabulary (its
-two special tokens excepted), between a start and an end token, drawn anew for each task.
+Ding et al., Don't Stop Learning: Towards Continual Learning for the CLIP Model, arXiv 2207.09248, in the form of ZSCL's
+code (arXiv 2303.06628). It differs from the method `lwf` in the auxiliary texts alone. They are 1000 sequences of 10
+tokens between a start and an end token. The tokens are drawn uniformly from the vocabulary (without its two special
+tokens), anew for each task.
 
-Fidelity: as ZSCL's code; a shorter context than 12 tokens takes as many as fit. The draw is a function of seed and task.
+Fidelity: as ZSCL's code; a context shorter than 12 tokens holds as many random tokens as fit. The draw is a function of
+seed and task.
 """
 
 from typing import Any
@@ -30,7 +32,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(DistillationSettings):
-    """Defaults: ZSCL's MTIL scripts."""
+    """Settings of LwF-VR. Defaults: ZSCL's MTIL scripts."""
 
     sentences: int = Field(
         default=1000, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
@@ -41,7 +43,14 @@ class Settings(DistillationSettings):
 
 
 def random_texts(number: int, length: int, vocabulary: int, context: int) -> Tensor:
-    """(number, context) int64; CLIP's vocabularies end with the start and the end token, and 0 fills up."""
+    """Returns random texts as tokens (number, context) int64: start token, `length` random tokens, end token, zeros.
+
+    In CLIP's vocabularies the start and the end token are the last two; neither is drawn. Where the context is too
+    short for `length` tokens, as many as fit are drawn.
+
+    Args:
+        vocabulary: the number of tokens in the vocabulary.
+    """
     length = min(length, context - 2)
     tokens = torch.zeros(number, context, dtype=torch.int64)  # (number, context)
     tokens[:, 0] = vocabulary - 2
@@ -51,10 +60,11 @@ def random_texts(number: int, length: int, vocabulary: int, context: int) -> Ten
 
 
 class Plugin(DistillationPlugin):
-    """The method as an Avalanche plugin."""
+    """LwF-VR as an Avalanche plugin."""
 
     settings: Settings
 
     def reference_tokens(self, strategy: Any) -> Tensor:
+        """Returns the random texts (N, L) int64 of the task, N = `sentences`."""
         context = strategy.model.tokens(strategy.experience.task_label).shape[-1]
         return random_texts(self.settings.sentences, self.settings.length, strategy.model.clip.vocab_size, context)

@@ -1,21 +1,24 @@
 """MiLoRA: LoRA that starts from the smallest singular triplets of the weight; merged after each task.
 
-Wang et al., MiLoRA, arXiv 2406.09044, used sequentially as in the NuSA-CL paper's comparison. Before each task every adapted
-matrix is decomposed, W = U S V^T (d_out, d_in), and its r = min(rank, d_out, d_in) smallest triplets are shared out evenly:
+Wang et al., MiLoRA, arXiv 2406.09044, used sequentially as in the NuSA-CL paper's comparison. Before each task every
+adapted matrix is decomposed, W = U S V^T (d_out, d_in). The factors start from its r = min(rank, d_out, d_in) smallest
+triplets, whose singular values they share evenly:
 
     B_0 = U_r S_r^(1/2) (d_out, r)        A_0 = S_r^(1/2) V_r^T (r, d_in)        s = alpha / sqrt(rank)
 
-A and B are trained from there, without any constraint. After the task the weight is what the model computed with last:
+A and B are trained from there, without any constraint. After the task the weight becomes what the model last computed
+with:
 
-    original    W <- (W - s B_0 A_0) + s B A        what was put into the factors was taken out of the frozen part first
-    released    W <- W + s B A                      nothing was taken out: the task starts at W + s B_0 A_0
+    original    W <- (W - s B_0 A_0) + s B A        the initial product is taken out of the frozen part first
+    released    W <- W + s B A                      nothing is taken out: the task starts at W + s B_0 A_0
 
-Fidelity. `original` is the paper's: the frozen part sees the layer's input, the factors its dropout, and without dropout the
-function at the start is the one before, bit for bit. The paper's scaling is 1; with the s that all low-rank methods here share,
-it is s B_0 A_0 that has to be taken out. It is not taken out of W itself but computed beside it, from frozen copies of A_0 and
-B_0, so W is the same until the task is merged and a task that breaks off leaves nothing half subtracted. `released` is the
-comparison method in the released NuSA-CL code, as its documentation and papers describe it, behind their figures. Settings are
-that code's for both (the paper's own were for language models).
+Fidelity. `original` is the paper's variant: the frozen part sees the layer's input, the factors see that input after
+dropout, and without dropout the model at the start of the task computes what it did before, bit for bit. The paper's
+scaling is 1; with the scaling s that all low-rank methods share here, s B_0 A_0 is what has to be taken out. It is not
+subtracted from W but computed beside it, from frozen copies of A_0 and B_0. So W does not change until the task is
+merged, and an interrupted task leaves nothing half subtracted. `released` is the comparison method in the released
+NuSA-CL code, as its documentation and papers describe it, with which their published numbers were made. Both variants
+have that code's settings (the MiLoRA paper's own were for language models).
 """
 
 from typing import Literal
@@ -37,13 +40,13 @@ ABOUT = About(
     colour=SKY,
     marker="X",
     published={"MiLoRA (NuSA re-impl.)": Published({"rank": 128, "variant": "released"})},
-    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the comparison setting of the NuSA-CL paper, but with the function unchanged at the start."""
+    """Settings of MiLoRA. Defaults: the comparison setting of the NuSA-CL paper, but with the variant `original`."""
 
     variant: Literal["original", "released"] = Field(
         default="original",
@@ -52,13 +55,15 @@ class Settings(LowRankSettings):
 
 
 class TailUpdate(LowRankUpdate):
-    """dW = scale * (up @ down - up_0 @ down_0), with copies of the start that stay: nothing at the start.
+    """The update dW = scale * (up @ down - up_0 @ down_0), which starts at 0.
+
+    up_0 and down_0 are frozen copies of the initial factors.
 
     Args:
-        down: (r, d_in), trained from here.
-        up: (d_out, r), trained from here.
-        scale: factor on the products.
-        dropout: probability, on the input of the trained product only, while training.
+        down: (r, d_in), the initial value of the trained factor.
+        up: (d_out, r), the initial value of the trained factor.
+        scale: the factor on both products.
+        dropout: the probability of dropping a value of the input of the trained product while training.
     """
 
     down_0: Tensor
@@ -70,16 +75,18 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("up_0", up.clone())
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        """Returns both products in the form that `adapted_linear` takes, for the weight's rows from `first` on."""
         rows = slice(first, first + len(self.up))
         return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
 
 
 class Plugin(LowRankPlugin):
-    """The method as an Avalanche plugin."""
+    """MiLoRA as an Avalanche plugin."""
 
     settings: Settings
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
+        """Returns the update of a weight (d_out, d_in) that starts from the weight's smallest singular triplets."""
         settings = self.settings
         decomposition = self.decompose(weight)
         rank = min(settings.rank, len(decomposition.s))

@@ -1,40 +1,46 @@
 """MoE-Adapters: experts beside every MLP, a router for each task, and auto-encoders that guess an image's task (DDAS).
 
-Boosting Continual Learning of Vision-Language Models via Mixture-of-Experts Adapters, arXiv 2403.11549 (CVPR 2024). CLIP
-stays as it is. In every block of both towers, with x (L, d) the residual stream before the second layer norm,
+Boosting Continual Learning of Vision-Language Models via Mixture-of-Experts Adapters, arXiv 2403.11549 (CVPR 2024).
+CLIP stays frozen. In every block of both towers, with x (L, d) the residual stream before the second layer norm,
 
     out = x + MLP(LN(x)) + 0.1 * sum_{e in top 2} g_e * (W_up,e dropout(relu(W_down,e x + b_down,e)) + b_up,e)
 
-    g = softmax over the two largest of   x_0 W_t + n * (softplus(x_0 W_t^noise) + 0.01),   n ~ N(0, 1), in training only
+    g = softmax over the two largest of  x_0 W_t + n * (softplus(x_0 W_t^noise) + 0.01),  n ~ N(0, 1), in training only
 
-with 22 experts (W_down (64, d), W_up (d, 64)), x_0 the first token (CLS; the start of the text), and W_t, W_t^noise (d, 22)
-task t's router, from zero. All tokens of an image or prompt go to the same two experts. After each task the two experts
-chosen most in its training are frozen for good, in each block of each tower. The others learn on: under the
-router of an earlier task the answers stay the same only where it chooses frozen experts.
+with 22 experts (W_down (64, d), W_up (d, 64)), and x_0 the first token (CLS; the start of the text). W_t and W_t^noise
+(d, 22) are task t's router, which starts from zero. All tokens of an image or prompt go to the same two experts. After
+each task, in each block of each tower, the two experts chosen most in its training are frozen for good. The others
+learn on, so that the answers under the router of an earlier task stay the same only where that router chooses frozen
+experts.
 
-DDAS decides which router answers: an auto-encoder for each task learns that task's features under a frozen extractor, and the
-one with the smallest reconstruction error names the task. If that is the reference auto-encoder (which has learnt images of no
-task), or the error is above `threshold`, the untouched CLIP answers. Text features are those of the answering router.
+DDAS decides which router answers. An auto-encoder for each task learns that task's features under a frozen extractor,
+and the one with the smallest reconstruction error names the task. If that is the auxiliary auto-encoder (which has
+learned images that belong to no task), or if the error is above `threshold`, the original CLIP answers. Text features
+are those of the router that answers.
 
-WARNING: `--decision batch`, the default since it is the published protocol, takes the mean error over the whole evaluation
-batch (128 images), all of one data set. **A vote of 128 images tells the method what data set it is looking at, which no image
-alone says: its figures are not comparable with those of methods that see each image alone.** The honest one is
-`--decision image`.
+WARNING: `--decision batch`, the default since it is the published protocol, takes the mean error over the whole
+evaluation batch (128 images), all of one data set. **A vote of 128 images tells the method which data set it is looking
+at, which no single image does: its results are not comparable with those of methods that see each image alone.** The
+comparable setting is `--decision image`.
 
-Kept: experts, routers, which experts are frozen, auto-encoders. On ViT-B/16 after eleven tasks 43 625 472 + 7 434 240
-parameters and, with AlexNet's features, 8 696 164 for an auto-encoder.
+Storage between tasks: experts, routers, which experts are frozen, auto-encoders. On ViT-B/16 after eleven tasks these
+are 43 625 472 + 7 434 240 parameters and, with AlexNet's features, 8 696 164 for each auto-encoder. AlexNet's weights
+are not counted as storage.
 
-Fidelity, against the released code as described in public notes. Equal: the formulas above, their sizes and settings, the batch
-decision; the load-balancing loss, which that code computes but never adds, is left out. Not known, chosen here: Kaiming-uniform
-with a = sqrt(5), as torch's own linear layers; an expert without an image in a step has a zero gradient there, so that Adam's
-momentum still moves it; if one of the two most used is frozen already, nothing is frozen in its place; AlexNet sees images
-normalised as for CLIP, and its features are taken before the last ReLU. Different: an auto-encoder learns at a constant rate of
-0.003, where in that code a scheduler overrides this nominal rate by 0.01 (0.003 in few-shot) and divides it by ten every ten
-epochs; it learns from 4096 of the images at most, whose features are computed once. The reference auto-encoder learns from the
-run's reference images (there: TinyImageNet). Without `--alexnet` the features are CLIP's own: they cost a second pass of the
-image tower in evaluation, and no threshold was published for them, so that there is none unless given. The class-incremental
-version in that code (two experts, one router, no freezing, no DDAS) is another method, not here. AlexNet's weights are not
-counted as carried.
+Fidelity, against the released code as described in public notes. Equal: the formulas above, their sizes and settings,
+and the batch decision. The load-balancing loss, which that code computes but never adds, is left out.
+
+Not known, and chosen here: initialisation is Kaiming-uniform with a = sqrt(5), as in torch's own linear layers. An
+expert without an image in a step has a zero gradient there, so that Adam's momentum still moves it. If one of the two
+most used experts is frozen already, nothing is frozen in its place. AlexNet sees images normalised as for CLIP, and its
+features are taken before the last ReLU.
+
+Different: an auto-encoder learns at a constant rate of 0.003; in that code a scheduler overrides this nominal rate by
+0.01 (0.003 in few-shot) and divides it by ten every ten epochs. It learns from at most 4096 of the images, whose
+features are computed once. The auxiliary auto-encoder learns from the run's auxiliary images (in that code:
+TinyImageNet). Without `--alexnet` the features are CLIP's own. They cost a second pass of the image tower in
+evaluation; no threshold was published for them, so there is none unless it is given. The class-incremental version in
+that code (two experts, one router, no freezing, no DDAS) is another method, and is not here.
 """
 
 from collections.abc import Callable
@@ -76,7 +82,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(ReferenceSettings):
-    """Defaults: the paper's full-shot MTIL setting."""
+    """Settings of MoE-Adapters. Defaults: the paper's full-shot MTIL setting."""
 
     experts: int = Field(default=22, ge=2, description="adapters in each block", json_schema_extra={"unit": "adapters"})
     width: int = Field(
@@ -110,18 +116,27 @@ TOP_K = 2  # experts that compute an image; as many are frozen after a task
 AUTOENCODER_BATCH = 64
 POOL = 4096  # images that an auto-encoder learns from; with AlexNet's features 0.7 GB
 ALEXNET_THRESHOLD = 0.0655
-ALEXNET_SMALLEST = 31  # pixels on a side; of fewer its last pooling has nothing left
+ALEXNET_SMALLEST = 31  # pixels on a side; smaller images leave nothing for its last pooling
 
 
 class Plugin(StrategyPlugin):
-    """The method as an Avalanche plugin, and the classifier's `Routing`. A route is a task's index, or `ORIGINAL`."""
+    """MoE-Adapters as an Avalanche plugin, and as the classifier's `Routing`.
+
+    A route is a task's index, or `ORIGINAL` (-1) for the original CLIP.
+
+    Attributes:
+        mixtures: the mixture of each block, by names such as `image-0`.
+        autoencoders: the auto-encoder of each route.
+        extract: the feature extractor of DDAS, images (B, 3, H, W) to features (B, F).
+        threshold: the largest reconstruction error that a router answers, or None.
+    """
 
     settings: Settings
     reads = ("images",)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.mixtures, self.autoencoders = nn.ModuleDict(), nn.ModuleDict()  # the latter by route
+        self.mixtures, self.autoencoders = nn.ModuleDict(), nn.ModuleDict()
         self.extract: Callable[[Tensor], Tensor]
         self.threshold = settings.threshold
         if settings.alexnet:
@@ -129,9 +144,15 @@ class Plugin(StrategyPlugin):
             self.threshold = settings.threshold or ALEXNET_THRESHOLD
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Makes the feature extractor and attaches new mixtures to the model.
+
+        Raises:
+            Unfit: the model's images are too small for AlexNet.
+            OSError: the file of AlexNet's weights does not exist, or holds something else.
+        """
         settings = self.settings
         if isinstance(classifier.routing, Plugin):
-            classifier.routing.use(ORIGINAL)  # an earlier run's experts stay silent
+            classifier.routing.use(ORIGINAL)  # experts of an earlier run are switched off
         if settings.alexnet:
             self.extract = AlexNetFeatures(Path(settings.alexnet), classifier.mean, classifier.std)
             side = min(to_2tuple(classifier.clip.visual.image_size))
@@ -141,11 +162,11 @@ class Plugin(StrategyPlugin):
             self.extract = ClipFeatures(classifier)
         self.mixtures = attach_mixtures(classifier.clip, settings.experts, TOP_K, settings.width, settings.dropout)
         self.autoencoders = nn.ModuleDict()
-        classifier.add_module("mixtures", self.mixtures)  # trained, moved and switched to evaluation with it
+        classifier.add_module("mixtures", self.mixtures)  # trained, moved and set to evaluation with the model
         classifier.routing = self
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.mixtures:  # under Avalanche's own strategies nobody else calls it
+        if not self.mixtures:  # Avalanche's own strategies do not call it
             self.begin(strategy.model)
         strategy.model.clip.requires_grad_(False)
         for mixture in self._each():
@@ -165,7 +186,7 @@ class Plugin(StrategyPlugin):
         self._learn_features(strategy, strategy.experience.task_label, data, self.settings.autoencoder_steps)
 
     def _learn_features(self, strategy: Any, route: int, data: Any, steps: int) -> None:
-        """Trains the auto-encoder of a route on images from `data`, drawn by torch's seed: that of the task."""
+        """Trains the auto-encoder of a route on images from `data`, drawn by torch's current seed, the task's."""
         loader = sample(strategy, data, POOL, AUTOENCODER_BATCH)
         self.use(ORIGINAL)
         features = torch.cat([self.extract(images.to(strategy.device)) for images, *_ in loader])  # (count, F)
@@ -173,6 +194,7 @@ class Plugin(StrategyPlugin):
         self.autoencoders[str(route)] = train_autoencoder(features, steps, AUTOENCODER_BATCH, rate)
 
     def choose(self, images: Tensor) -> Tensor:
+        """Returns each image's route (B,) int64, as DDAS decides it; `ORIGINAL` before any task is learned."""
         if not self.autoencoders:
             return torch.full((len(images),), ORIGINAL, device=images.device)
         self.use(ORIGINAL)
@@ -180,6 +202,10 @@ class Plugin(StrategyPlugin):
         return decide(encoders, self.extract(images), self.settings.decision, self.threshold, ORIGINAL)
 
     def use(self, route: int, rows: Tensor | None = None) -> None:
+        """Makes the router of a route choose the experts from now on; with `ORIGINAL`, no expert computes.
+
+        `rows` is not used.
+        """
         for mixture in self._each():
             mixture.route = route
 
@@ -190,9 +216,11 @@ class Plugin(StrategyPlugin):
         return nn.ModuleDict({"mixtures": self.mixtures, "autoencoders": self.autoencoders})
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Returns experts, routers, which experts are frozen, and auto-encoders, empty before the first task."""
         return self._kept().state_dict() if self.autoencoders else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the experts, routers and auto-encoders that `state_dict` returned. `begin` is to be called before."""
         for name, tensor in state.items():
             if name.startswith("autoencoders.") and name.endswith("encode.weight"):
                 route, device = int(name.split(".")[1]), self._each()[0].frozen.device

@@ -1,18 +1,18 @@
 """NuSA-CL: learns in the approximate null space of the current weights, merges, and decomposes again.
 
 Null-Space Adaptation for Continual Learning, arXiv 2510.21175 (ICLR 2026). Before each task every adapted matrix W
-(d_out, d_in) is decomposed, W = U S V^T. Its principal rank k is the least count of directions with
-sum_{i<=k} s_i^2 >= rho * sum_i s_i^2; the n - k others (n = min(d_out, d_in)) are its approximate null space, and the
-r = min(n - k, rank) smallest of them carry the update
+(d_out, d_in) is decomposed, W = U S V^T. Its principal rank k is the least number of directions with sum_{i<=k} s_i^2
+>= rho * sum_i s_i^2. The n - k other directions, n = min(d_out, d_in), are its approximate null space. The r = min(n -
+k, rank) smallest of them carry the update
 
     dW = alpha / sqrt(rank) * U_r M V_r^T        U_r (d_out, r), V_r (d_in, r) frozen, M (r, r) trained from zero.
 
-Dropout acts on the input of the update. After the task W <- W + dW. Nothing is kept between tasks and nothing grows.
+Dropout acts on the input of the update. After the task W <- W + dW. Nothing is stored between tasks and nothing grows.
 
-Fidelity, against the released code as described in its documentation and papers: same matrices (q, k, v, o of every block
-of both towers), same choice of directions, zero initialisation, scaling (by the configured rank, also where r is smaller),
-dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the training images' order is a pure function of
-seed and task; batches run on across epochs, so none is shorter.
+Fidelity, against the released code as described in its documentation and papers. Equal: matrices (q, k, v, o of every
+block of both towers), choice of directions, zero initialisation, scaling (by the configured rank, also where r is
+smaller), dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the order of the training images is a
+function of seed and task alone, and batches run on across epochs, so that none is shorter.
 """
 
 from typing import Literal
@@ -42,13 +42,16 @@ ABOUT = About(
         ),
         Published({"rank": 128, "rho": 0.95, "directions": "tail", "trained": "M", "towers": "both"}),
     ),
-    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: the paper's full-shot MTIL setting; `directions` and `trained` are its ablations."""
+    """Settings of NuSA-CL. Defaults: the paper's full-shot MTIL setting.
+
+    `directions` and `trained` are for the paper's ablations.
+    """
 
     rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
     directions: Literal["tail", "top", "random"] = Field(
@@ -63,7 +66,7 @@ FACTORS = {"M": ("core",), "M+V": ("core", "down"), "M+U+V": ("core", "down", "u
 
 
 class Plugin(LowRankPlugin):
-    """The method as an Avalanche plugin."""
+    """NuSA-CL as an Avalanche plugin."""
 
     settings: Settings
     why_none = "no null direction left"
@@ -73,6 +76,7 @@ class Plugin(LowRankPlugin):
         self.rho = settings.rho
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
+        """Returns the update of a weight (d_out, d_in) in its approximate null space, or None if that is empty."""
         settings = self.settings
         decomposition = self.decompose(weight)
         null_directions = len(decomposition.s) - energy_rank(decomposition.s, settings.rho)

@@ -1,21 +1,26 @@
 """O-LoRA: one LoRA pair for each task, its A pushed to be orthogonal to those of all earlier tasks.
 
-Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, arXiv 2310.14152 (not PEFT's OLoRA). For task t
+Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, arXiv 2310.14152 (not PEFT's OLoRA).
+For task t
 
     dW_t = alpha / sqrt(rank) * B_t A_t        A_t (rank, d_in) Kaiming-uniform, B_t (d_out, rank) zero, both trained,
 
     loss + orthogonality * sum over matrices, over i < t, of sum_jk |A_i A_t^T|_jk        A_i A_t^T (rank, rank)
 
-with the earlier pairs frozen and all of them in the weight: W + sum_i dW_i.
+The earlier pairs are frozen, and the weight has all of them: W + sum_i dW_i.
 
-Fidelity. As in the authors' code: the sum of absolute entries (the paper's formula squares them; the code, behind its figures,
-does not), lambda = 0.5, every pair kept. Its second penalty, an L2 norm of the new pair, is off by default there and left out
-here; AdamW's weight decay is what acts on the pair. Different: earlier pairs are merged into W, which computes the same, and
-kept beside it for the penalty alone, rank (d_in + d_out) figures for each matrix and task; they are counted as stored, B too,
-which the penalty does not need, since the authors keep pairs. On CLIP no settings were published: rank 8 and lambda are the
-authors' for language models, scaling, dropout and optimiser those of the NuSA-CL paper's comparison. Its rank of 128 can't be
-taken: once the ranks of all tasks add up to d_in, no A but zero is orthogonal to the earlier ones, and nothing more is learned
-(ViT-B/16's text tower, 512 wide, after four tasks; seen on `micro`, 128 wide, at rank 32 from the fifth task on).
+Fidelity. As in the authors' code, the penalty is the sum of absolute entries (the paper's formula squares them; the
+code, with which the paper's numbers were made, does not), lambda is 0.5, and every pair is stored. The code's second
+penalty, an L2 norm of the new pair, is off by default there and left out here; AdamW's weight decay acts on the pair.
+
+Different: earlier pairs are merged into W, which computes the same function, and stored beside it for the penalty
+alone, rank (d_in + d_out) values for each matrix and task. They count as storage, B too, which the penalty does not
+need, since the authors store pairs. For CLIP no settings were published: rank 8 and lambda are the authors' for
+language models; scaling, dropout and optimiser are those of the NuSA-CL paper's comparison.
+
+That comparison's rank of 128 is not possible here. Once the ranks of all tasks add up to d_in, only A = 0 is orthogonal
+to the earlier ones, and nothing more is learned (in ViT-B/16's text tower, 512 wide, after four tasks; observed with
+the CLIP of the stream `micro`, 128 wide, at rank 32 from the fifth task on).
 """
 
 from typing import Any
@@ -37,13 +42,13 @@ ABOUT = About(
     colour=BLUE,
     marker="<",
     published={"O-LoRA": Published(differs="KeepLoRA's re-run, settings not known")},
-    figures=2,  # from 0.3 on: other dropout masks are drawn than in 0.2
+    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Defaults: rank and lambda of the O-LoRA paper, the other low-rank settings of the NuSA-CL paper's comparison."""
+    """Settings of O-LoRA. Defaults: rank and lambda of its paper, the rest as in the NuSA-CL paper's comparison."""
 
     rank: int = Field(
         default=8, ge=1, description="rank of a task's pair; over all tasks it should not add up to the width"
@@ -52,47 +57,64 @@ class Settings(LowRankSettings):
 
 
 def overlap(old: Tensor, new: Tensor) -> Tensor:
-    """Sum of the absolute entries of old (n, d_in) new^T (r, d_in): 0 where their rows are orthogonal."""
+    """Returns the sum of the absolute entries of old @ new^T, a scalar: 0 if the rows of both are orthogonal.
+
+    Args:
+        old: (n, d_in), the A of earlier tasks below one another.
+        new: (r, d_in), the A of the new task.
+    """
     return (old @ new.T).abs().sum()
 
 
 class Plugin(LowRankPlugin):
-    """The method as an Avalanche plugin."""
+    """O-LoRA as an Avalanche plugin.
+
+    Attributes:
+        old_a: for each matrix, the A of all t past tasks below one another, (t rank, d_in).
+        old_b: for each matrix, the B of all t past tasks side by side, (d_out, t rank).
+    """
 
     settings: Settings
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.old_a: dict[str, Tensor] = {}  # by matrix: (t rank, d_in) after t tasks
-        self.old_b: dict[str, Tensor] = {}  # by matrix: (d_out, t rank)
+        self.old_a: dict[str, Tensor] = {}
+        self.old_b: dict[str, Tensor] = {}
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without pairs of past tasks."""
         self.old_a, self.old_b = {}, {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """For each matrix the A of all tasks below one another, `NAME.A`, and their B side by side, `NAME.B`."""
+        """Returns the pairs of past tasks by matrix: A below one another (`NAME.A`), B side by side (`NAME.B`)."""
         return {
             **{f"{name}.A": stored for name, stored in self.old_a.items()},
             **{f"{name}.B": stored for name, stored in self.old_b.items()},
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the pairs of past tasks that `state_dict` returned."""
         self.old_a = {key.removesuffix(".A"): stored for key, stored in state.items() if key.endswith(".A")}
         self.old_b = {key.removesuffix(".B"): stored for key, stored in state.items() if key.endswith(".B")}
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
+        """Returns the new task's LoRA pair for a weight (d_out, d_in): A Kaiming-uniform, B zero, both trained."""
         return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         super().before_train_dataset_adaptation(strategy, *args, **kwargs)
-        self.old_a = {name: stored.to(strategy.device) for name, stored in self.old_a.items()}  # from a checkpoint
+        self.old_a = {name: stored.to(strategy.device) for name, stored in self.old_a.items()}  # may be on the CPU
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.old_a:
             strategy.loss = strategy.loss + self.settings.orthogonality * self.penalty()
 
     def penalty(self) -> Tensor:
-        """The sum over all matrices of the new A's overlap with the earlier tasks'."""
+        """Returns the orthogonality penalty without its factor lambda, a scalar.
+
+        It is the sum, over all matrices, of the absolute entries of A_i A_t^T, with A_t of the new task and A_i of all
+        earlier tasks.
+        """
         each = [overlap(self.old_a[matrix.name], update.down) for matrix, update in self.updates.items()]
         return torch.stack(each).sum()
 

@@ -1,11 +1,12 @@
 """WiSE-FT: fine-tuning, then the weights are averaged with those at the start of the task.
 
-Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, arXiv 2109.01903, used sequentially as in ZSCL (arXiv 2303.06628):
+Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, arXiv 2109.01903, used sequentially as in ZSCL (arXiv
+2303.06628):
 
     W <- alpha * W_fine-tuned + (1 - alpha) * W_start        after each task, over every trained parameter.
 
-Fidelity: alpha 0.8 and the start of the current task (not the initial CLIP) as in ZSCL's scripts. Nothing is kept between
-tasks; during a task there is a second copy of the weights.
+Fidelity: as in ZSCL's scripts, alpha is 0.8 and W_start is the model at the start of the current task (not the initial
+CLIP). Nothing is stored between tasks; during a task there is a second copy of the weights.
 """
 
 from typing import Any
@@ -30,13 +31,13 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Default: ZSCL's scripts."""
+    """Settings of WiSE-FT. Default: ZSCL's scripts."""
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="share of the fine-tuned weights in the average")
 
 
 class Plugin(FullPlugin):
-    """The method as an Avalanche plugin."""
+    """WiSE-FT as an Avalanche plugin."""
 
     settings: Settings
     data_parallel = True

@@ -1,7 +1,7 @@
-"""Zero-shot CLIP: nothing is trained (what the others have to keep).
+"""Zero-shot CLIP: nothing is trained (the other methods try to keep its accuracy on tasks not learned yet).
 
-Radford et al., arXiv 2103.00020. Fidelity: as in ZSCL's evaluation, the unit features of all of a data set's templates are
-averaged.
+Source: Radford et al., arXiv 2103.00020. Fidelity: as in ZSCL's evaluation, the unit-length text features of all prompt
+templates of a data set are averaged.
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ ABOUT = About(
     reference="Radford et al., ICML 2021, arXiv 2103.00020",
     colour=BLUE,
     marker="D",
-    # Nothing is trained, so only the resize, the weights and the split can move it.
+    # Nothing is trained, so only image resizing, weights and split can change the result: the tolerance is small.
     published={"Zero-shot CLIP ViT-B/16": Published(tolerance=0.3)},
 )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing besides what every strategy has."""
+    """Zero-shot CLIP has no settings of its own."""
 
 
 class Plugin(StrategyPlugin):
-    """The method as an Avalanche plugin: freezes all, and the template trains nothing where nothing can be."""
+    """Zero-shot CLIP as an Avalanche plugin: it freezes all parameters, so that the template trains nothing."""
 
     trains = False
     data_parallel = True

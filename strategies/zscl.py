@@ -1,20 +1,20 @@
 """ZSCL: the initial CLIP teaches on auxiliary images and texts, weights are averaged and held near the task's start.
 
-Zheng et al., Preventing Zero-Shot Transfer Degradation in Continual Learning of Vision-Language Models, arXiv 2303.06628
-(ICCV 2023). All parameters W but the logit scale learn from
+Zheng et al., Preventing Zero-Shot Transfer Degradation in Continual Learning of Vision-Language Models, arXiv
+2303.06628 (ICCV 2023). All parameters W except the logit scale learn from
 
     cross-entropy + w * distill(S, T) + w * distill(S^T, T^T) + l2 * sum (W - W_start)^2
 
-with S and T from `strategies.shared.distillation`: the teacher is the **initial** CLIP in every task, the images are reference
-images (ImageNet), the texts captions (Conceptual Captions, validation). W_start is the model at the start of the task. After
-the steps 0, I, 2I, ... the weights go into a mean in which W_start and every snapshot count alike; the mean is what the task
-ends with. ZSCL* of the paper is `--l2 0`.
+with S and T from `strategies.shared.distillation`. The teacher is the **initial** CLIP in every task, the auxiliary
+images are ImageNet's, and the auxiliary texts are captions (Conceptual Captions, validation). W_start is the model at
+the start of the task. After the steps 0, I, 2I, ... the weights go into a mean in which W_start and every snapshot
+count alike; the task ends with this mean as its weights. ZSCL* of the paper is `--l2 0`.
 
-Fidelity, against the authors' MTIL code: both terms, T = 2, weights 1, all captions at each step, interval I = 100 with the
-start counted. Their loop makes one step more, with rate 0, whose snapshot is the final weights: it is counted here where I
-divides the number of steps. The captions' features are computed once instead of at each step (the teacher is frozen: exact).
-Reference images are drawn from at most `pool` images of the folder, 100 000 as in the paper; their order is a function of seed
-and task.
+Fidelity, against the authors' MTIL code. Equal: both distillation terms, T = 2, weights 1, all captions at each step,
+interval I = 100 with the start counted. Their loop makes one step more, with learning rate 0, whose snapshot is the
+final weights; here that snapshot is counted where I divides the number of steps. The captions' features are computed
+once instead of at each step, which is exact, since the teacher is frozen. The auxiliary images are drawn from at most
+`pool` images of the folder, 100 000 as in the paper; their order is a function of seed and task.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(ReferenceSettings, DistillationSettings):
-    """Defaults: the authors' MTIL scripts."""
+    """Settings of ZSCL. Defaults: the authors' MTIL scripts."""
 
     l2: float = Field(default=1.0, ge=0, description="weight of the squared distance to the task's start; 0 is ZSCL*")
     interval: int = Field(
@@ -56,23 +56,29 @@ class Settings(ReferenceSettings, DistillationSettings):
 
 
 class WeightMean:
-    """The running mean of a model's parameters, beginning with what they are now."""
+    """The running mean of a model's parameters over snapshots, of which their present values are the first.
+
+    Attributes:
+        mean: the mean of each parameter.
+        count: the number of snapshots so far.
+    """
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.mean, self.count = [parameter.detach().clone() for parameter in parameters], 1
 
     @torch.no_grad()
     def add(self, parameters: list[Tensor]) -> None:
-        """One snapshot more."""
+        """Adds one snapshot, the parameters' present values, to the mean."""
         self.count += 1
         torch._foreach_lerp_(self.mean, parameters, 1 / self.count)
 
 
 @torch.no_grad()
 def add_l2_gradient(parameters: list[Tensor], starts: list[Tensor], l2: float) -> None:
-    """Adds the gradient of l2 * sum (W - W_start)^2 to those that the parameters have.
+    """Adds the gradient of l2 * sum (W - W_start)^2 to the gradients that the parameters W have.
 
-    By hand, since autograd would hold W - W_start of all weights until backward: as much memory as one more model.
+    It is computed by hand, since autograd would keep W - W_start of all parameters until the backward pass, as much
+    memory as another model.
     """
     for parameter, start in zip(parameters, starts, strict=True):
         if parameter.grad is not None:
@@ -80,7 +86,7 @@ def add_l2_gradient(parameters: list[Tensor], starts: list[Tensor], l2: float) -
 
 
 class Plugin(DistillationPlugin):
-    """The method as an Avalanche plugin."""
+    """ZSCL as an Avalanche plugin."""
 
     settings: Settings
     reads = ("images", "texts")
@@ -91,27 +97,33 @@ class Plugin(DistillationPlugin):
         self._captions: Tensor | None = None  # (N, D)
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Makes the teacher: a frozen copy of the initial model."""
         self._initial, self._captions = frozen_copy(classifier), None
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The teacher. What can be had from it, the captions' features, is computed again."""
+        """Returns the teacher's weights, from which the captions' features can be computed again."""
         return {} if self._initial is None else dict(self._initial.clip.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the teacher's weights, which `state_dict` returned. `begin` is to be called before."""
         assert self._initial is not None, "begin comes before"
         self._initial.clip.load_state_dict(state)
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
+        """Returns the initial CLIP."""
         return self._initial
 
     def reference_tokens(self, strategy: Any) -> Tensor:
+        """Returns the captions' tokens (N, L) int64."""
         assert self.reference_texts is not None, "the harness gives what `reads` names"
         return self.reference_texts
 
     def reference_data(self, strategy: Any) -> Any:
+        """Returns the auxiliary images."""
         return self.reference_images
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
+        """Returns the captions' features (N, D), which are computed once in a run."""
         if self._captions is None:
             self._captions = super().make_texts(strategy, teacher)
         return self._captions

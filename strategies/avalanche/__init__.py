@@ -1,4 +1,5 @@
-"""Avalanche's own plugins, each under the name `avalanche:FILE`. They run unchanged on this project's classifier and loop.
+"""Avalanche's own plugins, under the names `avalanche:FILE`.
 
-A file here makes one plugin from its settings, and knows no other method.
+They run unchanged on this project's classifier and training loop. Each file here makes one plugin from its settings,
+and imports no other method.
 """

@@ -1,16 +1,18 @@
 """Avalanche's A-GEM: a step may not raise the loss on a sample of past tasks' images.
 
-Chaudhry et al., Efficient Lifelong Learning with A-GEM, arXiv 1812.00420, as `AGEMPlugin` of avalanche-lib computes it. With
-g the gradient of the batch and r that of a sample of `sample_size` stored images (the same number of each past task):
+Chaudhry et al., Efficient Lifelong Learning with A-GEM, arXiv 1812.00420, as `AGEMPlugin` of avalanche-lib computes it.
+With g the gradient of the batch and r that of a sample of `sample_size` stored images (the same number of each past
+task):
 
     g <- g - (g r) / (r r) r        if g r < 0
 
-`patterns_per_exp` images of each task are kept, drawn at random after it. AdamW turns the projected gradient into the step.
+`patterns_per_exp` images of each task are stored, drawn at random after the task. AdamW turns the projected gradient
+into the step.
 
-Carried: the stored images as pixels (uint8) and their labels.
+Storage between tasks: the stored images as pixels (uint8) and their labels.
 
-Fidelity: the stock plugin, unchanged. A sample has images of several tasks: each has the logits of its own task's prompts, and
-label smoothing goes over its own task's classes alone.
+Fidelity: Avalanche's plugin, unchanged. A sample has images of several tasks: each image has the logits of its own
+task's prompts, and label smoothing goes over its own task's classes alone.
 """
 
 from avalanche.benchmarks.utils import AvalancheDataset
@@ -34,7 +36,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults: the paper's sample size would be 256 to 1300; these are sized for the cost of a step."""
+    """Settings of A-GEM. Defaults: smaller than the paper's sample size (256 to 1300), to limit the cost of a step."""
 
     patterns_per_exp: int = Field(
         default=64, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
@@ -48,14 +50,20 @@ class Settings:
 
 
 class Plugin(MemoryPlugin):
-    """The stock plugin and its images."""
+    """A-GEM: Avalanche's plugin, and the images that it stores."""
 
     stock: AGEMPlugin
 
     def make(self) -> AGEMPlugin:
+        """Returns a new `AGEMPlugin` with these settings."""
         return AGEMPlugin(self.settings.patterns_per_exp, self.settings.sample_size)
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without stored images.
+
+        Raises:
+            Unfit: the sample size is smaller than the number of past tasks at the last task.
+        """
         past = len(classifier.class_counts) - 1
         if self.settings.sample_size < past:
             raise Unfit(
@@ -64,9 +72,11 @@ class Plugin(MemoryPlugin):
         super().begin(classifier)
 
     def buffers(self) -> list[AvalancheDataset]:
+        """Returns the stored images, one buffer for each past task."""
         return self.stock.buffers
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
+        """Replaces the stored images by these, one buffer for each past task."""
         self.stock.buffers.clear()
         for buffer in buffers:
-            self.stock.update_memory(buffer)  # no larger than what it keeps, so it keeps all
+            self.stock.update_memory(buffer)  # no larger than its limit, so all images are kept

@@ -1,19 +1,20 @@
-"""Avalanche's EWC: a quadratic penalty on leaving the last tasks' weights, by importance.
+"""Avalanche's EWC: a quadratic penalty on changes of the weights, by their importance for past tasks.
 
 Kirkpatrick et al., Overcoming catastrophic forgetting, arXiv 1612.00796, as `EWCPlugin` of avalanche-lib computes it:
 
     loss + lambda * sum over past tasks t and parameters i of F_ti (w_i - w_ti)^2
 
-w_t: the weights after task t. F_t: after the task, one pass over its training images in batches of the run's size, the mean
-over the batches of the squared gradient of the batch's loss. (The paper's Fisher information is the mean of the squared
-gradients of single images; this is smaller the larger the batch.) With `decay_factor` d there is one penalty in place of one
-for each task (online EWC): F <- d F + F_t, around the last weights.
+w_t: the weights after task t. F_t: the importance. After the task there is one pass over its training images in batches
+of the run's size; F_t is the mean over the batches of the squared gradient of the batch's loss. (The paper's Fisher
+information is the mean of the squared gradients of single images; F_t is smaller, the more so the larger the batch.)
+With `decay_factor` d there is one penalty in place of one for each task (online EWC): F <- d F + F_t, around the
+weights after the last task.
 
-Carried: F_t and w_t, each as large as the model, for every task (11 tasks with ViT-B/16: 13 GB); of the last alone with
-`decay_factor`.
+Storage between tasks: F_t and w_t, each as large as the model, for every task (11 tasks with ViT-B/16: 13 GB); with
+`decay_factor`, one F and the weights after the last task.
 
-Fidelity: the stock plugin, unchanged. The gradient is taken in evaluation mode with the prompts of training (the first
-template), text tower included.
+Fidelity: Avalanche's plugin, unchanged. The gradient is taken in evaluation mode with the prompts of training (the
+first template), text tower included.
 """
 
 from avalanche.training.plugins import EWCPlugin
@@ -36,7 +37,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Avalanche has no default for lambda; 1 is a place to begin a search, not a recommendation."""
+    """Settings of EWC. Avalanche has no default for lambda; 1 is a start for a search, not a recommendation."""
 
     ewc_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
     decay_factor: float | None = Field(
@@ -48,17 +49,18 @@ class Settings:
 
 
 class Plugin(StockPlugin):
-    """The stock plugin and its state."""
+    """EWC: Avalanche's plugin, and the importances and weights that it stores."""
 
     stock: EWCPlugin
 
     def make(self) -> EWCPlugin:
+        """Returns a new `EWCPlugin` with these settings."""
         settings = self.settings
         mode = "separate" if settings.decay_factor is None else "online"
         return EWCPlugin(settings.ewc_lambda, mode=mode, decay_factor=settings.decay_factor)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`importance.TASK.NAME` and `weight.TASK.NAME`, each of the parameter's shape."""
+        """Returns `importance.TASK.NAME` and `weight.TASK.NAME` (F_t and w_t), each of the shape of parameter NAME."""
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         return {
             f"{what}.{task}.{name}": data.data
@@ -68,6 +70,7 @@ class Plugin(StockPlugin):
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the importances and weights that `state_dict` returned."""
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         device = self.classifier.mean.device
         for key, tensor in state.items():

@@ -1,15 +1,16 @@
 """Avalanche's GEM: a step may not raise the loss on the stored images of any past task.
 
-Lopez-Paz and Ranzato, Gradient Episodic Memory, arXiv 1706.08840, as `GEMPlugin` of avalanche-lib computes it. With g the
-gradient of the batch and G (past tasks, parameters) those of all stored images of each past task: where G g has a negative
-entry, g <- G^T v + g, v the solution of the dual quadratic program with v >= `memory_strength`.
+Lopez-Paz and Ranzato, Gradient Episodic Memory, arXiv 1706.08840, as `GEMPlugin` of avalanche-lib computes it. g is the
+gradient of the batch, and G (past tasks, parameters) has the gradient on all stored images of each past task. Where G g
+has a negative entry, g <- G^T v + g, with v the solution of the dual quadratic program with v >= `memory_strength`.
 
-A step computes the gradient on every stored image of every past task and holds G, a gradient as large as the model for each:
-at the eleventh task with ViT-B/16 6 GB, and 12 GB more in double precision while solving.
+A step computes the gradient on every stored image of every past task and holds G, one gradient as large as the model
+for each task. At the eleventh task with ViT-B/16 this takes 6 GB, and 12 GB more in double precision while solving.
 
-Carried: the stored images as pixels (uint8), their labels and tasks. Kept are the first `patterns_per_exp` of a shuffled task.
+Storage between tasks: the stored images as pixels (uint8), their labels and tasks. They are the first
+`patterns_per_exp` images of each task in a shuffled order.
 
-Fidelity: the stock plugin, unchanged; AdamW turns the projected gradient into the step, where the paper has SGD.
+Fidelity: Avalanche's plugin, unchanged; AdamW turns the projected gradient into the step, where the paper has SGD.
 """
 
 from avalanche.training.plugins import GEMPlugin
@@ -31,7 +32,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Avalanche has no defaults; the memory strength is the paper's."""
+    """Settings of GEM. Avalanche has no defaults; the memory strength is the paper's."""
 
     patterns_per_exp: int = Field(
         default=32, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
@@ -40,21 +41,23 @@ class Settings:
 
 
 class Plugin(StockPlugin):
-    """The stock plugin and its images."""
+    """GEM: Avalanche's plugin, and the images that it stores."""
 
     stock: GEMPlugin
 
     def make(self) -> GEMPlugin:
+        """Returns a new `GEMPlugin` with these settings."""
         return GEMPlugin(self.settings.patterns_per_exp, self.settings.memory_strength)
 
     def _kept(self) -> dict[str, dict[int, Tensor]]:
         return {"images": self.stock.memory_x, "labels": self.stock.memory_y, "tasks": self.stock.memory_tid}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """For each task `images.TASK` (n, 3, S, S) uint8, `labels.TASK` and `tasks.TASK` (n,) int64."""
+        """Returns each task's images, `images.TASK` (n, 3, S, S) uint8, and `labels.TASK`, `tasks.TASK` (n,) int64."""
         return {f"{what}.{task}": tensor for what, tasks in self._kept().items() for task, tensor in tasks.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the stored images, labels and tasks that `state_dict` returned."""
         for key, tensor in state.items():
             what, task = key.split(".")
             self._kept()[what][int(task)] = tensor

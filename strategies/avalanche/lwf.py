@@ -1,16 +1,19 @@
 """Avalanche's LwF: distillation from the model before the task, over the classes of past tasks.
 
-Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, as `LwFPlugin` of avalanche-lib computes it on the images of the
-current task:
+Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, as `LwFPlugin` of avalanche-lib computes it on the images
+of the current task:
 
     loss + alpha * sum over past tasks t of KL(softmax(z'_t / T) || softmax(z_t / T))        z_t (B, C_t)
 
-z_t: logits over task t's prompts, z'_t those of the model before the task; the mean over the batch, without the factor T^2.
-Not ZSCL's LwF (`lwf`), which distils over the current task's prompts. Both compute past tasks' prompts anew at every step.
+z_t are the model's logits over task t's prompts, and z'_t those of the model before the task. KL is the mean over the
+batch, without the factor T^2. This is not ZSCL's LwF (`lwf`), which distils over the current task's prompts. Both
+models compute the prompts of past tasks anew at every step.
 
-Carried: the previous model, which the plugin keeps as a whole second copy (between tasks it equals the model).
+Storage between tasks: the previous model, which the plugin keeps as a whole second copy (between tasks it equals the
+model).
 
-Fidelity: the stock plugin, unchanged. At the first task there is no teacher, so the pretrained model's knowledge is not held.
+Fidelity: Avalanche's plugin, unchanged. At the first task there is no teacher, so the pretrained model's knowledge is
+not protected.
 """
 
 from copy import deepcopy
@@ -35,22 +38,26 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults: Avalanche's."""
+    """Settings of Avalanche's LwF. Defaults: Avalanche's."""
 
     alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the distillation")
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="softens teacher and student")
 
 
 class Plugin(StockPlugin):
-    """The stock plugin and its state."""
+    """LwF: Avalanche's plugin, and the previous model that it stores."""
 
     stock: LwFPlugin
 
     def make(self) -> LwFPlugin:
+        """Returns a new `LwFPlugin` with these settings."""
         return LwFPlugin(self.settings.alpha, self.settings.temperature)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`model.NAME` of the previous model, and `classes` (n, 2) int64: task and class of all that were seen."""
+        """Returns the previous model as `model.NAME`, and `classes` (n, 2) int64: task and class of all classes seen.
+
+        Empty before the first task.
+        """
         lwf = self.stock.lwf
         if lwf.prev_model is None:
             return {}
@@ -59,6 +66,7 @@ class Plugin(StockPlugin):
         return {**model, "classes": torch.tensor(seen)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the previous model and the classes seen, as `state_dict` returned them."""
         if state:
             lwf = self.stock.lwf
             for task, label in state["classes"].tolist():

@@ -1,16 +1,17 @@
 """Avalanche's experience replay: stored images of past tasks in every batch.
 
-`ReplayPlugin` of avalanche-lib with its usual memory (`ExperienceBalancedBuffer`): `mem_size` images in all, the same number
-of each task, drawn at random when the task ends and thinned when another does. From the second task on a step takes a batch of
-the task's images and one of stored images, each of the run's batch size, and the mean of the loss goes over both; so it costs
-twice a step of fine-tuning. Whenever all stored images have been taken, a batch has what is left of them.
+It is `ReplayPlugin` of avalanche-lib with its usual memory (`ExperienceBalancedBuffer`): `mem_size` images in all, the
+same number of each task, drawn at random when the task ends and reduced when another one does. From the second task on,
+a step takes a batch of the task's images and one of stored images, each of the run's batch size, and the loss is the
+mean over both; so a step costs twice one of fine-tuning. When fewer stored images are left than a batch has, the batch
+has these; then all are taken again.
 
-Carried: the stored images as pixels (uint8) and their labels.
+Storage between tasks: the stored images as pixels (uint8) and their labels.
 
-Fidelity: the stock plugin. Its own loader makes one epoch; so that this is exactly the steps of the run, the task's
-images are given to it as often as the run takes them (each as often as the others, plus or minus one). Each image has the
-logits of its own task's prompts, and label smoothing goes over its own task's classes alone. The memory differs from
-Avalanche's in one thing: it does not go through a deprecated method.
+Fidelity: Avalanche's plugin. Its own loader makes one epoch. To make this exactly the run's number of steps, the task's
+images are given to it as often as the run takes them (each as often as the others, plus or minus one). Each image has
+the logits of its own task's prompts, and label smoothing goes over its own task's classes alone. The memory differs
+from Avalanche's in one thing: it does not call a deprecated method.
 """
 
 from typing import Any
@@ -41,7 +42,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Default: Avalanche's."""
+    """Settings of replay. Default: Avalanche's."""
 
     mem_size: int = Field(
         default=200,
@@ -52,22 +53,32 @@ class Settings:
 
 
 class Memory(ExperienceBalancedBuffer):
-    """Avalanche's, without its warning at every task, which also changes the process's filter of warnings."""
+    """Avalanche's `ExperienceBalancedBuffer` without its deprecation warning at every task.
+
+    That warning also changes the process's filter of warnings.
+    """
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
+        """Adds the experience that `strategy` has just learned to the buffer."""
         self.post_adapt(strategy, strategy.experience)
 
 
 class Plugin(MemoryPlugin):
-    """The stock plugin and its images."""
+    """Replay: Avalanche's plugin, and the images that it stores."""
 
     stock: ReplayPlugin
 
     def make(self) -> ReplayPlugin:
+        """Returns a new `ReplayPlugin` with these settings."""
         size = self.settings.mem_size
         return ReplayPlugin(size, storage_policy=Memory(size))
 
     def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run without stored images.
+
+        Raises:
+            Unfit: the memory holds fewer images than there are tasks.
+        """
         tasks = len(classifier.class_counts)
         if self.settings.mem_size < tasks:
             raise Unfit(f"--mem-size: must be at least {tasks}, one image of each task, got {self.settings.mem_size}")
@@ -79,7 +90,7 @@ class Plugin(MemoryPlugin):
             generator = torch.Generator().manual_seed(task_seed(strategy.seed, strategy.task))
             strategy.adapted_dataset = data.subset(list(RandomSampler(data, num_samples=number, generator=generator)))
 
-    # The stock plugin's loader reads by itself, so that augmentation has to be told here what to draw from.
+    # Avalanche's loader reads by itself, so that the seed of random augmentation has to be set here.
     def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         draw.set((task_seed(strategy.seed, strategy.task), 0))
 
@@ -90,9 +101,11 @@ class Plugin(MemoryPlugin):
         draw.set(None)
 
     def buffers(self) -> list[AvalancheDataset]:
+        """Returns the stored images, one buffer for each past task."""
         return self.stock.storage_policy.buffer_datasets
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
+        """Replaces the stored images by these, one buffer for each past task."""
         memory = self.stock.storage_policy
         memory._num_exps = len(buffers)
         for task, (buffer, size) in enumerate(zip(buffers, memory.get_group_lengths(len(buffers)), strict=True)):

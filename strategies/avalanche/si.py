@@ -6,12 +6,13 @@ avalanche-lib computes it, after arXiv 1806.08568:
     loss + lambda / 2 * sum over parameters i of Omega_i (w_i - w*_i)^2
     Omega_i = min(0.001, - sum over past tasks of (sum over steps of g_i dw_i) / ((change of w_i in the task)^2 + eps))
 
-w*: the weights at the start of the task; g: the gradient of the step (penalty included), dw: the step of the optimiser.
+w*: the weights at the start of the task; g: the gradient of the step (penalty included); dw: the step of the optimiser.
 
-Carried: the sums and Omega, each as large as the model, on the CPU as the plugin keeps them.
+Storage between tasks: the sums and Omega, each as large as the model, on the CPU as the plugin keeps them.
 
-Fidelity: the stock plugin, unchanged. It keeps "copies" of the weights as views, which on the CPU share the model's memory: the
-weights before and after a step are then the same tensor and every Omega is 0. They are made copies here, as they are on a GPU.
+Fidelity: Avalanche's plugin, unchanged but for one repair. The plugin's "copies" of the weights are views, which on the
+CPU share the model's memory: the weights before and after a step are then the same tensor, and every Omega is 0. Here
+they are made real copies, as they are on a GPU.
 """
 
 from typing import Any
@@ -35,18 +36,19 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Avalanche has no default for lambda; 1 is a place to begin a search, not a recommendation."""
+    """Settings of SI. Avalanche has no default for lambda; 1 is a start for a search, not a recommendation."""
 
     si_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
     eps: float = Field(default=1e-7, gt=0, allow_inf_nan=False, description="added to the squared change of a weight")
 
 
 class Plugin(StockPlugin):
-    """The stock plugin, its copies made copies, and its state."""
+    """SI: Avalanche's plugin, with real copies of the weights, and the sums and importances that it stores."""
 
     stock: SynapticIntelligencePlugin
 
     def make(self) -> SynapticIntelligencePlugin:
+        """Returns a new `SynapticIntelligencePlugin` with these settings."""
         return SynapticIntelligencePlugin(self.settings.si_lambda, eps=self.settings.eps)
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,16 +61,17 @@ class Plugin(StockPlugin):
         return {"importance": self.stock.ewc_data[1], "sum": self.stock.syn_data["cum_trajectory"]}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`importance.NAME` and `sum.NAME`, flat."""
+        """Returns `importance.NAME` (Omega) and `sum.NAME` (the sums), each flat, for every parameter NAME."""
         return {f"{what}.{name}": data.data for what, kept in self._kept().items() for name, data in kept.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the importances and sums that `state_dict` returned."""
         if state:
             stock = self.stock
             stock.create_syn_data(self.classifier, stock.ewc_data, stock.syn_data, stock.excluded_parameters)
             for what, kept in self._kept().items():
                 for name, data in kept.items():
-                    data.data = state[f"{what}.{name}"].clone()  # the plugin adds to it in place
+                    data.data = state[f"{what}.{name}"].clone()  # cloned, since the plugin adds to it in place
 
 
 def _own(copies: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ class Decompositions:
         self._made: dict[tuple[int, torch.Size], Made] = {}  # by the weight's address and shape
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
-        """Returns the SVD of a weight (d_out, d_in), and whether it was a cache hit."""
+        """Returns the SVD of a weight (d_out, d_in), with the time it took, and whether it was a cache hit."""
         weight = weight.detach()
         place = weight.data_ptr(), weight.shape
         made = self._made.get(place)

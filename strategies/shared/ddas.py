@@ -22,7 +22,11 @@ WEIGHT_DECAY = 1e-4
 
 
 class AutoEncoder(nn.Module):
-    """An auto-encoder F -> 100 (ReLU) -> F (sigmoid) of features in 0..1; `features` is F."""
+    """An auto-encoder of image features: linear F -> 100 with ReLU, then linear 100 -> F with sigmoid.
+
+    Args:
+        features: F, the number of features of an image; their values are in 0..1.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class Expert(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Sets `down` to Kaiming-uniform values, `up` and both biases to 0, so that the adapter's output is 0."""
+        """Makes the adapter's output 0: `down` becomes Kaiming-uniform, `up` and both biases become 0."""
         down = torch.empty(self.down.weight.shape)  # on the CPU, for the same start on every device
         self.down.weight.copy_(nn.init.kaiming_uniform_(down, a=math.sqrt(5)))
         for zero in (self.down.bias, self.up.weight, self.up.bias):

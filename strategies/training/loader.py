@@ -39,7 +39,7 @@ def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
 
 
 def threads(strategy: Any) -> int:
-    """Returns the number of prefetching threads of an Avalanche strategy: 1 under a stock one, which does not say."""
+    """Returns the number of prefetching threads of an Avalanche strategy; 1 if the strategy does not set it."""
     return getattr(strategy, "threads", 1)
 
 
