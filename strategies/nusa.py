@@ -1,7 +1,7 @@
 """NuSA-CL: learns in the approximate null space of the current weights, merges, and decomposes again.
 
-Null-Space Adaptation for Continual Learning, arXiv 2510.21175 (ICLR 2026). Before each task every adapted matrix W
-(d_out, d_in) is decomposed, W = U S V^T. Its principal rank k is the least number of directions with sum_{i<=k} s_i^2
+Jo and Kim, Memory-Free Continual Learning with Null Space Adaptation for Zero-Shot Vision-Language Models, arXiv 2510.21175
+(ICLR 2026). Before each task every adapted matrix W (d_out, d_in) is decomposed, W = U S V^T. Its principal rank k is the least number of directions with sum_{i<=k} s_i^2
 >= rho * sum_i s_i^2. The n - k other directions, n = min(d_out, d_in), are its approximate null space. The r = min(n -
 k, rank) smallest of them carry the update
 
@@ -30,7 +30,7 @@ from strategies.shared.settings import LowRankSettings
 
 ABOUT = About(
     name="NuSA-CL",
-    reference="Null-Space Adaptation for Continual Learning, ICLR 2026, arXiv 2510.21175",
+    reference="Jo and Kim, ICLR 2026, arXiv 2510.21175",
     colour=BLUE,
     marker="o",
     published=dict.fromkeys(
