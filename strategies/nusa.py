@@ -1,9 +1,9 @@
 """NuSA-CL: learns in the approximate null space of the current weights, merges, and decomposes again.
 
-Jo and Kim, Memory-Free Continual Learning with Null Space Adaptation for Zero-Shot Vision-Language Models, arXiv 2510.21175
-(ICLR 2026). Before each task every adapted matrix W (d_out, d_in) is decomposed, W = U S V^T. Its principal rank k is the least number of directions with sum_{i<=k} s_i^2
->= rho * sum_i s_i^2. The n - k other directions, n = min(d_out, d_in), are its approximate null space. The r = min(n -
-k, rank) smallest of them carry the update
+Jo and Kim, Memory-Free Continual Learning with Null Space Adaptation for Zero-Shot Vision-Language Models, arXiv
+2510.21175 (ICLR 2026). Before each task every adapted matrix W (d_out, d_in) is decomposed, W = U S V^T. Its principal
+rank k is the least number of directions with sum_{i<=k} s_i^2 >= rho * sum_i s_i^2. The n - k other directions,
+n = min(d_out, d_in), are its approximate null space. The r = min(n - k, rank) smallest of them carry the update
 
     dW = alpha / sqrt(rank) * U_r M V_r^T        U_r (d_out, r), V_r (d_in, r) frozen, M (r, r) trained from zero.
 
