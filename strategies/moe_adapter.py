@@ -220,7 +220,7 @@ class Plugin(StrategyPlugin):
         return self._kept().state_dict() if self.autoencoders else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the experts, routers and auto-encoders that `state_dict` returned. `begin` is to be called before."""
+        """Restores the experts, routers and auto-encoders that `state_dict` returned; to be called after `begin`."""
         for name, tensor in state.items():
             if name.startswith("autoencoders.") and name.endswith("encode.weight"):
                 route, device = int(name.split(".")[1]), self._each()[0].frozen.device
