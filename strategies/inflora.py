@@ -118,7 +118,10 @@ class Plugin(LowRankPlugin):
         self._down = {}
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
-        """Returns the update of a matrix, B trained and A frozen; None for k and v if no input direction is free."""
+        """Returns the update of a matrix, dW proportional to B A, with A frozen and B trained from zero.
+
+        None for k and v if no input direction is free.
+        """
         weight = matrix.weight().detach()
         informed = matrix.matrix in ("k", "v")
         down = self._down[_block(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)

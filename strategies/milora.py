@@ -75,7 +75,11 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("up_0", up.clone())
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        """Returns both products in the form that `adapted_linear` takes, for the weight's rows from `first` on."""
+        """Returns both products, each as a `Part` and its factors (down, None, up), as `adapted_linear` takes them.
+
+        Args:
+            first: the first of the weight's rows that the update covers; it covers d_out rows.
+        """
         rows = slice(first, first + len(self.up))
         return [*super().terms(first), (Part(rows, -self.scale, 0.0), (self.down_0, None, self.up_0))]
 

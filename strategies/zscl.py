@@ -123,7 +123,7 @@ class Plugin(DistillationPlugin):
         return self.reference_images
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
-        """Returns the captions' features (N, D), which are computed once in a run."""
+        """Returns the captions' features (N, D) by the teacher, of unit length; they are computed once in a run."""
         if self._captions is None:
             self._captions = super().make_texts(strategy, teacher)
         return self._captions

@@ -53,7 +53,11 @@ class LowRankUpdate(nn.Module):
                 self.register_buffer(name, factor)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        """Returns the update in the form that `adapted_linear` takes, for the weight's rows from `first` on."""
+        """Returns the update as pairs of a `Part` and its factors (down, core, up), as `adapted_linear` takes them.
+
+        Args:
+            first: the first of the weight's rows that the update covers; it covers d_out rows.
+        """
         rows = slice(first, first + len(self.up))
         dropout = self.dropout if self.training else 0.0
         return [(Part(rows, self.scale, dropout, self.share), (self.down, self.core, self.up))]

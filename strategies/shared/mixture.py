@@ -178,7 +178,7 @@ def _attach(block: Any, mixture: Mixture) -> None:
 def attach_mixtures(clip: nn.Module, experts: int, top_k: int, width: int, dropout: float) -> nn.ModuleDict:
     """Attaches a mixture to every block of both towers, and returns the mixtures by names such as `image-0`.
 
-    The mixtures are on the model's device. The other arguments are those of `Mixture`.
+    The mixtures are on the model's device; `experts`, `top_k`, `width` and `dropout` are as in `Mixture`.
     """
     mixtures = nn.ModuleDict()
     for tower in ("image", "text"):
