@@ -1,4 +1,4 @@
-"""The rendered images of the stream `micro`, their captions, and the folder of the micro CLIP (`clip/`).
+"""The rendered images of the stream `micro`, their captions, and the weights of the micro CLIP (folder `clip/`).
 
-This room draws with NumPy and Pillow; it knows no training and no run. `benchmarks.pretrain` trains the CLIP.
+This package draws with NumPy and Pillow; it knows no training and no run. `benchmarks.pretrain` trains the CLIP.
 """

@@ -1,4 +1,4 @@
-"""The pretraining data: a picture of any family, with a caption that tells more or less of it."""
+"""The pretraining data: an image of any family, with a caption that describes it in more or less detail."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,7 @@ from benchmarks.micro.seeds import generator
 from benchmarks.micro.shift import PRETRAINING
 
 
-# Fields: name (of the class), colour, thing (what is drawn, whatever the class), ground.
+# Fields: name (of the class), colour, thing (the kind of object that is drawn).
 PHRASES: dict[str, tuple[str, ...]] = {
     "arrows": (
         "an arrow pointing {name}", "a {colour} arrow pointing {name}", "an arrow that points {name}",
@@ -43,14 +43,21 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "{name}", "a pattern of {name}", "{colour} {name}", "a surface with {name}", "the texture {name}",
     ),
 }  # fmt: skip
-# What takes longest to learn is shown most often.
+# Families that take longer to learn occur more often.
 SHARES = {"colours": 0.5, "textures": 0.5, "arrows": 1.5, "clocks": 1.5, "positions": 1.5, "letters": 2.0}
 FRAMES = ("{}", "{}", "{}.", "a picture of {}", "a picture of {}.", "an image of {}.", "a drawing of {}", "this is {}.")
 THINGS = {"digits": "digit", "letters": "letter", "symbols": "sign"}
 
 
 def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) -> str:
-    """A caption in one of many wordings."""
+    """Returns a caption of a scene in one of many wordings, drawn at random.
+
+    Args:
+        family: the family, a key of `FAMILIES`.
+        label: the class within the family.
+        scene: what the image shows.
+        rng: the random numbers.
+    """
     colours = tuple(COLOURS)
     phrase = PHRASES[family][rng.integers(len(PHRASES[family]))].format(
         name=FAMILIES[family][label],
@@ -63,7 +70,7 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
 
 
 def pair(index: int, seed: int) -> tuple[str, Image.Image]:
-    """Caption and picture number `index` of the pretraining set drawn with `seed`."""
+    """Returns the caption and image number `index` of the pretraining set with this seed."""
     rng = generator("pretraining", seed, index)
     shares = np.array([SHARES.get(family, 1.0) for family in FAMILIES])
     family = list(FAMILIES)[rng.choice(len(shares), p=shares / shares.sum())]

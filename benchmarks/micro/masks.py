@@ -1,4 +1,4 @@
-"""Draws one subject as a grey mask: 255 where it is, 0 elsewhere."""
+"""Draws one object as a grey mask: 255 where it is, 0 elsewhere."""
 
 from functools import cache
 from pathlib import Path
@@ -11,13 +11,13 @@ from benchmarks.micro.names import FAMILIES, GLYPHS
 
 
 def _turn(degrees: float) -> np.ndarray:
-    """(2, 2) for row vectors: clockwise on the picture."""
+    """Returns a (2, 2) rotation for row vectors, clockwise in the image."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[c, s], [-s, c]])
 
 
 def _around(start: float, stop: float, points: int, radius: float = 1.0) -> np.ndarray:
-    """(points, 2): along an arc, in degrees clockwise from the right."""
+    """Returns points (points, 2) along an arc; angles in degrees clockwise from the right."""
     angles = np.radians(np.linspace(start, stop, points))
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -56,7 +56,14 @@ POLYGONS: dict[str, np.ndarray] = {
 
 
 def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
-    """(side, side) mask of one of POLYGONS, turned clockwise."""
+    """Returns the mask (side, side) of a polygon.
+
+    Args:
+        name: a key of POLYGONS.
+        side: in pixels.
+        degrees: rotation clockwise.
+        outline: draws the outline only.
+    """
     mask = Image.new("L", (side, side))
     points = [tuple(point) for point in side / 2 + (side / 2 - 1) * POLYGONS[name] @ _turn(degrees)]
     if outline:
@@ -72,7 +79,14 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
-    """(side, side) mask of one character, centred by its own ink."""
+    """Returns the mask (side, side) of one character, centred by its bounding box.
+
+    Args:
+        character: the character.
+        font: file name of one of matplotlib's fonts.
+        side: in pixels.
+        degrees: rotation clockwise.
+    """
     face = _font(font, round(1.3 * side))  # a capital is about 0.7 of the font's size
     left, top, right, bottom = face.getbbox(character)
     mask = Image.new("L", (side, side))
@@ -82,7 +96,7 @@ def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
 
 
 def clock(hour: int, side: int, degrees: float) -> Image.Image:
-    """(side, side) mask of a clock's rim and hands at the full hour."""
+    """Returns the mask (side, side) of a clock's rim and hands at the full hour, rotated clockwise by `degrees`."""
     mask = Image.new("L", (side, side))
     draw = ImageDraw.Draw(mask)
     middle, width = side / 2, max(2, side // 12)
@@ -94,7 +108,15 @@ def clock(hour: int, side: int, degrees: float) -> Image.Image:
 
 
 def texture(label: int, side: int, degrees: float, period: float, rng: np.random.Generator) -> Image.Image:
-    """(side, side) mask of a pattern that fills the picture; `period` in pixels."""
+    """Returns the mask (side, side) of a pattern that fills the image.
+
+    Args:
+        label: the class within the family `textures`.
+        side: in pixels.
+        degrees: rotation clockwise.
+        period: of the pattern, in pixels.
+        rng: the random numbers.
+    """
     steps = np.arange(side) / period
     grid = np.stack(np.meshgrid(steps, steps), axis=-1) @ _turn(-degrees) + rng.random(2)
     x, y = grid[..., 0], grid[..., 1]
@@ -124,7 +146,16 @@ def texture(label: int, side: int, degrees: float, period: float, rng: np.random
 
 
 def subject(kind: str, label: int, side: int, degrees: float, font: str, outline: bool) -> Image.Image:
-    """(side, side) mask of one thing of a family that has things: shapes, arrows, clocks, digits, letters, symbols."""
+    """Returns the mask (side, side) of one object.
+
+    Args:
+        kind: its family: shapes, arrows, clocks, digits, letters or symbols.
+        label: the class within the family.
+        side: in pixels.
+        degrees: rotation clockwise.
+        font: for characters, the file name of one of matplotlib's fonts.
+        outline: for shapes and arrows, draws the outline only.
+    """
     if kind == "shapes":
         return polygon(FAMILIES["shapes"][label], side, degrees, outline)
     if kind == "arrows":

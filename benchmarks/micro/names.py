@@ -1,4 +1,4 @@
-"""What the pictures can show: the classes of each family, in label order."""
+"""The classes of each family of images, in label order."""
 
 COLOURS = {
     "red": (215, 35, 35),

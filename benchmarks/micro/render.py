@@ -1,4 +1,4 @@
-"""Draws a whole picture: ground, clutter, subject, light, blur and noise."""
+"""Draws a whole image: background, clutter, objects, light, blur and noise."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,21 @@ from benchmarks.micro.names import COLOURS, FAMILIES
 from benchmarks.micro.shift import Range, Shift
 
 
-SIDE = 32  # of the finished picture, in pixels
+SIDE = 32  # of the final image, in pixels
 CANVAS = 2 * SIDE  # drawn at twice the size, for smooth edges
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows; everything else about it is up to the shift.
+    """What an image shows; a `Shift` decides how it is drawn.
 
     Attributes:
-        kind: the family of the things drawn.
-        label: which of the family's classes.
-        colour, ground: indices into COLOURS.
-        count: how many things.
-        place: index into the positions, or None for the middle.
+        kind: the family of the objects.
+        label: their class within the family.
+        colour, ground: colours of objects and background, as indices into COLOURS.
+        count: number of objects.
+        place: index into the nine positions, or None for the middle.
     """
 
     kind: str
@@ -36,7 +36,14 @@ class Scene:
 
 
 def sample(family: str, label: int, shift: Shift, rng: np.random.Generator) -> Scene:
-    """A scene of a class; what the class leaves open is drawn by chance."""
+    """Returns a scene of a class; everything that the class does not determine is drawn at random.
+
+    Args:
+        family: the family, a key of `FAMILIES`.
+        label: the class within the family.
+        shift: how images vary.
+        rng: the random numbers.
+    """
     kind = shift.things if family in ("counting", "positions") else family
     if family == "colours":
         kind = ("shapes", "letters", "digits", "symbols")[rng.integers(4)]
@@ -58,7 +65,7 @@ def _tinted(colour: int, shift: Shift, rng: np.random.Generator) -> tuple[int, .
 
 
 def _strokes(picture: Image.Image, number: Range, width: Range, rng: np.random.Generator) -> None:
-    """Lines, each with a blob at one end or without, in colours of their own."""
+    """Draws lines and blobs in random colours."""
     draw = ImageDraw.Draw(picture)
     for _ in range(round(rng.uniform(*number))):
         x, y = rng.uniform(0, CANVAS, 2)
@@ -72,7 +79,7 @@ def _strokes(picture: Image.Image, number: Range, width: Range, rng: np.random.G
 
 
 def _cells(scene: Scene, rng: np.random.Generator) -> tuple[list[int], float]:
-    """Which of the nine places hold a thing, and the things' size against that of a lone one in the middle."""
+    """Returns which of the nine places hold an object, and the objects' size relative to a single one in the middle."""
     if scene.place is not None:
         return [scene.place], 0.5
     if scene.count > 1:
@@ -81,7 +88,7 @@ def _cells(scene: Scene, rng: np.random.Generator) -> tuple[list[int], float]:
 
 
 def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """(CANVAS, CANVAS): the scene's things, or its texture."""
+    """Returns the mask (CANVAS, CANVAS) of the scene's objects or texture."""
     degrees = rng.uniform(*shift.rotation)
     size = rng.uniform(*shift.size)
     if scene.kind == "textures":
@@ -100,7 +107,7 @@ def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
 
 
 def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """Blur, light and noise on a picture of the final size."""
+    """Returns an image of the final size with blur, light and noise added."""
     blurred = picture.filter(ImageFilter.GaussianBlur(rng.uniform(*shift.blur)))
     pixels = np.asarray(blurred, dtype=np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(*shift.shade)
@@ -111,7 +118,7 @@ def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Imag
 
 
 def render(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """(SIDE, SIDE) RGB."""
+    """Returns the image of a scene, (32, 32) RGB."""
     picture = Image.new("RGB", (CANVAS, CANVAS), _tinted(scene.ground, shift, rng))
     _strokes(picture, shift.clutter, (2, 6), rng)
     picture.paste(_tinted(scene.colour, shift, rng), mask=_mask(scene, shift, rng))

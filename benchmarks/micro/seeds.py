@@ -1,4 +1,4 @@
-"""Random numbers for each picture, so that no two pictures share any, whatever set they are in."""
+"""Random numbers for each image: images of any set never share a seed."""
 
 import numpy as np
 
@@ -7,16 +7,22 @@ SETS = ("pretraining", "train", "test")
 
 
 def sequence(subset: str, seed: int, *place: int) -> np.random.SeedSequence:
-    """The seed of one picture.
+    """Returns the seed of one image.
 
     Args:
-        subset: one of SETS.
+        subset: `pretraining`, `train` or `test`.
         seed: of the whole set.
-        place: numbers that tell the picture from all others of its set.
+        place: numbers that identify the image in its set.
     """
     return np.random.SeedSequence(seed, spawn_key=(SETS.index(subset), *place))
 
 
 def generator(subset: str, seed: int, *place: int) -> np.random.Generator:
-    """A fresh generator from `sequence`."""
+    """Returns a new generator with the seed of one image.
+
+    Args:
+        subset: `pretraining`, `train` or `test`.
+        seed: of the whole set.
+        place: numbers that identify the image in its set.
+    """
     return np.random.default_rng(sequence(subset, seed, *place))

@@ -1,4 +1,4 @@
-"""How far pictures vary: the one place where pretraining and the domains of the stream differ."""
+"""How much images vary: the only difference between pretraining and the domains of the stream `micro`."""
 
 from dataclasses import dataclass
 
@@ -12,24 +12,24 @@ TYPEWRITER = ("DejaVuSansMono.ttf", "DejaVuSansMono-BoldOblique.ttf", "DejaVuSan
 
 @dataclass(frozen=True)
 class Shift:
-    """The nuisances of a picture. A range is drawn from evenly, once for each picture.
+    """The random variations of an image. From each range a value is drawn uniformly for each image.
 
     Attributes:
-        size: the subject's width as a share of the picture's.
-        spread: distance between neighbouring places, as a share of the picture's width.
-        wander: how far the subject may be off its place, as a share of the picture's width.
+        size: the object's width as a share of the image's.
+        spread: distance between neighbouring places, as a share of the image's width.
+        wander: maximal distance of an object from its place, as a share of the image's width.
         rotation: degrees clockwise.
-        tint: how far each channel of a colour may be off its pure value, 0..255.
-        contrast: least distance in RGB between subject and ground, 0..441.
-        clutter: number of strokes and blobs behind the subject.
-        scratches: number of thin strokes across the subject.
+        tint: maximal deviation of each colour channel from its pure value, 0..255.
+        contrast: minimal distance in RGB between object and background, 0..441.
+        clutter: number of strokes and blobs behind the object.
+        scratches: number of thin strokes across the object.
         outline: share of shapes and arrows drawn as outlines.
-        cast: factor that the light puts on each channel.
-        shade: strength of a light that falls off across the picture, 0..1.
+        cast: factor of the light on each colour channel.
+        shade: strength of a light that decreases across the image, 0..1.
         blur: radius of a Gaussian blur, in pixels.
         noise: standard deviation of the pixels' noise, 0..255.
-        things: the family of the things that are counted or placed.
-        fonts: file names among Matplotlib's fonts.
+        things: the family of the objects that are counted or placed.
+        fonts: file names of matplotlib's fonts.
     """
 
     size: Range = (0.45, 1.0)

@@ -1,4 +1,6 @@
-"""The command that measures speed and memory: each part as a ratio to its lower bound, taken within one run.
+"""The command that measures speed and memory: each part as a ratio to its lower bound, measured in one process in
+turns.
 
-A file here measures one part and is imported by nobody outside. It calls what a run calls, and writes json.
+Each file measures one part, calls the code that a run calls, and returns values that are written as json. No other
+package imports it.
 """

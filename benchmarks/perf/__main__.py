@@ -1,4 +1,4 @@
-"""Measure the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
+"""Measures the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
 
 import os
 import sys
@@ -17,55 +17,76 @@ from benchmarks.runtime.environment import keep_freed_memory, writable_home
 from benchmarks.runtime.files import check_writable, write_json
 
 
-# What each part measures, for `--help`; in the order in which they run.
+# What each part measures, for `--help`, in the order in which they run. "A / B" is the ratio of their times.
 PARTS = {
-    "step": "NuSA-CL's step over forward and input-gradient, the update as a dense product over it",
-    "strategies": "a step of every strategy over forward and input-gradient",
-    "options": "what --precision, --compile and --checkpointing do to a step",
-    "methods": "ZSCL's and MoE-Adapters' steps over what they can't do without, MoE-Adapters' evaluation over zero-shot",
-    "harness": "a step through the harness over a bare loop; start-up over bare imports; all imports over torch's",
-    "evaluation": "evaluation over the bare image tower, and its share inside the towers",
-    "memory": "memory of a step over what the method's own tensors come to; on the CPU",
-    "decomposition": "all attention matrices from ViT-B/32 to ViT-bigG-14, by several routes",
-    "data": "from the image files to the cache, and out of it",
-    "growth": "the step by backbone; the tasks of a long stream, the last over the first",
-    "peft": "a step of Hugging Face's LoRA over ours, on the same weights; needs the extra `perf`",
-    "mtil": "MTIL order I on a GPU, on random images in memory, so without cache, start and tables; not among `all`",
+    "step": "NuSA-CL's step / its lower bound (forward and input-gradient); a dense form of the update / NuSA-CL's step",
+    "strategies": "a step of every strategy / its lower bound (forward and input-gradient)",
+    "options": "a step with --precision, --compile or --checkpointing / a step without",
+    "methods": "ZSCL's and MoE-Adapters' steps / their necessary parts; MoE-Adapters' evaluation / zero-shot evaluation",
+    "harness": "a step in the harness / in a plain loop; start-up / imports alone; all imports / those of torch",
+    "evaluation": "evaluation / the image tower alone, and the share of evaluation spent in the towers",
+    "memory": "memory of a step / the size of the method's own tensors, on the CPU",
+    "decomposition": "the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms",
+    "data": "writing and reading the cache of decoded images",
+    "growth": "the step for several backbones; the last tasks of a long stream / the first",
+    "peft": "a step of Hugging Face's LoRA / ours, with the same weights; needs the extra `perf`",
+    "mtil": "MTIL order I on a GPU with random images in memory, without cache and start-up; not part of `all`",
 }
 
 
-MODULES = {"strategies": "each_strategy", "peft": "peft_lora"}  # of parts whose name is another module's
+MODULES = {"strategies": "each_strategy", "peft": "peft_lora"}  # parts whose module has another name
 
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 
 
 @click.command(help="\n\n".join(HELP))
-@click.option("--part", type=click.Choice(["all", *PARTS]), default="all", show_default=True, help="what is measured")
-@click.option("--model", default="ViT-B-16-quickgelu", show_default=True, help="open_clip model, with random weights")
+@click.option(
+    "--part", type=click.Choice(["all", *PARTS]), default="all", show_default=True, help="the part to measure"
+)
+@click.option(
+    "--model",
+    default="ViT-B-16-quickgelu",
+    show_default=True,
+    help="name of an open_clip model; its weights are random",
+)
 @click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True, help="images in a step")
-@click.option("--classes", type=click.IntRange(min=2), default=10, show_default=True, help="prompts, but in part step")
-@click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True, help="data: made photographs")
-@click.option("--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="evaluation: images")
+@click.option(
+    "--classes",
+    type=click.IntRange(min=2),
+    default=10,
+    show_default=True,
+    help="number of classes, except in part step",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=10),
+    default=2000,
+    show_default=True,
+    help="data: number of generated photographs",
+)
+@click.option(
+    "--evaluated", type=click.IntRange(min=1), default=256, show_default=True, help="evaluation: number of images"
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bf16"]),
     default="bf16",
     show_default=True,
-    help="mtil: of the towers",
+    help="mtil: precision of the towers",
 )
-@click.option("--estimate", is_flag=True, help="mtil: one task and one evaluated state, the whole estimated from them")
+@click.option("--estimate", is_flag=True, help="mtil: measure one task and one evaluation, and estimate the rest")
 @click.option(
     "--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-    help="mtil: of images, steps and classes; below 1 to try it out, on a CPU too",
+    help="mtil: share of images, steps and classes; below 1 for a trial, also on a CPU",
 )  # fmt: skip
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results/perf"), show_default=True,
-    help="where each part's figures go, as PART.json",
+    help="folder of the results, PART.json for each part",
 )  # fmt: skip
 def main(part: str, results: Path, **settings: Any) -> None:
-    """Prints each part's figures and writes them with hardware and versions."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # nothing of torch's profiler, which writes two lines for each use
+    """Prints each part's values and writes them with hardware and versions."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences torch's profiler, which prints two lines at each use
     names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
     try:
         check_writable(results)
@@ -95,7 +116,7 @@ def main(part: str, results: Path, **settings: Any) -> None:
 
 
 def _measure(part: str, place: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A part's figures, and those of the settings that it knows."""
+    """Returns a part's values, and the settings that it uses."""
     measure: Callable[..., dict[str, Any]] = import_module(f"benchmarks.perf.{MODULES.get(part, part)}").measure
     known = signature(measure).parameters
     used = {name: value for name, value in settings.items() if name in known}
@@ -103,7 +124,7 @@ def _measure(part: str, place: Path, settings: dict[str, Any]) -> tuple[dict[str
 
 
 def _lines(figures: dict[str, Any], indent: str = "  ") -> Iterator[str]:
-    """`name: 1.09 (1.07 to 1.12)` for a ratio with its spread; others as they are."""
+    """Yields a line for each value; a ratio with its spread as `name: 1.09 (1.07 to 1.12)`."""
     for name, value in figures.items():
         if isinstance(value, dict) and value.keys() == {"median", "low", "high"}:
             yield f"{indent}{name}: {value['median']:.3f} ({value['low']:.3f} to {value['high']:.3f})"

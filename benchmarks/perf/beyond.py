@@ -1,4 +1,4 @@
-"""What a step spends beyond its floor, by kind of operation, by torch's profiler."""
+"""Profiles what a training step takes beyond its lower bound, by kind of operation, with torch's profiler."""
 
 import statistics
 from collections import Counter
@@ -16,11 +16,18 @@ KINDS = {
     "dropout": ("aten::random_", "aten::bitwise_and", "aten::ge_", "aten::copy_", "aten::mul_", "aten::addcmul_"),
     "optimiser": ("aten::_fused_adamw_",),
 }
-UNCOUNTED = 2  # rounds: the first step decomposes, and memory is touched for the first time
+UNCOUNTED = 2  # number of ignored rounds: the first steps also compute the SVD and allocate memory
 
 
 def kind(name: str, shapes: Sequence[Sequence[int]], rank: int) -> str:
-    """Of an operation of torch's, of inputs of these shapes."""
+    """Returns the kind of an operation: `thin products` (low-rank), `wide products`, `dropout`, `optimiser` or `all
+    else`.
+
+    Args:
+        name: torch's name of the operation, for instance `aten::mm`.
+        shapes: the shapes of its inputs.
+        rank: of the updates; a matrix product with a side of this length is low-rank.
+    """
     if name in PRODUCTS:
         return "thin products" if any(rank in shape for shape in shapes) else "wide products"
     return next((kind for kind, names in KINDS.items() if name in names), "all else")
@@ -32,7 +39,7 @@ def _profile() -> profile:
 
 
 def _seconds(watched: profile, setting: Setting, rank: int) -> Counter[str]:
-    """By kind."""
+    """Returns the seconds of each kind of operation."""
     found: Counter[str] = Counter()
     for event in watched.key_averages(group_by_input_shape=True):
         spent = event.self_device_time_total if setting.device.type == "cuda" else event.self_cpu_time_total
@@ -41,12 +48,16 @@ def _seconds(watched: profile, setting: Setting, rank: int) -> Counter[str]:
 
 
 def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], None], rank: int) -> dict[str, float]:
-    """What each kind of operation takes beyond what it takes in the floor, as a share of the whole floor.
+    """Returns, for each kind of operation, the time of a step minus that of its lower bound, as a share of the lower
+    bound.
 
-    Medians over steps of one training, each beside a floor.
+    Values are medians over the steps of one training; the lower bound is measured after each step.
 
     Args:
-        rank: of the updates; products of matrices with a side of this length are thin.
+        setting: the model and data.
+        plugin: the method, which has not begun.
+        floor: does the work of the lower bound once.
+        rank: of the updates; a matrix product with a side of this length is low-rank.
     """
     plugin.begin(setting.classifier)
     rounds: list[dict[str, float]] = []
@@ -69,5 +80,5 @@ def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], N
     try:
         train()
     finally:
-        watched.stop()  # one left open would crash the process at its end
+        watched.stop()  # a profiler that is still running crashes the process at exit
     return {name: statistics.median(each[name] for each in rounds[UNCOUNTED:]) for name in rounds[-1]}

@@ -1,4 +1,4 @@
-"""The way from the image files to the model: building and reading the cache, and the memory that this takes."""
+"""Measures the cache of decoded images: the time to write and read it, and the memory that reading takes."""
 
 import itertools
 from collections.abc import Callable
@@ -19,7 +19,9 @@ from benchmarks.runtime.memory import resident_bytes
 
 
 def make_photographs(folder: Path, count: int) -> Any:
-    """A split of made JPEGs of a photograph's size (500 x 375) and smoothness; without a person in them."""
+    """Returns a split of `count` generated JPEG files in a folder, with the size (500 x 375) and smoothness of
+    photographs.
+    """
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
@@ -31,7 +33,13 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
-    """Building the cache against plain decoding and resizing on all cores; reading it against decoding, on one."""
+    """Returns the time of building the cache / decoding on all cores, and of decoding / reading the cache on one core.
+
+    Args:
+        split: the images.
+        place: a folder for the caches.
+        size: side of the decoded images, in pixels.
+    """
     number = itertools.count()
 
     def build() -> None:
@@ -57,13 +65,21 @@ def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
 
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What the work returns there: memory that this process has freed and kept would hide what it takes."""
+    """Returns the result of a function called in a new process, where memory freed earlier cannot hide what it
+    takes.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
 
 
 def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str, int]:
-    """Most memory, in bytes, that reading whole caches of these numbers of images takes beyond what the process had before."""
+    """Returns the peak memory in bytes that reading whole caches adds to the process, for each number of images.
+
+    Args:
+        place: a folder for the caches.
+        size: side of the decoded images, in pixels.
+        counts: numbers of images.
+    """
     taken, before = {}, resident_bytes()
     for count in counts:
         images = Images("empty", count, lambda row: None, str, lambda: "empty")  # type: ignore[arg-type,return-value]
@@ -79,7 +95,13 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
 
 
 def measure(images: int, model: str, place: Path) -> dict[str, Any]:
-    """All figures of this part, by name; files are made below `place`."""
+    """Returns all values of this part by name.
+
+    Args:
+        images: number of generated photographs.
+        model: the open_clip model whose input size is used.
+        place: a folder for files.
+    """
     (place / "photographs").mkdir()
     split = make_photographs(place / "photographs", images)
     size = image_size(model)

@@ -1,4 +1,4 @@
-"""What decomposing all attention matrices costs, from ViT-B/32 to ViT-bigG-14, by several routes."""
+"""Measures the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ TASK = 1000  # steps of a published task
 
 
 def towers(model: str) -> dict[int, int]:
-    """Width to number of blocks, over both towers."""
+    """Returns the number of transformer blocks of each width, over both towers of an open_clip model."""
     config = open_clip.get_model_config(model)
     assert config is not None
     found: dict[int, int] = {}
@@ -31,25 +31,36 @@ def towers(model: str) -> dict[int, int]:
 
 
 def by_gram(weight: Tensor) -> None:
-    """By the eigenvectors of W^T W in float64: S is as exact as float32's, U less so in the smallest directions."""
+    """Computes an SVD from the eigenvectors of W^T W in float64: S is as exact as in float32, U less so for small
+    values.
+    """
     double = weight.double()
     values, v = torch.linalg.eigh(double.T @ double)
     (double @ v / values.clamp_min(0).sqrt()).float()  # U
 
 
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+    """Returns a function that applies an algorithm to each of several matrices in turn."""
     return lambda weights: [route(weight) for weight in weights]
 
 
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """Of the matrices (4, d, d) of a block, by name: those of which a run takes one, and others beside them."""
+    """Returns the algorithms by name, each for the matrices (4, d, d) of a block: those that a run may use, and
+    others.
+    """
     taken = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
     others = {"svd": one_by_one(svd.torch_svd), "svd, batched": svd.torch_svd, "float64 W^T W": one_by_one(by_gram)}
     return {**others, **taken}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Seconds for all attention matrices of each backbone by each route, and the share of a task with the model named."""
+    """Returns the seconds for all attention matrices of each backbone by each algorithm, and the share of a task's
+    time.
+
+    Args:
+        model, batch_size, classes: the open_clip model and the task for that share; a task has 1000 steps.
+        device: `cpu` or `cuda`.
+    """
     setting = Setting(model, batch_size, classes, device)
     seconds: dict[int, dict[str, float]] = {}  # of a block's matrices, by width
     for width in sorted({width for backbone in BACKBONES for width in towers(backbone)}):

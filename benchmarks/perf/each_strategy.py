@@ -1,4 +1,4 @@
-"""A training step of every strategy beside the lower bound of a step."""
+"""Measures a training step of every strategy relative to its lower bound."""
 
 from typing import Any
 
@@ -9,12 +9,19 @@ from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import ratio
 
 
-APART = ("joint",)  # it trains as fine-tuning does, on a loader of all tasks
+APART = ("joint",)  # its step is that of fine-tuning
 SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter": MOE}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """A step of every strategy that trains over forward and input-gradient, in the first training and in a later one."""
+    """Returns the time of a step of every strategy / its lower bound (forward and input-gradient), over two trainings.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+    """
     figures: dict[str, Any] = {}
     for name in registry.names("strategy"):
         strategy = registry.strategy_of(name)

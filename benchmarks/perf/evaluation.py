@@ -1,4 +1,4 @@
-"""How much of an evaluation is spent inside the two towers, and what it takes beside the bare image tower."""
+"""Measures the share of evaluation that is spent in the two towers, and its time relative to the image tower alone."""
 
 from typing import Any
 
@@ -13,7 +13,16 @@ ROUNDS = 3
 
 
 def measure(model: str, batch_size: int, classes: int, evaluated: int, device: str) -> dict[str, Any]:
-    """Evaluation of this many images in memory over the image tower alone on the same images."""
+    """Returns the time of an evaluation of images in memory / that of the image tower alone, and the share in the
+    towers.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a training step; not used here.
+        classes: number of prompts.
+        evaluated: number of images.
+        device: `cpu` or `cuda`.
+    """
     setting = Setting(model, batch_size, classes, device)
     classifier = setting.classifier.eval()
     side = setting.images.shape[-1]

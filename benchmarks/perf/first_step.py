@@ -1,6 +1,7 @@
-"""A run that ends with its first training step: `python -m benchmarks.perf.first_step RESULTS DEVICE`, to time the start.
+"""A run that ends after its first training step: `python -m benchmarks.perf.first_step RESULTS DEVICE`, to time the
+start.
 
-Imports, data, the first evaluation and the decompositions have happened by then.
+Until then it imports, loads data, evaluates once and decomposes the weights.
 """
 
 import os
@@ -10,9 +11,10 @@ from benchmarks import api as nb
 
 
 class EndAtFirstStep(nb.Callback):
-    """Ends the process at once, successfully."""
+    """Ends the process with status 0 after the first training step."""
 
     def on_step_end(self, run: nb.RunState) -> None:
+        """Ends the process."""
         os._exit(0)
 
 

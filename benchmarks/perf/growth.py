@@ -1,4 +1,6 @@
-"""What grows: the step with the backbone, and a run's tasks with how many there were before."""
+"""Measures how time grows: of the step with the size of the backbone, and of a task with the number of earlier
+tasks.
+"""
 
 import json
 import statistics
@@ -15,21 +17,23 @@ from strategies import nusa
 
 
 BACKBONES = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu")
-ROUND = 11  # tasks of micro: the same ones again and again, so that like is compared with like
+ROUND = 11  # tasks of micro, which are repeated, so that equal tasks are compared
 TIMES = (1, 3, 10)  # 11, 33 and 110 tasks
 ITERATIONS = 20
 COMMAND = ("-m", "benchmarks.perf.one_by_one")
 
 
 class Run:
-    """NuSA-CL on micro's tasks, so many times over, in a process of its own that goes on when it is told to.
+    """NuSA-CL on the repeated tasks of `micro`, in another process that waits for a signal before each task.
 
     Args:
-        place: a folder for it.
-        freely: tasks that it learns before it waits for the first time; all of them where that is no fewer.
+        times: how often the eleven tasks are repeated.
+        device: `cpu` or `cuda`.
+        place: a folder for the run.
+        freely: number of tasks that it learns before it waits for the first time.
 
     Raises:
-        UserError: the command failed, with its last line.
+        UserError: the process failed; the message has its last line.
     """
 
     def __init__(self, times: int, device: str, place: Path, freely: int) -> None:
@@ -44,7 +48,7 @@ class Run:
         self._wait()
 
     def _wait(self) -> None:
-        """Until it waits, or ends."""
+        """Blocks until the process waits, or ends."""
         assert self._process.stdout
         if "waiting\n" in self._process.stdout:  # reads up to there, or to the end
             return
@@ -53,35 +57,43 @@ class Run:
             raise failure(self._process.returncode, self._errors.read_text(encoding="utf-8", errors="replace"))
 
     def learn(self) -> None:
-        """One task more."""
+        """Lets the process learn one more task, and returns when it is done."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         self._wait()
 
     def end(self) -> None:
-        """Without learning what is left."""
+        """Ends the process without learning the remaining tasks."""
         self._process.communicate()
 
     def seconds(self) -> dict[str, list[float]]:
-        """Of each task, by what they were spent on; of one that waits, saving the last state is not known yet."""
+        """Returns the seconds of each task by activity: `training`, `evaluation`, `spectrum` and `saving`.
+
+        Saving has one entry less while the process waits, since the last one is not recorded yet.
+        """
         (cost,) = self.place.rglob("cost.json")
         found = json.loads(cost.read_text(encoding="utf-8"))["seconds"]
-        # All but training also have the state before any. NuSA-CL decomposes for its spectrum, which counts it.
+        # The others also have an entry before any training. The SVD that NuSA-CL uses is part of `spectrum`.
         others = {what: found[what][1:] for what in ("evaluation", "spectrum", "saving")}
         return {"training": found["training"], **others}
 
 
 def total(seconds: dict[str, list[float]]) -> list[float]:
-    """Of each task that is over, everything."""
+    """Returns the total seconds of each finished task, given the result of `Run.seconds`."""
     return [sum(parts) for parts in zip(*seconds.values(), strict=False)]
 
 
 def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ratio]]:
-    """Seconds of each of 110 tasks, and the last round of them over the first round of another such run, task by task in turns.
+    """Returns the seconds of each of 110 tasks, and the ratios of tasks 101 to 109 to tasks 2 to 10 of a second such
+    run.
 
-    So a slow spell of the machine meets both. The first pair does not count, since a process learns its first task slower,
-    nor the last, where one has not ended and the other not gone on.
+    Both runs learn one task in turns, so that a slow phase of the machine affects both. The first pair is ignored
+    because a process learns its first task more slowly, and the last because its saving is not recorded in both runs.
+
+    Args:
+        device: `cpu` or `cuda`.
+        place: a folder for the runs.
     """
     late = Run(max(TIMES), device, place / "late", freely=ROUND * (max(TIMES) - 1))
     early = Run(max(TIMES), device, place / "early", freely=0)
@@ -96,7 +108,15 @@ def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ra
 
 
 def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """NuSA-CL's step over the floor by backbone; tasks of a stream by their number, and those after 100 over the first."""
+    """Returns NuSA-CL's step / its lower bound for several backbones, seconds of a task by the stream's length, and the
+    ratio of late to early tasks.
+
+    Args:
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+        place: a folder for the runs.
+    """
     figures: dict[str, Any] = {}
     for backbone in BACKBONES:
         setting = Setting(backbone, batch_size, classes, device, STEPS)

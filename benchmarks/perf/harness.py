@@ -1,4 +1,4 @@
-"""What the harness adds to a bare loop of the same operations, and what it imports."""
+"""Measures what the harness adds to a plain loop of the same operations, and its start-up and imports."""
 
 import itertools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from benchmarks.perf.timing import Laps, import_seconds, in_turns, python, ratio
 from strategies import nusa
 
 
-STEPS = 24  # many, since the machine is faster at some times than at others
+STEPS = 24  # many, since the speed of the machine varies
 PROFILED = 8
 STARTS = 5
 SHORT = ("--strategy", "nusa", "--order", "arrows,clocks", "--iterations", "1")
@@ -25,7 +25,9 @@ IMPORTS = "import torch, open_clip, avalanche"
 
 
 def bare_step(setting: Setting) -> Callable[[], None]:
-    """NuSA-CL's training step without Avalanche, loaders, schedules and checks, on a batch that lies ready."""
+    """Returns a function that does NuSA-CL's training step without Avalanche, loader, schedule and checks, on a fixed
+    batch.
+    """
     plugin, model = nusa.Plugin(FULL), deepcopy(setting.classifier)
     images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
     plugin.begin(model)
@@ -43,9 +45,10 @@ def bare_step(setting: Setting) -> Callable[[], None]:
 
 
 def share_outside(setting: Setting) -> float:
-    """Share of the harness's steps that is neither forward, loss nor backward: the optimiser, and what it adds to a bare loop.
+    """Returns the share of the harness's steps spent outside of forward, loss and backward: the optimiser and the
+    harness itself.
 
-    Taken within the same steps, so that the machine's speed at the moment does not matter.
+    It is measured within the same steps, so the machine's current speed does not matter.
     """
     plugin, laps = nusa.Plugin(FULL), Laps()
     plugin.begin(setting.classifier)
@@ -54,7 +57,7 @@ def share_outside(setting: Setting) -> float:
         setting.wait()
         laps.mark()
         if not laps.seconds["step"]:
-            spent.clear()  # the first step's, which has no lap
+            spent.clear()  # the first step is not counted
 
     template = setting.template(plugin, on_step)
     with setting.clocked(template, "forward", "criterion", "backward") as spent:
@@ -63,7 +66,14 @@ def share_outside(setting: Setting) -> float:
 
 
 def command(*words: str, place: Path, device: str) -> Callable[[], float]:
-    """Python with these words in a process of its own, which must succeed; it is told a new folder each time."""
+    """Returns a function that runs Python in a new process and returns its seconds; each call passes a new folder and
+    the device.
+
+    Args:
+        words: arguments of Python.
+        place: the folder in which the new folders are.
+        device: `cpu` or `cuda`.
+    """
     number = itertools.count()
 
     def work() -> None:
@@ -73,19 +83,31 @@ def command(*words: str, place: Path, device: str) -> Callable[[], float]:
 
 
 def run_imports(place: Path, device: str) -> Callable[[], float]:
-    """Seconds of all imports of a short run, from its command to its tables and plots, in a new folder each time."""
+    """Returns a function that does a short run in a new folder and returns the seconds of all its imports, tables and
+    plots included.
+    """
     numbers = itertools.count()
     words = ("-m", "benchmarks.run", *SHORT, "--device", device)
     return lambda: import_seconds(*words, "--results", str(place / f"imports-{next(numbers)}"))
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """A step through the harness over a step of the bare loop; the command's way to its first step over the imports."""
+    """Returns a step in the harness / in a plain loop, start-up / imports, and all imports of a run / those of torch.
+
+    Start-up is the time of the command until the end of the first step.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+        place: a folder for the runs.
+    """
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = setting.beside(nusa.Plugin(FULL), {"bare": bare_step(setting)})
     outside = share_outside(Setting(model, batch_size, classes, device, PROFILED))
     start = command("-m", "benchmarks.perf.first_step", place=place, device=device)
-    start()  # the first one on a machine also draws the pictures
+    start()  # the first start on a machine also renders the images
     starts = in_turns({"first step": start, "imports": command("-c", IMPORTS, place=place, device=device)}, STARTS)
     imports = in_turns(
         {"run": run_imports(place, device), "torch": partial(import_seconds, "-c", "import torch")}, STARTS

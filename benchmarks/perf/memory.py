@@ -1,6 +1,7 @@
-"""Memory of a training step beyond what the model itself takes, over what the method's own tensors come to by reckoning.
+"""Measures the memory of a training step beyond the model, relative to the computed size of the method's own tensors.
 
-A ratio above 1 is a copy that nobody asked for. Peaks are those of torch's CPU allocator, to the byte, by torch's profiler.
+A ratio above 1 reveals an unnecessary copy. Peaks are those of torch's CPU allocator, exact to the byte, from torch's
+profiler.
 """
 
 import gc
@@ -21,14 +22,14 @@ from strategies.clip.weight_matrices import weight_matrices
 
 FLOAT = 4  # bytes
 FIRST_BLOCK = (
-    10  # figures of d: its input, q, k and v, the attention's output, the MLP's input, and four of its activation's
+    10  # vectors of length d: its input, q, k and v, the attention's output, the MLP's input, four in its activation
 )
-LEARNT = 3  # a trained figure and the two moments of AdamW; at the peak, before backward, there are no gradients
+LEARNT = 3  # a trained number and AdamW's two moments; at the peak, before backward, there are no gradients
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Most bytes that tensors take while `work` runs, beyond those that there were before."""
-    gc.collect()  # what earlier work left would be freed within, and count against it
+    """Returns the maximal number of bytes that tensors take while `work` runs, beyond those that exist before."""
+    gc.collect()  # otherwise older garbage could be freed during the measurement and reduce the result
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
     with tempfile.TemporaryDirectory() as folder:
@@ -37,12 +38,14 @@ def peak_bytes(work: Callable[[], object]) -> int:
         events = json.loads(trace.read_text())["traceEvents"]
     memory = [event for event in events if event.get("name") == "[memory]"]
     memory.sort(key=lambda event: float(event["ts"]))
-    # Not its own "Total Allocated": that goes on from earlier profiles, and never hears of what was freed between them.
+    # The profiler's "Total Allocated" cannot be used: it continues from earlier profiles and misses what was freed since.
     return max(accumulate(event["args"]["Bytes"] for event in memory))
 
 
 def _frozen_step(setting: Setting) -> int:
-    """The floor of a method that leaves the model alone: forward and input-gradient of both towers."""
+    """Returns the lower bound of a method that freezes the model, in bytes: forward and input-gradient of both
+    towers.
+    """
     plain = setting.classifier.requires_grad_(False)
 
     def step() -> None:
@@ -55,7 +58,9 @@ def _frozen_step(setting: Setting) -> int:
 
 
 def _full_step(setting: Setting) -> int:
-    """The floor of ZSCL: forward and backward of all parameters on task images, reference images and prompts."""
+    """Returns ZSCL's lower bound in bytes: forward and backward of all parameters on task images, auxiliary images and
+    prompts.
+    """
     model = setting.classifier.train()
 
     def step() -> None:
@@ -66,17 +71,23 @@ def _full_step(setting: Setting) -> int:
 
 
 def _tokens(setting: Setting, tower: str) -> int:
-    """B L of the images or C L of the prompts."""
+    """Returns the number of tokens in a tower: B L for images or C L for prompts."""
     visual = setting.classifier.clip.visual
     length = len(visual.positional_embedding) if tower == "image" else setting.classifier.lengths[0]
     return length * (setting.batch_size if tower == "image" else setting.classifier.class_counts[0])
 
 
 def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
-    """NuSA-CL (with a core) or LoRA: factors, and what backward needs of each matrix's input x (B L, d).
+    """Returns the computed bytes of NuSA-CL's (with `core`) or LoRA's factors, and of what backward needs of the inputs
+    x (B L, d).
 
-    Both need dropout's mask, a byte for each of (B L, d), and, to learn the matrix after it, the narrow x V (B L, r); LoRA,
-    which learns the first matrix too, also the dropped x (B L, d).
+    Both need dropout's mask, one byte for each element of x, and x V (B L, r) to train the matrix after it. LoRA, which
+    also trains the first matrix, needs the dropped x (B L, d) too.
+
+    Args:
+        setting: the model and data.
+        rank: r, of the updates.
+        core: whether a core (r, r) is trained, as in NuSA-CL, instead of both factors, as in LoRA.
     """
     floats = 0
     for matrix in weight_matrices(setting.classifier.clip):
@@ -89,10 +100,16 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
 
 
 def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
-    """Experts and one router of each block, all learnt, and what backward needs of the two experts of an image (or prompt).
+    """Returns the computed bytes of MoE-Adapters: all experts and one router of each block, and what backward needs of
+    two experts.
 
-    That is for each the input x (L, d) and, of the narrow side (L, width), the ReLU's output, dropout's mask and product, and
-    the gate's product. Less what the floor keeps of the first block, before whose end nothing is learnt here.
+    For each of the two experts of an image or prompt, that is the input x (L, d) and four tensors (L, width): the
+    ReLU's output, dropout's mask and product, and the gate's product. What the lower bound keeps of the first block is
+    subtracted, since here nothing is trained before the end of that block.
+
+    Args:
+        setting: the model and data.
+        settings: of MoE-Adapters.
     """
     floats = 0
     for matrix in weight_matrices(setting.classifier.clip, matrices=("o",)):
@@ -106,12 +123,20 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
 
 
 def zscl_bytes(setting: Setting) -> int:
-    """Teacher, the task's start, the mean, and AdamW's moments: five models."""
+    """Returns the computed bytes of ZSCL's five copies of the model: teacher, task's start, running mean, and AdamW's
+    two moments.
+    """
     return 5 * FLOAT * sum(parameter.numel() for parameter in setting.classifier.clip.parameters())
 
 
 def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
-    """For each method the ratio (its peak - the floor's) / reckoned, and the three in bytes."""
+    """Returns for each method (its peak - the lower bound's) / the computed bytes, and these three values in bytes.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+    """
     rank = lora.Settings().rank
 
     def fresh() -> Setting:

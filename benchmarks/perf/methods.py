@@ -1,7 +1,7 @@
-"""What a step of each method costs beside forward and input-gradient, of ZSCL and MoE-Adapters beside the parts that they
-can't do without, and what MoE-Adapters' evaluation costs beside zero-shot.
+"""Measures ZSCL's and MoE-Adapters' steps relative to their necessary parts, and MoE-Adapters' evaluation relative to
+zero-shot.
 
-Random weights and pictures; the ratios depend on neither.
+Weights and images are random; the ratios do not depend on them.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,17 @@ from strategies import moe_adapter, zscl
 from strategies.clip.classifier import ClipClassifier
 
 
-ROUNDS = 3  # of evaluation; the first also pays for memory that is touched for the first time
-EVALUATED = 128  # images: a batch of the evaluation, whose features vote on the router
+ROUNDS = 3  # of evaluation; the first also allocates memory
+EVALUATED = 128  # images in a batch of evaluation, which is routed as a whole
 MOE = {"autoencoder_steps": 1, "reference_steps": 1}
 
 
 def zscl_over_parts(setting: Setting) -> dict[str, Any]:
-    """A ZSCL step over: student forward and backward on task and reference images and on prompts, teacher forward."""
+    """Returns the time of a ZSCL step, and its ratio to the necessary parts.
+
+    The parts are the student's forward and backward pass on task images, auxiliary images and prompts, and the
+    teacher's forward pass.
+    """
     student = deepcopy(setting.classifier).train()
     teacher = deepcopy(student).requires_grad_(False)
 
@@ -43,7 +47,12 @@ def zscl_over_parts(setting: Setting) -> dict[str, Any]:
 
 
 def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
-    """A MoE step over the floor; its evaluation over zero-shot, with AlexNet's features."""
+    """Returns a MoE-Adapters step / its lower bound, and its evaluation with AlexNet's features / zero-shot evaluation.
+
+    Args:
+        setting: the model and data.
+        place: a folder for AlexNet's random weights.
+    """
     weights = place / "alexnet.pt"
     torch.save(torchvision.models.alexnet().state_dict(), weights)
     plain, floor = deepcopy(setting.classifier).requires_grad_(False), setting.floor()
@@ -52,7 +61,7 @@ def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
     images = setting.images.repeat(-(-EVALUATED // len(setting.images)), 1, 1, 1)[:EVALUATED].to(setting.device)
 
     def evaluate(classifier: ClipClassifier) -> Callable[[], float]:
-        classifier.eval().union_logits(setting.batch)  # the prompts' features, which stay
+        classifier.eval().union_logits(setting.batch)  # computes the prompts' features, which are kept
 
         def run() -> None:
             with torch.no_grad():
@@ -72,7 +81,13 @@ def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
-    """Twelve auto-encoders, of which the first task's is the best, so that its router and experts answer for the images."""
+    """Gives MoE-Adapters the twelve auto-encoders that it has after eleven tasks; the first task's fits the images
+    best.
+
+    Args:
+        plugin: MoE-Adapters after its first task; changed in place.
+        images: (B, 3, S, S) uint8.
+    """
     plugin.threshold, best_one = None, plugin.autoencoders["0"]
     for route in (moe_adapter.ORIGINAL, *range(1, 11)):
         worse: Any = deepcopy(best_one)
@@ -82,7 +97,15 @@ def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """The figures of ZSCL and MoE-Adapters, by name."""
+    """Returns the values of ZSCL and MoE-Adapters by name.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+        place: a folder for files.
+    """
     return {
         **zscl_over_parts(Setting(model, batch_size, classes, device, STEPS)),
         **moe_over_floor(Setting(model, batch_size, classes, device, STEPS), place),

@@ -1,5 +1,7 @@
-"""All of MTIL order I on a GPU: eleven trainings and twelve evaluations of NuSA-CL, on random images of the same number and
-size, with as many classes and its templates; and how much of the GPU's arithmetic that uses.
+"""Measures NuSA-CL on all of MTIL order I on a GPU: eleven trainings and twelve evaluations, and the utilisation of the
+GPU.
+
+The images are random, but their number and size, the number of classes and the templates are those of MTIL.
 """
 
 from pathlib import Path
@@ -33,16 +35,21 @@ from strategies.training.pixels import Pixels
 
 
 NAMES = ORDERS["I"]
-POOL = 2048  # different images, again and again
-STEPS, BATCH_SIZE = 1000, 16  # published, as in the recipe
-# Dense FLOP/s from NVIDIA's data sheets of the H100 SXM and H200 SXM (half of the figures with sparsity); float32 is without
-# tensor cores. Of other GPUs no utilisation is told.
+POOL = 2048  # number of different images, which are repeated
+STEPS, BATCH_SIZE = 1000, 16  # the paper's, as in the recipe
+# Dense FLOP/s from NVIDIA's data sheets of the H100 SXM and H200 SXM (half of the values with sparsity); float32 is without
+# tensor cores. For other GPUs no utilisation is computed.
 PEAK = {"bf16": 989e12, "tf32": 494e12, "float32": 67e12}
 KNOWN = ("H100 80GB HBM3", "H200")
 
 
 class Pool:
-    """As many random images as a data set has, out of `POOL` different ones; a `Pixels`."""
+    """As many random images as a data set has, made of `POOL` different ones, with the interface of `Pixels`.
+
+    Args:
+        count: number of images.
+        side: in pixels.
+    """
 
     def __init__(self, count: int, side: int) -> None:
         self.count = count
@@ -64,11 +71,12 @@ def _flops(work: Any) -> int:
 
 
 class Mtil:
-    """NuSA-CL on MTIL through the harness's own loop: a model with random weights, and eleven tasks of random images.
+    """NuSA-CL on MTIL in the harness's own loop, with random weights and eleven tasks of random images.
 
     Args:
-        common: settings, the device resolved.
-        place: an empty folder, for the checkpoints.
+        model: name of an open_clip model.
+        common: the settings, with the device resolved.
+        place: an empty folder for the checkpoints.
         share: of images, steps and classes.
     """
 
@@ -109,7 +117,7 @@ class Mtil:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What the ledger says of all states so far, by what they were spent on."""
+        """The total seconds so far by activity: `training`, `evaluation`, `spectrum` and `saving`."""
         cost = self.run.cost
         return {
             "training": sum(cost.training) + sum(cost.decomposition),
@@ -118,7 +126,9 @@ class Mtil:
 
 
 def _counts(share: float) -> dict[str, dict[str, int]]:
-    """For each data set the number of `train` and `test` images and of `classes`: a share of the published ones."""
+    """Returns the numbers of `train` and `test` images and of `classes` of each data set: a share of the published
+    ones.
+    """
     least = {"train": BATCH_SIZE, "test": BATCH_SIZE, "classes": 2}
     return {
         name: {what: max(int(count * share), least[what]) for what, count in info(name).expected.items()}
@@ -129,17 +139,19 @@ def _counts(share: float) -> dict[str, dict[str, int]]:
 def measure(
     model: str, precision: Precision, device: str, place: Path, share: float = 1.0, estimate: bool = False
 ) -> dict[str, Any]:
-    """Seconds of the whole, by what they were spent on, and the utilisation of training and evaluation.
+    """Returns the seconds of all tasks by activity, and the utilisation of the GPU in training and evaluation.
 
     Args:
-        place: an empty folder, for the checkpoints.
-        share: of images, steps and classes; below 1 to try this part out.
-        estimate: whether only the first task is learned and only the state after it is evaluated, measured and saved. The
-            whole is then eleven such trainings and twelve such states. Aircraft, the first task, has 100 classes; on average
-            they have 109.
+        model: name of an open_clip model.
+        precision: of the towers.
+        device: `cpu` or `cuda`.
+        place: an empty folder for the checkpoints.
+        share: of images, steps and classes; below 1 for a trial.
+        estimate: whether to measure only the first task and the evaluation after it, and estimate the whole as eleven
+            trainings and twelve evaluations. The first task, Aircraft, has 100 classes; the mean is 109.
 
     Raises:
-        UserError: no GPU, on which alone the whole means anything.
+        UserError: the device is no GPU and `share` is 1.
     """
     if device != "cuda" and share == 1:
         raise UserError("--part mtil: needs a CUDA device; on a CPU it takes days")
@@ -150,7 +162,7 @@ def measure(
     mtil, tasks, states = Mtil(model, common, place, share), len(NAMES), len(NAMES) + 1
     figures: dict[str, Any] = {"mtil_share": share, "mtil_estimated": estimate}
     if estimate:
-        mtil.run.resumed = True  # so that what changes with the first task is measured too
+        mtil.run.resumed = True  # so that the interference of the first task is measured too
         mtil.loop.callbacks.tell("on_run_begin", mtil.run)
         mtil.loop.reach(mtil.template, 1)
         figures["mtil_measured_seconds"] = seconds = mtil.seconds
@@ -173,8 +185,10 @@ def measure(
 
 
 def _work(classifier: ClipClassifier, steps: int, evaluated: int, side: int) -> dict[str, float]:
-    """Floating-point operations of all trainings and evaluations that the model itself wants: forward, and in training the
-    input-gradient, of images and of the tasks' prompts; not those of the update.
+    """Returns the floating-point operations of all trainings and evaluations that the model itself needs, without the
+    update's.
+
+    These are the forward pass, and in training the input-gradient, of images and of the tasks' prompts.
     """
     images = torch.zeros(BATCH, 3, side, side, dtype=torch.uint8, device=classifier.mean.device)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """A run that waits before its tasks: `python -m benchmarks.perf.one_by_one FREELY STREAM ITERATIONS DEVICE RESULTS`.
 
-From task number FREELY on it says `waiting` before each, goes on at a line on its input, and ends where there is none.
+From task number FREELY on, it prints `waiting` before each task, continues when it reads a line, and ends at the end of
+its input.
 """
 
 import os
@@ -11,12 +12,13 @@ from benchmarks.measurements.base import Callback, RunState
 
 
 class WhenTold(Callback):
-    """Waits before every task from number `freely` on."""
+    """Waits before every task from number `freely` on, counted from 0."""
 
     def __init__(self, freely: int) -> None:
         self.freely = freely
 
     def on_task_begin(self, run: RunState) -> None:
+        """Prints `waiting` and reads a line; ends the process at the end of the input."""
         if run.task is not None and run.task >= self.freely:
             print("waiting", flush=True)
             if not sys.stdin.readline():

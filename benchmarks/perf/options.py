@@ -1,4 +1,4 @@
-"""What `--precision`, `--compile` and `--checkpointing` do to NuSA-CL's step."""
+"""Measures the effect of `--precision`, `--compile` and `--checkpointing` on NuSA-CL's step."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def _under(step: Callable[[], float], *, tf32: bool) -> Callable[[], float]:
-    """The step with TF32, which holds for the whole process, on or off."""
+    """Returns the step with TF32, a setting of the whole process, on or off."""
 
     def run() -> float:
         set_tf32(tf32)
@@ -34,7 +34,17 @@ def _under(step: Callable[[], float], *, tf32: bool) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Each option's step over the plain one, where the device has it; how long the first training takes, compiling included."""
+    """Returns the time of a step with each option / without, and the seconds of the first training, including
+    compilation.
+
+    For an option that the device does not support, the value is the error's message.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+    """
     figures: dict[str, Any] = {}
     for name, settings in OPTIONS.items():
         common = resolve({"strategy": "nusa", "device": device, **settings}).common

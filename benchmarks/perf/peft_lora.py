@@ -1,4 +1,4 @@
-"""Hugging Face's way to the LoRA that we train: the same weights in `transformers`' CLIP, adapted by `peft`."""
+"""Measures Hugging Face's implementation of LoRA: `peft` on `transformers`' CLIP with the same weights as ours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,12 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 
 class HuggingFaceClip(nn.Module):
-    """`transformers`' CLIP with an open_clip model's weights, for the images and prompts of a `ClipClassifier`."""
+    """`transformers`' CLIP with the weights of an open_clip model.
+
+    Args:
+        classifier: the open_clip model, with its image normalisation.
+        quick_gelu: whether the model uses QuickGELU.
+    """
 
     def __init__(self, classifier: ClipClassifier, quick_gelu: bool) -> None:
         super().__init__()
@@ -49,7 +54,7 @@ class HuggingFaceClip(nn.Module):
         self.mean, self.std = classifier.mean, classifier.std
 
     def features(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit features (B, D) of uint8 images (B, 3, S, S) and (C, D) of tokens (C, L)."""
+        """Returns features of unit norm, (B, D) of images (B, 3, S, S) uint8 and (C, D) of token ids (C, L)."""
         pixels = (images.float() / 255 - self.mean) / self.std
         image = self.hf.visual_projection(self.hf.vision_model(pixels).pooler_output)
         text = self.hf.text_projection(self.hf.text_model(tokens).pooler_output)
@@ -57,7 +62,7 @@ class HuggingFaceClip(nn.Module):
 
 
 def _renamed(clip: Any) -> dict[str, Tensor]:
-    """open_clip's weights under `transformers`' names."""
+    """Returns open_clip's weights under `transformers`' names."""
     visual = clip.visual
     found: dict[str, Tensor] = {
         "logit_scale": clip.logit_scale,
@@ -94,7 +99,14 @@ def _renamed(clip: Any) -> dict[str, Tensor]:
 def lora_of(
     classifier: ClipClassifier, *, quick_gelu: bool, rank: int, alpha: float, dropout: float
 ) -> HuggingFaceClip:
-    """With `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank) as ours; all else frozen."""
+    """Returns the model with `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank); all else is
+    frozen.
+
+    Args:
+        classifier: the open_clip model.
+        quick_gelu: whether the model uses QuickGELU.
+        rank, alpha, dropout: of LoRA.
+    """
     import peft
 
     model = HuggingFaceClip(classifier, quick_gelu).to(classifier.mean.device)
@@ -106,11 +118,14 @@ def lora_of(
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Returns the parameters that require gradients."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def peft_step(setting: Setting) -> Callable[[], None]:
-    """The training step of the same LoRA, as many parameters on the same weights."""
+    """Returns a function that does one training step of `peft`'s LoRA, with the same weights and number of parameters
+    as ours.
+    """
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
     optimizer = torch.optim.AdamW(trained(model), lr=LOOP["lr"], weight_decay=LOOP["weight_decay"], fused=True)
@@ -128,7 +143,14 @@ def peft_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """`peft`'s step over ours, at the published rank and dropout."""
+    """Returns the time of `peft`'s step / ours, with the rank and dropout of the NuSA-CL paper.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of prompts.
+        device: `cpu` or `cuda`.
+    """
     setting = Setting(model, batch_size, classes, device, STEPS)
     settings = lora.Settings(rank=RANK, alpha=ALPHA, dropout=DROPOUT)
     seconds = setting.beside(lora.Plugin(settings), {"peft": peft_step(setting)})

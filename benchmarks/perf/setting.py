@@ -1,4 +1,4 @@
-"""What the speed and memory of a method's step are measured on: a model with random weights and made pictures."""
+"""The model and data of the measurements: random weights, random images, and prompts."""
 
 import statistics
 import time
@@ -21,19 +21,22 @@ from strategies.training.experiences import LabelledImages, make_benchmark
 from strategies.training.template import ClipTemplate
 
 
-STEPS = 3  # of a training, of which the first is not counted: it also pays for what surrounds a task
+STEPS = 3  # of a training; the first is not counted, since it includes the work before a task
 LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
 
 
 class Setting:
-    """A model with random weights, one task of made pictures, and prompts for it.
+    """A model with random weights, and one task of random images and prompts.
 
     Args:
-        classes: of the task; each has a prompt of twelve to fourteen tokens.
-        steps: of a training.
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        classes: number of classes; each has a prompt of twelve to fourteen tokens.
+        device: `cpu` or `cuda`.
+        steps: number of steps of a training.
 
     Raises:
-        UserError: a model that open_clip does not have, or none of a kind that the strategies adapt.
+        UserError: open_clip does not have the model, or the strategies cannot adapt it.
     """
 
     def __init__(self, model: str, batch_size: int, classes: int, device: str = "cpu", steps: int = STEPS) -> None:
@@ -49,17 +52,22 @@ class Setting:
 
     @property
     def batch(self) -> Tensor:
-        """(B, 3, S, S), on the device."""
+        """One batch of images (B, 3, S, S) uint8, on the device."""
         return self.images[: self.batch_size].to(self.device)
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Returns when the device has finished all queued work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     @contextmanager
     def clocked(self, owner: Any, *methods: str) -> Iterator[list[float]]:
-        """Yields a list whose sum is the time spent inside these methods of an object."""
+        """Context manager that yields a list whose sum is the seconds spent in these methods of an object.
+
+        Args:
+            owner: the object; its methods are wrapped in the meantime.
+            methods: their names.
+        """
         spent: list[float] = []
 
         def inner(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,10 +90,11 @@ class Setting:
                 delattr(owner, method)
 
     def template(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> ClipTemplate:
-        """The harness's own loop, for a few steps.
+        """Returns the harness's training loop for this task.
 
         Args:
-            on_step: called after each.
+            plugin: the method.
+            on_step: called after each step.
         """
         return ClipTemplate(
             model=self.classifier, plugins=plugin.plugins(), iterations=self.steps, batch_size=self.batch_size,
@@ -93,7 +102,9 @@ class Setting:
         )  # fmt: skip
 
     def training(self, template: ClipTemplate) -> Callable[[], None]:
-        """Its steps, what surrounds a task included as little as can be."""
+        """Returns a function that trains the task once with this training loop, with as little as possible outside the
+        steps.
+        """
         (experience,) = make_benchmark([self.data]).train_stream
 
         def train() -> None:
@@ -103,16 +114,21 @@ class Setting:
         return train
 
     def step(self, plugin: StrategyPlugin) -> Callable[[], float]:
-        """Trains a little and tells the seconds of a step, the mean of all but the first."""
+        """Returns a function that trains the task and returns the mean seconds of a step, without the first."""
         train = self._clocked_training(plugin, {})
         return lambda: statistics.mean(train()["step"])
 
     def beside(
         self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]], trainings: int = 1
     ) -> dict[str, list[float]]:
-        """Seconds of each step of some trainings, as `step`, and of each other piece of work, done once after every step.
+        """Returns the seconds of each step, as `step`, and of other pieces of work, each done once after every step.
 
-        In turns as short as that, a slow spell of the machine meets all alike. A training's first step counts for none.
+        Because they alternate, a slow phase of the machine affects all alike. A training's first step is not counted.
+
+        Args:
+            plugin: the method.
+            others: the other pieces of work by name.
+            trainings: how often the task is trained.
         """
         train = self._clocked_training(plugin, others)
         found: dict[str, list[float]] = defaultdict(list)
@@ -124,7 +140,7 @@ class Setting:
     def _clocked_training(
         self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]]
     ) -> Callable[[], dict[str, list[float]]]:
-        """Begins a method; what comes back trains once and tells what `beside` tells."""
+        """Returns a function that trains once and returns the seconds of `beside`."""
         self.refer(plugin)
         plugin.begin(self.classifier)
         laps = Laps()
@@ -147,15 +163,18 @@ class Setting:
         return run
 
     def floor(self, *, copies: bool = False) -> Callable[[], None]:
-        """Forward and input-gradient of both towers, all weights frozen: what every method that learns in all blocks needs.
+        """Returns a function that does the lower bound of a step: forward and input-gradient of both towers with frozen
+        weights.
+
+        Every method that adapts all blocks needs at least this.
 
         Args:
-            copies: with torch's own attention, which copies q, k and v, as open_clip has it: no lower bound then, since
-                no strategy has it here.
+            copies: uses torch's own attention, as open_clip does, which copies q, k and v; this is slower than the
+                lower bound.
         """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
-            # Of what comes before the blocks: the gradient goes through all of them, and to no weight of theirs.
+            # The gradient of an input of the blocks passes through all of them, but computes none for their weights.
             root(plain.clip, tower).positional_embedding.requires_grad_(True)
             for block in blocks(plain.clip, tower) if copies else []:
                 block.attn.__class__ = nn.MultiheadAttention
@@ -167,5 +186,5 @@ class Setting:
         return step
 
     def refer(self, plugin: Any) -> None:
-        """Gives a plugin the same pictures as reference images, and the prompts as texts."""
+        """Gives a plugin the same images as auxiliary images, and the prompts as auxiliary texts."""
         plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0].cpu()

@@ -1,4 +1,4 @@
-"""What NuSA-CL's step costs beside the floor, and beside it the update as a dense product."""
+"""Measures NuSA-CL's step relative to its lower bound, and the same update as a dense product relative to it."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,17 +16,21 @@ from strategies.clip.weight_matrices import blocks
 from strategies.numerics.subspace import choose, decompose
 
 
-STEPS = 8  # of which the first does not count
-PROMPTS = {10: STEPS, 100: STEPS, 397: STEPS // 2}  # and steps with them
-CLOSE = 100  # prompts with which step and floor are told apart: many steps beside the floor alone, and a profile
-CLOSE_STEPS = 4 * STEPS  # a single step's ratio varies by more than what is looked for
+STEPS = 8  # the first is not counted
+PROMPTS = {10: STEPS, 100: STEPS, 397: STEPS // 2}  # number of prompts to number of steps
+CLOSE = 100  # number of prompts for a precise ratio to the lower bound and for a profile
+CLOSE_STEPS = 4 * STEPS  # many, since the ratio of a single step varies more than the difference of interest
 RANK, ALPHA, DROPOUT = 128, 2.0, 0.25  # the published setting
-FULL = nusa.Settings(rho=0.5)  # at the published 0.95 some matrices of random weights have no 128 null directions
-AT_ONCE = 100  # prompts of 77 tokens: 397 of them would take 20 GB
+FULL = nusa.Settings(rho=0.5)  # at the paper's 0.95 some matrices of random weights have fewer than 128 null directions
+AT_ONCE = 100  # number of prompts of 77 tokens in one pass: 397 would take 20 GB
 
 
 class DenseUpdate(nn.Module):
-    """dropout(x) (s U M V^T)^T with the d x d product formed at every step."""
+    """Computes dropout(x) (s U M V^T)^T, with the d x d product formed at every step.
+
+    Args:
+        weight: (d_out, d_in); U and V are its singular vectors of the smallest singular values.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -36,11 +40,16 @@ class DenseUpdate(nn.Module):
         self.m = nn.Parameter(weight.new_zeros(RANK, RANK))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps x (..., d_in) to (..., d_out)."""
         return F.linear(F.dropout(x, DROPOUT, self.training), ALPHA / RANK**0.5 * self.u @ self.m @ self.vh)
 
 
 class DenseAttention(nn.Module):
-    """Attention with such an update beside q, k, v and o, as a first implementation would have it."""
+    """Attention with a `DenseUpdate` on q, k, v and o, as in a straightforward implementation.
+
+    Args:
+        base: open_clip's attention module.
+    """
 
     def __init__(self, base: Any) -> None:
         super().__init__()
@@ -51,6 +60,7 @@ class DenseAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool, attn_mask: Tensor | None = None
     ) -> Any:
+        """Returns the attention's output, shaped like `query` (B, L, d), and None; only self-attention is supported."""
         base, (*inward, outward) = self.base, self.updates
         parts = zip(F.linear(query, base.in_proj_weight, base.in_proj_bias).chunk(3, dim=-1), inward, strict=True)
         q, k, v = ((part + update(query)).unflatten(-1, (base.num_heads, -1)).transpose(1, 2) for part, update in parts)
@@ -59,9 +69,10 @@ class DenseAttention(nn.Module):
 
 
 def dense_step(setting: Setting) -> Callable[[], None]:
-    """The same training step with the update as a dense product, and prompts of the tokenizer's full length.
+    """Returns a function that does the same training step with the update as a dense product and prompts of full
+    length.
 
-    The prompts go through forward and backward `AT_ONCE` at a time, with any gradient, to spare memory.
+    The prompts pass through forward and backward `AT_ONCE` at a time, with an arbitrary gradient, to save memory.
     """
     model = deepcopy(setting.classifier).requires_grad_(False).train()
     for tower in ("image", "text"):
@@ -81,9 +92,15 @@ def dense_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
-    """For each number of prompts the ratios, and a NuSA-CL step's seconds.
+    """Returns for each number of prompts the ratios to the lower bound and to the dense form, and the seconds of a
+    NuSA-CL step.
 
-    With `CLOSE`, that over the floor is of a training beside the floor alone; and what a step spends beyond it.
+    For `CLOSE` prompts the ratio to the lower bound comes from a longer training, and a profile is added.
+
+    Args:
+        model: name of an open_clip model.
+        batch_size: images in a step.
+        device: `cpu` or `cuda`.
     """
     figures: dict[str, Any] = {}
     for classes, steps in PROMPTS.items():

@@ -1,4 +1,4 @@
-"""The targets beside what was measured, as Markdown: `python -m benchmarks.perf.table results/perf`."""
+"""Prints the targets and the measured values as Markdown: `python -m benchmarks.perf.table results/perf`."""
 
 import json
 import sys
@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 
 class Target(NamedTuple):
-    """A figure that is to be reached.
+    """A value to be reached.
 
     Attributes:
-        part, figure: where it stands, as `PART.json` and the name in it.
-        limit: at most this, or at least if `least`.
+        what: its description in the table.
+        part: the part of `benchmarks.perf` that measures it, which writes `PART.json`.
+        figure: its name in that file.
+        limit: the value may be at most this, or at least this if `least`.
+        least: whether larger is better.
     """
 
     what: str
@@ -23,7 +26,7 @@ class Target(NamedTuple):
 
 TARGETS = (
     Target(
-        "NuSA-CL step / floor (forward and input-gradient), 100 prompts",
+        "NuSA-CL step / lower bound (forward and input-gradient), 100 prompts",
         "step",
         "nusa_step_over_floor_100_prompts",
         1.15,
@@ -64,21 +67,23 @@ TARGETS = (
     Target("start of the command to its first step / bare imports", "harness", "start_to_first_step_over_imports", 1.2),
     Target("all imports of a run / `import torch`", "harness", "run_imports_over_torch_import", 2.0),
     Target("ZSCL step / its parts", "methods", "zscl_step_over_parts", 1.1),
-    Target("MoE-Adapters step / floor", "methods", "moe_step_over_floor", 1.5),
+    Target("MoE-Adapters step / lower bound", "methods", "moe_step_over_floor", 1.5),
     Target("MoE-Adapters evaluation / zero-shot evaluation", "methods", "moe_evaluation_over_zero_shot", 1.3),
     Target("MTIL order I on one GPU from images in memory, minutes", "mtil", "mtil_minutes", 10.0),
 )
 
 
 def shown(value: Any) -> str:
-    """A ratio with its spread, or a number."""
+    """Returns a ratio with its spread as text, or a number."""
     if isinstance(value, dict):
         return f"{value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
     return f"{value:.3g}"
 
 
 def main(folder: Path) -> None:
-    """Prints a row for each target; of parts that have not been measured it says so."""
+    """Prints a row for each target, given the folder of the results; parts without results are marked as not
+    measured.
+    """
     print("| | target | measured | |\n| --- | --- | ---: | --- |")
     for target in TARGETS:
         file = folder / f"{target.part}.json"

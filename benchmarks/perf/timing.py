@@ -1,4 +1,4 @@
-"""Timings that are compared with each other: in turns within one run, so that a slow spell of the machine meets all alike."""
+"""Times pieces of work in turns within one process, so that a slow phase of the machine affects all alike."""
 
 import re
 import statistics
@@ -13,24 +13,28 @@ from benchmarks.config.registry import ROOT
 
 
 ROUNDS = 5
-IMPORTED = re.compile(r"import time: +(\d+) \|")  # microseconds of a module, without those that it imports
-Ratio = dict[str, float]  # median, lowest and highest of some rounds
+IMPORTED = re.compile(r"import time: +(\d+) \|")  # microseconds of one module, without the modules that it imports
+Ratio = dict[str, float]  # `median`, `low` and `high` over some rounds
 
 
 class Laps:
-    """The times between two marks in a row, in seconds, by what was done in them."""
+    """Records the seconds between consecutive marks, by the name of what was done.
+
+    Attributes:
+        seconds: the recorded times by name.
+    """
 
     def __init__(self) -> None:
         self._last: float | None = None
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def begin(self) -> None:
-        """What came before does not count, nor does the time to the next mark."""
+        """Deletes all records; the time until the next mark is not recorded."""
         self._last = None
         self.seconds.clear()
 
     def mark(self, what: str = "step") -> None:
-        """A lap is over, in which this was done, and the next begins."""
+        """Records the time since the last mark under this name."""
         now = time.perf_counter()
         if self._last is not None:
             self.seconds[what].append(now - self._last)
@@ -38,7 +42,7 @@ class Laps:
 
 
 def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
-    """The work as one that tells its own seconds, each time done so many times."""
+    """Returns a function that does `work` a number of times and returns the mean seconds of one."""
 
     def run() -> float:
         began = time.perf_counter()
@@ -50,10 +54,10 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
 
 
 def python(*words: str) -> str:
-    """Python with these words, in a process of its own; what it wrote to stderr.
+    """Runs Python with these arguments in a new process, and returns what it wrote to stderr.
 
     Raises:
-        UserError: it failed, with its last line.
+        UserError: the process failed; the message has the last line of its errors.
     """
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, errors="replace")
     if done.returncode:
@@ -62,19 +66,29 @@ def python(*words: str) -> str:
 
 
 def import_seconds(*words: str) -> float:
-    """Seconds that Python with these words spends in imports, whenever it makes them, in a process of its own."""
+    """Returns the seconds that Python with these arguments spends in all its imports, measured in a new process."""
     lines = python("-X", "importtime", *words).splitlines()
     return sum(int(found[1]) for line in lines if (found := IMPORTED.match(line))) / 1e6
 
 
 def failure(status: int, errors: str) -> UserError:
-    """Of a process that ended with this status, by the last line of what it wrote to stderr."""
+    """Returns the error for a failed process, with the last line of its errors.
+
+    Args:
+        status: its exit status.
+        errors: what it wrote to stderr.
+    """
     last = errors.strip().rpartition("\n")[2]
     return UserError(f"a command of this part ended with {status}: {last}")
 
 
 def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Seconds of each piece of work in each round, as it tells them itself."""
+    """Returns the seconds of each piece of work in each round.
+
+    Args:
+        works: functions by name, each of which does its work and returns its seconds.
+        rounds: how often each is done, in turns.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -83,6 +97,10 @@ def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> 
 
 
 def ratio(over: list[float], under: list[float]) -> Ratio:
-    """Of two pieces of work round by round."""
+    """Returns the median, lowest and highest ratio of two pieces of work, round by round.
+
+    Args:
+        over, under: seconds of each round.
+    """
     each = [a / b for a, b in zip(over, under, strict=True)]
     return {"median": statistics.median(each), "low": min(each), "high": max(each)}

@@ -1,4 +1,4 @@
-"""The command that pretrains the micro CLIP, from drawing pairs to the published folder.
+"""The command that pretrains the micro CLIP: it draws the pairs, trains, and writes the model's folder.
 
-Nobody imports it, and it knows no strategy and no run folder.
+No other package imports it, and it knows no strategy and no run folder.
 """

@@ -1,4 +1,4 @@
-"""Pretrains the micro CLIP from nothing: `python -m benchmarks.pretrain`."""
+"""Pretrains the micro CLIP from scratch: `python -m benchmarks.pretrain`."""
 
 import sys
 import time
@@ -14,24 +14,24 @@ from benchmarks.runtime.environment import writable_home
 from benchmarks.runtime.files import check_writable, write_json
 
 
-CURVE = 40  # points of the loss curve that are kept
+CURVE = 40  # number of stored points of the loss curve
 
 
 def _curve(losses: list[float]) -> list[float]:
-    """About CURVE means over equal parts."""
+    """Returns about CURVE means over equal parts of the losses."""
     every = max(1, len(losses) // CURVE)
     parts = [losses[first : first + every] for first in range(0, len(losses), every)]
     return [round(sum(part) / len(part), 4) for part in parts]
 
 
 def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tuple[Any, dict[str, Any]]:
-    """The trained model, and what there is to say about its training."""
+    """Returns the trained model and a record of its training."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         drawing = progress.add_task("drawing pairs", total=pairs)
         captions, pictures = draw_pairs(pairs, seed, lambda count: progress.advance(drawing, count))
 
-        # Torch comes after the drawing: its threads would only be in the way.
+        # Torch is imported after drawing, since its threads would slow it down.
         from benchmarks.pretrain import training
 
         clip = training.new_clip(seed)
@@ -53,14 +53,30 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="of data, weights and batches")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of data, weights and batches"
+)
 @click.option("--steps", type=click.IntRange(min=1), default=6000, show_default=True, help="training steps")
-@click.option("--batch-size", type=click.IntRange(min=2), default=128, show_default=True, help="pairs in a step")
-@click.option("--pairs", type=click.IntRange(min=2), default=150_000, show_default=True, help="pairs drawn beforehand")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=2),
+    default=128,
+    show_default=True,
+    help="pairs of image and caption in a step",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=2),
+    default=150_000,
+    show_default=True,
+    help="number of pairs in the pretraining set",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="micro-clip", show_default=True, help="folder to write")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="of the training")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="device of the training"
+)
 def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: str) -> None:
-    """Pretrain the micro CLIP on drawn pictures and write it in open_clip's layout, with pretraining.json beside it."""
+    """Pretrain the micro CLIP on rendered images and write it in open_clip's layout, together with pretraining.json."""
     settings = {"seed": seed, "steps": steps, "batch_size": batch_size, "pairs": pairs, "device": device}
     try:
         _check(out, device)
@@ -74,7 +90,7 @@ def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: 
 
 
 def _check(out: Path, device: str) -> None:
-    """Before the long work: raises UserError if its end could not be written, or there is no such device."""
+    """Raises UserError, before the long training, if the result could not be written or the device does not exist."""
     check_writable(out)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: not empty; name a new folder")
@@ -85,7 +101,7 @@ def _check(out: Path, device: str) -> None:
 
 
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
-    """Writes the model before anything else can go wrong, then measures it as any run would, through the harness."""
+    """Writes the model first, then measures its zero-shot accuracies through the harness."""
     with writable_home():
         from benchmarks.pretrain import publish
     publish.publish(clip, out)

@@ -1,4 +1,4 @@
-"""Draws the pretraining set with all cores, as bytes in memory."""
+"""Draws the pretraining set on all cores into memory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ CHUNK = 500
 
 
 def _chunk(seed: int, number: int, first: int) -> tuple[list[str], np.ndarray]:
-    """Pairs first .. first + CHUNK, cut at `number`."""
+    """Returns the pairs from number `first` on: CHUNK of them, or fewer at the end of the set."""
     drawn = [pair(index, seed) for index in range(first, min(first + CHUNK, number))]
     return [caption for caption, _ in drawn], np.stack([np.asarray(picture) for _, picture in drawn])
 
@@ -22,7 +22,13 @@ def _chunk(seed: int, number: int, first: int) -> tuple[list[str], np.ndarray]:
 def draw_pairs(
     number: int, seed: int, on_pairs: Callable[[int], None] = lambda count: None
 ) -> tuple[list[str], np.ndarray]:
-    """Captions and pictures (number, SIDE, SIDE, 3) uint8; `on_pairs` is told how many are done, for progress."""
+    """Returns the captions and the images (number, 32, 32, 3) uint8 of a pretraining set.
+
+    Args:
+        number: of pairs.
+        seed: of the set.
+        on_pairs: called with the number of pairs just drawn, for progress.
+    """
     captions: list[str] = []
     pictures = np.empty((number, SIDE, SIDE, 3), dtype=np.uint8)
     with get_context("spawn").Pool() as pool:

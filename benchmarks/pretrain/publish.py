@@ -1,4 +1,4 @@
-"""Writes the micro CLIP in the layout that open_clip reads as `local-dir:`, and measures it there."""
+"""Writes the micro CLIP in the layout that open_clip reads as `local-dir:`, and measures its zero-shot accuracy."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,18 @@ from benchmarks.streams.micro import build
 
 
 def publish(clip: Any, out: Path) -> None:
-    """Weights in float32, and the config and vocabulary they belong to."""
+    """Writes a model's weights in float32 with its config and vocabulary into the folder `out`."""
     write_bytes(out / WEIGHTS, pack(clip.float().state_dict()))
     for name in ("open_clip_config.json", VOCABULARY):
         write_bytes(out / name, (MICRO / name).read_bytes())
 
 
 def zero_shot(folder: Path) -> dict[str, float]:
-    """Percent for each domain of `micro`, the task known, and their mean; for a model in open_clip's local-dir layout."""
+    """Returns the task-aware zero-shot accuracy in percent on each domain of `micro`, and their mean as `mean`.
+
+    Args:
+        folder: of the model, in open_clip's local-dir layout.
+    """
     backbone = load_backbone(f"local-dir:{folder}", None)
     known = accuracy_of(backbone.clip, build(""), backbone.tokenize, "default", "cpu", None)["task_aware"]
     return {**known.round(2).to_dict(), "mean": round(float(known.mean()), 2)}

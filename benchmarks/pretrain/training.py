@@ -16,18 +16,18 @@ from benchmarks.backbones.loading import MICRO, make_tokenizer
 
 
 LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)
-LARGEST_SCALE = 100.0  # of the logits, as in CLIP
+LARGEST_SCALE = 100.0  # maximal factor on the cosines, as in CLIP
 
 
 def new_clip(seed: int) -> Any:
-    """The model of `clip/open_clip_config.json` with random weights, drawn with a seed."""
+    """Returns the model of `clip/open_clip_config.json` with random weights."""
     torch.manual_seed(seed)
     config = json.loads((MICRO / "open_clip_config.json").read_text(encoding="utf-8"))
     return open_clip.CLIP(**config["model_cfg"])
 
 
 def about() -> dict[str, Any]:
-    """Threads and versions that the training stands on."""
+    """Returns the number of threads and the versions used in training."""
     return {
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
@@ -35,16 +35,16 @@ def about() -> dict[str, Any]:
 
 
 def normalised(pictures: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) as the image tower expects it."""
+    """Converts images (B, H, W, 3) uint8 to normalised inputs (B, 3, H, W) float32 of the image tower."""
     mean, std = (torch.tensor(v, device=pictures.device) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:
-    """InfoNCE in both directions, where pairs with the same caption are all positives of each other.
+    """Returns the mean InfoNCE loss of both directions; all pairs with the same caption are positives of each other.
 
     Args:
-        images, texts: (B, D) unit features.
+        images, texts: (B, D) features of unit norm.
         scale: factor on the cosines.
         captions: (B,) int64, equal for equal captions.
     """
@@ -55,14 +55,14 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Ten
 
 
 def _batches(number: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices (size,) without end, each epoch in a new order; what does not fill a batch is left out."""
+    """Yields indices (size,) forever, in a new order each epoch; an incomplete last batch is dropped."""
     size = min(size, number)
     while True:
         yield from torch.randperm(number, generator=generator)[: number - number % size].split(size)
 
 
 def _groups(clip: Any) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, as in CLIP."""
+    """Returns the parameter groups: weight decay applies to matrices only, as in CLIP."""
     matrices = [p for p in clip.parameters() if p.ndim >= 2]
     others = [p for p in clip.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
@@ -78,7 +78,18 @@ def pretrain(
     device: str,
     on_step: Callable[[float], None],
 ) -> None:
-    """Trains `clip` in place; `on_step` is told each step's loss."""
+    """Trains a model in place.
+
+    Args:
+        clip: an open_clip model.
+        captions: N captions.
+        pictures: the N images, (N, H, W, 3) uint8.
+        steps: number of training steps.
+        batch_size: pairs in a step.
+        seed: of the order of the pairs.
+        device: `cpu` or `cuda`.
+        on_step: called with each step's loss.
+    """
     unique, inverse = np.unique(np.array(captions), return_inverse=True)
     tokens, ids = make_tokenizer("micro", MICRO, clip)(unique.tolist()), torch.from_numpy(inverse)
     bytes_ = torch.from_numpy(pictures)
@@ -90,7 +101,7 @@ def pretrain(
     on = torch.device(device)
     clip.to(on).train()
     for _, rows in zip(range(steps), batches, strict=False):
-        # On a CPU the backward pass of the fused attention takes longer than all the rest; the plain one is cheap.
+        # On a CPU the backward pass of fused attention dominates the step; plain attention is much faster.
         with sdpa_kernel(SDPBackend.MATH):
             with torch.autocast(on.type, torch.bfloat16):
                 images = clip.encode_image(normalised(bytes_[rows].to(on)), normalize=True)

@@ -1,4 +1,4 @@
-"""The run folder: its files with their columns, written and read, and the metrics of an accuracy matrix.
+"""The run folder: reading and writing its files and their columns, and the metrics of an accuracy matrix.
 
-This room imports neither torch nor Avalanche, and knows no method.
+This package imports no torch and no Avalanche, and knows no method.
 """

@@ -1,25 +1,26 @@
-"""A column of a table in a run folder, or a key of a json file there, as whoever fills it declares it."""
+"""The description of a column of a csv file, or of a key of a json file, in a run folder."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 
-# The first three are a csv's.
+# A csv has only the first three.
 Kind = Literal["integer", "number", "text", "boolean", "list of integers", "list of numbers", "list", "mapping"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column or a key holds.
+    """The description of a column or key.
 
     Attributes:
         name: as in the csv's header or the json file; a key within a key follows a dot.
-        kind: an empty field of a csv of any kind is "not measured" or "undefined".
-        meaning: in one sentence.
-        unit: for instance `percent`, `seconds`, `bytes`, `directions`; empty for what has none.
-        since: the schema version that first had it. Add a column with the next version (`benchmarks.runs.schema.VERSION`):
-            a folder of that version or a later one must have it, older ones read as if it held `default` in every row.
-        default: what holds in folders from before `since`; None for "not measured".
+        kind: the type of its values; in a csv, an empty field of any kind means "not measured" or "undefined".
+        meaning: a description in one sentence.
+        unit: for instance `percent`, `seconds`, `bytes`, `directions`; empty without a unit.
+        since: the schema version that introduced it. Give a new column the next version
+            (`benchmarks.runs.schema.VERSION`): folders of that version or a later one must have it; older ones are read
+            as if it held `default` in every row.
+        default: its value in folders from before `since`; None for "not measured".
     """
 
     name: str

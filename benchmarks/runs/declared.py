@@ -1,6 +1,6 @@
-"""The columns of measured tables: as the measurements here declare them, and as a run folder says.
+"""The columns of measured tables: those that the measurements declare, and those that a run folder declares.
 
-The measurements' files are read without importing them, so without torch.
+The measurements' files are parsed without importing them, so without torch.
 """
 
 import ast
@@ -16,11 +16,11 @@ from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.schema import number
 
 
-MANY = "..."  # ends the name of a column that stands for many
+MANY = "..."  # the end of a name that stands for several columns
 
 
 def tables() -> dict[str, tuple[Column, ...]]:
-    """The columns of every table that the measurements known here fill, by the table's name."""
+    """Returns the columns of every table that the installed measurements fill, by the table's name."""
     found: dict[str, dict[str, Column]] = {}
     read = [_declared(source.file.read_text(encoding="utf-8")) for source in registry.sources("measurement").values()]
     for _, table, columns in sorted(filter(None, read), key=lambda each: each[0]):
@@ -29,7 +29,11 @@ def tables() -> dict[str, tuple[Column, ...]]:
 
 
 def written(files: RunFiles, table: str) -> tuple[Column, ...]:
-    """The columns of a table as `run.json` declares them; none in folders from before 1.0.
+    """Returns the columns of a table that `run.json` declares; empty for folders from before version 1.0.
+
+    Args:
+        files: the run's files.
+        table: the table's name.
 
     Raises:
         UserError: `run.json` is damaged.
@@ -44,13 +48,20 @@ def written(files: RunFiles, table: str) -> tuple[Column, ...]:
 
 
 def required(columns: Iterable[Column], version: tuple[int, int]) -> tuple[str, ...]:
-    """The names of the columns that a folder of a schema version must have."""
+    """Returns the names of the columns that a folder must have.
+
+    Args:
+        columns: the known columns.
+        version: the folder's schema version.
+    """
     return tuple(each.name for each in columns if not each.name.endswith(MANY) and number(each.since) <= version)
 
 
 @cache
 def _declared(text: str) -> tuple[int, str, tuple[Column, ...]] | None:
-    """The turn, table and columns of a measurement's class `Meter`; None where they are not plain enough to be read."""
+    """Returns the turn, table and columns of a measurement's class `Meter`; None if they are too complex to
+    evaluate.
+    """
     tree = ast.parse(text)
     meters = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Meter"]
     assigned = [statement for meter in meters for statement in meter.body if isinstance(statement, ast.Assign)]
@@ -65,14 +76,14 @@ def _declared(text: str) -> tuple[int, str, tuple[Column, ...]] | None:
 
 
 def _value(node: ast.expr, tree: ast.Module) -> Any:
-    """An expression's value: of constants, `Column`, and names that stand for such expressions."""
+    """Returns the value of an expression that consists of constants, `Column`, and names of such expressions."""
     used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
     names = {name: Column if name == "Column" else _named(name, tree) for name in used}
     return eval(compile(ast.Expression(node), "<columns>", "eval"), {"__builtins__": {}, **names})
 
 
 def _named(name: str, tree: ast.Module) -> Any:
-    """The value of a name that a file assigns, or takes from another measurement's file."""
+    """Returns the value of a name that a file assigns, or imports from another measurement's file."""
     modules = {source.module: source for source in registry.sources("measurement").values()}
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:

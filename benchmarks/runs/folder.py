@@ -1,7 +1,7 @@
-"""Where the files of a run lie: in its run folder, or packed in one zip file of the folder's name.
+"""Finds and reads the files of a run: in its run folder, or packed in a zip file with the folder's name.
 
-`results/micro/nusa/seed42` is a run whether `seed42/` holds its files or `seed42.zip` does; where both are there, the
-folder counts. `benchmarks.runs.pack` makes one from the other.
+`results/micro/nusa/seed42` is a run if the folder `seed42` or the file `seed42.zip` exists; if both do, the folder is
+used. `benchmarks.runs.pack` converts one into the other.
 """
 
 import errno
@@ -20,7 +20,7 @@ from benchmarks.config.errors import UserError
 
 PACKED = ".zip"
 STREAM = "stream.json"
-STREAMS = "streams"  # the folder above packed runs that holds each `stream.json` of theirs once, named by its sha256
+STREAMS = "streams"  # the folder above packed runs that stores each different `stream.json` once, named by its sha256
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class RunFiles:
 
     @classmethod
     def of(cls, place: Path) -> "RunFiles":
-        """Those of a run that is named by its folder or by its zip file."""
+        """Returns the files of a run, given its folder or its zip file."""
         return cls(place.with_name(place.name.removesuffix(PACKED)) if place.is_file() else place)
 
     @property
     def archive(self) -> Path:
-        """The zip file of a packed run."""
+        """The path of the zip file of a packed run."""
         return Path(f"{self.folder}{PACKED}")
 
     @property
@@ -49,11 +49,11 @@ class RunFiles:
         return not (self.folder / "config.yaml").exists() and self.archive.is_file()
 
     def at(self, name: str) -> Path:
-        """A file's place, for messages: within the zip file if the run is packed."""
+        """Returns a file's path for messages; for a packed run it leads into the zip file."""
         return (self.archive if self.is_packed else self.folder) / name
 
     def names(self) -> list[str]:
-        """The names of the files, sorted, without those in folders below (plots).
+        """Returns the names of the files, sorted, without those in subfolders (plots).
 
         Raises:
             UserError: the zip file is damaged.
@@ -67,14 +67,14 @@ class RunFiles:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name."""
+        """Returns whether there is a file of this name."""
         return name in self.names() if self.is_packed else (self.folder / name).is_file()
 
     def data(self, name: str) -> bytes:
-        """A file's bytes, those of a stream that stands elsewhere too.
+        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams`.
 
         Raises:
-            UserError: it is missing or cannot be read, or the zip file is damaged.
+            UserError: the file is missing or cannot be read, or the zip file is damaged.
         """
         try:
             found = self._data(name)
@@ -88,11 +88,11 @@ class RunFiles:
         return found if digest is None else self._shared_stream(digest)
 
     def text(self, name: str) -> str:
-        """A file's text. Raises UserError as `data` does, and UnicodeDecodeError if it is not UTF-8."""
+        """Returns a file's text. Raises UserError as `data`, and UnicodeDecodeError if it is not UTF-8."""
         return self.data(name).decode("utf-8")
 
     def json(self, name: str) -> Any:
-        """What a json file holds. Raises UserError if it is missing or damaged."""
+        """Returns the value in a json file. Raises UserError if it is missing or damaged."""
         try:
             return json.loads(self.text(name))
         except ValueError as error:
@@ -105,7 +105,7 @@ class RunFiles:
             return archive.read(name)
 
     def _shared_stream(self, digest: str) -> bytes:
-        """From the nearest folder `streams` above the run."""
+        """Returns the `stream.json` from the nearest folder `streams` above the run."""
         name = Path(STREAMS, f"{digest}.json")
         for above in self.folder.absolute().parents:
             if (above / name).is_file():
@@ -117,12 +117,14 @@ class RunFiles:
 
 
 def naming_digest(digest: str) -> bytes:
-    """What stands in a packed run in place of `stream.json`."""
+    """Returns the bytes that replace `stream.json` in a packed run; they contain its sha256."""
     return json.dumps({"sha256": digest}).encode()
 
 
 def named_digest(data: bytes) -> str | None:
-    """The digest in what `naming_digest` made; None if it is a whole `stream.json`, or a damaged one."""
+    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged
+    `stream.json`.
+    """
     try:
         found = json.loads(data)
     except ValueError:
@@ -131,7 +133,7 @@ def named_digest(data: bytes) -> str | None:
 
 
 def find(places: Iterable[Path]) -> list[Path]:
-    """The folders of the runs at or below the given places, packed ones too, each once, sorted.
+    """Returns the folders of all runs at or below the given places, also of packed runs, each once, sorted.
 
     Args:
         places: run folders, their zip files, or folders above them.
@@ -157,7 +159,7 @@ def find(places: Iterable[Path]) -> list[Path]:
 
 
 def _holds_run(archive: Path) -> bool:
-    """Whether a zip file is a packed run; a damaged one counts, so that reading it says so."""
+    """Returns whether a zip file is a packed run; also true for a damaged one, so that reading it raises an error."""
     try:
         with zipfile.ZipFile(archive) as opened:
             return "config.yaml" in opened.namelist()

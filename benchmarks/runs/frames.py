@@ -1,4 +1,4 @@
-"""The tables of a run folder as pandas frames, apart, so that a thousand runs are read in seconds without pandas."""
+"""The tables of a run folder as pandas frames. This is a separate module since importing pandas is slow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,20 @@ from benchmarks.runs.tables import NAMES, NUMBERS, numbers_of, table_of
 
 
 def accuracy(states: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
-    """An accuracy matrix (T+1, T) with its names: index `after` 0..T, columns the tasks."""
+    """Returns an accuracy matrix (T+1, T) as a frame: index `after` 0..T, columns the tasks.
+
+    Args:
+        states: the matrix.
+        tasks: T names.
+    """
     return pd.DataFrame(states, columns=list(tasks), index=pd.RangeIndex(len(states), name="after"))
 
 
 def rank(files: RunFiles) -> pd.DataFrame:
-    """`rank.csv`: a row for each state, tower, block and matrix.
+    """Returns `rank.csv`: one row for each number of tasks learned, tower, block and matrix.
 
     Raises:
-        UserError: the file is missing or broken.
+        UserError: the file is missing or damaged.
     """
     if not files.has("rank.csv"):
         raise UserError(f"{files.folder} is not a run folder: it has no rank.csv")
@@ -35,12 +40,13 @@ def rank(files: RunFiles) -> pd.DataFrame:
 
 
 def spectrum(files: RunFiles) -> pd.DataFrame | None:
-    """`spectrum.csv`: a row for each matrix before and after the stream, its singular values in columns `1`, `2`, ...
+    """Returns `spectrum.csv`: one row for each matrix before and after the stream, singular values in columns `1`, `2`,
+    ...
 
-    None in a folder that has none.
+    The result is None if the run folder has no such file.
 
     Raises:
-        UserError: the file is broken.
+        UserError: the file is damaged.
     """
     if not files.has("spectrum.csv"):
         return None
@@ -49,13 +55,17 @@ def spectrum(files: RunFiles) -> pd.DataFrame | None:
 
 
 def measured(files: RunFiles, name: str) -> pd.DataFrame:
-    """Any table that a measurement filled, for instance `rank`.
+    """Returns any table that a measurement filled, for instance `rank`.
 
-    Numbers where the measurement says so, or where nothing says what a column is and all of it is numbers. A column that
-    is newer than the folder holds its default.
+    Columns are numbers if the measurement declares them so, or if they are undeclared and contain only numbers. A
+    column that is newer than the folder has its default value in every row.
+
+    Args:
+        files: the run's files.
+        name: the table's name.
 
     Raises:
-        UserError: there is no such table, or it is damaged.
+        UserError: the run has no such table, or it is damaged.
     """
     file = f"{name}.csv"
     if not files.has(file):
@@ -64,7 +74,7 @@ def measured(files: RunFiles, name: str) -> pd.DataFrame:
 
 
 def _table(files: RunFiles, name: str) -> pd.DataFrame:
-    """The columns that the file has, then those that the folder is too old for."""
+    """Returns the columns of the file, then those that are newer than the folder."""
     known = {each.name: each for each in (*declared.written(files, name), *declared.tables().get(name, ()))}
     header, rows = table_of(files, f"{name}.csv", declared.required(known.values(), schema.version(files)))
     table: dict[str, Any] = {}
@@ -83,7 +93,7 @@ def _table(files: RunFiles, name: str) -> pd.DataFrame:
 
 
 def _typed(fields: list[str]) -> list[Any]:
-    """A column's fields as numbers, an empty one as NaN, or all as text where one is no number."""
+    """Returns a column's fields as numbers, empty ones as NaN; or all as text if one is no number."""
     try:
         numbers = [float(field or "nan") for field in fields]
     except ValueError:

@@ -1,4 +1,4 @@
-"""The cost ledger: what a method trains, stores between tasks, and takes in time and memory."""
+"""The cost ledger: what a method trains and stores between tasks, and how much time and memory it needs."""
 
 import time
 from collections.abc import Iterator
@@ -12,16 +12,18 @@ TIMED = ("training", "decomposition", "evaluation", "spectrum", "saving")
 
 @dataclass
 class Ledger:
-    """Lists have one figure for each task; `evaluation`, `spectrum` and `saving` also one for the state before any training.
+    """The cost of a run. Lists have one value for each task; `evaluation`, `spectrum` and `saving` also one before any
+    training.
 
     Attributes:
-        trained_parameters: that the optimiser saw.
-        carried_bytes: kept from task to task besides the model itself.
-        reference_images, reference_texts: read besides the tasks' own.
-        training, decomposition, evaluation, spectrum, saving: seconds; training does not count the decomposition within it,
-            and saving is of the checkpoint and the tables, 0 where a run was stopped right after.
-        peak_memory_bytes: of the process; over a resumed run the largest of its parts.
-        peak_gpu_memory_bytes: allocated on the device, None on the CPU.
+        trained_parameters: number of parameters that the optimiser saw in each task.
+        carried_bytes: storage between tasks besides the model itself, after each task.
+        reference_images, reference_texts: number of auxiliary images and texts.
+        training, decomposition, evaluation, spectrum, saving: seconds. Training does not include the decomposition
+            within it; `spectrum` is the time of all measurements; saving is that of checkpoint and tables, 0 where a
+            run was interrupted directly afterwards.
+        peak_memory_bytes: of the process; for a resumed run the maximum over its parts.
+        peak_gpu_memory_bytes: allocated on the GPU; None without one.
     """
 
     trained_parameters: list[int] = field(default_factory=list)
@@ -37,26 +39,33 @@ class Ledger:
     peak_gpu_memory_bytes: int | None = None
 
     def note_memory(self, host: int, gpu: int | None) -> None:
-        """Raises the peaks to what the process and its GPU (None without one) have used so far, in bytes."""
+        """Raises the recorded peaks to these values, if larger.
+
+        Args:
+            host: peak memory of the process so far, in bytes.
+            gpu: peak memory allocated on its GPU so far, in bytes; None without a GPU.
+        """
         self.peak_memory_bytes = max(self.peak_memory_bytes, host)
         if gpu is not None:
             self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes or 0, gpu)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Appends the seconds of a block to one of the lists."""
+        """Context manager that appends the seconds of its block to the list `what`."""
         began = time.perf_counter()
         yield
         getattr(self, what).append(time.perf_counter() - began)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; the seconds under one heading, with their sums."""
+        """Returns the content of `cost.json`: the attributes, with the times below `seconds` and their sums below
+        `total_seconds`.
+        """
         values = asdict(self)
         seconds = {name: values.pop(name) for name in TIMED}
         return {**values, "seconds": seconds, "total_seconds": {name: sum(each) for name, each in seconds.items()}}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Ledger":
-        """What `as_json` gave."""
+        """Returns the ledger of a value that `as_json` returned."""
         plain = {name: value for name, value in values.items() if name not in ("seconds", "total_seconds")}
         return cls(**plain, **values["seconds"])

@@ -1,8 +1,8 @@
-"""Runs as one file each, to be committed or sent: `python -m benchmarks.runs.pack results/micro`.
+"""Packs runs into one file each, to commit or send them: `python -m benchmarks.runs.pack results/micro`.
 
-A packed run is the zip file of its run folder: `seed42/` becomes `seed42.zip` beside it, with every csv, json and yaml file
-byte for byte, without weights and plots. `stream.json` would be the same in hundreds of runs, so it stands once in a folder
-`streams` above them, under the name of its sha256. Everything that reads run folders reads packed runs too.
+A packed run is a zip file next to its run folder: `seed42/` becomes `seed42.zip`, with every csv, json and yaml file
+unchanged, without weights and plots. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
+folder `streams` above them, named by its sha256. All code that reads run folders also reads packed runs.
 """
 
 import hashlib
@@ -19,19 +19,23 @@ from benchmarks.runtime.files import write_bytes
 
 
 KINDS = (".csv", ".json", ".yaml")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold: equal files give equal bytes
+EPOCH = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest time that a zip file can store; it is fixed so that equal files give equal bytes
 
 
 def pack(place: Path, target: Path | None = None) -> list[Path]:
-    """Packs every finished run at or below a folder; the run folders stay.
+    """Packs every finished run at or below a folder, keeps the run folders, and returns the paths of the zip files.
 
     Args:
         place: a run folder or a folder above some.
-        target: the zip files go below it, with the paths that the folders have below `place`, and the streams into
-            `<target>/streams`; None puts each zip file beside its folder.
-
-    Returns:
-        The zip files, those of unfinished runs left out.
+        target: the folder for the zip files, with the same relative paths as below `place`, and for `streams`; None
+            puts each zip file next to its run folder.
 
     Raises:
         UserError: there is no run, one of its files cannot be read, or a zip file cannot be written.
@@ -53,15 +57,12 @@ def pack(place: Path, target: Path | None = None) -> list[Path]:
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:
-    """Makes a run folder of every packed run at or below a folder, as it was before it was packed.
+    """Makes a run folder of every packed run at or below a folder, and returns the new run folders.
 
     Args:
         place: the zip file of a run or a folder above some.
-        target: the run folders go below it, with the paths that the zip files have below `place`; None puts each beside
-            its zip file. What is a run folder there already stays as it is.
-
-    Returns:
-        The run folders that were made.
+        target: the folder for the run folders, with the same relative paths as below `place`; None puts each next to
+            its zip file. Existing run folders are not changed.
 
     Raises:
         UserError: there is no run, a zip file is damaged or its stream missing, or a file cannot be written.
@@ -73,7 +74,7 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
         if not files.is_packed or (new / "config.yaml").exists():
             continue
         contents = {name: files.data(name) for name in files.names()}
-        # The settings last: they make it a run folder, which is whole then.
+        # The settings last, since they mark the folder as a complete run folder.
         for name in sorted(contents, key=lambda name: name == "config.yaml"):
             write_bytes(new / Path(name).name, contents[name])
         made.append(new)
@@ -81,7 +82,7 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
 
 
 def _root(place: Path) -> Path:
-    """The folder itself, or the one that holds it where it is a single run."""
+    """Returns the folder itself, or its parent if it is a single run."""
     return place.parent if place.is_file() or (place / "config.yaml").exists() else place
 
 
@@ -90,7 +91,7 @@ def _zip(contents: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in sorted(contents.items()):
             about = zipfile.ZipInfo(name, EPOCH)
-            about.create_system, about.external_attr = 3, 0o644 << 16  # the same bytes on Windows
+            about.create_system, about.external_attr = 3, 0o644 << 16  # equal bytes also on Windows
             archive.writestr(about, data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return out.getvalue()
 
@@ -103,9 +104,9 @@ def _write_once(path: Path, data: bytes) -> None:
 @click.command("python -m benchmarks.runs.pack")
 @click.argument("place", type=click.Path(path_type=Path))
 @click.argument("target", required=False, type=click.Path(path_type=Path))
-@click.option("--unpack", "back", is_flag=True, help="make run folders of packed runs instead")
+@click.option("--unpack", "back", is_flag=True, help="make run folders from packed runs instead")
 def main(place: Path, target: Path | None, back: bool) -> None:
-    """Pack every finished run at or below PLACE into a zip file below TARGET (default: PLACE, beside the run folder)."""
+    """Pack every finished run at or below PLACE into a zip file below TARGET (default: next to the run folder)."""
     try:
         for path in (unpack if back else pack)(place, target):
             print(path)

@@ -1,5 +1,8 @@
-"""A run folder, read; `results/README.md` describes its files. Needs neither torch nor Avalanche, nor pandas until the
-weights are asked for, so that a thousand of them are read in seconds."""
+"""Reads a run folder; `results/README.md` describes its files.
+
+This module needs no torch or Avalanche, and pandas only for tables of weights, so that it reads a thousand folders in
+seconds.
+"""
 
 import hashlib
 import json
@@ -24,7 +27,7 @@ from strategies.about import About
 if TYPE_CHECKING:
     import pandas as pd
 
-# By what the protocol tells a model at test time: the file of the accuracy matrix, and how that reads.
+# By what the protocol tells a model at test time: the file of the accuracy matrix, and its name in tables.
 MATRICES = {
     "known": ("accuracy.csv", "task known"),
     "unknown": ("accuracy_agnostic.csv", "task unknown"),
@@ -34,7 +37,7 @@ ROUNDING = 1e-6  # points; the matrix and its metrics are written with full prec
 
 
 class _Open(TypedDict):
-    """Files may hold more than is checked."""
+    """A dictionary that may have more keys than are checked."""
 
     __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
 
@@ -88,13 +91,15 @@ METHOD = TypeAdapter[Any](About)
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a stream was tested.
+    """The test protocol of a stream.
 
     Attributes:
         name: the protocol, in words.
-        identity: of `MATRICES`, the one that the protocol reports.
-        tests: (T,) test images of each task, in the run's order; empty in folders from before 0.2.
-        digest: of all that `stream.json` says, the tasks in any order: equal for equal splits, names, templates and protocol.
+        identity: what the model is told at test time: the task (`known`, task-aware), nothing (`unknown`,
+            task-agnostic), or the classes learned so far (`seen`, class-incremental).
+        tests: (T,) test images of each task, in the run's order; empty in folders from before version 0.2.
+        digest: of the content of `stream.json`, with the tasks in any order: equal for equal splits, names, templates
+            and protocol.
     """
 
     name: str
@@ -104,19 +109,21 @@ class Protocol:
 
     @property
     def accuracy_identity(self) -> str:
-        """The matrix whose Transfer, Avg and Last the protocol reports; `seen` has none, there the task is known."""
+        """The accuracy matrix for Transfer and forgetting: that of `identity`, but `known` for class-incremental
+        protocols.
+        """
         return "known" if self.identity == "seen" else self.identity
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run folder. What only some uses need is read when it is asked for, and says then what is wrong with it.
+    """One run folder. Most files are read on first use, which raises UserError if the file is missing or damaged.
 
     Attributes:
         folder: the run folder; a packed run's files are in the zip file of that name.
-        tasks: the T names in the order in which they are learned.
-        accuracy: by `MATRICES`, (T+1, T) percent, row 0 before any training; NaN is unmeasured. Without `seen` in folders
-            from before 0.2.
+        tasks: the T names in learning order.
+        accuracy: by `known` (task-aware), `unknown` (task-agnostic) and `seen` (class-incremental), (T+1, T) percent,
+            row 0 before any training; NaN is unmeasured. Folders from before version 0.2 have no `seen`.
     """
 
     folder: Path
@@ -130,10 +137,10 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """`config.yaml`, and of settings that came later what they are by default."""
+        """The settings in `config.yaml`, and the defaults of newer settings."""
         file = self.files.at("config.yaml")
         try:
-            # The C loader where there is one: six times as fast.
+            # The C loader, if available, is six times as fast.
             loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
             found = yaml.load(self.files.text("config.yaml"), Loader=loader)
         except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -142,7 +149,7 @@ class Run:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """What matters of `stream.json` when runs are set beside each other."""
+        """The test protocol, from `stream.json`."""
         file = self.files.at("stream.json")
         if not self.files.has("stream.json") and "seen" not in self.accuracy:
             digest = hashlib.sha256("\n".join(sorted(self.tasks)).encode()).hexdigest()
@@ -157,7 +164,7 @@ class Run:
 
     @cached_property
     def cost(self) -> dict[str, Any]:
-        """`cost.json`."""
+        """The content of `cost.json`."""
         file = self.files.at("cost.json")
         found = _checked(file, self.files.json("cost.json"), COST)
         if self.is_finished and len(found["trained_parameters"]) != len(self.tasks):
@@ -166,12 +173,12 @@ class Run:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """`run.json`."""
+        """The content of `run.json`."""
         return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
 
     @cached_property
     def method(self) -> About:
-        """What the run's method is called and how it is drawn: as `run.json` says, else as the strategy's file here does."""
+        """The method's title, reference, colour and marker: from `run.json`, else from the installed strategy."""
         written = self.about.get("method")
         if written is None:
             return registry.about(str(self.config["strategy"]))
@@ -179,16 +186,16 @@ class Run:
 
     @cached_property
     def rank(self) -> "pd.DataFrame":
-        """`rank.csv`: one row for each state, tower, block and matrix."""
+        """The table `rank.csv`: one row for each number of tasks learned, tower, block and matrix."""
         return _frames().rank(self.files)
 
     @cached_property
     def spectrum(self) -> "pd.DataFrame | None":
-        """`spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
+        """The table `spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
         return _frames().spectrum(self.files)
 
     def table(self, name: str) -> "pd.DataFrame":
-        """Any table that a measurement filled, for instance `rank` or `cost`: numbers where a whole column is numbers.
+        """Returns any table that a measurement filled, for instance `rank` or `cost`, as a pandas frame.
 
         Raises:
             UserError: the run has no such table, or it is damaged.
@@ -197,17 +204,21 @@ class Run:
 
     @cached_property
     def entropy_rank(self) -> tuple[float, float] | None:
-        """Mean over the attention's matrices of `effective_rank`, before any training and at the end; None without."""
+        """The mean entropy rank of the attention matrices before any training and after the last task; None if not
+        measured.
+        """
         return tables.entropy_rank(self.files, len(self.tasks))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run is finished."""
         return self.about["status"] == "finished"
 
     @property
     def learns_at_once(self) -> bool:
-        """Whether all tasks were learned in one training, the first: then only the end means anything."""
+        """Whether all tasks were learned in one training, the first; then only the accuracies after the last task are
+        meaningful.
+        """
         first, *others = self.cost["trained_parameters"]
         return first > 0 and bool(others) and not any(others)
 
@@ -217,16 +228,24 @@ class Run:
         return not any(self.cost["trained_parameters"])
 
     def frame(self, identity: str) -> "pd.DataFrame":
-        """An accuracy matrix with its names, (T+1, T): index `after` 0..T, columns the tasks."""
+        """Returns an accuracy matrix (T+1, T) in percent as a pandas frame: index `after` 0..T, columns the tasks.
+
+        Args:
+            identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+        """
         return _frames().accuracy(self.accuracy[identity], self.tasks)
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """By `MATRICES`, what `benchmarks.runs.metrics.summarise` says of the matrix. `metrics.json` is not believed."""
+        """The metrics of each accuracy matrix, as returned by `benchmarks.runs.metrics.summarise`; computed, not read
+        from `metrics.json`.
+        """
         return {identity: summarise(states) for identity, states in self.accuracy.items()}
 
     def contradiction(self) -> str | None:
-        """In one line, where `metrics.json` differs from what its matrices give; None where it does not, or is missing."""
+        """Returns where `metrics.json` differs from the accuracy matrices, in one line; None if it does not, or is
+        missing.
+        """
         if not self.files.has("metrics.json"):
             return None
         written = self.files.json("metrics.json")
@@ -238,7 +257,9 @@ class Run:
 
 
 def _differs(there: Any, right: Any, name: str = "") -> str | None:
-    """`agnostic.avg is 99.00 there, 41.20`: the first place where `there` has not what `right` has; None if it has all."""
+    """Returns the first place where `there` differs from `right`, as `agnostic.avg is 99.00 there, 41.20`; None if
+    nowhere.
+    """
     if isinstance(right, dict) and isinstance(there, dict):
         pairs = [(there.get(key), value, f"{name}.{key}".strip(".")) for key, value in right.items()]
     elif isinstance(right, list) and isinstance(there, list) and len(right) == len(there):
@@ -264,10 +285,11 @@ def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Run:
-    """The run in a folder, or in a folder's zip file.
+    """Returns the run in a folder, or in the folder's zip file.
 
     Raises:
-        UserError: there is no run, one of its matrices is broken, or a newer version wrote it that this one cannot read.
+        UserError: there is no run, an accuracy matrix is damaged, or a newer version wrote the folder that this one
+            cannot read.
     """
     files = RunFiles.of(folder)
     if not files.is_packed and not folder.is_dir():
@@ -286,7 +308,7 @@ def read(folder: Path) -> Run:
 
 
 def _frames() -> Any:
-    """pandas comes when a table is first asked for."""
+    """Imports pandas only when a table is first requested."""
     from benchmarks.runs import frames
 
     return frames

@@ -1,4 +1,4 @@
-"""What a run has measured so far, and the files in its folder that hold it."""
+"""What a run has measured so far, and writing it into the run folder."""
 
 import csv
 import io
@@ -21,14 +21,15 @@ MATRIX_TABLES = ("accuracy", "accuracy_agnostic", "accuracy_seen")  # names that
 
 @dataclass
 class RunRecord:
-    """All that a run has measured so far, state by state (0: before any training).
+    """Everything that a run has measured so far, after 0, 1, ... tasks.
 
-    As text, made once, since all of it is written after every state: what grows is writing it, and the metrics.
+    Values are stored as csv text, since all of it is written to disk again after every task.
 
     Attributes:
-        known, unknown, seen: a line for each state: accuracy in percent, a field for each task, empty where unmeasured.
-        tables: csv text of each measurements' table, by its name.
-        cost: the ledger.
+        known, unknown, seen: a csv line for each number of tasks learned: accuracy in percent on each task, empty if
+            unmeasured; task-aware, task-agnostic and class-incremental.
+        tables: csv text of the measurements' tables, by name.
+        cost: the cost ledger.
     """
 
     known: list[str] = field(default_factory=list)
@@ -39,17 +40,29 @@ class RunRecord:
 
     @property
     def states(self) -> int:
-        """Number of states measured; tasks learned is one less."""
+        """The number of evaluations so far, which is the number of tasks learned plus one."""
         return len(self.known)
 
     def add_accuracies(self, known: Fields, unknown: Fields, seen: Fields) -> None:
-        """A state's accuracies in percent, one for each task; with them it counts as measured."""
+        """Adds the accuracies of an evaluation in percent, one for each task; None where unmeasured.
+
+        Args:
+            known: task-aware.
+            unknown: task-agnostic.
+            seen: class-incremental.
+        """
         self.known.append(_fields(known))
         self.unknown.append(_fields(unknown))
         self.seen.append(_fields(seen))
 
     def add_rows(self, table: str, rows: list[dict[str, Any]], number_format: str | None = None) -> None:
-        """Appends rows to a table; the first ones decide its columns."""
+        """Appends rows to a table; the first rows decide its columns.
+
+        Args:
+            table: its name.
+            rows: values by column name.
+            number_format: printf format of floats, such as `"%.6g"`; None for full precision.
+        """
         if not rows:
             return
         text = self.tables.get(table, "")
@@ -58,15 +71,16 @@ class RunRecord:
         self.tables[table] = text + frame.to_csv(index=False, header=not text, float_format=number_format)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for the checkpoint."""
+        """Returns the record in types that json can store, for the checkpoint."""
         return {**vars(self), "cost": self.cost.as_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunRecord":
-        """What `as_json` gave; also what versions before 0.4 wrote, with two tables under names of their own.
+        """Returns the record of a value that `as_json` returned, also in versions before 0.4, which stored two tables
+        separately.
 
         Raises:
-            KeyError, TypeError: something else.
+            KeyError, TypeError: the value is something else.
         """
         values = dict(values)
         tables = values.pop("tables", None)
@@ -82,7 +96,12 @@ def _fields(row: Fields) -> str:
 
 
 def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
-    """Percent; a row for each state, first column `after`, then the tasks in order."""
+    """Returns the csv text of an accuracy matrix in percent: first column `after`, then one for each task.
+
+    Args:
+        lines: the fields of each row, without the first, as text.
+        tasks: names in learning order.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(["after", *tasks])
     text.writelines(f"{after},{line}\n" for after, line in enumerate(lines))
@@ -90,16 +109,18 @@ def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
 
 
 def _matrix(lines: list[str], tasks: int) -> np.ndarray:
-    """(T+1, T) percent, NaN where nothing was measured."""
+    """Returns the matrix (T+1, T) in percent, NaN where nothing was measured."""
     matrix = np.full((tasks + 1, tasks), np.nan)
     matrix[: len(lines)] = [[float(figure or "nan") for figure in line.split(",")] for line in lines]
     return matrix
 
 
 def metrics(record: RunRecord, counts: Sequence[int]) -> dict[str, Any]:
-    """`metrics.json`: of the task-known matrix, of the task-unknown one under `agnostic`, and `seen`.
+    """Returns the content of `metrics.json`: task-aware metrics, task-agnostic ones under `agnostic`, class-incremental
+    under `seen`.
 
     Args:
+        record: what was measured.
         counts: (T,) test images of each task.
     """
     known, unknown, seen = (_matrix(lines, len(counts)) for lines in (record.known, record.unknown, record.seen))
@@ -111,7 +132,18 @@ def metrics(record: RunRecord, counts: Sequence[int]) -> dict[str, Any]:
 
 
 def save_tables(path: Path, record: RunRecord, tasks: list[str], counts: Sequence[int]) -> None:
-    """Writes everything measured so far, each in its file; called after each task with the same rows and more."""
+    """Writes everything measured so far into the run folder: accuracies, tables, metrics and cost. It is called after
+    each task.
+
+    Args:
+        path: the run folder.
+        record: what was measured.
+        tasks: names in learning order.
+        counts: (T,) test images of each task.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     files.write_text(path / "accuracy.csv", accuracy_csv(record.known, tasks))
     files.write_text(path / "accuracy_agnostic.csv", accuracy_csv(record.unknown, tasks))
     files.write_text(path / "accuracy_seen.csv", accuracy_csv(record.seen, tasks))

@@ -1,11 +1,12 @@
-"""The version of the run folder, and the settings that older folders do not have.
+"""The schema version of the run folder, and the defaults of settings that older folders do not have.
 
-A folder says in `run.json` with which version of the schema it was written. A new column, key or setting raises the number
-after the point: older folders lack it and read with its default, and older readers pass on what they do not know. The
-number before the point is raised where older readers would misunderstand a folder; they refuse it then.
+A folder's `run.json` states the schema version with which it was written. A new column, key or setting increases the
+minor number: older folders are read with its default, and older readers ignore it. The major number increases if older
+readers would misunderstand a folder; they then refuse it.
 
-Keys of json files are listed in `benchmarks.runs.keys`. Columns of measured tables stand with their measurements, settings
-of a strategy in its file; both are read from there without torch. `results/README.md` is made from all of them.
+The keys of json files are listed in `benchmarks.runs.keys`. The columns of measured tables are declared by the
+measurements and the settings of a strategy in its file; both are read without importing torch. `results/README.md` is
+generated from all of them.
 """
 
 from functools import cache
@@ -21,16 +22,16 @@ VERSION = "1.0"
 
 
 def number(version: str) -> tuple[int, int]:
-    """`"1.10"` to `(1, 10)`. Raises ValueError if it is no version."""
+    """Converts a version such as `"1.10"` to `(1, 10)`. Raises ValueError if the text is no version."""
     major, minor = version.split(".")
     return int(major), int(minor)
 
 
 def version(files: RunFiles) -> tuple[int, int]:
-    """The schema version with which a run folder was written; before 1.0 that of the project's version.
+    """Returns the schema version with which a run folder was written; before 1.0 it equals the project's version.
 
     Raises:
-        UserError: `run.json` is damaged, or the folder is of a version that this one cannot read.
+        UserError: `run.json` is damaged, or this version cannot read the folder.
     """
     about = files.json("run.json") if files.has("run.json") else {}
     try:
@@ -49,7 +50,9 @@ def version(files: RunFiles) -> tuple[int, int]:
 
 
 def settings(strategy: str) -> dict[str, Any]:
-    """By name, pydantic's FieldInfo of every setting of a strategy's runs; of a strategy unknown here only the common ones."""
+    """Returns pydantic's `FieldInfo` of every setting of a strategy's runs, by name; for an unknown strategy only the
+    common ones.
+    """
     try:
         own = registry.settings_class(strategy).__pydantic_fields__
     except UserError:
@@ -58,10 +61,13 @@ def settings(strategy: str) -> dict[str, Any]:
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """All settings of a run: those that `config.yaml` says, and the defaults of settings that came later.
+    """Returns all settings of a run: those of `config.yaml`, and the defaults of newer settings.
 
-    The default in the code is what all runs did before there was the setting. One without a default is added with
-    `json_schema_extra={"before": VALUE}`.
+    A setting's default is what runs did before the setting existed. If that differs, or there is no default, the field
+    states it as `json_schema_extra={"before": VALUE}`.
+
+    Args:
+        config: the content of `config.yaml`.
     """
     missing = _defaults(str(config["strategy"])).items()
     return {**config, **{name: value for name, value in missing if name not in config}}

@@ -1,4 +1,4 @@
-"""The csv files of a run folder, read as arrays and tables. pandas would read a file cut short without a word."""
+"""Reads the csv files of a run folder as arrays and text; unlike pandas it detects files that were cut short."""
 
 import csv
 import io
@@ -29,14 +29,18 @@ NUMBERS = (
 
 
 def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
-    """The tasks, and the matrix (T+1, T) in percent; states that the run has not reached yet are rows of NaN.
+    """Returns the tasks, and the accuracy matrix (T+1, T) in percent; rows that the run has not reached yet are NaN.
+
+    Args:
+        files: the run's files.
+        name: of the csv file.
 
     Raises:
-        UserError: the file is missing or broken.
+        UserError: the file is missing or damaged.
     """
     header, rows = table_of(files, name, required=("after",))
     path = files.at(name)
-    # By position, for tasks may have any name, "after" too.
+    # By position, since a task may have any name, even "after".
     tasks = header[1:]
     if not tasks:
         raise UserError(f"{path}: no task, only the column after")
@@ -45,18 +49,20 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
     if len(set(after)) < len(after) or not set(after) <= set(range(len(states))):
         raise UserError(f"{path}: the first column must hold each of 0 to {len(tasks)} at most once")
     states[after.astype(int)] = numbers[:, 1:]
-    if ((states < 0) | (states > 100)).any():  # NaN is neither
+    if ((states < 0) | (states > 100)).any():  # false for NaN
         raise UserError(f"{path}: accuracies lie between 0 and 100")
     return tasks, states
 
 
 def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
-    """Mean of `effective_rank` over the attention's matrices, before any training and after the last task; None without.
+    """Returns the mean of `effective_rank` over the attention matrices, before any training and after the last task;
+    None if empty.
 
-    Only the lines that count are taken apart: `rank.csv` has thousands with ViT-B/16.
+    For speed only the necessary lines are parsed: with ViT-B/16 `rank.csv` has thousands.
 
     Args:
-        tasks: their number.
+        files: the run's files.
+        tasks: the number of tasks.
 
     Raises:
         UserError: `rank.csv` is missing, damaged or cut short.
@@ -81,7 +87,16 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
 
 
 def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text."""
+    """Returns the header and the rows of a csv file as text.
+
+    Args:
+        files: the run's files.
+        name: of the csv file.
+        required: columns that it must have.
+
+    Raises:
+        UserError: the file is missing, damaged, cut short, or lacks a column.
+    """
     path = files.at(name)
     try:
         text = files.text(name)
@@ -103,7 +118,15 @@ def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[lis
 
 
 def numbers_of(rows: list[list[str]], files: RunFiles, name: str, columns: int) -> np.ndarray:
-    """(rows, columns); an empty field is NaN."""
+    """Returns rows of text as an array (rows, columns); an empty field is NaN. Raises UserError if a field is no
+    number.
+
+    Args:
+        rows: the fields of each row.
+        files: the run's files, for the message.
+        name: of the csv file, for the message.
+        columns: number of columns.
+    """
     try:
         return np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, columns)
     except ValueError as error:

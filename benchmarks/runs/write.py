@@ -1,4 +1,4 @@
-"""The run folder: where it is, whose turn it is to write in it, and what says which run it is."""
+"""Writes the run folder: its path, the lock against other processes, and the files that identify the run."""
 
 import hashlib
 import re
@@ -23,24 +23,26 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
-    """`results/<stream>/<strategy>/<seed and what differs from the recipe>`."""
+    """Returns the path of a run folder: `results/<stream>/<strategy>/<seed and settings that differ from the
+    recipe>`.
+    """
     family, _, argument = config.common.stream.partition(":")
     if family == "folder":
         argument = Path(argument).resolve().name
     stream = "-".join([family, *(part for part in re.split(r"[^\w.]+", argument) if part)])
     name = config.label
-    if len(name) > 120:  # file systems end at 255 bytes
+    if len(name) > 120:  # file systems allow at most 255 bytes
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return results / stream / config.common.strategy.replace(":", "-") / name
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a run in this folder came to its end."""
+    """Returns whether this folder holds a finished run."""
     return (path / "run.json").is_file() and run_json(path).get("status") == "finished"
 
 
 def run_json(path: Path) -> dict[str, Any]:
-    """Raises UserError if it is damaged."""
+    """Returns the content of `run.json` in a run folder. Raises UserError if it is damaged."""
     found = files.read_json(path / "run.json")
     if not isinstance(found, dict):
         raise UserError(f"{path / 'run.json'}: damaged; move the folder away to start anew")
@@ -48,7 +50,9 @@ def run_json(path: Path) -> dict[str, Any]:
 
 
 def next_path(path: Path) -> Path:
-    """Where to run once more beside finished runs: the first of `path-2`, `path-3`, ... that is not finished."""
+    """Returns the folder for another run with the same settings: the first of `path-2`, `path-3`, ... that holds no
+    finished run.
+    """
     number = 2
     while is_finished(path.with_name(f"{path.name}-{number}")):
         number += 1
@@ -56,7 +60,7 @@ def next_path(path: Path) -> Path:
 
 
 def lock(path: Path) -> FileLock:
-    """Makes the folder and takes it for this process; the operating system frees it when the process ends, however it ends.
+    """Makes a run folder and locks it for this process; the operating system releases the lock when the process ends.
 
     Raises:
         UserError: another process writes there, or the folder cannot be made.
@@ -75,7 +79,11 @@ def lock(path: Path) -> FileLock:
 
 
 def save_config(path: Path, settings: Mapping[str, Any]) -> None:
-    """Writes `config.yaml`, or checks it against the run that is to go on."""
+    """Writes `config.yaml`; for a run that is resumed it checks that the settings are the same.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or the file cannot be written.
+    """
     if (path / "config.yaml").exists():
         check_config(path, settings)
     else:
@@ -84,10 +92,16 @@ def save_config(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
-    """The folder's name tells what differs from the recipe, so equal names may mean other runs when a recipe has changed.
+    """Checks that a run folder has these settings. Its name alone does not tell, because a recipe may have changed
+    since.
+
+    Args:
+        path: the run folder.
+        wanted: settings by name.
 
     Raises:
-        UserError: the folder holds a run with other settings, naming the first that differs, or a damaged file.
+        UserError: the folder holds a run with other settings (the message names the first that differs), or a damaged
+            file.
     """
     file = path / "config.yaml"
     try:
@@ -98,7 +112,7 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
     found = schema.complete({"strategy": wanted["strategy"], **found})
     for name in [*wanted, *found]:
-        if name == FREE or wanted.get(name) == "auto":  # an auto device is whatever it was
+        if name == FREE or wanted.get(name) == "auto":  # with `auto` any device is accepted
             continue
         if found.get(name) != wanted.get(name):
             raise UserError(
@@ -107,10 +121,14 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def save_stream(path: Path, about: dict[str, Any]) -> None:
-    """Writes `stream.json`, what `Stream.describe` gives, or checks it against the run that is to go on.
+    """Writes `stream.json`; for a run that is resumed it checks that the content is the same.
+
+    Args:
+        path: the run folder.
+        about: the result of `Stream.describe`.
 
     Raises:
-        UserError: the run there had other tasks, prompts or splits.
+        UserError: the run there had other tasks, prompts or splits, or the file cannot be written.
     """
     file = path / "stream.json"
     if not file.exists():
