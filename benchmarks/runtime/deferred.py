@@ -1,4 +1,4 @@
-"""Modules whose source is executed only when something is asked of them that they cannot answer otherwise."""
+"""Modules whose source is executed only when an attribute is requested that they cannot provide otherwise."""
 
 import functools
 import importlib
@@ -16,12 +16,14 @@ _executing = RLock()
 
 
 class DeferredModule(ModuleType):
-    """A module that has not been executed; once it is, it is an ordinary one."""
+    """A module whose source has not been executed yet; afterwards it is an ordinary module."""
 
     def execute(self) -> None:
-        """Makes it what its import would have made of it, with those of its own modules that have been imported before."""
+        """Executes the module's source, and sets its already imported submodules as attributes, as an ordinary import
+        does.
+        """
         with _executing:
-            if type(self) is ModuleType:  # another thread was first
+            if type(self) is ModuleType:  # another thread has executed it
                 return
             spec: Any = self.__spec__
             self.__class__ = ModuleType  # type: ignore[assignment]
@@ -38,10 +40,10 @@ class DeferredModule(ModuleType):
 
 
 class DeferredPackage(DeferredModule):
-    """A package whose modules can be imported, and whose names are found in its modules, without executing it."""
+    """A package whose submodules and their names can be used without executing its `__init__`."""
 
     def __getattr__(self, name: str) -> Any:
-        """Called for what the package does not have yet."""
+        """Called for attributes that the package does not have yet."""
         if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         module = f"{self.__name__}.{name}"
@@ -56,26 +58,31 @@ class DeferredPackage(DeferredModule):
         return value
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Takes none of its own modules, which a function of the same name hides once the package is executed."""
+        """Ignores the package's own submodules, since a function of the same name may replace them when the package is
+        executed.
+        """
         if sys.modules.get(f"{self.__name__}.{name}") is not value:
             super().__setattr__(name, value)
 
 
 class DeferredCompiler(DeferredModule):
-    """torch's compiler, `torch._dynamo`, before anything is compiled.
+    """torch's compiler, `torch._dynamo`, until something is compiled.
 
-    Every optimiser asks it to leave some functions alone, and without a compiler they are left alone. All else executes it.
+    Every optimiser asks it to exclude some functions from compilation, which needs no compiler. Any other use executes
+    it.
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Called for what is not below: `__path__`, too, as whenever one of its modules is imported."""
+        """Called for attributes that are not defined here, also `__path__` when a submodule is imported."""
         if name.startswith("__") and name != "__path__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         self.execute()
         return getattr(self, name)
 
     def disable(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """The function, which passes by the compiler from the moment that there is one."""
+        """Returns a function that calls this one, and excludes it from compilation once the compiler has been
+        executed.
+        """
         disabled: list[Callable[..., Any]] = []
 
         @functools.wraps(function)
@@ -89,4 +96,4 @@ class DeferredCompiler(DeferredModule):
         return call
 
     def graph_break(self, msg: str = "") -> None:
-        """Of a graph that nobody is making."""
+        """Does nothing, since no graph is being compiled."""

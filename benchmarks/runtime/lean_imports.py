@@ -1,9 +1,9 @@
-"""Imports torch's neighbours without what a run does not use of them.
+"""Imports torchvision, timm and Avalanche without the parts that a run does not use.
 
-torchvision, timm and Avalanche import all that they have as soon as one module of theirs is imported: every model, data
-set, metric and logger, and with them torch's compiler, SymPy, SciPy's signal processing, torchmetrics, TensorBoard and wandb.
-Inside `lean_imports()` the `__init__` of some packages waits until something is asked of the package that its modules do not
-have. What is found is the same, only later. Python 3.15 has this in the language (PEP 810).
+When one of their modules is imported, these packages import all they have: every model, data set, metric and logger,
+and with them torch's compiler, SymPy, SciPy's signal processing, torchmetrics, TensorBoard and wandb. Inside
+`lean_imports()` the `__init__` of some packages is not executed until an attribute is requested that its submodules do
+not have. The objects are the same, only imported later. Python 3.15 has this in the language (PEP 810).
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from types import ModuleType
 from benchmarks.runtime.deferred import DeferredCompiler, DeferredPackage
 
 
-# Packages whose `__init__` does little more than import from their modules, and what a run is spared of without it.
+# Packages whose `__init__` does little more than import from their modules, and what a run saves without it.
 PACKAGES = {
     "avalanche.benchmarks": "all benchmarks of the literature, and the metrics",
     "avalanche.benchmarks.classic": "the same",
@@ -37,7 +37,11 @@ COMPILER = "torch._dynamo"
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """What is imported inside, of the packages named above, is deferred from then on; what was imported before is not."""
+    """Context manager inside which the packages above are imported without executing their `__init__` (see
+    `DeferredPackage`).
+
+    Packages that were imported before are not changed.
+    """
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
@@ -48,12 +52,12 @@ def lean_imports() -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the packages above where Python finds them, and has them deferred."""
+    """Finds the packages above where Python finds them, and defers their execution."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """None for all others, which Python then looks for as always."""
+        """Returns None for all other modules, which Python then finds as usual."""
         spec = PathFinder.find_spec(fullname, path, target) if fullname in PACKAGES else None
         if spec is not None and spec.loader is not None:
             spec.loader = _Deferring(spec.loader)
@@ -61,7 +65,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Deferring(Loader):
-    """Makes a package and leaves executing it to the package."""
+    """Creates a package without executing it."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -70,14 +74,14 @@ class _Deferring(Loader):
         return DeferredPackage(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Gives the package the loader that executes it."""
+        """Gives the package the loader that executes it later."""
         module.__loader__ = self.loader
         if module.__spec__ is not None:
             module.__spec__.loader = self.loader
 
 
 def _defer_compiler() -> None:
-    """Has torch's optimisers, which ask for the compiler when they are made, find it deferred."""
+    """Installs a deferred compiler, which torch's optimisers use when they are created."""
     spec = importlib.util.find_spec(COMPILER) if "torch" in sys.modules else None
     if spec is None or COMPILER in sys.modules:
         return

@@ -1,4 +1,4 @@
-"""Where a package takes a name from, read in the source of its `__init__`, which is not executed."""
+"""Finds where a package imports a name from, by parsing the source of its `__init__` without executing it."""
 
 import ast
 import importlib.util
@@ -8,20 +8,22 @@ from functools import cache
 
 
 def origin(package: str, name: str) -> tuple[str, str] | None:
-    """The module that a package has a name from, and what it is called there.
+    """Returns the module from which a package imports a name, and the name in that module.
 
-    What the package's `__init__` imports by that name, or with a star from modules that define it; what comes last counts.
-    None where neither is so: where the `__init__` defines it itself, does not name it, or not at the top level.
+    Imports by name and star imports are considered; the last one in the `__init__` counts. The result is None if the
+    `__init__` defines the name itself, does not mention it, or binds it below the top level.
     """
     found = _binding(package, name)
     return None if found is None or found[0] == package else found
 
 
 def _binding(module: str, name: str) -> tuple[str, str] | None:
-    """The same, but the module itself where that defines the name; what modules import from elsewhere is not followed."""
+    """Like `origin`, but returns the module itself if it defines the name. Imports of modules that are no packages are
+    not followed.
+    """
     source, is_package = _source(module)
     if not is_package and not re.search(rf"^(class|def|async def)? *{re.escape(name)}\b", source, re.MULTILINE):
-        return None  # without the time to parse it
+        return None  # saves the time to parse it
     for statement in reversed(_statements(module)):
         if name in _defined(statement):
             return module, name
