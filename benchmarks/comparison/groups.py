@@ -86,7 +86,7 @@ class Group:
 
     @cached_property
     def orders(self) -> dict[tuple[str, ...], str]:
-        """The orders of the tasks with their names, `default` first."""
+        """The name of each order, by the tuple of its tasks; the order named `default` comes first."""
         names: dict[tuple[str, ...], set[str]] = {}
         for run in self.runs:
             names.setdefault(run.tasks, set()).add(str(run.config["order"]))
@@ -98,8 +98,9 @@ class Group:
 
     @property
     def accuracy_identity(self) -> str:
-        """The accuracy matrix for Transfer and forgetting: that of `identity`, but `known` for class-incremental
-        protocols.
+        """The test condition under which Transfer and forgetting are reported: `known` or `unknown`.
+
+        It equals `identity`, except that class-incremental protocols (`seen`) use the task-aware accuracies (`known`).
         """
         return self.first.protocol.accuracy_identity
 

@@ -197,7 +197,9 @@ def _number(value: float | None) -> Cell:
 
 
 def _differences(published: list[Printed | None], here: list[float | None]) -> list[float | None]:
-    """Returns ours minus the published values, ours rounded to the same number of decimals."""
+    """Returns measured minus published values; the measured ones are first rounded to as many decimals as the
+    published.
+    """
     differences: list[float | None] = []
     for theirs, ours in zip(published, here, strict=True):
         if theirs is None or ours is None:

@@ -186,7 +186,9 @@ def _mean(values: list[float | None]) -> Cell:
 
 
 def cost_table(group: Group) -> Table:
-    """Returns a table of each method's cost, as means over all its runs."""
+    """Returns a table of each method's cost, as means over all its runs: trained parameters, storage between tasks,
+    auxiliary images, peak memory, time of training and evaluation, and effective rank.
+    """
     methods = group.methods
     headings = (
         "trained parameters", "storage between tasks", "auxiliary images", "peak memory", "training", "evaluation",

@@ -60,7 +60,9 @@ def recipe(stream: str, strategy: str) -> dict[str, Any]:
 
 
 def _file(family: str) -> Path:
-    """The recipe of a family: ours, the one beside another package's module, or that for any images."""
+    """Returns the recipe file of a family: this project's, the one next to another package's module, or that for any
+    images.
+    """
     name = f"{family.replace('-', '_')}.yaml"
     beside = registry.find("stream", family).file.with_suffix(".yaml")
     return next((file for file in (RECIPES / name, beside) if file.is_file()), RECIPES / f"{ANY_STREAM}.yaml")

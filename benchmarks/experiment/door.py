@@ -151,7 +151,7 @@ def request(
 
 
 def _check_objects(strategy: Any, stream: Any) -> None:
-    """Raises UserError for a strategy or stream that is neither a name nor an object of ours."""
+    """Raises UserError for a strategy or stream that is neither a name nor an object of the right class."""
     if not isinstance(strategy, str | Path | Strategy | None):
         raise UserError(f"strategy: expected a name, a path or nb.own_strategy(...), got {strategy!r}")
     if not isinstance(stream, str | Plan | None):
@@ -232,7 +232,7 @@ def evaluate(
 
     Returns:
         One row for each task with top-1 accuracies in percent: `task_aware` among the task's own classes,
-            `task_agnostic` among the classes of all tasks.
+        `task_agnostic` among the classes of all tasks.
 
     Raises:
         UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.

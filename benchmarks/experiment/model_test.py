@@ -32,7 +32,7 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
 
     Returns:
         One row for each task, by name: `task_aware` and `task_agnostic`, top-1 accuracy in percent among the task's own
-            classes and among the classes of all tasks.
+        classes and among the classes of all tasks.
 
     Raises:
         UserError: the model has no tokenizer, or its towers are no plain transformers.

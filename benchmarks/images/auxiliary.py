@@ -1,8 +1,8 @@
 """Auxiliary images and texts, which some methods read besides the tasks' data: the user's, or drawn for the micro CLIP.
 
-For the micro CLIP, if none are given, they are new images and captions from the distribution that it was pretrained on.
-Any other model needs `--reference-images DIR` (on MTIL: ImageNet's training images) and `--reference-texts FILE`
-(Conceptual Captions' validation file), each only for methods that read it.
+For the micro CLIP (this project's own small CLIP), if none are given, they are new images and captions from the
+distribution that it was pretrained on. Any other model needs `--reference-images DIR` (on MTIL: ImageNet's training
+images) and `--reference-texts FILE` (Conceptual Captions' validation file), each only for methods that read it.
 """
 
 import hashlib

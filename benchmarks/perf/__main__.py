@@ -29,7 +29,7 @@ PARTS = {
     "decomposition": "the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms",
     "data": "writing and reading the cache of decoded images",
     "growth": "the step for several backbones; the last tasks of a long stream / the first",
-    "peft": "a step of Hugging Face's LoRA / ours, with the same weights; needs the extra `perf`",
+    "peft": "a step of Hugging Face's LoRA / this project's, on equal weights; needs the extra `perf`",
     "mtil": "MTIL order I on a GPU with random images in memory, without cache and start-up; not part of `all`",
 }
 

@@ -33,7 +33,9 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
-    """Returns the time of building the cache / decoding on all cores, and of decoding / reading the cache on one core.
+    """Returns by name the speeds of decoding and of writing and reading the cache, and their ratios.
+
+    The ratios are building the cache / decoding, on all cores, and decoding / reading the cache, on one core.
 
     Args:
         split: the images.

@@ -40,12 +40,12 @@ def by_gram(weight: Tensor) -> None:
 
 
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
-    """Returns a function that applies an algorithm to each of several matrices in turn."""
+    """Returns a function that applies `route`, an SVD algorithm, to each of several matrices in turn."""
     return lambda weights: [route(weight) for weight in weights]
 
 
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """Returns the algorithms by name, each for the matrices (4, d, d) of a block: those that a run may use, and
+    """Returns SVD algorithms by name, each for the matrices (4, d, d) of a block: those that a run may use, and
     others.
     """
     taken = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}

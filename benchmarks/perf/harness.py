@@ -92,7 +92,8 @@ def run_imports(place: Path, device: str) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns a step in the harness / in a plain loop, start-up / imports, and all imports of a run / those of torch.
+    """Returns the ratios of a step in the harness to one in a plain loop, of start-up to imports, and of a run's
+    imports to torch's.
 
     Start-up is the time of the command until the end of the first step.
 

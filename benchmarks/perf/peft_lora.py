@@ -1,4 +1,6 @@
-"""Measures Hugging Face's implementation of LoRA: `peft` on `transformers`' CLIP with the same weights as ours."""
+"""Measures Hugging Face's implementation of LoRA (`peft` on `transformers`' CLIP) relative to this project's, on equal
+weights.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -123,8 +125,8 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 def peft_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does one training step of `peft`'s LoRA, with the same weights and number of parameters
-    as ours.
+    """Returns a function that does one training step of `peft`'s LoRA, with the weights and number of parameters of
+    this project's.
     """
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
@@ -143,7 +145,7 @@ def peft_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the time of `peft`'s step / ours, with the rank and dropout of the NuSA-CL paper.
+    """Returns the time of `peft`'s step / that of this project's LoRA, with the rank and dropout of the NuSA-CL paper.
 
     Args:
         model: name of an open_clip model.

@@ -28,6 +28,8 @@ AT_ONCE = 100  # number of prompts of 77 tokens in one pass: 397 would take 20 G
 class DenseUpdate(nn.Module):
     """Computes dropout(x) (s U M V^T)^T, with the d x d product formed at every step.
 
+    U and V are fixed; the core M (rank, rank) is trained; s = alpha / sqrt(rank).
+
     Args:
         weight: (d_out, d_in); U and V are its singular vectors of the smallest singular values.
     """

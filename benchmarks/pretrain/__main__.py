@@ -1,4 +1,6 @@
-"""Pretrains the micro CLIP from scratch: `python -m benchmarks.pretrain`."""
+"""Pretrains the micro CLIP, a small CLIP for rendered images of 32x32 pixels, from scratch: `python -m
+benchmarks.pretrain`.
+"""
 
 import sys
 import time

@@ -51,7 +51,7 @@ def class_incremental(seen: np.ndarray, counts: np.ndarray) -> dict:
 
     Returns:
         `steps`: T accuracies, each over all test images of the tasks learned so far, None if a cell is unmeasured;
-            `avg`: their mean; `last`: the final one (Avg and Last of ZSCL and Continual-CLIP).
+        `avg`: their mean; `last`: the final one (Avg and Last of ZSCL and Continual-CLIP).
     """
     tasks = len(counts)
     steps = [np.average(seen[task, : task + 1], weights=counts[: task + 1]) for task in range(tasks)]
@@ -66,8 +66,8 @@ def summarise(states: np.ndarray) -> dict:
 
     Returns:
         `transfer`, `avg`, `last`, `forgetting`, `zero_shot`: each the mean over the tasks for which it is defined, or
-            None if it depends on an unmeasured cell. `per_task`: the same names, each a list of T values or None.
-            Floats have full precision.
+        None if it depends on an unmeasured cell. `per_task`: the same names, each a list of T values or None.
+        Floats have full precision.
 
     Raises:
         ValueError: the matrix has another shape.

@@ -109,8 +109,9 @@ class Protocol:
 
     @property
     def accuracy_identity(self) -> str:
-        """The accuracy matrix for Transfer and forgetting: that of `identity`, but `known` for class-incremental
-        protocols.
+        """The test condition under which Transfer and forgetting are reported: `known` or `unknown`.
+
+        It equals `identity`, except that class-incremental protocols (`seen`) use the task-aware accuracies (`known`).
         """
         return "known" if self.identity == "seen" else self.identity
 
@@ -164,7 +165,9 @@ class Run:
 
     @cached_property
     def cost(self) -> dict[str, Any]:
-        """The content of `cost.json`."""
+        """The content of `cost.json`: trained parameters, storage between tasks, peak memory, and seconds of each
+        task.
+        """
         file = self.files.at("cost.json")
         found = _checked(file, self.files.json("cost.json"), COST)
         if self.is_finished and len(found["trained_parameters"]) != len(self.tasks):
@@ -173,7 +176,7 @@ class Run:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """The content of `run.json`."""
+        """The content of `run.json`: status, start time, command, method, digests of inputs, versions and hardware."""
         return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
 
     @cached_property

@@ -55,10 +55,11 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
-    """Returns the mean of `effective_rank` over the attention matrices, before any training and after the last task;
-    None if empty.
+    """Returns the mean entropy rank of the attention matrices before any training and after the last task, from
+    `rank.csv`.
 
-    For speed only the necessary lines are parsed: with ViT-B/16 `rank.csv` has thousands.
+    The result is None if the table has no attention matrix. For speed only the necessary lines are parsed: with
+    ViT-B/16 there are thousands.
 
     Args:
         files: the run's files.

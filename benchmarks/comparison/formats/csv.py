@@ -31,7 +31,7 @@ COSTS: dict[str, Measure] = {
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the csv text.
+    """Returns the csv text: one row for each method, order and metric, with mean and standard deviation.
 
     The column `count` is the number of runs; where `order` is `all`, the number of orders; where `metric` is a
     difference, the number of pairs.
