@@ -246,7 +246,7 @@ class Plugin(StrategyPlugin):
         self._gaussians.append(learned.gaussian())
 
     def choose(self, images: Tensor) -> Tensor:
-        """Returns each image's route (B,) int64: the learned task whose Gaussian gives its features the highest density.
+        """Returns each image's route (B,) int64: the task whose Gaussian gives its features the highest density.
 
         The route is -1, the original model, where that density is below 1, and before any task is learned. With
         `decision` batch, all images take the same task.
