@@ -180,6 +180,12 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
     """Draws and returns the mean (S,) of `values` (R, S) over R runs, over 0..S-1 tasks learned.
 
     A band shows one standard deviation to each side; a single run has none.
+
+    Args:
+        axes: the panel.
+        values: (R, S).
+        look: colour, marker and line style.
+        label: the line's name in the legend.
     """
     mean = values.mean(axis=0)  # (S,)
     axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())

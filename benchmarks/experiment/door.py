@@ -225,7 +225,7 @@ def evaluate(
         model: an open_clip model, for instance `run.model()`; it is not changed.
         stream: a name, or a plan of one's own.
         tokenizer: turns a list of n prompts into token ids (n, L) int64; by default the model's attribute `tokenizer`.
-        order: the order of the tasks, as for `--order`; a list of names selects tasks.
+        order: the order of the tasks, as for `--order`; names separated by commas select tasks.
         device: `auto`, `cpu` or `cuda`.
         data_root: the folder of the published data sets.
         cache: the folder for decoded images; by default in the user's cache folder.

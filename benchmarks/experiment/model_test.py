@@ -26,7 +26,7 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
         model: the open_clip model; it is not changed.
         plan: the stream.
         tokenizer: turns a list of n prompts into token ids (n, L) int64; None takes the model's attribute `tokenizer`.
-        order: the order of the tasks, as for `--order`; a list of names selects tasks.
+        order: the order of the tasks, as for `--order`; names separated by commas select tasks.
         device: `auto`, `cpu` or `cuda`.
         cache: the folder for decoded images; None stores none.
 

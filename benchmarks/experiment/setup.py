@@ -23,6 +23,11 @@ def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:
     """Returns the number of steps and the peak learning rate of each task: those of the settings, unless the method has
     its own.
+
+    Args:
+        plugin: the method.
+        common: the settings of the run.
+        stream: the tasks.
     """
 
     def of(setting: Any, task: int) -> Any:

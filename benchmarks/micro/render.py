@@ -107,7 +107,13 @@ def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
 
 
 def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """Returns an image of the final size with blur, light and noise added."""
+    """Returns an image of the final size with blur, light and noise added.
+
+    Args:
+        picture: the image.
+        shift: the ranges of blur, light and noise.
+        rng: the random numbers.
+    """
     blurred = picture.filter(ImageFilter.GaussianBlur(rng.uniform(*shift.blur)))
     pixels = np.asarray(blurred, dtype=np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(*shift.shade)
@@ -118,7 +124,13 @@ def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Imag
 
 
 def render(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """Returns the image of a scene, (32, 32) RGB."""
+    """Returns the image of a scene, (32, 32) RGB.
+
+    Args:
+        scene: what it shows.
+        shift: how it varies.
+        rng: the random numbers.
+    """
     picture = Image.new("RGB", (CANVAS, CANVAS), _tinted(scene.ground, shift, rng))
     _strokes(picture, shift.clutter, (2, 6), rng)
     picture.paste(_tinted(scene.colour, shift, rng), mask=_mask(scene, shift, rng))

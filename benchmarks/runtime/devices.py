@@ -72,7 +72,12 @@ def less_memory(checkpointing: bool) -> str:
 
 
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
-    """Applies the settings to a model that is already on its device."""
+    """Applies the settings to a model that is already on its device, in place.
+
+    Args:
+        classifier: the model.
+        arithmetic: precision, compilation and checkpointing of the towers.
+    """
     set_tf32(arithmetic.precision == "tf32")
     if arithmetic.precision == "bf16":
         classifier.low = torch.bfloat16
