@@ -5,6 +5,7 @@ folder.
 import runpy
 import sys
 
+from benchmarks import __version__
 from plotting.found import commands
 
 
@@ -25,6 +26,9 @@ HELP = "\n".join(["usage: nusa-bench COMMAND ...  (COMMAND --help says more)", "
 def main() -> None:
     """Runs the command that the first argument names, with the other arguments."""
     name, *words = sys.argv[1:] or ["--help"]
+    if name == "--version":
+        print(f"nusa-bench {__version__}")
+        return
     if name in ("--help", "-h"):
         print(HELP)
         return

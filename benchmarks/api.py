@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.config.errors import UserError as UserError
     from benchmarks.config.registry import Strategy as Strategy
     from benchmarks.experiment.door import Run as Run
+    from benchmarks.experiment.door import complete as complete
     from benchmarks.experiment.door import evaluate as evaluate
     from benchmarks.experiment.door import load_runs as load_runs
     from benchmarks.experiment.door import own_strategy as own_strategy
@@ -47,8 +48,8 @@ PLACES = {
     "benchmarks.config.errors": ("UserError",),
     "benchmarks.config.registry": ("Strategy",),
     "benchmarks.experiment.door": (
-        "Run", "evaluate", "load_runs", "own_strategy", "own_stream", "request", "run", "start", "strategies", "strategy",
-        "stream", "streams",
+        "Run", "complete", "evaluate", "load_runs", "own_strategy", "own_stream", "request", "run", "start", "strategies",
+        "strategy", "stream", "streams",
     ),
     "benchmarks.images.sets": ("split_of",),
     "benchmarks.measurements.base": ("Callback", "Measurement", "RunState"),

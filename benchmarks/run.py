@@ -51,7 +51,7 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
     )  # fmt: skip
     before = request.is_finished
-    api.start(request, plots=not harness["no_plots"])
+    api.complete(request, plots=not harness["no_plots"])
     if processes.is_first():
         if before:
             print(f"finished before; shown from {request.folder} (--again runs it once more)\n")

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group
+from benchmarks.runs.csv_files import ATTENTION
 from benchmarks.runs.read import Run
-from benchmarks.runs.tables import ATTENTION
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group

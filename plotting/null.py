@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.runs.csv_files import TOWERS
 from benchmarks.runs.read import Run
-from benchmarks.runs.tables import TOWERS
 from plotting import style
 from strategies.about import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 

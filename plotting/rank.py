@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
+from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
-from benchmarks.runs.tables import ATTENTION, TOWERS
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import WIDTHS, output, write

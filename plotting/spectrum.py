@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.comparison.groups import Group
 from benchmarks.config.errors import UserError
-from benchmarks.runs.tables import ATTENTION, TOWERS
+from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group

@@ -9,6 +9,7 @@ a file.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -38,6 +39,7 @@ GROUPS = {
     "measurement": "nusa_bench.measurements",
 }
 # A file that defines one of these names is of that kind; the other files in these folders are shared code.
+NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter"}
 DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}}
 # The modules that a `Settings` class and an `ABOUT` may use: those that are fast to import.
 LIGHT_MODULES = {
@@ -62,6 +64,11 @@ class Source:
     module: str | None
 
     @property
+    def is_own_project(self) -> bool:
+        """Whether the file lies in this project's folder of its kind."""
+        return FOLDERS[self.kind] in self.file.parents
+
+    @property
     def tree(self) -> ast.Module:
         """The file's syntax tree. Raises UserError if the file cannot be read or is not Python."""
         return _parsed(self.file)
@@ -80,15 +87,18 @@ class Source:
         """Imports the module and returns it; for a strategy or a measurement this imports torch and Avalanche.
 
         Raises:
-            UserError: the import of a user's own file fails; the message gives the reason in one line.
+            UserError: the import fails, or the module lacks what its kind needs; the message is one line.
         """
-        if self.module is not None and FOLDERS[self.kind] in self.file.parents:
-            return importlib.import_module(self.module)
         try:
-            return importlib.import_module(self.module) if self.module else _import_file(self.file)
+            module = importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
         except Exception as error:  # a user's file may raise anything
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
+        if not hasattr(module, NEEDED[self.kind]):
+            raise UserError(
+                f"{self.file}: it has no {NEEDED[self.kind]}, which a {self.kind} needs; see docs/adding.md"
+            )
+        return module
 
 
 def _parsed(file: Path) -> ast.Module:
@@ -105,13 +115,19 @@ def _parse(text: str, name: str) -> ast.Module:
     return ast.parse(text, name)
 
 
-def _import_file(file: Path) -> ModuleType:
-    name = f"nusa_bench_own_{file.stem}"
+def _import_file(file: Path, digest: str) -> ModuleType:
+    name = f"nusa_bench_own_{file.stem}_{digest[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec and spec.loader  # a .py file always has one
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -137,9 +153,19 @@ def _built_in(kind: str) -> dict[str, Source]:
 
 @cache
 def _installed(kind: str, path: tuple[str, ...]) -> dict[str, Source]:
-    """Returns those of the packages installed along `sys.path`; the search takes about 20 ms."""
-    files = {point: _file_of(point.module) for point in entry_points(group=GROUPS[kind])}
-    return {point.name: Source(kind, point.name, file, point.module) for point, file in files.items() if file}
+    """Those of the packages installed along `sys.path`, if their files are Python; finding them takes some 20 ms."""
+    found = {}
+    for point in entry_points(group=GROUPS[kind]):
+        file = _file_of(point.module)
+        with contextlib.suppress(UserError):
+            if file and _parsed(file):
+                found[point.name] = Source(kind, point.name, file, point.module)
+    return found
+
+
+@cache
+def _say_hidden(kind: str, name: str) -> None:
+    print(f"{kind} {name}: this project's is taken, not the one that an installed package calls so", file=sys.stderr)
 
 
 def sources(kind: str) -> dict[str, Source]:
@@ -188,6 +214,8 @@ def find(kind: str, name: str) -> Source:
     known = sources(kind)
     if name not in known:
         raise UserError(f'--{kind}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
+    if name in _built_in(kind) and name in _installed(kind, tuple(sys.path)):
+        _say_hidden(kind, name)
     return known[name]
 
 
@@ -260,9 +288,14 @@ def about(strategy: str) -> About:
 def settings_class(strategy: str) -> Any:
     """Returns a strategy's `Settings`, a frozen pydantic dataclass.
 
+    Args:
+        strategy: a name; never a path, since names also come from run folders, which must not name code.
+
     Raises:
-        UserError: the strategy is unknown, or its file has no class `Settings`.
+        UserError: the name is unknown, or the strategy's file has no `Settings` class.
     """
+    if strategy not in sources("strategy"):
+        raise UserError(f'no strategy "{strategy}"')
     return strategy_of(strategy).settings
 
 
@@ -283,6 +316,11 @@ class Strategy:
     about: About
     sha256: str
     plugin: Callable[[], Any]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is none of this project's: the user's, or an installed package's."""
+        return self.name not in _built_in("strategy")
 
 
 def strategy_of(name: str) -> Strategy:

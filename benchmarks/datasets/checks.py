@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.datasets.files import Files
+from benchmarks.datasets.image_files import Files
 from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.sets import Split
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.datasets.about import Info, info, module
-from benchmarks.datasets.files import Files, forbidden, in_archive, in_files
+from benchmarks.datasets.image_files import Files, forbidden, in_archive, in_files
 from benchmarks.datasets.parts import Part
 from benchmarks.images.sets import Split
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision.datasets import SUN397
 
 from benchmarks.datasets.about import Info
-from benchmarks.datasets.files import forbidden
+from benchmarks.datasets.image_files import forbidden
 from benchmarks.datasets.parts import Part
 from benchmarks.datasets.random_split import random_halves
 

@@ -46,7 +46,7 @@ class Callbacks:
                 self._failed(each, event, error)
 
     def _failed(self, callback: Callback, event: str, error: Exception) -> None:
-        if isinstance(error, UserError) or is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise error
         why = " ".join(f"{type(error).__name__}: {error}".split())
         line = f"callback {type(callback).__name__}: {event} failed ({why})"

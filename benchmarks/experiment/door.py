@@ -1,7 +1,11 @@
 """The functions behind `benchmarks.api`: they take plain arguments, run or read or test, and return objects."""
 
+import hashlib
+import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.collection import Runs
     from benchmarks.measurements.base import Callback
+
+
+NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)  # of one's own strategies and streams: they name folders
 
 
 class Run(ReadRun):
@@ -135,8 +142,11 @@ def request(
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
     plan = stream if isinstance(stream, Plan) else None
-    named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     _check_objects(strategy, stream)
+    for name, place in {"results": results, "data_root": data_root, "cache": cache, "config": config}.items():
+        if not isinstance(place, str | Path | None):
+            raise UserError(f"{name}: expected a path, got {place!r}")
+    named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
     places = Places(
@@ -156,9 +166,7 @@ def _check_objects(strategy: Any, stream: Any) -> None:
         raise UserError(f"strategy: expected a name, a path or nb.own_strategy(...), got {strategy!r}")
     if not isinstance(stream, str | Plan | None):
         raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
-    if isinstance(strategy, Strategy) and strategy.sha256 == "" and strategy.name in registry.names("strategy"):
-        raise UserError(f"strategy {strategy.name}: there is a strategy called that already; give it another name")
-    if isinstance(stream, Plan) and not (stream.name and stream.name.replace("-", "_").isidentifier()):
+    if isinstance(stream, Plan) and not NAME.fullmatch(stream.name):
         raise UserError(f'stream: a plan needs a name of letters, digits, "-" and "_", got "{stream.name}"')
     if isinstance(stream, Plan) and stream.name in registry.names("stream"):
         raise UserError(f"stream {stream.name}: there is a stream called that already; give it another name")
@@ -176,21 +184,50 @@ def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool =
     Raises:
         UserError: wrong input, or whatever stops a run, in one line.
     """
-    if asked.is_finished:
-        asked.check_finished()
-    else:
+    complete(asked, callbacks, plots=plots, silent=silent)
+    return _with_model(read(asked.folder))
+
+
+def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> None:
+    """As `start`, but reads nothing afterwards: of several processes only the first may see the run folder."""
+    if not isinstance(callbacks, list | tuple):
+        raise UserError(f"callbacks: expected a list of nb.Callback objects, got {callbacks!r}")
+    was_finished = asked.is_finished
+    try:
+        if was_finished:
+            asked.check_finished()
+        else:
+            _execute(asked, callbacks, silent)
+    except OSError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if plots and processes.is_first():
+        _draw(asked.folder, must=not was_finished)
+
+
+def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> None:
+    with ExitStack() as until_done:
         files.check_writable(asked.folder)
+        # A folder that is there is taken before anything slow is done.
+        if is_locked := processes.is_first() and asked.folder.exists():
+            until_done.callback(write.lock(asked.folder).release)
         with writable_home(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:
                 print("loading torch, open_clip and Avalanche ...", file=sys.stderr)
-            from benchmarks.experiment.run import execute
-        execute(asked, stream, callbacks, silent=silent)
-    if plots and processes.is_first():
-        from plotting.draw import draw_missing
+            from benchmarks.experiment.execute import execute
+        execute(asked, stream, callbacks, silent=silent, is_locked=is_locked)
 
-        draw_missing(asked.folder)
-    return _with_model(read(asked.folder))
+
+def _draw(folder: Path, *, must: bool) -> None:
+    """Draws what is missing of a run's plots; of one that was finished before only where its folder can be written."""
+    from plotting.draw import draw_missing
+
+    try:
+        draw_missing(folder)
+    except UserError as error:
+        if must:
+            raise
+        print(f"not drawn: {error}", file=sys.stderr)
 
 
 def _with_model(found: ReadRun) -> Run:
@@ -204,6 +241,9 @@ def load_runs(*places: str | Path) -> "Runs":
     Raises:
         UserError: a folder is missing, or there is no run folder in it.
     """
+    for place in places:
+        if not isinstance(place, str | Path):
+            raise UserError(f"load_runs: expected folders, one after the other, got {place!r}")
     from benchmarks.comparison.collection import load
 
     return load([Path(place) for place in places or ("results",)], _with_model)
@@ -237,7 +277,12 @@ def evaluate(
     Raises:
         UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.
     """
-    from benchmarks.experiment.model_test import accuracy_of
+    if not isinstance(stream, str | Plan):
+        raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
+    with writable_home(), lean_imports():
+        from benchmarks.experiment.model_test import accuracy_of
 
     plan = stream if isinstance(stream, Plan) else build_plan(stream, Path(data_root))
     return accuracy_of(model, plan, tokenizer, order, device, cache_place(Path(cache) if cache else None, wanted=True))
@@ -263,6 +308,8 @@ def stream(name: str, data_root: str | Path = DATA_ROOT) -> Plan:
     Raises:
         UserError: the name is unknown, or what follows its colon is wrong.
     """
+    if not isinstance(name, str):
+        raise UserError(f"stream: expected a name, got {name!r}")
     return build_plan(name, Path(data_root))
 
 
@@ -285,8 +332,21 @@ def own_strategy(plugin: type, settings: type, name: str, about: About | None = 
         name: the method's name in run folders and tables.
         about: its title, colour and published results, for tables and plots; by default made from the name.
     """
-    shown = about or registry.about(name)
-    return Strategy(name, settings, shown, "", lambda: plugin)
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise UserError(f"strategy: a name of letters, digits, - and _ is needed, got {name!r}")
+    if name in registry.names("strategy"):
+        raise UserError(f"strategy {name}: there is a strategy called that already; give it another name")
+    if not (isinstance(plugin, type) and isinstance(settings, type)):
+        raise UserError(f"strategy {name}: expected the classes Plugin and Settings, got {plugin!r} and {settings!r}")
+    return Strategy(name, settings, about or registry.about(name), _digest(plugin, settings), lambda: plugin)
+
+
+def _digest(*classes: type) -> str:
+    """SHA-256 of the classes' source; empty where Python does not know it."""
+    try:
+        return hashlib.sha256("\n".join(map(inspect.getsource, classes)).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""
 
 
 def own_stream(name: str, tasks: Sequence[Task], protocol: str = "one's own stream") -> Plan:
@@ -297,9 +357,30 @@ def own_stream(name: str, tasks: Sequence[Task], protocol: str = "one's own stre
         tasks: `nb.Task` objects, their splits made with `nb.split_of`.
         protocol: one line that the run folder records as the protocol.
     """
+    _check_tasks(name, tasks)
     by_name = {task.name: task for task in tasks}
     names = tuple(by_name)
     return Plan(
         names=names, orders={"default": names}, protocol=protocol, open=lambda some: tuple(by_name[one] for one in some),
         name=name,
     )  # fmt: skip
+
+
+def _check_tasks(stream: str, tasks: Sequence[Any]) -> None:
+    """Raises UserError for anything that a stream's tasks cannot be, naming the task."""
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise UserError(f"stream {stream}: expected at least one nb.Task, got {tasks!r:.100}")
+    names = [task.name for task in tasks]
+    if twice := next((each for each in names if names.count(each) > 1), None):
+        raise UserError(f'stream {stream}: two tasks are called "{twice}"; rename one')
+    for task in tasks:
+        where = f"stream {stream}, task {task.name}"
+        if not task.class_names or len(set(task.class_names)) < len(task.class_names):
+            raise UserError(f"{where}: class names must be there and differ, got {task.class_names!r:.100}")
+        if not task.templates or not all(template.count("{}") == 1 for template in task.templates):
+            raise UserError(f"{where}: every template has exactly one {{}}, got {task.templates!r:.100}")
+        for half, split in (("train", task.train), ("test", task.test)):
+            if not len(split):
+                raise UserError(f"{where}: no {half} images")
+            if split.labels.min() < 0 or split.labels.max() >= len(task.class_names):
+                raise UserError(f"{where}: {half} labels must lie in 0 to {len(task.class_names) - 1}")

@@ -103,6 +103,9 @@ class Request:
         """
         write.check_config(self.folder, self.config.flat())
         _check_auxiliary(self.folder, self.places.auxiliary)
+        written = write.run_json(self.folder).get("strategy_sha256")
+        if self.config.strategy.is_own and written != self.config.strategy.sha256:
+            print("the strategy's code is other now than when this run was made; --again runs it anew", file=sys.stderr)
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
@@ -173,7 +176,11 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
     found = write.run_json(folder) if (folder / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
         if found.get(name) != sha256:
-            what = {"reference_sha256": "reference images or texts", "files_sha256": "files that its settings name"}
+            what = {
+                "reference_sha256": "reference images or texts",
+                "files_sha256": "files that its settings name",
+                "strategy_sha256": "code of its strategy",
+            }
             words = what.get(name, name.removesuffix("_sha256"))
             raise UserError(
                 f"{folder}: the run there began with other {words}; name those again, or choose another --results"

@@ -19,10 +19,15 @@ from benchmarks.runs.schema import number
 MANY = "..."  # the end of a name that stands for several columns
 
 
-def tables() -> dict[str, tuple[Column, ...]]:
-    """Returns the columns of every table that the installed measurements fill, by the table's name."""
+def tables(*, own: bool = False) -> dict[str, tuple[Column, ...]]:
+    """Returns the columns of every table that measurements fill, by the table's name.
+
+    Args:
+        own: only this project's measurements, not those of installed packages.
+    """
     found: dict[str, dict[str, Column]] = {}
-    read = [_declared(source.file.read_text(encoding="utf-8")) for source in registry.sources("measurement").values()]
+    sources = [each for each in registry.sources("measurement").values() if not own or each.is_own_project]
+    read = [_declared(source.file.read_text(encoding="utf-8")) for source in sources]
     for _, table, columns in sorted(filter(None, read), key=lambda each: each[0]):
         found.setdefault(table, {}).update({column.name: column for column in columns})
     return {table: tuple(columns.values()) for table, columns in found.items()}

@@ -8,8 +8,8 @@ import pandas as pd
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs import declared, schema
+from benchmarks.runs.csv_files import NAMES, NUMBERS, numbers_of, table_of
 from benchmarks.runs.folder import RunFiles
-from benchmarks.runs.tables import NAMES, NUMBERS, numbers_of, table_of
 
 
 def accuracy(states: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
@@ -75,8 +75,11 @@ def measured(files: RunFiles, name: str) -> pd.DataFrame:
 
 def _table(files: RunFiles, name: str) -> pd.DataFrame:
     """Returns the columns of the file, then those that are newer than the folder."""
-    known = {each.name: each for each in (*declared.written(files, name), *declared.tables().get(name, ()))}
-    header, rows = table_of(files, f"{name}.csv", declared.required(known.values(), schema.version(files)))
+    written = declared.written(files, name)
+    known = {each.name: each for each in (*written, *declared.tables().get(name, ()))}
+    # A folder that declares its columns is asked for none of others': who knows which measurements it was made without.
+    wanted = () if written else declared.required(declared.tables(own=True).get(name, ()), schema.version(files))
+    header, rows = table_of(files, f"{name}.csv", wanted)
     table: dict[str, Any] = {}
     for place, column in enumerate(header):
         fields = [row[place] for row in rows]

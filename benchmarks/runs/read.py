@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic asks for it below Python 3.1
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.runs import schema, tables
+from benchmarks.runs import csv_files, schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
 from strategies.about import About
@@ -210,7 +210,7 @@ class Run:
         """The mean entropy rank of the attention matrices before any training and after the last task; None if not
         measured.
         """
-        return tables.entropy_rank(self.files, len(self.tasks))
+        return csv_files.entropy_rank(self.files, len(self.tasks))
 
     @property
     def is_finished(self) -> bool:
@@ -302,7 +302,7 @@ def read(folder: Path) -> Run:
         raise UserError(f"{folder} is not a run folder: it has no {', '.join(missing)}")
     schema.version(files)
     there = {identity: name for identity, (name, _) in MATRICES.items() if files.has(name)}
-    found = {identity: tables.accuracies(files, name) for identity, name in there.items()}
+    found = {identity: csv_files.accuracies(files, name) for identity, name in there.items()}
     tasks = found["known"][0]
     for identity, (names, _) in found.items():
         if names != tasks:

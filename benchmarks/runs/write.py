@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -13,10 +13,6 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.runs import schema
 from benchmarks.runtime import files
-
-
-if TYPE_CHECKING:
-    pass
 
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"

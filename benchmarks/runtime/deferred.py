@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from threading import RLock
@@ -13,6 +14,7 @@ from benchmarks.runtime.names_in_source import origin
 
 
 _executing = RLock()
+PUBLIC = ("__all__", "__version__")  # of the names with underscores around them; for the others Python asks by itself
 
 
 class DeferredModule(ModuleType):
@@ -44,7 +46,7 @@ class DeferredPackage(DeferredModule):
 
     def __getattr__(self, name: str) -> Any:
         """Called for attributes that the package does not have yet."""
-        if name.startswith("__") and name != "__all__":
+        if name.startswith("__") and name not in PUBLIC:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         module = f"{self.__name__}.{name}"
         if found := origin(self.__name__, name):
@@ -61,7 +63,8 @@ class DeferredPackage(DeferredModule):
         """Ignores the package's own submodules, since a function of the same name may replace them when the package is
         executed.
         """
-        if sys.modules.get(f"{self.__name__}.{name}") is not value:
+        module = f"{self.__name__}.{name}"
+        if module not in sys.modules or sys.modules[module] is not value:
             super().__setattr__(name, value)
 
 
@@ -79,10 +82,13 @@ class DeferredCompiler(DeferredModule):
         self.execute()
         return getattr(self, name)
 
-    def disable(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+    def disable(self, function: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Returns a function that calls this one, and excludes it from compilation once the compiler has been
         executed.
         """
+        if not inspect.isfunction(function):  # as a decorator with arguments, or of a module or class
+            self.execute()
+            return self.disable(function, *args, **kwargs)
         disabled: list[Callable[..., Any]] = []
 
         @functools.wraps(function)

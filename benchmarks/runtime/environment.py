@@ -53,6 +53,9 @@ def quick_imports() -> Iterator[None]:
     """Context manager that disables garbage collection during imports, which would take a tenth of their time and free
     nothing.
     """
+    if not gc.isenabled() or gc.get_freeze_count():  # done before: freezing again would keep a former run's model
+        yield
+        return
     gc.disable()
     try:
         yield

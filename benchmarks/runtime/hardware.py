@@ -40,7 +40,9 @@ def describe(device: str) -> dict[str, Any]:
     Args:
         device: `cpu` or `cuda`.
     """
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    # Installed, the packages may lie within somebody else's repository.
+    is_ours = _git("rev-parse", "--show-toplevel") == str(ROOT)
+    commit, changes = (_git("rev-parse", "HEAD"), _git("status", "--porcelain")) if is_ours else (None, None)
     return {
         "versions": {
             "nusa-bench": __version__,

@@ -45,6 +45,12 @@ def joined(device: str) -> Iterator[None]:
     dist.destroy_process_group()  # not after an error: it would wait for processes that never call it
 
 
+def meet() -> None:
+    """Waits until all processes of the run have come here; alone, it returns at once."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def _lost(error: Exception) -> UserError:
     said = str(error).strip().partition("\n")[0].partition(". ")[0]  # the first sentence; gloo's advice follows
     return UserError(

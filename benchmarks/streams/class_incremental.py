@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.streams.base import Plan, Task
-from benchmarks.streams.published import open_datasets, whole_task
+from benchmarks.streams.from_datasets import open_datasets, whole_task
 
 
 TEMPLATES = ("a bad photo of a {}.",)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.streams.base import DATA_ROOT, Plan, Task, refuse_argument
-from benchmarks.streams.published import open_datasets, whole_task
+from benchmarks.streams.from_datasets import open_datasets, whole_task
 
 
 ORDERS: dict[str, tuple[str, ...]] = {

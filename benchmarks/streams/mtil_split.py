@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
+from benchmarks.streams.from_datasets import open_datasets, whole_task
 from benchmarks.streams.mtil import ORDERS, PROTOCOL
-from benchmarks.streams.published import open_datasets, whole_task
 
 
 MOST = 10  # number of classes of MNIST and of EuroSAT

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.streams.base import DATA_ROOT, Plan, Task, refuse_argument
+from benchmarks.streams.from_datasets import open_datasets, whole_task
 from benchmarks.streams.mtil import ORDERS as MTIL_ORDERS
-from benchmarks.streams.published import open_datasets, whole_task
 
 
 TEMPLATES = ("a photo of a {}.",)

@@ -1,8 +1,11 @@
 """The Python door: runs, callbacks and measurements, one's own method and stream, and what is said of wrong ones."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +219,27 @@ def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -
     assert "is no Callback" in refusal("zeroshot", colours, callbacks=[object()])
     assert "strategy: expected a name" in refusal(Plugin, colours)
     assert "stream: expected a name" in refusal("nusa", ["warm"])
-    assert "there is a strategy called that already" in refusal(nb.own_strategy(Plugin, Settings, "lora"), colours)
-    assert "there is a stream called that already" in refusal("nusa", nb.own_stream("micro", []))
-    assert "needs a name" in refusal("nusa", nb.own_stream("two/../colours", []))
+    assert "there is a strategy called that already" in str(_error(lambda: nb.own_strategy(Plugin, Settings, "lora")))
+    assert "a name of letters" in str(_error(lambda: nb.own_strategy(Plugin, Settings, "../m")))
+    assert "expected the classes" in str(_error(lambda: nb.own_strategy(Plugin, 3, "m")))  # type: ignore[arg-type]
+    tasks = list(colours.open(colours.names))
+    assert "there is a stream called that already" in refusal("nusa", nb.own_stream("micro", tasks))
+    assert "needs a name" in refusal("nusa", nb.own_stream("two/../colours", tasks))
+    for wrong, said in (
+        ([], "at least one nb.Task"),
+        ([1, 2], "at least one nb.Task"),
+        ([tasks[0], tasks[0]], 'two tasks are called "warm"'),
+        ([replace(tasks[0], class_names=("red", "red"))], "class names must be there and differ"),
+        ([replace(tasks[0], templates=("a picture.",))], "every template has exactly one"),
+        ([replace(tasks[0], train=nb.split_of("none", [], []))], "no train images"),
+        ([replace(tasks[0], class_names=("red",))], "labels must lie in 0 to 0"),
+    ):
+        assert said in str(_error(lambda wrong=wrong: nb.own_stream("mine", wrong)))
+    assert "expected a list" in refusal("nusa", colours, callbacks=Told())
+    assert "expected a name" in str(_error(lambda: nb.stream(4)))  # type: ignore[arg-type]
+    assert "expected folders" in str(_error(lambda: nb.load_runs([tmp_path])))  # type: ignore[arg-type]
+    assert "stream: expected a name" in str(_error(lambda: nb.evaluate(None, 5)))  # type: ignore[arg-type]
+    assert "expected auto, cpu or cuda" in str(_error(lambda: nb.evaluate(None, colours, device="foo")))
     assert "must derive from" in refusal(nb.own_strategy(object, Settings, "nothing"), colours)
     assert "frozen dataclass" in refusal(nb.own_strategy(Plugin, object, "nothing"), colours)
     assert "--ranc" in refusal("nusa", colours, ranc=4) and "did you mean" in refusal("nusa", colours, ranc=4)
@@ -289,3 +310,40 @@ def test_a_strategy_in_a_file_outside_the_repository(colours: nb.Plan, tmp_path:
     assert "no such file" in str(_error(lambda: nb.run("nowhere.py", colours, **RUN)))
     (tmp_path / "settings.yaml").write_text(f"strategy: {file}\n")
     assert "names no code" in str(_error(lambda: nb.run(None, colours, config=tmp_path / "settings.yaml", **RUN)))  # type: ignore[arg-type]
+
+
+def test_a_finished_run_of_code_that_changed_says_so(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "biasonly.py"
+    file.write_text(OWN)
+    run = nb.run(file, colours, results=tmp_path / "results", **RUN)
+    assert "code is other now" not in capsys.readouterr().err
+    file.write_text(OWN + "\n# another thought\n")
+    assert nb.run(file, colours, results=tmp_path / "results", **RUN).folder == run.folder
+    assert "code is other now" in capsys.readouterr().err
+
+
+def test_a_run_folder_never_names_code(colours: nb.Plan, tmp_path: Path) -> None:
+    run = nb.run("zeroshot", colours, results=tmp_path / "results", **RUN)
+    marker, file = tmp_path / "it-ran", tmp_path / "evil.py"
+    file.write_text(OWN.replace("    towers:", f"    open({str(marker)!r}, 'w')\n    towers:"))
+    config = run.folder / "config.yaml"
+    config.write_text(config.read_text().replace("strategy: zeroshot", f"strategy: {file}"))
+    assert nb.load_runs(tmp_path / "results")[0].config["strategy"] == str(file)
+    assert not marker.exists()
+
+
+class Remember(nb.Callback):
+    """Holds on to the model weakly."""
+
+    def on_run_begin(self, run: nb.RunState) -> None:
+        self.model = weakref.ref(run.model)
+
+
+def test_a_run_leaves_no_model_behind(colours: nb.Plan, tmp_path: Path) -> None:
+    first = Remember()
+    nb.run("nusa", colours, rank=4, results=tmp_path, callbacks=[first], **RUN)
+    nb.run("nusa", colours, rank=4, seed=2, results=tmp_path, **RUN)
+    gc.collect()
+    assert first.model() is None

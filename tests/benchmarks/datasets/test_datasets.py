@@ -19,8 +19,8 @@ from benchmarks.datasets.about import info, infos, module
 from benchmarks.datasets.checks import open_checked, problems
 from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.image_io import read_rgb
+from benchmarks.streams.from_datasets import whole_task
 from benchmarks.streams.mtil import ORDERS
-from benchmarks.streams.published import whole_task
 from tests.conftest import ROOT, SHARED
 from tests.layouts import WHOLE, accept_layouts, counts, jpeg, label_of, write_all, write_layout
 

@@ -12,7 +12,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.datasets.about import info, infos
 from benchmarks.datasets.checks import open_checked
 from benchmarks.datasets.download import download
-from benchmarks.streams.published import whole_task
+from benchmarks.streams.from_datasets import whole_task
 
 
 TOY = '''

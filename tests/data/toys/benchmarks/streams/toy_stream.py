@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.streams.base import Plan, refuse_argument
-from benchmarks.streams.published import open_datasets, whole_task
+from benchmarks.streams.from_datasets import open_datasets, whole_task
 
 
 NAMES = ("first", "second")

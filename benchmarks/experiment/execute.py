@@ -31,25 +31,29 @@ from strategies.numerics.subspace import Decompositions
 from strategies.training.experiences import make_benchmark
 
 
-def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = (), *, silent: bool = False) -> None:
-    """Trains and tests the requested strategy on a stream, or resumes that where it was interrupted; writes the run
-    folder.
+def execute(
+    request: Request,
+    stream: Stream,
+    callbacks: Sequence[Callback] = (),
+    *,
+    silent: bool = False,
+    is_locked: bool = False,
+) -> None:
+    """Takes the request's strategy through a stream, or continues where it was stopped; ends with a finished run folder.
 
     Args:
-        request: the run.
+        request: the run that was asked for.
         stream: the request's stream, opened.
-        callbacks: notified of the run's events, in addition to the measurements.
+        callbacks: notified of the run's events, besides the measurements.
         silent: prints no progress bar and no lines on stderr.
+        is_locked: whether the caller holds the folder's lock already.
 
     Raises:
-        UserError: wrong input, found before the run folder is made; later, whatever stops a run.
+        UserError: wrong input, before the folder is made; later, whatever stops the run.
     """
     began, folder, common = time.perf_counter(), request.folder, request.config.common
     files.check_writable(folder)
     with ExitStack() as until_done:
-        # An existing folder is locked before anything slow is done.
-        if processes.is_first() and folder.exists():
-            until_done.callback(write.lock(folder).release)
         environment.keep_freed_memory()
         plugin = make_plugin(request)
         read = _auxiliary(request, plugin)
@@ -65,8 +69,9 @@ def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = ()
         ready = _get_ready(request, stream, plugin, read, told, device, bar)
         if not processes.is_first():
             ready.go()
+            process_group.meet()  # the first process has finished the folder then
             return
-        if not folder.exists():
+        if not is_locked:
             until_done.callback(write.lock(folder).release)
         write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
@@ -77,6 +82,7 @@ def execute(request: Request, stream: Stream, callbacks: Sequence[Callback] = ()
         with _status(folder, about, began):
             ready.go()
         (folder / write.CHECKPOINT).unlink()
+        process_group.meet()
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ def _get_ready(
     )
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs = {"weights_sha256": backbone.sha256, "images_sha256": data.sha256, **read_sha256}
+    if request.config.strategy.is_own:
+        inputs["strategy_sha256"] = request.config.strategy.sha256
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
     return Ready(partial(loop.go, template, backbone.about), inputs)
