@@ -17,7 +17,7 @@ from benchmarks.config.recipes import stream_family
 from benchmarks.datasets.about import info
 from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.sets import Images, Split
-from benchmarks.streams import cifar100, published, tinyimagenet
+from benchmarks.streams import cifar100, from_datasets, tinyimagenet
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange, choose, whole
@@ -72,7 +72,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
             raise UserError(f"{name}: not in {root}")
         return made(name)
 
-    monkeypatch.setattr(published, "open_checked", open_checked)
+    monkeypatch.setattr(from_datasets, "open_checked", open_checked)
     return disk
 
 
