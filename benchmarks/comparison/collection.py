@@ -136,22 +136,21 @@ class Runs(Sequence[Run]):
         """Returns a comparison of methods: one row for each method and order of each set of comparable runs, as means
         over seeds.
 
-        Columns: `runs_of` (stream, model and shots; runs that differ in these are not compared), `order`, `method`,
-        `seeds` (their number); then each metric that the protocol reports, in percent, and its standard deviation over
-        seeds as `<metric>_std` (NaN for a single seed). Rows are sorted by Avg, the best first.
+        Columns: `method`, `seeds` (their number); each metric that the protocol reports, in percent, and its standard
+        deviation over seeds as `<metric>_std` (NaN for a single seed); `order`; `runs_of` (stream, model and shots;
+        runs that differ in these are not compared). Rows are sorted by Avg, the best first.
         """
         rows = []
         for group in sort([run.folder for run in self]).groups:
             for tasks, order in group.orders.items():
                 for method in group.in_order(tasks).methods:
-                    row: dict[str, Any] = {"runs_of": group.title, "order": order, "method": method.label}
-                    row["seeds"] = len(method.runs)
+                    row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs)}
                     for metric in headline(group.identity):
                         found = over_seeds(method, tasks, metric.of)
                         name = "learning_accuracy" if metric.key == "right_after" else metric.key
                         row[name] = np.nan if found is None else found.mean
                         row[f"{name}_std"] = np.nan if found is None or found.deviation is None else found.deviation
-                    rows.append(row)
+                    rows.append({**row, "order": order, "runs_of": group.title})
         return pd.DataFrame(rows)
 
 

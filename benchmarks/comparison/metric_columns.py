@@ -28,7 +28,8 @@ class Metric:
 
 
 def headline(identity: str) -> list[Metric]:
-    """Returns the columns for an accuracy matrix.
+    """Returns the metrics that tables show of an accuracy matrix: Transfer, Avg, Last, forgetting and learning accuracy,
+    or Avg and Last of the class-incremental one.
 
     Args:
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).

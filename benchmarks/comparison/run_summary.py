@@ -33,11 +33,11 @@ def matrix_table(path: Path) -> Table:
     Args:
         path: the run folder.
     """
-    name, how = MATRICES[_identity(path)]
+    name, _ = MATRICES[_identity(path)]
     with (path / name).open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     tasks = header[1:]
-    table = Table(title=f"accuracy in %, {how}", title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(padding=(0, 1, 0, 0))
     table.add_column("after", no_wrap=True)
     for number, _ in enumerate(tasks, start=1):
         table.add_column(str(number), justify="right", no_wrap=True)
@@ -59,7 +59,7 @@ def metrics_table(path: Path) -> Table:
     if read(path).learns_at_once:  # all tasks in one training: only Last is defined
         metrics = {"last": metrics["last"], "agnostic": {"last": metrics["agnostic"]["last"]}, "seen": {}}
     values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
-    table = Table(title="percent; *: what the stream's protocol reports", title_justify="left")
+    table = Table()
     table.add_column("")
     for _, heading in METRICS:
         table.add_column(heading, justify="right")
@@ -74,7 +74,9 @@ def show(path: Path) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
+    console.print(f"accuracy in %, {MATRICES[_identity(path)][1]}", style="italic", soft_wrap=True)
     console.print(matrix_table(path))
+    console.print("\npercent; *: what the stream's protocol reports", style="italic", soft_wrap=True)
     console.print(metrics_table(path))
     if compared := comparison(path):
         console.print(compared[0])

@@ -80,7 +80,7 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 digest of the file."""
+        """The SHA-256 digest of the source file, in hexadecimal."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     def load(self) -> ModuleType:

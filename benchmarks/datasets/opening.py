@@ -62,7 +62,8 @@ def check_root(root: Path) -> None:
         os.stat(f"{root}/.")  # the dot checks that the folder may be searched
     except OSError as error:
         raise UserError(
-            f"data root {root}: {error.strerror}; --data-root names the folder that holds the data sets"
+            f"data root {root}: {error.strerror}; --data-root names the folder that holds the data sets; if there is none "
+            "yet, make it, and benchmarks.prepare says what belongs into it"
         ) from error
 
 

@@ -166,6 +166,8 @@ class TaskLoop:
         run.learned = task + 1
         self.callbacks.tell("on_task_end", run)
         run.task = None
+        if plugin.trains and budget.steps and not template.trained_count:
+            self.bar.say("  nothing was trained: no parameter required a gradient when the optimiser was made")
         for note in plugin.notes:
             self.bar.say(f"  {note}")
 

@@ -110,7 +110,11 @@ class Request:
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
                 if self.open_stream().describe() != files.read_json(self.folder / "stream.json"):
-                    print("the folders have other images or names now than when this run was made", file=sys.stderr)
+                    print(
+                        "the folders have other images or names now than when this run was made: this is the old result, "
+                        "--again runs the present ones",
+                        file=sys.stderr,
+                    )
 
     def open_stream(self) -> Stream:
         """Returns the stream of the requested tasks, in their order and with the requested number of training images.

@@ -74,15 +74,21 @@ TARGETS = (
 
 
 def shown(value: Any) -> str:
-    """Returns a ratio with its spread as text, or a number."""
+    """Returns a measured value as text.
+
+    Args:
+        value: a number, or a ratio as a dict with its `median`, `low` and `high`: `1.14 (0.88 to 1.42)`.
+    """
     if isinstance(value, dict):
         return f"{value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
     return f"{value:.3g}"
 
 
 def main(folder: Path) -> None:
-    """Prints a row for each target, given the folder of the results; parts without results are marked as not
-    measured.
+    """Prints a Markdown table of the speed targets (`TARGETS`), each beside the measured value.
+
+    Args:
+        folder: holds the json file of each part of `benchmarks.perf`; targets of absent parts read "not measured".
     """
     print("| | target | measured | |\n| --- | --- | ---: | --- |")
     for target in TARGETS:

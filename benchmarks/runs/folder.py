@@ -25,7 +25,7 @@ STREAMS = "streams"  # the folder above packed runs that stores each different `
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run.
+    """Reads the files of one run, from its folder or from the zip file into which it was packed.
 
     Attributes:
         folder: the run folder, which need not exist if the run is packed.

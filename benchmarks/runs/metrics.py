@@ -13,9 +13,12 @@ import numpy as np
 
 
 def transfer(accuracy: np.ndarray) -> np.ndarray:
-    """Returns the mean accuracy on each task over the trained models before the task is learned, (T,) from (T, T).
+    """Returns Transfer of each task, (T,) in percent: the mean accuracy on the task over the models before it is learned.
 
-    It is undefined for the first task. The untrained model is not included: a task's mean starts after the first task.
+    The untrained model is not among them, so the first task's is undefined (NaN).
+
+    Args:
+        accuracy: (T, T) in percent; row j is the model after task j + 1, without the untrained model's row.
     """
     before = [accuracy[:task, task].mean() for task in range(1, len(accuracy))]
     return np.array([np.nan, *before])

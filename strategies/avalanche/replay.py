@@ -42,7 +42,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of replay. Default: Avalanche's."""
+    """How many images replay keeps; the default is that of Avalanche's `ReplayPlugin`."""
 
     mem_size: int = Field(
         default=200,
