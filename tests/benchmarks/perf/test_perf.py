@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks.config.errors import UserError
-from benchmarks.perf import decomposition, growth, memory, mtil, peft_lora
+from benchmarks.perf import decomposition, growth, harness, memory, mtil, peft_lora
 from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import ALPHA, RANK, DenseAttention
-from benchmarks.perf.timing import Laps, in_turns, ratio
+from benchmarks.perf.timing import Laps, import_seconds, in_turns, ratio
 from strategies import lora
 from strategies.clip.weight_matrices import weight_matrices
 from strategies.numerics.subspace import choose, decompose
@@ -52,6 +53,19 @@ def perf(*words: object) -> subprocess.CompletedProcess[str]:
 def test_ratios_are_taken_round_by_round() -> None:
     seconds = in_turns({"a": told(2.0, 6.0, 3.0), "b": told(1.0, 2.0, 2.0)}, rounds=3)
     assert ratio(seconds["a"], seconds["b"]) == {"median": 2.0, "low": 1.5, "high": 3.0}
+
+
+def test_seconds_of_imports_count_each_module_once() -> None:
+    began = time.perf_counter()
+    seconds = import_seconds("-c", "import unittest.mock")  # which imports much of what else there is
+    assert 0 < seconds < time.perf_counter() - began
+
+
+@pytest.mark.slow
+def test_the_imports_of_a_run_are_those_to_its_end(tmp_path: Path) -> None:
+    assert harness.run_imports(tmp_path, "cpu")() > import_seconds("-c", "import torch, pandas, matplotlib.figure")
+    (folder,) = tmp_path.rglob("run.json")
+    assert json.loads(folder.read_text())["status"] == "finished"
 
 
 def test_laps_leave_out_what_does_not_count() -> None:

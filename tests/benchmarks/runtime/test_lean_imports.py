@@ -21,73 +21,79 @@ SPARED = (
     "gdown", "scipy.signal", "sympy", "tensorboard", "torch._dynamo.eval_frame", "torch._inductor",
     "torchmetrics", "torchvision.models.resnet", "timm.models", "wandb", "avalanche.benchmarks.classic.ccifar100",
 )  # fmt: skip
-# A whole run, and then the use of all that it did not import.
-RUN = f"""
-import json, sys, warnings
+# A whole run, and then the use of what it did not import.
+RUN = """
+import json, sys
 from benchmarks import api as nb
 from benchmarks.runtime.deferred import DeferredModule
 
+def deferred():
+    return [name for name, module in sys.modules.items() if isinstance(module, DeferredModule)]
+
 stream, model, results = sys.argv[1:]
 nb.run(stream="folder:" + stream, model="local-dir:" + model, results=results, iterations=1, batch_size=2, silent=True)
-imported = sorted(sys.modules)
-deferred = [name for name, module in sys.modules.items() if isinstance(module, DeferredModule)]
+found = dict(imported=sorted(sys.modules), deferred=deferred())
 
-warnings.simplefilter("ignore")
 import torch, torchvision
 from avalanche.benchmarks.classic import SplitMNIST
 from avalanche.training.plugins import GEMPlugin
 from avalanche.training.supervised import Naive
 from torchvision.datasets import MNIST
 
-alexnet = torchvision.models.alexnet()
+found["used"] = [each.__name__ for each in (SplitMNIST, GEMPlugin, Naive, MNIST, type(torchvision.models.alexnet()))]
+"""
+# The use of the compiler, after an optimiser has been made without it, and of all else.
+USE_ALL = """
 layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
 optimizer = torch.optim.AdamW(layer.parameters())
 compiled = torch.compile(layer, backend="eager")
-same = bool((compiled(x) == layer(x)).all())
+found["same"] = bool((compiled(x) == layer(x)).all())
 compiled(x).sum().backward()
 optimizer.step()
-used = [each.__name__ for each in (SplitMNIST, GEMPlugin, Naive, MNIST, type(alexnet))]
-for name in {list(PACKAGES)}:
+for name in found["deferred"]:
     dir(sys.modules[name])
-left = [name for name, module in sys.modules.items() if isinstance(module, DeferredModule)]
-print(json.dumps(dict(imported=imported, deferred=deferred, used=used, same=same, left=left)))
+found["left"] = deferred()
 """
 
 
-@pytest.fixture(scope="module")
-def run(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run imported and deferred, and what became of that when it was used, in a process of its own."""
-    places = images, tiny_clip, tmp_path_factory.mktemp("results")
+def told(code: str, *words: object) -> dict[str, Any]:
+    """What such code found out in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *map(str, places)], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-W", "ignore", "-c", f"{code}\nprint(json.dumps(found))", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-@pytest.mark.parametrize("module", SPARED)
-def test_a_run_does_not_import(module: str, run: dict[str, Any]) -> None:
-    why = "`python -X importtime -m benchmarks.run` says which package wants it: one for benchmarks/runtime/lean_imports.py"
-    assert module not in run["imported"], f"a run imports {module} again; {why}"
-
-
-@pytest.mark.parametrize("module", [*PACKAGES, COMPILER])
-def test_a_run_asks_nothing_that_executes(module: str, run: dict[str, Any]) -> None:
-    if module not in run["imported"]:
-        pytest.fail(f"a run does not import {module} at all: it need not stand in benchmarks/runtime/lean_imports.py")
-    why = "something wants a name of it that is not in its modules, or one that DeferredCompiler lacks"
-    assert module in run["deferred"], f"a run executes {module} again: {why}"
-
-
-def test_all_that_was_deferred_is_there_when_it_is_used(run: dict[str, Any]) -> None:
+def test_a_run_imports_no_more_than_it_uses(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    run = told(RUN, images, tiny_clip, tmp_path)
+    again = [module for module in SPARED if module in run["imported"]]
+    assert not again, f"a run imports {again} again; `python -X importtime -m benchmarks.run` says what wants it"
+    idle = [module for module in PACKAGES if module not in run["imported"]]
+    assert not idle, f"a run does not import {idle} at all: take it out of benchmarks/runtime/lean_imports.py"
+    executed = [module for module in (*PACKAGES, COMPILER) if module not in run["deferred"]]
+    assert not executed, (
+        f"a run executes {executed}: it wants a name that is not in its modules, or not in DeferredCompiler"
+    )
     assert run["used"] == ["SplitMNIST", "GEMPlugin", "Naive", "MNIST", "AlexNet"]
-    assert run["same"]
-    assert not run["left"]
 
 
-@pytest.mark.parametrize("module", SPARED)
-def test_what_a_run_is_spared_of_exists(module: str) -> None:
-    assert importlib.util.find_spec(module), f"there is no {module} any more: the test above tests nothing with it"
+@pytest.mark.slow
+def test_all_that_was_deferred_is_executed_in_the_end(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    found = told(RUN + USE_ALL, images, tiny_clip, tmp_path)
+    assert COMPILER in found["deferred"]
+    assert found["same"]
+    assert not found["left"]
+
+
+def test_what_a_run_is_spared_of_exists() -> None:
+    gone = [module for module in SPARED if not importlib.util.find_spec(module)]
+    assert not gone, f"there is no {gone} any more: the tests above test nothing with it"
 
 
 @pytest.mark.filterwarnings("ignore")  # of what is imported
