@@ -143,8 +143,8 @@ def test_a_column_that_came_later_holds_its_default_in_older_folders(
     assert [column.name for column in declared.tables()["rank"]][-2:] == ["gain", "loss"]
     rank = read(OLD / "0.2").rank
     assert set(rank.gain) == {1.5} and rank.loss.isna().all()
-    with pytest.raises(UserError, match=r"rank.csv: no column gain, loss"):
-        _ = read(OLD / "0.3").rank  # which should have them
+    # A folder of a version that could have them may have been made without that package.
+    assert set(read(OLD / "0.3").rank.gain) == {1.5}
 
 
 def test_all_keys_of_older_folders_are_registered() -> None:
