@@ -60,9 +60,7 @@ class Runs(Sequence[Run]):
         Raises:
             UserError: none of the runs has such a setting.
         """
-        for name in settings:
-            if self._runs and not any(name in run.config for run in self):
-                raise UserError(f"filter: none of the runs has a setting {name}")
+        self._check_settings("filter", settings)
 
         def fits(run: Run) -> bool:
             return all(
@@ -72,8 +70,14 @@ class Runs(Sequence[Run]):
 
         return Runs(filter(fits, self))
 
+    def _check_settings(self, what: str, names: Iterable[str]) -> None:
+        for name in names:
+            if self._runs and not any(name in run.config for run in self):
+                raise UserError(f"{what}: none of the runs has a setting {name}")
+
     def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
         """Returns the runs by the values of some settings, for instance `group("strategy", "seed")`."""
+        self._check_settings("group", settings)
         found: dict[tuple[Any, ...], list[Run]] = {}
         for run in self:
             found.setdefault(tuple(run.config.get(name) for name in settings), []).append(run)
@@ -141,7 +145,11 @@ class Runs(Sequence[Run]):
         runs that differ in these are not compared). Rows are sorted by Avg, the best first.
         """
         rows = []
-        for group in sort([run.folder for run in self]).groups:
+        compared = sort([run.folder for run in self])
+        # A second run of the same seed does not count; any other that is left out would be missing without a word.
+        if lost := [line for line in compared.left_out if not line.endswith("which counts")]:
+            raise UserError(f"table: {lost[0]}; load the runs anew, without it")
+        for group in compared.groups:
             for tasks, order in group.orders.items():
                 for method in group.in_order(tasks).methods:
                     row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs)}
@@ -168,6 +176,13 @@ def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -
     for folder in find(places):
         try:
             run = read(folder)
+            _ = (
+                run.config,
+                run.protocol,
+                run.cost,
+                run.about,
+                run.method,
+            )  # read now, so that damaged ones are found now
             if run.is_finished:
                 runs.append(make(run))
             else:

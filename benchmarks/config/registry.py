@@ -91,7 +91,7 @@ class Source:
         """
         try:
             module = importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
-        except Exception as error:  # a user's file may raise anything
+        except (Exception, SystemExit) as error:  # a user's file may raise anything
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
         if not hasattr(module, NEEDED[self.kind]):

@@ -178,4 +178,5 @@ FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
     "no_plots", "debug", "list", "version", "help",
+    "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts",
 )  # fmt: skip

@@ -75,7 +75,7 @@ class Callbacks:
 
     def _rows(self, measurement: Measurement, run: RunState) -> list[dict[str, Any]]:
         try:
-            return [dict(row) for row in measurement.measure(run)]
+            return [_checked(measurement, dict(row)) for row in measurement.measure(run)]
         except Exception as error:
             self._failed(measurement, "measure", error)
             return []
@@ -87,6 +87,22 @@ class Callbacks:
             table = found.setdefault(each.table, {"file": f"{each.table}.csv", "keys": list(each.keys), "columns": []})
             table["columns"] += [vars(column) for column in each.columns]
         return found
+
+
+def _checked(measurement: Measurement, row: dict[str, Any]) -> dict[str, Any]:
+    """The row; raises UserError if it lacks a key, or has a column or a kind of value that is not declared."""
+    kinds = {column.name: column.kind for column in measurement.columns}
+    numbered = any(name.endswith("...") for name in kinds)
+    if missing := [key for key in measurement.keys if row.get(key) is None]:
+        raise UserError(f"a row has no {missing[0]}, one of the keys that it declares")
+    for name, value in row.items():
+        if name not in kinds and name not in measurement.keys and not (numbered and name.isdigit()):
+            raise UserError(f"a row has a column {name}, which it does not declare")
+        kind = kinds.get(name, "text" if isinstance(value, str) else "number")
+        right = str if kind == "text" else int if kind == "integer" else int | float
+        if value is not None and (isinstance(value, bool) or not isinstance(value, right)):
+            raise UserError(f"column {name} is declared {kind}, a row has {value!r:.60}; give plain Python values")
+    return row
 
 
 def _joined(parts: Sequence[Measurement], rows: dict[Measurement, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import resolve
 from benchmarks.config.settings import DATA_ROOT
 from benchmarks.experiment.request import Places, Request, build_plan, cache_place
-from benchmarks.runs import write
+from benchmarks.runs import schema, write
+from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.read import Run as ReadRun
 from benchmarks.runs.read import read
 from benchmarks.runtime import files, processes
@@ -61,8 +62,8 @@ class Run(ReadRun):
 
 
 def run(
-    strategy: str | Path | Strategy = "nusa",
-    stream: str | Plan = "micro",
+    strategy: str | Path | Strategy | None = None,
+    stream: str | Plan | None = None,
     *,
     results: str | Path = "results",
     callbacks: Sequence["Callback"] = (),
@@ -85,8 +86,9 @@ def run(
 
     Args:
         strategy: a name (`nb.strategies()`), a path to a Python file with `Settings` and `Plugin`, or
-            `nb.own_strategy(...)`.
-        stream: a name (`nb.streams()`), or a plan of one's own (`nb.own_stream`).
+            `nb.own_strategy(...)`; by default what `config` says, else `nusa`.
+        stream: a name (`nb.streams()`), or a plan of one's own (`nb.own_stream`); by default what `config` says, else
+            `micro`.
         results: the folder in which the run folder is made.
         callbacks: notified of the run's events; a `Measurement` among them fills a table of the run folder.
         measure: names of measurements from installed packages, or of those not taken by default.
@@ -143,9 +145,17 @@ def request(
     own = strategy if isinstance(strategy, Strategy) else None
     plan = stream if isinstance(stream, Plan) else None
     _check_objects(strategy, stream)
-    for name, place in {"results": results, "data_root": data_root, "cache": cache, "config": config}.items():
-        if not isinstance(place, str | Path | None):
+    for name, place in {"results": results, "data_root": data_root}.items():
+        if not isinstance(place, str | Path):
             raise UserError(f"{name}: expected a path, got {place!r}")
+    optional = {
+        "cache": cache, "config": config, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
+    }  # fmt: skip
+    for name, given_place in optional.items():
+        if not isinstance(given_place, str | Path | None):
+            raise UserError(f"{name}: expected a path or None, got {given_place!r}")
+    if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
+        raise UserError(f"measure: expected a list of names, got {measure!r}")
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
@@ -166,7 +176,7 @@ def _check_objects(strategy: Any, stream: Any) -> None:
         raise UserError(f"strategy: expected a name, a path or nb.own_strategy(...), got {strategy!r}")
     if not isinstance(stream, str | Plan | None):
         raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
-    if isinstance(stream, Plan) and not NAME.fullmatch(stream.name):
+    if isinstance(stream, Plan) and not (isinstance(stream.name, str) and NAME.fullmatch(stream.name)):
         raise UserError(f'stream: a plan needs a name of letters, digits, "-" and "_", got "{stream.name}"')
     if isinstance(stream, Plan) and stream.name in registry.names("stream"):
         raise UserError(f"stream {stream.name}: there is a stream called that already; give it another name")
@@ -210,6 +220,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         # A folder that is there is taken before anything slow is done.
         if is_locked := processes.is_first() and asked.folder.exists():
             until_done.callback(write.lock(asked.folder).release)
+            schema.version(RunFiles(asked.folder))  # refuses a folder that a newer version began
         with writable_home(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:
@@ -231,7 +242,8 @@ def _draw(folder: Path, *, must: bool) -> None:
 
 
 def _with_model(found: ReadRun) -> Run:
-    return Run(**{each.name: getattr(found, each.name) for each in fields(found)})
+    values = {each.name: getattr(found, each.name) for each in fields(found)}
+    return Run(**{**values, "folder": found.folder.absolute()})  # wherever the process goes later
 
 
 def load_runs(*places: str | Path) -> "Runs":
@@ -279,6 +291,10 @@ def evaluate(
     """
     if not isinstance(stream, str | Plan):
         raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
+    if not isinstance(order, str):
+        raise UserError(f"order: expected an order's name or task names with commas, got {order!r}")
+    if tokenizer is not None and not callable(tokenizer):
+        raise UserError(f"tokenizer: expected a function of a list of prompts, got {tokenizer!r}")
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
     with writable_home(), lean_imports():

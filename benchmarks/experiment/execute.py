@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
@@ -54,6 +56,11 @@ def execute(
     began, folder, common = time.perf_counter(), request.folder, request.config.common
     files.check_writable(folder)
     with ExitStack() as until_done:
+        # Whatever the caller's own modes are: a run has its own.
+        until_done.enter_context(torch.inference_mode(False))
+        until_done.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            until_done.enter_context(torch.autocast(kind, enabled=False))
         environment.keep_freed_memory()
         plugin = make_plugin(request)
         read = _auxiliary(request, plugin)

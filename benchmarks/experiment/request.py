@@ -107,6 +107,11 @@ class Request:
         if self.config.strategy.is_own and written != self.config.strategy.sha256:
             print("the strategy's code is other now than when this run was made; --again runs it anew", file=sys.stderr)
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
+        if self.plan and self.open_stream().describe() != files.read_json(self.folder / "stream.json"):
+            raise UserError(
+                f"{self.folder}: the finished run there has other tasks, prompts or splits; give the stream another name, or "
+                "choose another --results"
+            )
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
                 if self.open_stream().describe() != files.read_json(self.folder / "stream.json"):

@@ -347,3 +347,52 @@ def test_a_run_leaves_no_model_behind(colours: nb.Plan, tmp_path: Path) -> None:
     nb.run("nusa", colours, rank=4, seed=2, results=tmp_path, **RUN)
     gc.collect()
     assert first.model() is None
+
+
+def test_a_settings_file_chooses_strategy_and_stream_unless_the_call_does(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("strategy: lora\nstream: folder:somewhere\n")
+    assert nb.request({}, config=file).config.common.stream == "folder:somewhere"
+    assert nb.request({"strategy": "nusa"}, config=file).config.common.strategy == "nusa"
+
+
+def test_a_finished_run_of_another_stream_of_the_same_name_is_refused(colours: nb.Plan, tmp_path: Path) -> None:
+    nb.run("zeroshot", colours, results=tmp_path, **RUN)
+    other = nb.own_stream("two-colours", [replace(task, templates=("{}.",)) for task in colours.open(colours.names)])
+    assert "other tasks, prompts or splits" in str(_error(lambda: nb.run("zeroshot", other, results=tmp_path, **RUN)))
+
+
+class Undeclared(Losses):
+    """Says more than it declares."""
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        yield {"task": run.task, "step": run.step, "loss": 1.0, "more": 2.0}
+
+
+class NoNumber(Losses):
+    """Gives a tensor where a number is declared."""
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        yield {"task": run.task, "step": run.step, "loss": torch.ones(1)}
+
+
+class NoKey(Losses):
+    """Leaves a key out."""
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        yield {"step": run.step, "loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("measurement", "said"),
+    [
+        (Undeclared, "a column more, which it does not declare"),
+        (NoNumber, "column loss is declared number, a row has tensor"),
+        (NoKey, "a row has no task"),
+    ],
+)
+def test_rows_are_what_a_measurement_declares(
+    measurement: type[nb.Measurement], said: str, colours: nb.Plan, tmp_path: Path
+) -> None:
+    error = _error(lambda: nb.run("nusa", colours, rank=4, results=tmp_path, callbacks=[measurement()], **RUN))
+    assert f"callback {measurement.__name__}: measure failed" in str(error) and said in str(error)
