@@ -28,8 +28,11 @@ class Metric:
 
 
 def headline(identity: str) -> list[Metric]:
-    """Returns the metrics that tables show of an accuracy matrix: Transfer, Avg, Last, forgetting and learning accuracy,
-    or Avg and Last of the class-incremental one.
+    """Returns the metrics that tables show of an accuracy matrix, in the order of the columns.
+
+    They are Transfer, Avg, Last, forgetting and learning accuracy, or only Avg and Last of the class-incremental
+    matrix. Their values are in percent, forgetting in percentage points; for a run that learns all tasks at once only
+    Last is defined.
 
     Args:
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
@@ -53,8 +56,9 @@ def headline(identity: str) -> list[Metric]:
 
 
 def learning_accuracy(run: Run, identity: str) -> float | None:
-    """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent; None where it is
-    undefined.
+    """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent.
+
+    It is None for a run that learns all tasks at once, or if one of these accuracies was not measured.
 
     Args:
         run: the run.
@@ -71,13 +75,16 @@ def _seen(run: Run, name: str) -> float | None:
 
 
 def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list[float | None]:
-    """Returns the values of a metric for each task; None where it is undefined.
+    """Returns a metric of each task in percent, forgetting in percentage points, in the order of `tasks`.
+
+    A value is None where it is undefined: Transfer of the first task, forgetting of the last, and what depends on an
+    accuracy that was not measured. For a run that learns all tasks at once, only `last` is defined.
 
     Args:
         run: the run.
         identity: `known` (task-aware) or `unknown` (task-agnostic).
         metric: `transfer`, `avg`, `last`, `forgetting` or `zero_shot`.
-        tasks: the tasks, which decide the order.
+        tasks: names of tasks of the run, in the order of the result.
     """
     if metric != "last" and run.learns_at_once:
         return [None] * len(tasks)
@@ -86,7 +93,13 @@ def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list
 
 
 def of_task(identity: str, metric: str, task: str) -> Measure:
-    """Returns the function that maps a run to a metric of one task; see `per_task` for the arguments."""
+    """Returns the function that maps a run to a metric of one task, in percent; None where it is undefined.
+
+    Args:
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+        metric: `transfer`, `avg`, `last`, `forgetting` (in percentage points) or `zero_shot`.
+        task: the task's name.
+    """
     return lambda run: per_task(run, identity, metric, [task])[0]
 
 

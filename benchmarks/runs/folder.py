@@ -35,7 +35,11 @@ class RunFiles:
 
     @classmethod
     def of(cls, place: Path) -> "RunFiles":
-        """Returns the files of a run, given its folder or its zip file."""
+        """Returns the files of a run.
+
+        Args:
+            place: the run folder, or the zip file of a packed run.
+        """
         return cls(place.with_name(place.name.removesuffix(PACKED)) if place.is_file() else place)
 
     @property
@@ -49,7 +53,11 @@ class RunFiles:
         return not (self.folder / "config.yaml").exists() and self.archive.is_file()
 
     def at(self, name: str) -> Path:
-        """Returns a file's path for messages; for a packed run it leads into the zip file."""
+        """Returns a file's path for messages; for a packed run it leads into the zip file.
+
+        Args:
+            name: of the file, for instance `config.yaml`; the same holds for the other methods.
+        """
         return (self.archive if self.is_packed else self.folder) / name
 
     def names(self) -> list[str]:
@@ -117,13 +125,19 @@ class RunFiles:
 
 
 def naming_digest(digest: str) -> bytes:
-    """Returns the bytes that replace `stream.json` in a packed run; they contain its sha256."""
+    """Returns the bytes that replace `stream.json` in a packed run: a json file with the key `sha256`.
+
+    Args:
+        digest: the SHA-256 of the complete `stream.json`, in hexadecimal.
+    """
     return json.dumps({"sha256": digest}).encode()
 
 
 def named_digest(data: bytes) -> str | None:
-    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged
-    `stream.json`.
+    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged `stream.json`.
+
+    Args:
+        data: the content of a `stream.json`.
     """
     try:
         found = json.loads(data)
