@@ -82,6 +82,9 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 def in_report(group: Group) -> Iterator[Captioned]:
     """Yields the one figure of a group for the report: Transfer against Last, and bars of Transfer, Avg and Last, in
     percent.
+
+    Args:
+        group: the runs.
     """
     yield Captioned(
         figure(group),

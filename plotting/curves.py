@@ -87,7 +87,13 @@ def of_run(run: Run) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields one figure for each order of a group for the report: accuracy in percent over the stream."""
+    """Yields one figure for each order of a group for the report: accuracy in percent over the number of tasks learned.
+
+    The figures are those of `figure`.
+
+    Args:
+        group: the runs, with any number of orders.
+    """
     for tasks, name in group.orders.items():
         part = group.in_order(tasks)
         words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))

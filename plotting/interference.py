@@ -64,7 +64,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: forgetting against interference with the principal space."""
+    """Yields the one figure of a group for the report: forgetting in percentage points against interference, 0 to 1.
+
+    Args:
+        group: the runs.
+    """
     yield Captioned(
         figure(group),
         "How much of an update falls into the principal space, against how much is forgotten in it.",

@@ -79,7 +79,13 @@ def of_run(run: Run) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: the three ranks over the stream."""
+    """Yields the one figure of a group for the report: energy share, entropy rank and null directions.
+
+    The figure is that of `figure`, over the number of tasks learned.
+
+    Args:
+        group: the runs.
+    """
     yield Captioned(
         figure(group),
         "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "

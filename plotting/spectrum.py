@@ -62,9 +62,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report, singular values before and after the stream.
+    """Yields the one figure of a group for the report: singular values before and after the stream, from the largest.
 
     It yields none if no run has a spectrum, as in folders of older versions.
+
+    Args:
+        group: the runs.
     """
     if any(run.spectrum is not None for run in group.runs):
         caption = "Singular values of the attention's matrices before and after the stream."

@@ -181,7 +181,12 @@ class Filter:
     settings: tuple[str, ...] = ()
 
     def takes(self, run: Run) -> bool:
-        """Returns whether a run is wanted."""
+        """Returns whether a run is wanted: it must have one of the values of every field that is not empty, and all
+        `settings`.
+
+        Args:
+            run: the run.
+        """
         config = run.config
         wanted = (("stream", self.streams), ("order", self.orders))
         if any(values and str(config[name]) not in values for name, values in wanted):
@@ -277,7 +282,11 @@ def _distinction(group: Group) -> str:
 
 
 def alone(run: Run) -> Group:
-    """Returns a group of one run, whether it is finished or not."""
+    """Returns a group that consists of one run, whether it is finished or not, to draw the run as a group is drawn.
+
+    Args:
+        run: the run.
+    """
     return Group((Method(str(run.config["strategy"]), run.method.name, "", (run,)),))
 
 

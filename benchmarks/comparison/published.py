@@ -44,9 +44,9 @@ def facts() -> dict[str, Any]:
 
     Returns:
         `tolerance`: the difference in percentage points that counts as agreement, unless a method says otherwise.
-        `protocols`: by the protocol's name, a dict with `stream`, `shots` (None for all training images) and `identity`
-            (`known` or `unknown` or `seen`), which the runs must have; and perhaps `differs`, the reason why values are
-            shown but not compared.
+        `protocols`: by the protocol's name, a dict with `stream` and `shots` (None for all training images), which the
+            runs must have; `identity` (`known`, `unknown` or `seen`), which of their accuracies is compared; and
+            sometimes `differs`, the reason why values are shown but not compared.
         `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared.
     """
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ class Row:
     Attributes:
         name: the published method.
         here: the method of this project with its runs, or None without runs.
-        why_not: the reason why `here` is not compared; empty if it is, or if there are no runs.
+        why_not: the reason why the two are not compared; empty without such a reason.
         tolerance: difference in percentage points that counts as agreement.
     """
 

@@ -72,6 +72,9 @@ def chosen(
 def only_group(found: Sorted) -> Group:
     """Returns the only group, since a figure cannot show runs under different protocols.
 
+    Args:
+        found: the sorted runs, with at least one group.
+
     Raises:
         UserError: there are several groups; the message names the first two.
     """

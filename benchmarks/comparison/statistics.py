@@ -30,7 +30,11 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Returns mean and standard deviation of some values; None if there are none, or one is undefined (None)."""
+    """Returns the mean and sample standard deviation of some values; None if there are none, or one is undefined.
+
+    Args:
+        values: the values of a metric, one for each run; None where it is undefined.
+    """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None

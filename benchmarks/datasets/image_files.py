@@ -66,7 +66,11 @@ def _read(dataset: Any, row: int) -> Image.Image:
 
 
 def forbidden(folder: Path) -> str | None:
-    """Returns the first folder, this one or one below it, that may not be listed; None if all may."""
+    """Returns the first folder, this one or one below it, that this process may not list; None if it may list all.
+
+    Args:
+        folder: the folder, for instance that of a data set.
+    """
     errors: list[OSError] = []
     for _ in os.walk(folder, onerror=errors.append):
         pass

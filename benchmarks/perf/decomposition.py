@@ -46,7 +46,11 @@ def by_gram(weight: Tensor) -> None:
 
 
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
-    """Returns a function that applies `route`, an SVD algorithm, to each of several matrices in turn."""
+    """Returns a function that applies an SVD algorithm to each of several matrices (n, d, d) in turn.
+
+    Args:
+        route: the algorithm, which takes one matrix (d, d).
+    """
     return lambda weights: [route(weight) for weight in weights]
 
 

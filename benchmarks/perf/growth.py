@@ -123,6 +123,8 @@ def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str
     """Returns the values of the part `growth`: how the step grows with the backbone, and a task with the stream's
     length.
 
+    Ratios are dicts with `median`, `low` and `high`.
+
     Args:
         batch_size: images in a step.
         classes: number of prompts.
@@ -134,8 +136,8 @@ def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str
             ViT-L-14 with QuickGELU.
         `nusa_step_seconds_BACKBONE`: the fastest step.
         `seconds_of_a_task_of_N`: the median seconds of a task in a stream of N tasks (11, 33 and 110).
-        `tasks_101_to_109_over_2_to_10`, and the same with `_training`, `_evaluation`, `_spectrum` and `_saving` behind:
-            the time of late tasks / that of early ones. Ratios are dicts with `median`, `low` and `high`.
+        `tasks_101_to_109_over_2_to_10`: the time of late tasks / that of early ones; the same with `_training`,
+            `_evaluation`, `_spectrum` or `_saving` at the end for one activity.
     """
     figures: dict[str, Any] = {}
     for backbone in BACKBONES:

@@ -119,11 +119,11 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
 
     Returns:
         `harness_step_over_bare_loop`: the time of a step in the harness / in a plain loop.
-        `harness_step_share_outside_forward_loss_and_backward`: 0 to 1.
-        `start_to_first_step_over_imports`, `start_to_first_step_seconds`, `imports_seconds`: start-up, and a process
-            that imports only torch, open_clip and Avalanche.
-        `run_imports_over_torch_import`, `run_imports_seconds`, `torch_import_seconds`: all imports of a run, and
-            `import torch`.
+        `harness_step_share_outside_forward_loss_and_backward`: share of a step's time, 0 to 1.
+        `start_to_first_step_over_imports`: start-up / a process that only imports torch, open_clip and Avalanche.
+        `start_to_first_step_seconds`, `imports_seconds`: the times of both.
+        `run_imports_over_torch_import`: the time of all imports of a run / that of `import torch`.
+        `run_imports_seconds`, `torch_import_seconds`: the times of both.
     """
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = setting.beside(nusa.Plugin(FULL), {"bare": bare_step(setting)})

@@ -158,10 +158,10 @@ def measure(
             trainings and twelve evaluations. The first task, Aircraft, has 100 classes; the mean is 109.
 
     Returns:
-        `mtil_share` and `mtil_estimated`: the arguments.
-        `mtil_seconds`: total seconds by `training`, `evaluation`, `spectrum` (measurements) and `saving`;
+        `mtil_share`, `mtil_estimated`: the arguments `share` and `estimate`.
+        `mtil_seconds`: total seconds by `training`, `evaluation`, `spectrum` (measurements) and `saving`.
         `mtil_minutes`: their sum in minutes.
-        `mtil_measured_seconds`: only with `estimate`; the seconds that were measured.
+        `mtil_measured_seconds`: only with `estimate`; the seconds that were measured, by the same keys.
         `evaluation_images_per_second`, `training_steps_per_second`: speeds over the whole stream.
         `training_model_flop_utilisation`, `evaluation_model_flop_utilisation`: only on an H100 or H200; floating-point
             operations of the model per second / the GPU's published peak, 0 to 1.

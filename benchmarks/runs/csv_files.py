@@ -31,8 +31,8 @@ NUMBERS = (
 def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
     """Returns the T tasks in learning order, and the accuracy matrix (T+1, T) in percent.
 
-    Row i is the model after i tasks (0: before any training), column j the accuracy on task j. Cells that were not
-    measured, and rows that the run has not reached yet, are NaN.
+    Row i is the model after i tasks (0: before any training); the columns are the tasks. Cells that were not measured,
+    and rows that the run has not reached yet, are NaN.
 
     Args:
         files: the run's files.

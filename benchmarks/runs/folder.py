@@ -56,7 +56,7 @@ class RunFiles:
         """Returns a file's path for messages; for a packed run it leads into the zip file.
 
         Args:
-            name: of the file, for instance `config.yaml`; the same holds for the other methods.
+            name: of the file, for instance `config.yaml`.
         """
         return (self.archive if self.is_packed else self.folder) / name
 
@@ -75,11 +75,18 @@ class RunFiles:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
 
     def has(self, name: str) -> bool:
-        """Returns whether there is a file of this name."""
+        """Returns whether the run has a file.
+
+        Args:
+            name: of the file, for instance `rank.csv`.
+        """
         return name in self.names() if self.is_packed else (self.folder / name).is_file()
 
     def data(self, name: str) -> bytes:
-        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams`.
+        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams` above it.
+
+        Args:
+            name: of the file, for instance `config.yaml`.
 
         Raises:
             UserError: the file is missing or cannot be read, or the zip file is damaged.
@@ -96,11 +103,26 @@ class RunFiles:
         return found if digest is None else self._shared_stream(digest)
 
     def text(self, name: str) -> str:
-        """Returns a file's text. Raises UserError as `data`, and UnicodeDecodeError if it is not UTF-8."""
+        """Returns a file's text.
+
+        Args:
+            name: of the file, for instance `config.yaml`.
+
+        Raises:
+            UserError: as `data` raises it.
+            UnicodeDecodeError: the text is not UTF-8.
+        """
         return self.data(name).decode("utf-8")
 
     def json(self, name: str) -> Any:
-        """Returns the value in a json file. Raises UserError if it is missing or damaged."""
+        """Returns the value in a json file; `benchmarks.runs.keys` describes the keys of each.
+
+        Args:
+            name: of the file, for instance `run.json`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
         try:
             return json.loads(self.text(name))
         except ValueError as error:

@@ -72,6 +72,10 @@ class Ledger:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Ledger":
-        """Returns the ledger of a value that `as_json` returned."""
+        """Returns the ledger that `cost.json` holds.
+
+        Args:
+            values: the content of `cost.json`, as `as_json` returned it.
+        """
         plain = {name: value for name, value in values.items() if name not in ("seconds", "total_seconds")}
         return cls(**plain, **values["seconds"])

@@ -79,8 +79,11 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunRecord":
-        """Returns the record of a value that `as_json` returned, also in versions before 0.4, which stored two tables
+        """Returns the record that a checkpoint holds, also one of versions before 0.4, which stored two tables
         separately.
+
+        Args:
+            values: what `as_json` returned.
 
         Raises:
             KeyError, TypeError: the value is something else.

@@ -29,8 +29,6 @@ class Format(Protocol):
 
 
 def find() -> dict[str, Format]:
-    """Returns the formats by name, which is the name of their file: `csv`, `html`, `latex`, `markdown`, `runs`,
-    `terminal`.
-    """
+    """Returns the formats by name, which is the name of their file, such as `csv`, `html` or `latex`."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}  # type: ignore[misc]
