@@ -13,7 +13,7 @@ from benchmarks.runs.read import Run
 
 @dataclass(frozen=True)
 class Captioned:
-    """A figure with its texts.
+    """A figure for the report, with its texts.
 
     Attributes:
         figure: the figure.
@@ -27,8 +27,9 @@ class Captioned:
 
 
 def each(group: Group, of: Callable[[Run], Any]) -> str:
-    """Returns one or several values of each method as text: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`, as means over
-    runs.
+    """Returns values of each method as text, with one decimal: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`.
+
+    Each is the mean over the method's runs for which it is defined, or `none` without such runs.
 
     Args:
         group: the methods.

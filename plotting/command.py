@@ -18,7 +18,11 @@ FORMS = ("png", "svg", "pdf")
 
 
 def output(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options --output and --width to a click command."""
+    """Adds the options `--output FILE` and `--width` (`column` or `page`) to a click command, and returns the command.
+
+    Args:
+        command: takes `output`, a path, and `width`, one of these two words.
+    """
     command = click.option(
         "-o",
         "--output",
@@ -53,11 +57,11 @@ def write(make: Callable[[], Figure], output: Path) -> None:
 
 
 def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
-    """Returns a click command that draws a group of runs.
+    """Returns a click command that chooses a group of runs, draws it, and writes the figure to a file.
 
     Args:
-        figure: draws a `Group` at a width in inches.
-        name: the command's name.
+        figure: takes a `Group` and a width in inches, and returns the figure.
+        name: the command's name, for its help.
         words: its help text.
     """
 

@@ -31,9 +31,14 @@ BARS = ("transfer", "avg", "last")
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of a group's metrics in percent, by the protocol's accuracy matrix.
+    """Returns the figure of a group's metrics in percent: Transfer against Last, and below bars of Transfer, Avg and
+    Last.
 
-    Marks are means over runs, error bars one standard deviation to each side.
+    Above, each method has a mark, with Last on the x axis and Transfer on the y axis; the mark's area grows with the
+    square root of the most bytes stored between tasks. A method without Transfer has no mark, and one that did not run
+    in every order has neither mark nor bars. Below, there is one panel for each metric and one bar for each method. All
+    are of the task-aware accuracies, or of the task-agnostic ones if the protocol reports those. Marks and bars are
+    means over seeds, or over orders if there are several; error bars are one standard deviation to each side.
 
     Args:
         group: the runs.
@@ -75,7 +80,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the figure of a group for the report."""
+    """Yields the one figure of a group for the report: Transfer against Last, and bars of Transfer, Avg and Last, in
+    percent.
+
+    Args:
+        group: the runs.
+    """
     yield Captioned(
         figure(group),
         "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side.",
@@ -89,7 +99,9 @@ def _transfer_and_last(run: Run) -> tuple[float, float] | None:
 
 
 def short(label: str) -> str:
-    """Returns a method's label, shortened for an axis; the legend shows it in full."""
+    """Returns a method's label for an axis, cut to `LONGEST` characters with `…` at the end; the legend shows it in
+    full.
+    """
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 

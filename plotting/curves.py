@@ -27,8 +27,11 @@ MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of accuracy in percent over the number of tasks learned, by the protocol's accuracy matrix;
-    means over seeds.
+    """Returns the figure of the accuracy in percent (y axis) over the number of tasks learned (x axis, 0 to T).
+
+    The first panel is the mean over the tasks learned so far, the second the mean over those to come; then one panel
+    follows for each task. Each method has a line, the mean over its seeds; in the first two panels a band shows one
+    standard deviation to each side. The accuracies are task-aware, or task-agnostic if the protocol reports those.
 
     Args:
         group: the runs, all with the same order.
@@ -73,12 +76,24 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the figure of accuracy over the number of tasks learned for a single run."""
+    """Returns the figure of a single run's accuracy in percent over the number of tasks learned, as `figure` draws it.
+
+    It is written to `plots/curves.png` and `.svg` of the run folder.
+
+    Args:
+        run: the run, finished or not.
+    """
     return figure(alone(run))
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields one figure for each order of a group, for the report."""
+    """Yields one figure for each order of a group for the report: accuracy in percent over the number of tasks learned.
+
+    The figures are those of `figure`.
+
+    Args:
+        group: the runs, with any number of orders.
+    """
     for tasks, name in group.orders.items():
         part = group.in_order(tasks)
         words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))

@@ -8,7 +8,11 @@ from plotting.found import OF_RUN, find
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Writes `plots/<figure>.png` and `.svg` of a run folder, and returns their paths.
+    """Draws every figure of a run, writes each as `plots/FIGURE.png` and `.svg` of its run folder, and returns the
+    paths.
+
+    Args:
+        folder: the run folder.
 
     Raises:
         UserError: the folder is no run folder, one of its files is damaged, or a figure cannot be written.
@@ -27,7 +31,14 @@ def draw_all(folder: Path) -> list[Path]:
 
 
 def draw_missing(folder: Path) -> None:
-    """Draws the plots of a run folder unless all exist. Raises UserError if a file is damaged or cannot be written."""
+    """Draws all figures of a run folder into its folder `plots` unless all exist.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UserError: one of its files is damaged, or a figure cannot be written.
+    """
     files = (folder / "plots" / f"{name}.{suffix}" for name in find(OF_RUN) for suffix in ("png", "svg"))
     if not all(file.is_file() for file in files):
         draw_all(folder)

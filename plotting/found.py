@@ -15,16 +15,19 @@ IN_REPORT = "in_report"  # in_report(group) -> Iterable[Captioned]; the figures 
 
 
 def find(function: str) -> dict[str, Callable[..., Any]]:
-    """Returns the function of this name from each file that defines it, by the file's name, in alphabetical order.
+    """Returns a function from each file of figures that defines it, by the file's name, in alphabetical order.
 
     Files are parsed first, and only those that define the function are imported.
+
+    Args:
+        function: the function's name, `of_run` or `in_report`.
     """
     found = (name for name, tree in _trees().items() if function in _defined(tree))
     return {name: getattr(importlib.import_module(f"plotting.{name}"), function) for name in found}
 
 
 def commands() -> dict[str, str]:
-    """Returns the description of each file that is a command `python -m plotting.NAME`, by its name."""
+    """Returns the one-line description of each file that is a command `python -m plotting.NAME`, by NAME."""
     return {
         name: (ast.get_docstring(tree) or "").partition("\n")[0]
         for name, tree in _trees().items()

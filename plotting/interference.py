@@ -21,12 +21,13 @@ FIXED = " (fixed after task 1)"  # added to methods whose later tasks change no 
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of forgetting against interference: left one mark for each method, right one for each task
-    from the second.
+    """Returns the figure of forgetting (y axis, percentage points) against interference (x axis, 0 to 1).
 
-    Left are means over runs, with standard deviations. Interference is the share of an update's norm that lies in the
-    principal directions before the task (0 to 1), as the mean over the changed attention matrices. Forgetting is the
-    mean drop in percentage points, during this task, of the accuracy on the tasks learned before.
+    Interference is the share of an update's Frobenius norm that lies in the principal directions of the weight before
+    the task (of the shares in its left and right directions the larger), as the mean over the changed attention
+    matrices. Forgetting is the mean drop, during this task, of the accuracy on the tasks learned before. Left is one
+    mark for each method, the mean over tasks and runs, with one standard deviation over runs to each side; right is one
+    mark for each run and task from the second. A method whose later tasks change no weight is only in the legend.
 
     Args:
         group: the runs.
@@ -63,7 +64,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the figure of a group for the report."""
+    """Yields the one figure of a group for the report: forgetting in percentage points against interference, 0 to 1.
+
+    Args:
+        group: the runs.
+    """
     yield Captioned(
         figure(group),
         "How much of an update falls into the principal space, against how much is forgotten in it.",
@@ -77,8 +82,15 @@ def _mean(run: Run) -> float | None:
 
 
 def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the interference and the forgetting in percentage points of those tasks 2..T that changed weights, both
-    (n,).
+    """Returns the interference and the forgetting of each task, two arrays (n,) in the order of learning.
+
+    The n tasks are those of 2..T that changed an attention matrix. Interference, 0 to 1, is the share of an update's
+    Frobenius norm that lies in the principal directions of the weight before the task, as the mean over the changed
+    attention matrices. Forgetting, in percentage points, is the mean drop during this task of the accuracy on the tasks
+    learned before; it is negative if the accuracy rises.
+
+    Args:
+        run: the run.
     """
     rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
     by_task = rank.groupby("after")["interference"].mean()

@@ -35,12 +35,21 @@ FURNITURE = 0.5
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the heat map of a run's task-aware accuracies: arg-max over the task's own classes."""
+    """Returns the heat map of a run's task-aware accuracies in percent: arg-max over the task's own classes.
+
+    Row i is the state after i tasks (0: before any training), a column is a task; unmeasured cells are blank. It is
+    written to `plots/matrix.png` and `.svg` of the run folder.
+
+    Args:
+        run: the run, finished or not.
+    """
     return heat_map(run.frame("known"), "accuracy on each task (%), task known")
 
 
 def difference(run: Run, other: Run, identity: str) -> Figure:
     """Returns the heat map of the first run's accuracies minus the second's, in percentage points.
+
+    Row i is the state after i tasks, a column is a task.
 
     Args:
         run, other: two runs with the same tasks in the same order.
@@ -55,9 +64,12 @@ def difference(run: Run, other: Run, identity: str) -> Figure:
 def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     """Returns the heat map of an accuracy matrix (T+1, T) in percent; cells that were not measured are blank.
 
+    Row i is the state after i tasks, from the top; a column is a task, in learning order. The cell of a task right
+    after its own training is outlined.
+
     Args:
-        states: the matrix, with the tasks as columns.
-        title: the title.
+        states: the matrix, with the tasks as columns; NaN where nothing was measured.
+        title: the text on the x axis, with quantity and unit.
         differs: whether the values are differences in percentage points.
     """
     rows, columns = states.shape

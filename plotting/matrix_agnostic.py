@@ -7,5 +7,12 @@ from plotting.matrix import heat_map
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the heat map of a run's task-agnostic accuracies: arg-max over the classes of all tasks."""
+    """Returns the heat map of a run's task-agnostic accuracies in percent: arg-max over the classes of all tasks.
+
+    Row i is the state after i tasks (0: before any training), a column is a task; unmeasured cells are blank. It is
+    written to `plots/matrix_agnostic.png` and `.svg` of the run folder.
+
+    Args:
+        run: the run, finished or not.
+    """
     return heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")

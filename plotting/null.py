@@ -21,8 +21,15 @@ LINES = {
 
 @style.paper()
 def of_run(run: Run) -> Figure:
-    """Returns the figure of a run's null directions: in the upper row the mean over blocks, in the lower row the
-    minimum over blocks.
+    """Returns the figure of the number of null directions (y axis) over the number of tasks learned (x axis, 0 to T).
+
+    Null directions are the singular directions of a weight matrix beyond the principal ones, which hold the share `rho`
+    of its energy (sum of squared singular values). Left is the image tower, right the text tower; the upper row is the
+    mean over blocks, the lower row the minimum over blocks. There is a line for each measured kind of weight matrix:
+    `q`, `k`, `v`, `o`, `fc`, `proj`. It is written to `plots/null.png` and `.svg` of the run folder.
+
+    Args:
+        run: the run, finished or not.
     """
     drawing = Figure((style.PAGE, 3.8), layout="constrained")
     grid = drawing.subplots(2, 2, sharex=True)

@@ -34,11 +34,13 @@ ROW = 1.25  # inches
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of energy share (NuSA-CL's effective rank), entropy rank (Roy and Vetterli, 2007) and null
-    directions.
+    """Returns the figure of three ranks of the attention matrices (rows) over the number of tasks learned (x axis, 0 to
+    T).
 
-    Lines are means over a tower's attention matrices and over runs. Bands are one standard deviation over runs, or for
-    a single run the quartiles over matrices.
+    The rows are: energy share (NuSA-CL's effective rank) in percent of the dimension; entropy rank (Roy and Vetterli,
+    2007) in directions; and the number of null directions left. Left is the image tower, right the text tower. Lines
+    are means over a tower's attention matrices and over runs. Bands are one standard deviation over runs, or for a
+    single run the quartiles over matrices.
 
     Args:
         group: the runs.
@@ -66,12 +68,24 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the figure of energy share, entropy rank and null directions for a single run."""
+    """Returns the figure of a single run's energy share, entropy rank and null directions, as `figure` draws it.
+
+    It is written to `plots/rank.png` and `.svg` of the run folder.
+
+    Args:
+        run: the run, finished or not.
+    """
     return figure(alone(run))
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the figure of a group for the report."""
+    """Yields the one figure of a group for the report: energy share, entropy rank and null directions.
+
+    The figure is that of `figure`, over the number of tasks learned.
+
+    Args:
+        group: the runs.
+    """
     yield Captioned(
         figure(group),
         "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
@@ -81,13 +95,14 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def over_states(run: Run, tower: str, name: str) -> np.ndarray:
-    """Returns a column of `rank.csv` after 0 to T tasks, (T+1,), as the mean over a tower's attention matrices; NaN if
-    unmeasured.
+    """Returns a column of `rank.csv` after 0 to T tasks, (T+1,), as the mean over a tower's attention matrices.
+
+    States that were not measured are NaN. The unit is that of the column.
 
     Args:
         run: the run.
         tower: `image` or `text`.
-        name: the column, for instance `effective_rank`.
+        name: the column, for instance `effective_rank`, in directions.
     """
     states = range(len(run.tasks) + 1)
     return _of_tower(run, tower).groupby("after")[name].mean().reindex(states).to_numpy()
@@ -106,13 +121,14 @@ def _quartiles(axes: Any, run: Run, tower: str, name: str, factor: float) -> Non
 
 @style.paper()
 def by_block(method: Method, width: float = style.PAGE) -> Figure:
-    """Returns the figure of one method's entropy rank in percent of the dimension, with a line for each block; means
-    over runs.
+    """Returns the figure of one method's entropy rank (y axis, percent of the dimension) over the tasks learned (x
+    axis).
 
-    There is one panel for each tower and kind of attention matrix.
+    There is one panel for each tower (rows) and each of the attention matrices q, k, v and o (columns), with a line for
+    each block of the tower, dark for the first block and light for the last. Lines are means over the method's runs.
 
     Args:
-        method: the method.
+        method: the method, with runs of equal numbers of tasks.
         width: in inches.
     """
     table = pd.concat([run.rank for run in method.runs])

@@ -20,8 +20,13 @@ from plotting.found import IN_REPORT, find
 
 
 def figures(group: Group) -> list[dict[str, Any]]:
-    """Returns every figure of a group for the page: svg in base64, caption, alternative text, and its size in CSS
-    pixels.
+    """Returns every figure of a group for the page, one dict each.
+
+    The keys are `svg` (the drawing, in base64), `caption`, `alt` (the alternative text), `width` and `height` (in CSS
+    pixels).
+
+    Args:
+        group: the runs.
     """
     found = []
     for in_report in find(IN_REPORT).values():
@@ -34,8 +39,13 @@ def figures(group: Group) -> list[dict[str, Any]]:
 
 
 def about_group(group: Group) -> list[tuple[str, str]]:
-    """Returns what was run, as pairs of heading and text: protocol, tasks, methods, orders, seeds, versions,
-    machines.
+    """Returns what was run, as pairs of heading and text for the page.
+
+    The headings, in order: `protocol`, `tasks`, `test images`, `methods`, `orders`, `seeds`, `versions of this
+    project`, `machines`.
+
+    Args:
+        group: the runs.
     """
     first = group.first
     seeds = sorted({run.config["seed"] for run in group.runs})
@@ -53,7 +63,14 @@ def about_group(group: Group) -> list[tuple[str, str]]:
 
 
 def about_runs(group: Group) -> list[dict[str, Any]]:
-    """Returns each run's settings and cost, for the page's template."""
+    """Returns the settings and cost of each run for the page, one dict each.
+
+    The keys are `method` (its label), `order` (its name), `seed`, `settings` (YAML text), and `about`: pairs of heading
+    and text, from reference, folder and commit to parameters, storage, memory, times and machine.
+
+    Args:
+        group: the runs.
+    """
     found = []
     for method in group.methods:
         for run in method.runs:
@@ -78,7 +95,11 @@ def about_runs(group: Group) -> list[dict[str, Any]]:
 
 
 def page(found: Sorted) -> str:
-    """Returns the HTML text of the report."""
+    """Returns the HTML text of the report, with all tables and figures inside.
+
+    Args:
+        found: the groups of runs, and the lines about folders that are left out.
+    """
     groups = []
     for group in found.groups:
         section = tables.section(group, per_task=False, baseline=None)

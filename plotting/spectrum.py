@@ -19,9 +19,11 @@ from plotting.command import for_group
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of singular values in falling order, on a logarithmic scale.
+    """Returns the figure of the singular values (y axis, logarithmic) by their place, from the largest (x axis, from
+    1).
 
-    Lines are geometric means over a tower's attention matrices and over runs.
+    Left is the image tower, right the text tower. The grey line is before any training; the others are each method's
+    after its last task. Lines are geometric means over a tower's attention matrices and over runs.
 
     Args:
         group: the runs.
@@ -60,7 +62,13 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the figure of a group for the report, if any run has a spectrum."""
+    """Yields the one figure of a group for the report: singular values before and after the stream, from the largest.
+
+    It yields none if no run has a spectrum, as in folders of older versions.
+
+    Args:
+        group: the runs.
+    """
     if any(run.spectrum is not None for run in group.runs):
         caption = "Singular values of the attention's matrices before and after the stream."
         words = each(group, lambda run: run.entropy_rank)
@@ -68,10 +76,11 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ignore[type-arg]
-    """Returns the singular values (n,) as geometric means over a tower's attention matrices and over runs.
+    """Returns the singular values (n,), the largest first, as geometric means over a tower's attention matrices and
+    over runs.
 
     Args:
-        runs: the runs.
+        runs: the runs; those without a spectrum are left out.
         tower: `image` or `text`.
         after: number of tasks learned: 0 or T.
     """

@@ -88,17 +88,20 @@ class Look:
     dash: str
 
     def line(self) -> dict[str, Any]:
-        """Returns the keyword arguments for `Axes.plot`."""
+        """Returns the keyword arguments of colour, marker and line style for matplotlib's `Axes.plot`."""
         face = self.colour if self.dash == "-" else "white"
         line = {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
         return {**line, "markeredgewidth": 0.7}  # with a thicker edge a small open marker looks filled
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
-    """Returns how to draw each method.
+    """Returns how to draw each method, in the order of `methods`.
 
     Variants of one strategy share its colour; they differ in line style and in filled or open markers, then in the
     marker.
+
+    Args:
+        methods: the methods of one figure.
     """
     seen: Counter[str] = Counter()
     found = []
@@ -126,14 +129,22 @@ def fonts() -> list[str]:
 
 
 def missing_letters(texts: Iterable[str]) -> str:
-    """Returns the letters that no font has, each once; figures show boxes instead."""
+    """Returns the letters that no font has, each once; figures show boxes instead.
+
+    Args:
+        texts: the texts of the figures, such as names of tasks.
+    """
     drawn = [get_font(findfont(name)) for name in fonts()]
     letters = dict.fromkeys(letter for text in texts for letter in text if letter.isprintable())
     return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in drawn))
 
 
 def say_missing_letters(texts: Iterable[str]) -> None:
-    """Prints the letters that no font has on stderr, if there are any."""
+    """Prints the letters that no font has on stderr, if there are any.
+
+    Args:
+        texts: the texts of the figures, such as names of tasks.
+    """
     if letters := missing_letters(texts):
         print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
 
@@ -165,25 +176,35 @@ def legend(figure: Figure, columns: int | None = None) -> None:
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """Returns how many legend columns with these labels fit into a width in inches, at least 1."""
+    """Returns how many columns of a legend fit into a figure, at least 1 and at most as many as there are labels.
+
+    Args:
+        labels: the names in the legend.
+        width: of the figure, in inches.
+    """
     longest = LETTER * max(map(len, labels), default=0) + HANDLE
     return max(min(int(width / longest), len(labels)), 1)
 
 
 def legend_height(labels: Sequence[str], width: float) -> float:
-    """Returns the height of the legend in inches, for a figure of this width in inches."""
+    """Returns the height of a legend in inches.
+
+    Args:
+        labels: the names in the legend.
+        width: of the figure, in inches.
+    """
     lines = max((wrap(label, width - HANDLE).count("\n") + 1 for label in labels), default=1)
     return 0.14 * lines * math.ceil(len(labels) / legend_columns(labels, width)) + 0.1
 
 
 def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
-    """Draws and returns the mean (S,) of `values` (R, S) over R runs, over 0..S-1 tasks learned.
+    """Draws the mean over R runs against the number of tasks learned, 0..S-1, and returns it, (S,).
 
     A band shows one standard deviation to each side; a single run has none.
 
     Args:
         axes: the panel.
-        values: (R, S).
+        values: (R, S), one row for each run.
         look: colour, marker and line style.
         label: the line's name in the legend.
     """
@@ -197,13 +218,23 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
 
 
 def wrap(name: str, width: float) -> str:
-    """Returns a name broken into lines of at most `width` inches."""
+    """Returns a name broken into lines of at most `width` inches, and of at least 8 characters.
+
+    Args:
+        name: the text.
+        width: in inches, at the letters' average width.
+    """
     return textwrap.fill(name, max(int(width / LETTER), 8))
 
 
 @paper()
 def image(figure: Figure, form: str) -> bytes:
-    """Returns the bytes of a figure as `png`, `svg` or `pdf`."""
+    """Returns the bytes of a figure's file.
+
+    Args:
+        figure: the figure.
+        form: `png`, `svg` or `pdf`.
+    """
     drawn = io.BytesIO()
     # Omit the date, so that equal figures give equal files.
     dates: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -212,5 +243,10 @@ def image(figure: Figure, form: str) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of the path's suffix (png, svg or pdf), completely or not at all."""
+    """Writes a figure to a file, completely or not at all.
+
+    Args:
+        figure: the figure.
+        path: the file; its suffix, png, svg or pdf, is the format.
+    """
     files.write_bytes(path, image(figure, path.suffix[1:].lower()))

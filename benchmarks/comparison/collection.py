@@ -55,7 +55,11 @@ class Runs(Sequence[Run]):
         return f"<{len(self)} runs of {', '.join(sorted({run.config['strategy'] for run in self})) or 'nothing'}>"
 
     def filter(self, **settings: Any) -> "Runs":
-        """Returns the runs whose settings have these values; a list or tuple accepts any of its values.
+        """Returns the runs whose settings have these values.
+
+        Args:
+            settings: a value for each setting's name, as in `filter(strategy="nusa", seed=[1, 2])`; a list, tuple, set
+                or range accepts any of its values.
 
         Raises:
             UserError: none of the runs has such a setting.
@@ -76,8 +80,16 @@ class Runs(Sequence[Run]):
                 raise UserError(f"{what}: none of the runs has a setting {name}")
 
     def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
+<<<<<<< HEAD
         """Returns the runs by the values of some settings, for instance `group("strategy", "seed")`."""
         self._check_settings("group", settings)
+=======
+        """Returns the runs by the tuple of their values of some settings; a run without a setting has None there.
+
+        Args:
+            settings: names of settings; `group("strategy", "seed")` has keys such as `("nusa", 42)`.
+        """
+>>>>>>> 808b4d1994b784feb3c6cd58978886efc8d8adb8
         found: dict[tuple[Any, ...], list[Run]] = {}
         for run in self:
             found.setdefault(tuple(run.config.get(name) for name in settings), []).append(run)
@@ -122,7 +134,8 @@ class Runs(Sequence[Run]):
     def rank(self) -> pd.DataFrame:
         """Ranks with one row for each run, number of learned tasks, and weight matrix.
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; then those of `rank.csv`.
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; then those of `rank.csv`: `after`, `tower`, `block`,
+        `matrix`, and measured values such as `effective_rank` in directions, which `results/README.md` describes.
         """
         return _joined([_about(run, run.rank) for run in self], ABOUT)
 
@@ -130,9 +143,10 @@ class Runs(Sequence[Run]):
     def cost(self) -> pd.DataFrame:
         """Costs with one row for each run.
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `trained_parameters` in the first task; `storage_bytes`,
-        the maximal storage between tasks; `peak_memory_bytes` and `peak_gpu_memory_bytes` (NaN without a GPU);
-        `training_seconds` including decompositions, `evaluation_seconds`.
+        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `trained_parameters`, their number in the first task;
+        `storage_bytes`, the maximal storage between tasks without the model itself; `peak_memory_bytes` of the process
+        and `peak_gpu_memory_bytes` (NaN without a GPU); `training_seconds` of all tasks including decompositions, and
+        `evaluation_seconds` of all evaluations.
         """
         return pd.DataFrame([{**_id(run), **_cost(run)} for run in self])
 
@@ -163,10 +177,10 @@ class Runs(Sequence[Run]):
 
 
 def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -> Runs:
-    """Returns the finished runs at or below some folders.
+    """Returns the finished runs at or below some folders; the others are listed in `Runs.left_out`.
 
     Args:
-        places: the folders.
+        places: run folders, zip files of packed runs, or folders above them.
         make: converts each run, for instance into an object with more methods.
 
     Raises:

@@ -13,7 +13,7 @@ class Comparison:
     """Groups of runs, and the tables to make of them.
 
     Attributes:
-        groups: the groups.
+        groups: the groups of runs that may be compared.
         per_task: whether to add tables of Transfer, Avg and Last of each task.
         baseline: name of a method; adds paired differences of all others to it.
         published: whether to add the published results of the same protocol.
@@ -27,8 +27,9 @@ class Comparison:
     width: int | None = None
 
     def sections(self) -> list[Section]:
-        """Returns one section of tables for each group, each followed by one of published results if they are
-        requested.
+        """Returns one section of tables for each group.
+
+        If published results are requested, each is followed by a section with those.
 
         Raises:
             UserError: several methods of a group have the name of the baseline.

@@ -51,7 +51,11 @@ class Method:
         return self.runs[0].method
 
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
-        """Returns its runs that learn the tasks in this order, sorted by seed."""
+        """Returns its runs that learn the tasks in a certain order, sorted by seed.
+
+        Args:
+            tasks: the names of all tasks in that order.
+        """
         return tuple(run for run in self.runs if run.tasks == tasks)
 
 
@@ -86,7 +90,11 @@ class Group:
 
     @cached_property
     def orders(self) -> dict[tuple[str, ...], str]:
-        """The name of each order, by the tuple of its tasks; the order named `default` comes first."""
+        """The name of each order in which runs learn the tasks, by the tuple of the tasks' names.
+
+        The order named `default` comes first. An order that runs give by several names has them joined, as in `I, the
+        default`.
+        """
         names: dict[tuple[str, ...], set[str]] = {}
         for run in self.runs:
             names.setdefault(run.tasks, set()).add(str(run.config["order"]))
@@ -107,6 +115,9 @@ class Group:
     def named(self, name: str) -> Method | None:
         """Returns the method with this key or label, or the only one with this strategy or name; None if there is none.
 
+        Args:
+            name: for instance `nusa`, `NuSA-CL` or `moe_adapter decision=image`.
+
         Raises:
             UserError: several methods have the name.
         """
@@ -118,7 +129,12 @@ class Group:
         return found[0] if found else None
 
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
-        """Returns the group of the runs with this order only."""
+        """Returns the group of only those runs that learn the tasks in a certain order; methods without such a run are
+        left out.
+
+        Args:
+            tasks: the names of all tasks in that order.
+        """
         found = ((method, method.in_order(tasks)) for method in self.methods)
         return replace(self, methods=tuple(replace(method, runs=runs) for method, runs in found if runs))
 
@@ -165,7 +181,12 @@ class Filter:
     settings: tuple[str, ...] = ()
 
     def takes(self, run: Run) -> bool:
-        """Returns whether a run is wanted."""
+        """Returns whether a run is wanted: it must have one of the values of every field that is not empty, and all
+        `settings`.
+
+        Args:
+            run: the run.
+        """
         config = run.config
         wanted = (("stream", self.streams), ("order", self.orders))
         if any(values and str(config[name]) not in values for name, values in wanted):
@@ -185,7 +206,13 @@ def _is(value: Any, text: str) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Returns a setting's value as text for a label."""
+    """Returns a setting's value as text for a label, in one line.
+
+    Lists read `q+k`, dicts `name:1+other:2`, None `none`, and booleans `true` or `false`.
+
+    Args:
+        value: the setting's value, as in `config.yaml`.
+    """
     if isinstance(value, list):
         return "+".join(map(str, value))
     if isinstance(value, dict):
@@ -196,8 +223,12 @@ def shown(value: Any) -> str:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Returns what distinguishes a run's method: its settings, and a digest of the auxiliary images and texts that it
-    read.
+    """Returns what distinguishes a run's method, by name: the settings that are not of the group or of the single run.
+
+    If the run read auxiliary images or texts, the key `references` has the first eight digits of their digest.
+
+    Args:
+        run: the run.
     """
     found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
     read = run.about.get("reference_sha256")
@@ -251,7 +282,11 @@ def _distinction(group: Group) -> str:
 
 
 def alone(run: Run) -> Group:
-    """Returns a group of one run, whether it is finished or not."""
+    """Returns a group that consists of one run, whether it is finished or not, to draw the run as a group is drawn.
+
+    Args:
+        run: the run.
+    """
     return Group((Method(str(run.config["strategy"]), run.method.name, "", (run,)),))
 
 

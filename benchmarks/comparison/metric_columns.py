@@ -28,8 +28,11 @@ class Metric:
 
 
 def headline(identity: str) -> list[Metric]:
-    """Returns the metrics that tables show of an accuracy matrix: Transfer, Avg, Last, forgetting and learning accuracy,
-    or Avg and Last of the class-incremental one.
+    """Returns the metrics that tables show of an accuracy matrix, in the order of the columns.
+
+    They are Transfer, Avg, Last, forgetting and learning accuracy, or only Avg and Last of the class-incremental
+    matrix. Their values are in percent, forgetting in percentage points. Of the task-aware and task-agnostic matrix, a
+    run that learns all tasks at once has only Last.
 
     Args:
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
@@ -53,8 +56,9 @@ def headline(identity: str) -> list[Metric]:
 
 
 def learning_accuracy(run: Run, identity: str) -> float | None:
-    """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent; None where it is
-    undefined.
+    """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent.
+
+    It is None for a run that learns all tasks at once, or if one of these accuracies was not measured.
 
     Args:
         run: the run.
@@ -71,13 +75,16 @@ def _seen(run: Run, name: str) -> float | None:
 
 
 def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list[float | None]:
-    """Returns the values of a metric for each task; None where it is undefined.
+    """Returns a metric of each task in percent, forgetting in percentage points, in the order of `tasks`.
+
+    A value is None where it is undefined: Transfer of the first task, forgetting of the last, and what depends on an
+    accuracy that was not measured. For a run that learns all tasks at once, only `last` is defined.
 
     Args:
         run: the run.
         identity: `known` (task-aware) or `unknown` (task-agnostic).
         metric: `transfer`, `avg`, `last`, `forgetting` or `zero_shot`.
-        tasks: the tasks, which decide the order.
+        tasks: names of tasks of the run, in the order of the result.
     """
     if metric != "last" and run.learns_at_once:
         return [None] * len(tasks)
@@ -86,44 +93,79 @@ def per_task(run: Run, identity: str, metric: str, tasks: Sequence[str]) -> list
 
 
 def of_task(identity: str, metric: str, task: str) -> Measure:
-    """Returns the function that maps a run to a metric of one task; see `per_task` for the arguments."""
+    """Returns the function that maps a run to a metric of one task, in percent; None where it is undefined.
+
+    Args:
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+        metric: `transfer`, `avg`, `last`, `forgetting` (in percentage points) or `zero_shot`.
+        task: the task's name.
+    """
     return lambda run: per_task(run, identity, metric, [task])[0]
 
 
 def trained(run: Run) -> tuple[int, int]:
-    """Returns the number of trained parameters in the first and in the last task; 0 if nothing was trained."""
+    """Returns the number of trained parameters in the first and in the last task of a run, 0 where nothing was trained.
+
+    Args:
+        run: the run.
+    """
     counts = run.cost["trained_parameters"]
     return (counts[0], counts[-1]) if counts else (0, 0)
 
 
 def storage(run: Run) -> int:
-    """Returns the maximal storage between tasks in bytes, without the model itself."""
+    """Returns the most bytes that a run stored between two tasks, without the model itself.
+
+    Args:
+        run: the run.
+    """
     return max(run.cost["carried_bytes"], default=0)
 
 
 def auxiliary_images(run: Run) -> int:
-    """Returns the number of images that the method read besides the tasks' own."""
+    """Returns the number of auxiliary images of a run: those that the method read besides the tasks' own.
+
+    Args:
+        run: the run.
+    """
     return run.cost.get("reference_images", 0)
 
 
 def memory(run: Run) -> int:
-    """Returns the peak memory in bytes: the GPU's if one was used, else the process's."""
+    """Returns the peak memory of a run in bytes: that allocated on the GPU if one was used, else the process's.
+
+    Args:
+        run: the run.
+    """
     return run.cost.get("peak_gpu_memory_bytes") or run.cost["peak_memory_bytes"]
 
 
 def training_seconds(run: Run) -> float:
-    """Returns the time of all trainings in seconds, including decompositions."""
+    """Returns the seconds that all trainings of a run took together, including decompositions.
+
+    Args:
+        run: the run.
+    """
     seconds = run.cost["total_seconds"]
     return seconds["training"] + seconds.get("decomposition", 0)
 
 
 def evaluation_seconds(run: Run) -> float:
-    """Returns the time of all evaluations in seconds: on all tasks, after every task."""
+    """Returns the seconds that all evaluations of a run took together: on all tasks, before any training and after each
+    task.
+
+    Args:
+        run: the run.
+    """
     return run.cost["total_seconds"]["evaluation"]
 
 
 def machine(run: Run) -> str:
-    """Returns the name of the GPU or processor on which the times were measured."""
+    """Returns the name of the GPU on which a run's times were measured, or of the processor with the number of threads.
+
+    Args:
+        run: the run.
+    """
     hardware = run.about.get("hardware", {})
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
     threads = hardware.get("threads")

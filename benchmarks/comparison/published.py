@@ -27,8 +27,9 @@ class Printed:
     """A published value.
 
     Attributes:
-        value: the percentage as its source prints it.
-        standing: `original`, `derived` or `second-hand`.
+        value: the number as its source prints it, as text; percent for the metrics of accuracy.
+        standing: `original` (the authors' files), `derived` (computed from those) or `second-hand` (transcribed by
+            others).
         source: where it is published.
     """
 
@@ -39,15 +40,24 @@ class Printed:
 
 @cache
 def facts() -> dict[str, Any]:
-    """Returns the content of `published.yaml`."""
+    """Returns the content of `published.yaml`: with which runs published values are compared.
+
+    Returns:
+        `tolerance`: the difference in percentage points that counts as agreement, unless a method says otherwise.
+        `protocols`: by the protocol's name, a dict with `stream` and `shots` (None for all training images), which the
+            runs must have; `identity` (`known`, `unknown` or `seen`), which of their accuracies is compared; and
+            sometimes `differs`, the reason why values are shown but not compared.
+        `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared.
+    """
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
 
 
 @cache
 def values() -> dict[tuple[str, str, str, str, str], Printed]:
-    """Returns the content of `published.csv` by protocol, order, method, metric and task (a data set or `mean`).
+    """Returns the content of `published.csv`, by the tuple of protocol, order, method, metric and task.
 
-    If there are several values for the same key, the one nearest to its authors is returned: original, derived,
+    The metric is for instance `Transfer`, `Avg` or `Last`; the task is a data set's name, or `mean` for the mean over
+    them. If there are several values for the same key, the one nearest to its authors is returned: original, derived,
     second-hand.
     """
     with (HERE / "published.csv").open(encoding="utf-8", newline="") as file:
@@ -61,12 +71,12 @@ def values() -> dict[tuple[str, str, str, str, str], Printed]:
 
 @dataclass(frozen=True)
 class Row:
-    """A published method and the corresponding runs.
+    """A published method and the runs to compare with it.
 
     Attributes:
         name: the published method.
-        here: the runs of the same method, or None.
-        why_not: the reason why `here` is not compared; empty if it is, or if there are no runs.
+        here: the method of this project with its runs, or None without runs.
+        why_not: the reason why the two are not compared; empty without such a reason.
         tolerance: difference in percentage points that counts as agreement.
     """
 
@@ -219,7 +229,11 @@ def _agreement(differences: list[float | None], tolerance: float) -> str:
 
 
 def beside(group: Group, *, per_task: bool) -> Section:
-    """Returns the published results of every protocol that the group's runs have, next to the runs' results.
+    """Returns the published results of every protocol that the group's runs have, next to the runs' results, in
+    percent.
+
+    For each protocol and order there is one table of the means of Transfer, Avg and Last, with one row for each
+    published method. The section has no tables but a note if nothing is published.
 
     Args:
         group: the runs.

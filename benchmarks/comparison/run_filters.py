@@ -16,7 +16,13 @@ RESULTS = Path("results")
 
 
 def choice(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the argument RESULTS and the filter options to a click command, which passes them on to `chosen`."""
+    """Adds the argument RESULTS and the filter options to a click command, and returns the command.
+
+    The command gets them as the arguments `results`, `stream`, `order`, `strategy` and `setting`, for `chosen`.
+
+    Args:
+        command: the click command, or the function to become one.
+    """
     options = (
         click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS...]"),
         click.option("--stream", multiple=True, metavar="TEXT", help="only these streams (again for more)"),
@@ -65,6 +71,9 @@ def chosen(
 
 def only_group(found: Sorted) -> Group:
     """Returns the only group, since a figure cannot show runs under different protocols.
+
+    Args:
+        found: the sorted runs, with at least one group.
 
     Raises:
         UserError: there are several groups; the message names the first two.

@@ -28,7 +28,10 @@ def _identity(path: Path) -> str:
 
 
 def matrix_table(path: Path) -> Table:
-    """Returns the protocol's accuracy matrix in percent: one row after each task, the accuracy on that task in bold.
+    """Returns the protocol's accuracy matrix in percent: one row for each number of tasks learned, one column for each
+    task.
+
+    The first row is before any training (zero-shot). The accuracy on the task that has just been learned is bold.
 
     Args:
         path: the run folder.
@@ -49,8 +52,10 @@ def matrix_table(path: Path) -> Table:
 
 
 def metrics_table(path: Path) -> Table:
-    """Returns the mean metrics in percent, one row for each protocol; the row that the stream's protocol reports is
-    marked.
+    """Returns Transfer, Avg, Last and forgetting in percent, as means over the tasks: one row for each accuracy matrix.
+
+    The matrices are task-aware, task-agnostic and class-incremental; that which the stream's protocol reports is marked
+    `*`. Forgetting is in percentage points.
 
     Args:
         path: the run folder.
@@ -70,7 +75,11 @@ def metrics_table(path: Path) -> Table:
 
 
 def show(path: Path) -> None:
-    """Prints the accuracy matrix and metrics of a finished run, given its folder."""
+    """Prints the accuracy matrix, the metrics and the folder of a finished run on the terminal.
+
+    Args:
+        path: the run folder.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)

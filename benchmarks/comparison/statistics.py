@@ -16,12 +16,12 @@ Measure = Callable[[Run], float | None]
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over several runs.
+    """A metric over several runs, in the metric's unit.
 
     Attributes:
         mean: the mean.
         deviation: the sample standard deviation; None for a single run.
-        count: the number of runs.
+        count: the number of runs, or of orders.
     """
 
     mean: float
@@ -30,7 +30,11 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Returns mean and standard deviation of some values; None if there are none, or one is undefined (None)."""
+    """Returns the mean and sample standard deviation of some values; None if there are none, or one is undefined.
+
+    Args:
+        values: the values of a metric, one for each run; None where it is undefined.
+    """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
@@ -39,12 +43,14 @@ def spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def over_seeds(method: Method, tasks: tuple[str, ...], measure: Measure) -> Spread | None:
-    """Returns a metric's mean and standard deviation over a method's runs in one order; None if there are none.
+    """Returns a metric's mean and standard deviation over a method's runs in one order.
+
+    The result is None if there are no runs, or the metric of one is undefined.
 
     Args:
         method: the method.
-        tasks: the order.
-        measure: returns the metric of a run.
+        tasks: the order: the names of all tasks in the order of learning.
+        measure: returns the metric of a run; None where it is undefined.
     """
     return spread([measure(run) for run in method.in_order(tasks)])
 
@@ -52,12 +58,13 @@ def over_seeds(method: Method, tasks: tuple[str, ...], measure: Measure) -> Spre
 def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Measure) -> Spread | None:
     """Returns a metric's mean and standard deviation over orders, each represented by its mean over seeds.
 
-    The result is None unless the method ran in all orders. For a single order it is over seeds instead.
+    The result is None unless the method ran in all orders and the metric is defined in all runs. For a single order it
+    is over seeds instead.
 
     Args:
         method: the method.
-        orders: the orders, as sequences of tasks.
-        measure: returns the metric of a run.
+        orders: the orders; each has the names of all tasks in the order of learning.
+        measure: returns the metric of a run; None where it is undefined.
     """
     if len(orders) == 1:
         return over_seeds(method, orders[0], measure)
@@ -67,10 +74,10 @@ def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Meas
 
 @dataclass(frozen=True)
 class Difference:
-    """The paired difference between a method and the baseline.
+    """The paired difference between a method and the baseline, in the metric's unit.
 
     Attributes:
-        mean: the mean over pairs.
+        mean: the mean over pairs of the method's value minus the baseline's.
         half_width: of the 95 % confidence interval of the mean, by Student's t; None for a single pair.
         pairs: the number of pairs.
     """
@@ -81,13 +88,14 @@ class Difference:
 
 
 def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
-    """Returns the difference between a method and the baseline over pairs of runs with the same seed and order.
+    """Returns the mean of a method's metric minus the baseline's, over pairs of runs with the same seed and order.
 
     The result is None if there are no pairs, or a value is undefined.
 
     Args:
-        method, baseline: the methods.
-        measure: returns the metric of a run.
+        method: the method.
+        baseline: the method that it is compared with.
+        measure: returns the metric of a run; None where it is undefined.
     """
     others = {(run.tasks, run.config["seed"]): run for run in baseline.runs}
     pairs = [(run, others[key]) for run in method.runs if (key := (run.tasks, run.config["seed"])) in others]

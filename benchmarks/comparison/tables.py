@@ -22,8 +22,8 @@ class Cell:
 
     Attributes:
         text: what is printed.
-        mark: `best`, `second` or empty.
-        value: the number for sorting; None if there is none.
+        mark: `best` or `second` (the best and second best of its column), or empty.
+        value: the number behind the text, for ranking and sorting; None if there is none.
     """
 
     text: str
@@ -74,8 +74,12 @@ class Section:
 
 
 def shown(found: Spread | None) -> Cell:
-    """Returns the cell of a mean and standard deviation, such as `49.3 ± 0.4`; for a single run without the
-    deviation.
+    """Returns the cell of a mean and standard deviation, such as `49.3 ± 0.4`, both with one decimal.
+
+    For a single run it has no deviation, and without a value it reads `–`.
+
+    Args:
+        found: the mean and standard deviation; None without a value.
     """
     if found is None:
         return Cell(MISSING)
@@ -125,11 +129,14 @@ def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
 
 
 def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: str) -> Table:
-    """Returns a table of each method's metrics, over the seeds of one order or over several orders.
+    """Returns a table in percent with one row for each method and one column for each metric.
+
+    The metrics are those of `metric_columns.headline`. A cell is mean and standard deviation over the seeds of one
+    order, or over several orders. Best and second best of a column are marked.
 
     Args:
         group: the runs.
-        orders: the orders, as sequences of tasks.
+        orders: the orders; each has the names of all tasks in the order of learning.
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
     """
     methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
@@ -152,11 +159,15 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
 
 
 def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
-    """Returns tables of Transfer, Avg and Last of each task, as means over seeds.
+    """Returns three tables in percent, of Transfer, Avg and Last: one row for each method, one column for each task.
+
+    A last column `mean` is the mean over the tasks. Cells are means over the seeds of one order, and `–` where the
+    metric is undefined, as Transfer of the first task is. The accuracies are task-aware, or task-agnostic if the
+    protocol reports those.
 
     Args:
-        group: the runs.
-        tasks: the order.
+        group: the runs; methods without a run in this order are left out.
+        tasks: the order: the names of all tasks in the order of learning, which is that of the columns.
     """
     identity = group.accuracy_identity
     methods = [method for method in group.methods if method.in_order(tasks)]
@@ -186,8 +197,14 @@ def _mean(values: list[float | None]) -> Cell:
 
 
 def cost_table(group: Group) -> Table:
-    """Returns a table of each method's cost, as means over all its runs: trained parameters, storage between tasks,
-    auxiliary images, peak memory, time of training and evaluation, and effective rank.
+    """Returns a table of costs with one row for each method, as means over all its runs.
+
+    The columns are trained parameters (in the first and the last task, if they differ), the most bytes stored between
+    tasks, auxiliary images, peak memory, time of all trainings and of all evaluations, and the effective (entropy) rank
+    in directions before the first task and after the last. Each cell states its unit.
+
+    Args:
+        group: the runs.
     """
     methods = group.methods
     headings = (
@@ -234,7 +251,7 @@ def _thousands(number: float) -> str:
 
 
 def size(number: float) -> str:
-    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`."""
+    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`; below a thousand without a unit."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"
@@ -242,14 +259,21 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in seconds as text, in seconds, minutes or hours: `6.5 min`."""
+    """Returns a time as text, in seconds, minutes (from 300 seconds) or hours (from two): `6.5 min`.
+
+    Args:
+        seconds: the time in seconds.
+    """
     if seconds >= 7200:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.0f} s"
 
 
 def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
-    """Returns a table of the paired differences of every other method to the baseline.
+    """Returns a table of the paired differences of every other method to the baseline, in percentage points.
+
+    There is one row for each method, one column for each metric of `metric_columns.headline`, and a last column with
+    the number of pairs. A cell is the mean difference with its 95 % confidence interval.
 
     Args:
         group: the runs.
@@ -283,24 +307,36 @@ def _difference(found: Difference | None) -> Cell:
 
 
 def signed(points: float, decimals: int = 1) -> str:
-    """Returns a number as text with its sign, such as `+1.3`; never `-0.0`."""
+    """Returns a number as text with its sign, such as `+1.3`; never `-0.0`.
+
+    Args:
+        points: the number, for instance percentage points.
+        decimals: number of digits after the point.
+    """
     return f"{round(points, decimals) + 0.0:+.{decimals}f}"
 
 
 def identities(group: Group) -> list[str]:
-    """Returns the accuracy matrices to make tables of, that of the protocol first."""
+    """Returns the accuracy matrices to make tables of, that of the protocol first, as far as all runs have them.
+
+    They are `known` (task-aware) and `unknown` (task-agnostic), and `seen` if the protocol is class-incremental.
+
+    Args:
+        group: the runs.
+    """
     wanted = ("known", "unknown") if group.identity != "seen" else ("seen", "known", "unknown")
     there = [identity for identity in wanted if all(identity in run.accuracy for run in group.runs)]
     return sorted(there, key=lambda identity: identity != group.identity)
 
 
 def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
-    """Returns all tables of a group.
+    """Returns all tables of a group: accuracies for each order and over all orders, differences to a baseline, and
+    cost.
 
     Args:
         group: the runs.
         per_task: whether to add tables of Transfer, Avg and Last of each task.
-        baseline: name of a method; adds paired differences to it.
+        baseline: name of a method; adds paired differences to it. None adds none.
 
     Raises:
         UserError: several methods have the name of the baseline.

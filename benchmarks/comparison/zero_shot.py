@@ -25,7 +25,12 @@ CAUSES = f"""What usually causes a deviation of more than {TOLERANCE} points:
 
 
 def comparison(path: Path) -> tuple[Table, str] | None:
-    """Returns the table and a text to print below it; None for a run of another stream, or of a strategy that trains.
+    """Returns a table of a run's zero-shot accuracies in percent next to the published ones, and a text to print below
+    it.
+
+    The table has one row for each data set, with the difference in percentage points; the text names deviating data
+    sets and usual causes. The result is None for a run of another stream than `mtil`, or of a strategy other than
+    `zeroshot`.
 
     Args:
         path: the run folder.

@@ -167,8 +167,12 @@ def _first_look(argv: list[str]) -> tuple[str, str]:
 
 
 def build_command(argv: list[str]) -> RunCommand:
-    """Returns the click command with the options of the strategy and stream that `argv` names. It only parses
-    arguments.
+    """Returns the click command of `benchmarks.run` with the options of the strategy and stream that `argv` names.
+
+    The command only parses arguments; it does not run anything.
+
+    Args:
+        argv: the words of the command line, without the program's name.
 
     Raises:
         UserError: the strategy or stream is unknown.
@@ -194,9 +198,15 @@ def build_command(argv: list[str]) -> RunCommand:
 
 
 def parse(argv: list[str]) -> dict[str, Any]:
-    """Returns the given options of a command line by name; options that are not given are absent.
+    """Returns the options of a command line by name; settings that are not given are absent.
 
-    For --help, --list and --version it prints and exits.
+    The keys have underscores, and values are text as typed, not yet checked: `--batch-size 16` gives `"batch_size":
+    "16"`. Switches are booleans, and options of the harness that name a file or folder are paths. Always present are
+    `data_root`, `results`, `no_cache`, `no_plots`, `again` and `debug`, which have defaults. For --help, --list and
+    --version it prints and exits.
+
+    Args:
+        argv: the words of the command line, without the program's name.
 
     Raises:
         UserError: an option is unknown (the message says if it belongs to another strategy), or a value is missing.

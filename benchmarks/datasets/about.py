@@ -21,15 +21,15 @@ class Info:
 
     Attributes:
         name: as in tables and on the command line; its file has the same name in lower case.
-        folder: its folder in the data root, where torchvision expects it.
+        folder: the name of its folder in the data root, where torchvision expects it.
         origin, archive: URLs of its page and of its archive.
         download: whether torchvision can download it.
         checksum: whether torchvision verifies the archive; if not, an interrupted download is not resumed.
         by_hand: where to get it and where to put it, in one sentence.
         split: which images are for training and which for testing, in words.
         licence, citation: as the owner states them.
-        expected: published counts: `train`, `test`, `classes`.
-        templates: prompts with one `{}`.
+        expected: published counts by the keys `train` and `test` (images) and `classes`.
+        templates: the prompts, each with one `{}` for the class name; training uses the first.
         class_names: names that replace the data set's own, in label order; empty if its own are used.
     """
 
@@ -56,7 +56,7 @@ class Info:
 
 @cache
 def infos() -> dict[str, Info]:
-    """Returns the facts about every data set by name, in the alphabetical order of their files.
+    """Returns the facts about every data set by its name (`Info.name`), in the alphabetical order of their files.
 
     Raises:
         UserError: an `INFO` cannot be read, or a file does not have its data set's name.
@@ -91,12 +91,22 @@ def _literal(field: ast.keyword) -> Any:
 
 
 def info(name: str) -> Info:
-    """Returns the facts about one data set. Raises UserError if the name is unknown."""
+    """Returns the facts about one data set. Raises UserError if the name is unknown.
+
+    Args:
+        name: of the data set, as in `Info.name`, for instance `CIFAR100`.
+    """
     if name not in infos():
         raise UserError(f'no data set is called "{name}"; there are {", ".join(infos())}')
     return infos()[name]
 
 
 def module(name: str) -> Any:
-    """Imports a data set's file and returns the module; the import may load torch and torchvision."""
+    """Imports a data set's file and returns the module, which defines `read` and, if it can be downloaded, `download`.
+
+    The import may load torch and torchvision. It raises UserError if the name is unknown.
+
+    Args:
+        name: of the data set, as in `Info.name`.
+    """
     return importlib.import_module(f"{datasets.__name__}.{info(name).name.lower()}")

@@ -31,7 +31,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the published training and test images."""
+    """Returns two parts: the published `train` images, for training, and the published `test` images.
+
+    Each `Part` has images with their labels, class names (the 100 variants) and files. The `val` images are not used.
+
+    Args:
+        root: the data root, which contains the folder `fgvc-aircraft-2013b`.
+    """
     found = [FGVCAircraft(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

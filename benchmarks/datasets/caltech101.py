@@ -85,8 +85,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns the training and test images, numbered as in their class folders. Whether the files exist is checked
-    later.
+    """Returns two parts of the same images: 80 % for training, the rest for testing, drawn at random with a fixed seed.
+
+    Each `Part` has images with their labels, class names and files. The images are those that torchvision lists, by
+    class folder and then by number, without the background class; whether their files exist is checked later.
+
+    Args:
+        root: the data root, which contains the folder `caltech101`.
     """
     dataset = Caltech101(root)
     folders = [Path(dataset.root, "101_ObjectCategories", category) for category in dataset.categories]

@@ -35,8 +35,13 @@ def open_checked(name: str, root: Path) -> Opened:
 
 
 def problems(opened: Opened) -> list[str]:
-    """Returns what is wrong with a data set, one line each: first about files, then counts, then classes without
-    images.
+    """Returns what is wrong with a data set, one line each; empty if it is complete and as published.
+
+    First come lines about missing, empty or unreadable files, then counts that differ from the published ones, then
+    classes without images.
+
+    Args:
+        opened: the data set, as `open_dataset` returns it.
     """
     halves = {"train": opened.train, "test": opened.test}
     found = [line for half, split in halves.items() for line in _file_problems(half, split)]

@@ -47,7 +47,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns the published training and test images; each half is one file."""
+    """Returns two parts: the published training images and the published test images.
+
+    Each `Part` has images with their labels and class names, and the one file that holds all of them.
+
+    Args:
+        root: the data root, which contains the folder `cifar-100-python`.
+    """
     return _half(root, "train"), _half(root, "test")
 
 

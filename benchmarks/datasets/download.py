@@ -15,15 +15,15 @@ ARCHIVES = (".tar.gz", ".tgz", ".zip", ".gz", ".mat")
 def download(name: str, root: Path) -> None:
     """Downloads into a folder `.download-NAME` of the data root, then moves the finished data set to its place.
 
-    After an interruption, an archive that torchvision can verify by a checksum is not downloaded again if it is
-    complete.
+    Its place is the folder `Info.folder` of the data root. After an interruption, an archive that torchvision can
+    verify by a checksum is not downloaded again if it is complete.
 
     Args:
         name: of the data set.
         root: the data root, the folder of all published data sets.
 
     Raises:
-        UserError: torchvision cannot download it, the link is dead, there is no network, or its place is not empty.
+        UserError: torchvision cannot download it, the link is dead, there is no network, or its place exists already.
     """
     about = info(name)
     place, staging = root / about.folder, root / f".download-{name}"

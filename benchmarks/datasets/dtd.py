@@ -34,7 +34,14 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the training and test images of partition 1, torchvision's default."""
+    """Returns two parts: the `train` images of partition 1, for training, and its `test` images.
+
+    Each `Part` has images with their labels, class names and files. Partition 1 is torchvision's default; its `val`
+    images are not used.
+
+    Args:
+        root: the data root, which contains the folder `dtd`.
+    """
     found = [DTD(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

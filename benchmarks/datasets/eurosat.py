@@ -48,7 +48,17 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns the training and test images, drawn from all images sorted by class folder and file name."""
+    """Returns two parts of the same images: 80 % for training, the rest for testing, drawn at random with a fixed seed.
+
+    Each `Part` has images with their labels, class names and files. The images are sorted by class folder and file
+    name.
+
+    Args:
+        root: the data root, which contains the folder `eurosat`.
+
+    Raises:
+        OSError: a symbolic link in the folder leads to a folder that it lies in.
+    """
     _refuse_loops(root / "eurosat" / "2750")
     dataset = EuroSAT(root)
     return random_halves(Part.of_files(dataset, dataset.targets, [path for path, _ in dataset.samples]))

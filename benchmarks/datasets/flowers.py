@@ -45,7 +45,14 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the published training and test images."""
+    """Returns two parts: the published `train` images (10 of each class), for training, and the published `test`
+    images.
+
+    Each `Part` has images with their labels, class names and files. The `val` images are not used.
+
+    Args:
+        root: the data root, which contains the folder `flowers-102`.
+    """
     found = [Flowers102(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

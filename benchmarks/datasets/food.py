@@ -27,7 +27,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the published training and test images."""
+    """Returns two parts: the published training images and the published test images.
+
+    Each `Part` has images with their labels, class names and files.
+
+    Args:
+        root: the data root, which contains the folder `food-101`.
+    """
     found = [Food101(root, split=half) for half in ("train", "test")]
     return tuple(Part.of_files(each, each._labels, each._image_files) for each in found)
 

@@ -27,10 +27,10 @@ def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Fi
     """Returns the images of a torchvision data set that has one file for each image.
 
     Args:
-        name: for messages and the cache.
+        name: of the images, for messages and the cache, for instance `DTD-train`.
         dataset: its item i is (image, label).
-        paths: the file of each image.
-        root: the folder that contains all files.
+        paths: the file of each image, in the order of `dataset`.
+        root: the folder that contains all files; the images' fingerprint names them relative to it.
     """
     return Files(
         name=name,
@@ -46,10 +46,10 @@ def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
     """Returns the images of a torchvision data set that are all in one file.
 
     Args:
-        name: for messages and the cache.
+        name: of the images, for messages and the cache, for instance `MNIST-train`.
         dataset: its item i is (image, label).
-        archive: the file.
-        root: the folder that contains it.
+        archive: the file that holds all images.
+        root: the folder that contains it; the images' fingerprint names it relative to this folder.
     """
     return Files(
         name=name,
@@ -66,7 +66,11 @@ def _read(dataset: Any, row: int) -> Image.Image:
 
 
 def forbidden(folder: Path) -> str | None:
-    """Returns the first folder, this one or one below it, that may not be listed; None if all may."""
+    """Returns the first folder, this one or one below it, that this process may not list; None if it may list all.
+
+    Args:
+        folder: the folder, for instance that of a data set.
+    """
     errors: list[OSError] = []
     for _ in os.walk(folder, onerror=errors.append):
         pass

@@ -16,13 +16,13 @@ from benchmarks.images.sets import Split
 
 @dataclass(frozen=True)
 class Opened:
-    """A data set as found on disk.
+    """A data set as found on disk, with C classes.
 
     Attributes:
-        info: the facts about it.
+        info: the published facts about it.
         class_names: C names for prompts, in label order.
-        own_names: C names as in the data set, for instance with underscores.
-        train, test: its images, with labels below C.
+        own_names: C names as in the data set, in label order, for instance with underscores.
+        train, test: its training and test images, with labels 0 to C - 1.
     """
 
     info: Info
@@ -33,10 +33,10 @@ class Opened:
 
 
 def open_dataset(name: str, root: Path) -> Opened:
-    """Returns a data set; only its lists are read, not its images.
+    """Returns a data set; its lists of images and labels are read, but no images are decoded.
 
     Args:
-        name: of the data set.
+        name: of the data set, as in `Info.name`.
         root: the data root, the folder of all published data sets.
 
     Raises:
@@ -57,7 +57,7 @@ def open_dataset(name: str, root: Path) -> Opened:
 
 
 def check_root(root: Path) -> None:
-    """Raises UserError if the data root is missing or cannot be read."""
+    """Raises UserError if the data root, the folder of all published data sets, is missing or cannot be read."""
     try:
         os.stat(f"{root}/.")  # the dot checks that the folder may be searched
     except OSError as error:

@@ -28,7 +28,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the published training (`trainval`) and test images."""
+    """Returns two parts: the published `trainval` images, for training, and the published `test` images.
+
+    Each `Part` has images with their labels, class names (the breeds) and files.
+
+    Args:
+        root: the data root, which contains the folder `oxford-iiit-pet`.
+    """
     found = [OxfordIIITPet(root, split=half) for half in ("trainval", "test")]
     return tuple(Part.of_files(each, each._labels, each._images) for each in found)
 

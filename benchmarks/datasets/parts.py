@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Part:
-    """The training or test images of a torchvision data set.
+    """The training images, or the test images, of one data set: what they are, not yet decoded.
 
     Attributes:
-        dataset: its item i is (image, label).
+        dataset: a torchvision data set or one like it; its item i is (image, label).
         classes: C names, as the data set has them, in label order.
-        labels: of all images of `dataset`, in order, each below C.
+        labels: of all images of `dataset`, in order, each 0 to C - 1.
         paths: the file of each image of `dataset`, in order; empty if `archive` holds them all.
-        archive: the file that holds all images, if any.
-        rows: (N,) int64, which images of `dataset` belong to this part; None for all.
+        archive: the file that holds all images, if there is one; else None.
+        rows: (N,) int64, the indices of the images of `dataset` that belong to this part; None for all.
     """
 
     dataset: Any
@@ -30,11 +30,11 @@ class Part:
 
     @classmethod
     def of_files(cls, dataset: Any, labels: list[int], paths: Iterable[str | Path]) -> "Part":
-        """Returns the part with all images of a data set that has one file for each image, and an attribute `classes`.
+        """Returns the part that consists of all images of a data set with one file for each image.
 
         Args:
-            dataset: its item i is (image, label).
-            labels: of all images, in order.
+            dataset: its item i is (image, label); its attribute `classes` holds the class names in label order.
+            labels: of all images, in order; each is an index into `classes`.
             paths: the file of each image, in order.
         """
         return cls(dataset, tuple(dataset.classes), labels, tuple(map(Path, paths)))

@@ -40,7 +40,13 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns the published training and test images."""
+    """Returns two parts: the published training images and the published test images.
+
+    Each `Part` has images with their labels, class names and files.
+
+    Args:
+        root: the data root, which contains the folder `stanford_cars`.
+    """
     return _half(root, "train"), _half(root, "test")
 
 

@@ -39,9 +39,16 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns the training and test images, drawn from all images sorted by path.
+    """Returns two parts of the same images: 80 % for training, the rest for testing, drawn at random with a fixed seed.
 
-    Torchvision lists the files in the file system's order, with which the random split would differ between machines.
+    Each `Part` has images with their labels, class names and files. The images are sorted by path first, because
+    torchvision lists them in the file system's order, with which the random split would differ between machines.
+
+    Args:
+        root: the data root, which contains the folder `SUN397`.
+
+    Raises:
+        PermissionError: a folder of the data set may not be listed.
     """
     dataset = SUN397(root)
     if denied := forbidden(root / "SUN397"):  # torchvision silently skips folders that it may not list

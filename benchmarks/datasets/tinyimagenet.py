@@ -32,7 +32,17 @@ CLASSES = Path(__file__).with_suffix(".yaml")
 
 
 def read(root: Path) -> tuple[Part, ...]:
-    """Returns the published training images, and the validation images for testing."""
+    """Returns two parts: the published training images, and the published validation images for testing.
+
+    Each `Part` has images with their labels, class names and files. The labels of the published test images are not
+    known.
+
+    Args:
+        root: the data root, which contains the folder `tiny-imagenet-200`.
+
+    Raises:
+        OSError, KeyError, ValueError: a list is missing, or contradicts another.
+    """
     found = [TinyImageNet(root / INFO.folder, half) for half in ("train", "val")]
     return tuple(Part.of_files(each, each.labels, each.paths) for each in found)
 
@@ -49,7 +59,7 @@ class TinyImageNet:
 
     Attributes:
         classes: C names for prompts, in label order.
-        labels: the label of each image.
+        labels: the label of each image, 0 to C - 1.
         paths: the file of each image; training images by class and file name, validation images in the order of their
             list.
 

@@ -53,8 +53,8 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
     """Returns a caption of a scene in one of many wordings, drawn at random.
 
     Args:
-        family: the family, a key of `FAMILIES`.
-        label: the class within the family.
+        family: the family of images, a key of `FAMILIES`.
+        label: the class within the family, an index into `FAMILIES[family]`.
         scene: what the image shows.
         rng: the random numbers.
     """
@@ -70,7 +70,12 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
 
 
 def pair(index: int, seed: int) -> tuple[str, Image.Image]:
-    """Returns the caption and image number `index` of the pretraining set with this seed."""
+    """Returns the caption and the image (32, 32) RGB of one pair of the pretraining set.
+
+    Args:
+        index: number of the pair in the set, from 0; a pair does not depend on the others.
+        seed: of the whole set.
+    """
     rng = generator("pretraining", seed, index)
     shares = np.array([SHARES.get(family, 1.0) for family in FAMILIES])
     family = list(FAMILIES)[rng.choice(len(shares), p=shares / shares.sum())]

@@ -56,13 +56,13 @@ POLYGONS: dict[str, np.ndarray] = {
 
 
 def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
-    """Returns the mask (side, side) of a polygon.
+    """Returns the mask of a polygon: a grey image (mode `L`) of side x side pixels, 255 on the polygon and 0 elsewhere.
 
     Args:
-        name: a key of POLYGONS.
-        side: in pixels.
+        name: a key of `POLYGONS`.
+        side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
-        outline: draws the outline only.
+        outline: whether to draw the outline only.
     """
     mask = Image.new("L", (side, side))
     points = [tuple(point) for point in side / 2 + (side / 2 - 1) * POLYGONS[name] @ _turn(degrees)]
@@ -79,12 +79,14 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
-    """Returns the mask (side, side) of one character, centred by its bounding box.
+    """Returns the mask of one character: a grey image (mode `L`) of side x side pixels, 255 on the character.
+
+    It is 0 elsewhere, and between both at edges. The character is centred by its bounding box.
 
     Args:
         character: the character.
         font: file name of one of matplotlib's fonts.
-        side: in pixels.
+        side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
     """
     face = _font(font, round(1.3 * side))  # a capital is about 0.7 of the font's size
@@ -96,7 +98,15 @@ def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
 
 
 def clock(hour: int, side: int, degrees: float) -> Image.Image:
-    """Returns the mask (side, side) of a clock's rim and hands at the full hour, rotated clockwise by `degrees`."""
+    """Returns the mask of a clock at the full hour: a grey image (mode `L`) of side x side pixels.
+
+    It is 255 on the rim and the two hands, and 0 elsewhere.
+
+    Args:
+        hour: the full hour, 0 (twelve o'clock) to 11.
+        side: height and width of the mask, in pixels.
+        degrees: rotation of the whole clock, clockwise.
+    """
     mask = Image.new("L", (side, side))
     draw = ImageDraw.Draw(mask)
     middle, width = side / 2, max(2, side // 12)
@@ -108,14 +118,14 @@ def clock(hour: int, side: int, degrees: float) -> Image.Image:
 
 
 def texture(label: int, side: int, degrees: float, period: float, rng: np.random.Generator) -> Image.Image:
-    """Returns the mask (side, side) of a pattern that fills the image.
+    """Returns the mask of a pattern that fills the image: a grey image (mode `L`) of side x side pixels, 255 or 0.
 
     Args:
-        label: the class within the family `textures`.
-        side: in pixels.
-        degrees: rotation clockwise.
-        period: of the pattern, in pixels.
-        rng: the random numbers.
+        label: the class within the family `textures`, an index into `FAMILIES["textures"]`.
+        side: height and width of the mask, in pixels; for speckles a multiple of 4.
+        degrees: rotation clockwise; speckles are not rotated.
+        period: of the pattern, in pixels; speckles have none.
+        rng: the random numbers, for the pattern's position or the speckles.
     """
     steps = np.arange(side) / period
     grid = np.stack(np.meshgrid(steps, steps), axis=-1) @ _turn(-degrees) + rng.random(2)
@@ -146,15 +156,15 @@ def texture(label: int, side: int, degrees: float, period: float, rng: np.random
 
 
 def subject(kind: str, label: int, side: int, degrees: float, font: str, outline: bool) -> Image.Image:
-    """Returns the mask (side, side) of one object.
+    """Returns the mask of one object: a grey image (mode `L`) of side x side pixels, 255 on the object and 0 elsewhere.
 
     Args:
-        kind: its family: shapes, arrows, clocks, digits, letters or symbols.
-        label: the class within the family.
-        side: in pixels.
+        kind: its family: `shapes`, `arrows`, `clocks`, `digits`, `letters` or `symbols`.
+        label: the class within the family, an index into `FAMILIES[kind]`.
+        side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
-        font: for characters, the file name of one of matplotlib's fonts.
-        outline: for shapes and arrows, draws the outline only.
+        font: for digits, letters and symbols, the file name of one of matplotlib's fonts.
+        outline: for shapes and arrows, whether to draw the outline only.
     """
     if kind == "shapes":
         return polygon(FAMILIES["shapes"][label], side, degrees, outline)

@@ -20,11 +20,11 @@ class Scene:
     """What an image shows; a `Shift` decides how it is drawn.
 
     Attributes:
-        kind: the family of the objects.
-        label: their class within the family.
-        colour, ground: colours of objects and background, as indices into COLOURS.
+        kind: the family of the objects, a key of `FAMILIES`.
+        label: their class within the family, an index into `FAMILIES[kind]`.
+        colour, ground: colours of objects and background, as indices into `COLOURS`.
         count: number of objects.
-        place: index into the nine positions, or None for the middle.
+        place: where the object is: an index into `FAMILIES["positions"]`, or None for the middle.
     """
 
     kind: str
@@ -39,8 +39,8 @@ def sample(family: str, label: int, shift: Shift, rng: np.random.Generator) -> S
     """Returns a scene of a class; everything that the class does not determine is drawn at random.
 
     Args:
-        family: the family, a key of `FAMILIES`.
-        label: the class within the family.
+        family: the family of images, a key of `FAMILIES`.
+        label: the class within the family, an index into `FAMILIES[family]`.
         shift: how images vary.
         rng: the random numbers.
     """
@@ -107,10 +107,10 @@ def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
 
 
 def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """Returns an image of the final size with blur, light and noise added.
+    """Returns an image with blur, light and noise added, RGB.
 
     Args:
-        picture: the image.
+        picture: the image, (32, 32) RGB.
         shift: the ranges of blur, light and noise.
         rng: the random numbers.
     """
@@ -128,7 +128,7 @@ def render(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
 
     Args:
         scene: what it shows.
-        shift: how it varies.
+        shift: how images vary: position, size, rotation, colours, light and noise.
         rng: the random numbers.
     """
     picture = Image.new("RGB", (CANVAS, CANVAS), _tinted(scene.ground, shift, rng))

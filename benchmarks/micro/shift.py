@@ -12,10 +12,10 @@ TYPEWRITER = ("DejaVuSansMono.ttf", "DejaVuSansMono-BoldOblique.ttf", "DejaVuSan
 
 @dataclass(frozen=True)
 class Shift:
-    """The random variations of an image. From each range a value is drawn uniformly for each image.
+    """The random variations of an image. From each range (lowest, highest) a value is drawn uniformly for each image.
 
     Attributes:
-        size: the object's width as a share of the image's.
+        size: the object's width as a share of the image's, 0 to 1.
         spread: distance between neighbouring places, as a share of the image's width.
         wander: maximal distance of an object from its place, as a share of the image's width.
         rotation: degrees clockwise.
@@ -23,13 +23,13 @@ class Shift:
         contrast: minimal distance in RGB between object and background, 0..441.
         clutter: number of strokes and blobs behind the object.
         scratches: number of thin strokes across the object.
-        outline: share of shapes and arrows drawn as outlines.
-        cast: factor of the light on each colour channel.
+        outline: share of shapes and arrows drawn as outlines, 0 to 1.
+        cast: factors of the light on the red, green and blue channel.
         shade: strength of a light that decreases across the image, 0..1.
-        blur: radius of a Gaussian blur, in pixels.
+        blur: radius of a Gaussian blur, in pixels of the image.
         noise: standard deviation of the pixels' noise, 0..255.
-        things: the family of the objects that are counted or placed.
-        fonts: file names of matplotlib's fonts.
+        things: the family of the objects that are counted or placed, a key of `FAMILIES`.
+        fonts: file names of matplotlib's fonts, one of which is drawn at random.
     """
 
     size: Range = (0.45, 1.0)

@@ -48,16 +48,19 @@ def _seconds(watched: profile, setting: Setting, rank: int) -> Counter[str]:
 
 
 def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], None], rank: int) -> dict[str, float]:
-    """Returns, for each kind of operation, the time of a step minus that of its lower bound, as a share of the lower
-    bound.
+    """Returns, for each kind of operation, what a step takes beyond its lower bound, as a share of the lower bound's
+    time.
 
-    Values are medians over the steps of one training; the lower bound is measured after each step.
+    The keys are those that `kind` returns: `thin products`, `wide products`, `dropout`, `optimiser`, `all else`, as far
+    as they occur. A value is (seconds of this kind in the step - seconds of this kind in the lower bound) / seconds of
+    the whole lower bound: 0.1 is ten percent. Values are medians over the steps of one training; the lower bound is
+    profiled after each step. Seconds are the GPU's on a GPU, else the CPU's.
 
     Args:
         setting: the model and data.
         plugin: the method, which has not begun.
-        floor: does the work of the lower bound once.
-        rank: of the updates; a matrix product with a side of this length is low-rank.
+        floor: does the work of the lower bound once, as `Setting.floor` returns it.
+        rank: of the updates; a matrix product with a side of this length is low-rank, hence thin.
     """
     plugin.begin(setting.classifier)
     rounds: list[dict[str, float]] = []

@@ -19,8 +19,13 @@ from benchmarks.runtime.memory import resident_bytes
 
 
 def make_photographs(folder: Path, count: int) -> Any:
-    """Returns a split of `count` generated JPEG files in a folder, with the size (500 x 375) and smoothness of
-    photographs.
+    """Writes generated photographs into a folder as JPEG files, and returns them as a split with the labels 0.
+
+    They have the size (500 x 375 pixels) and about the smoothness of photographs.
+
+    Args:
+        folder: an empty folder for the files `0.jpg`, `1.jpg`, ...
+        count: number of photographs.
     """
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -33,14 +38,22 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
-    """Returns by name the speeds of decoding and of writing and reading the cache, and their ratios.
+    """Returns the speeds of decoding images and of writing and reading their cache, and the ratios of these.
 
-    The ratios are building the cache / decoding, on all cores, and decoding / reading the cache, on one core.
+    Speeds and times are those of the fastest of five rounds; a ratio is a dict with its `median`, `low` and `high` over
+    the rounds.
 
     Args:
-        split: the images.
+        split: the images, as `make_photographs` returns them.
         place: a folder for the caches.
         size: side of the decoded images, in pixels.
+
+    Returns:
+        `plain_decoding_images_per_second`, `building_cache_images_per_second`: on all cores; building is decoding and
+            writing.
+        `building_over_plain_decoding`: the ratio of their times.
+        `decoding_ms_per_image`, `reading_cache_ms_per_image`: milliseconds on one core.
+        `decoding_over_reading`: the ratio of their times.
     """
     number = itertools.count()
 
@@ -67,20 +80,25 @@ def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
 
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns the result of a function called in a new process, where memory freed earlier cannot hide what it
-    takes.
+    """Returns the result of a function called in a new process, where memory freed earlier cannot hide what it takes.
+
+    Args:
+        work: the function; it, its arguments and its result must be picklable.
+        arguments: its positional arguments.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
 
 
 def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str, int]:
-    """Returns the peak memory in bytes that reading whole caches adds to the process, for each number of images.
+    """Returns the peak memory that reading a whole cache adds to the process, in bytes.
+
+    The keys are `reading_COUNT_images_bytes`, one for each of `counts`. The caches hold no images, only room for them.
 
     Args:
         place: a folder for the caches.
         size: side of the decoded images, in pixels.
-        counts: numbers of images.
+        counts: numbers of images in a cache.
     """
     taken, before = {}, resident_bytes()
     for count in counts:
@@ -97,12 +115,16 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
 
 
 def measure(images: int, model: str, place: Path) -> dict[str, Any]:
-    """Returns all values of this part by name.
+    """Returns the values of the part `data`: speed and memory of the cache of decoded images.
 
     Args:
         images: number of generated photographs.
-        model: the open_clip model whose input size is used.
-        place: a folder for files.
+        model: name of an open_clip model; images are decoded at its input size.
+        place: a folder for the photographs and caches.
+
+    Returns:
+        The keys of `cache_ratios` (images per second, milliseconds and ratios), and `reading_1000_images_bytes` and
+        `reading_8000_images_bytes`, the memory that reading a cache of that many images adds.
     """
     (place / "photographs").mkdir()
     split = make_photographs(place / "photographs", images)

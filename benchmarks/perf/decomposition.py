@@ -21,7 +21,11 @@ TASK = 1000  # steps of a published task
 
 
 def towers(model: str) -> dict[int, int]:
-    """Returns the number of transformer blocks of each width, over both towers of an open_clip model."""
+    """Returns the number of transformer blocks by their width d, over both towers of an open_clip model.
+
+    Args:
+        model: name of an open_clip model, for instance `ViT-B-16`; with it the result is `{768: 12, 512: 12}`.
+    """
     config = open_clip.get_model_config(model)
     assert config is not None
     found: dict[int, int] = {}
@@ -31,8 +35,10 @@ def towers(model: str) -> dict[int, int]:
 
 
 def by_gram(weight: Tensor) -> None:
-    """Computes an SVD from the eigenvectors of W^T W in float64: S is as exact as in float32, U less so for small
-    values.
+    """Computes an SVD of W (d, d) from the eigenvectors of W^T W in float64, and returns nothing: only its time
+    matters.
+
+    The singular values would be as exact as in float32, the left singular vectors less so for small values.
     """
     double = weight.double()
     values, v = torch.linalg.eigh(double.T @ double)
@@ -40,13 +46,21 @@ def by_gram(weight: Tensor) -> None:
 
 
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
-    """Returns a function that applies `route`, an SVD algorithm, to each of several matrices in turn."""
+    """Returns a function that applies an SVD algorithm to each of several matrices (n, d, d) in turn.
+
+    Args:
+        route: the algorithm, which takes one matrix (d, d).
+    """
     return lambda weights: [route(weight) for weight in weights]
 
 
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
-    """Returns SVD algorithms by name, each for the matrices (4, d, d) of a block: those that a run may use, and
-    others.
+    """Returns SVD algorithms by name, each a function of the four matrices (4, d, d) of a block's attention.
+
+    They are those that a run may use on this device, and for comparison `svd`, `svd, batched` and `float64 W^T W`.
+
+    Args:
+        device: `cpu` or `cuda`.
     """
     taken = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
     others = {"svd": one_by_one(svd.torch_svd), "svd, batched": svd.torch_svd, "float64 W^T W": one_by_one(by_gram)}
@@ -54,12 +68,19 @@ def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the seconds for all attention matrices of each backbone by each algorithm, and the share of a task's
-    time.
+    """Returns the values of the part `decomposition`: the seconds that the SVD of all attention matrices takes.
 
     Args:
-        model, batch_size, classes: the open_clip model and the task for that share; a task has 1000 steps.
+        model: name of an open_clip model; only for the share of a task's time.
+        batch_size: images in a step, for that share.
+        classes: number of prompts, for that share.
         device: `cpu` or `cuda`.
+
+    Returns:
+        `decomposition_seconds_of_all_attention_matrices`: seconds by backbone (`ViT-B-32` to `ViT-bigG-14`) and, below
+            it, by algorithm (the names of `routes`), over q, k, v and o of all blocks of both towers.
+        `decomposition_seconds`: seconds that NuSA-CL's decomposition takes before a task with `model`.
+        `decomposition_share_of_1000_steps`: these / (these + the time of 1000 steps), 0 to 1.
     """
     setting = Setting(model, batch_size, classes, device)
     seconds: dict[int, dict[str, float]] = {}  # of a block's matrices, by width

@@ -14,13 +14,17 @@ SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter":
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the time of a step of every strategy / its lower bound (forward and input-gradient), over two trainings.
+    """Returns the values of the part `strategies`: a training step of every strategy that trains, except `joint`.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a step.
         classes: number of prompts.
         device: `cpu` or `cuda`.
+
+    Returns:
+        `NAME_step_over_floor`: the time of the step of strategy NAME / that of the lower bound (forward pass and
+            input-gradient), as a dict with `median`, `low` and `high` over the steps of two trainings.
     """
     figures: dict[str, Any] = {}
     for name in registry.names("strategy"):

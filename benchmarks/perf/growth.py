@@ -68,9 +68,12 @@ class Run:
         self._process.communicate()
 
     def seconds(self) -> dict[str, list[float]]:
-        """Returns the seconds of each task by activity: `training`, `evaluation`, `spectrum` and `saving`.
+        """Returns the seconds of each task by activity, with the keys `training`, `evaluation`, `spectrum` and
+        `saving`.
 
-        Saving has one entry less while the process waits, since the last one is not recorded yet.
+        Each list has one number for each finished task, in the order of learning; the entries before any training are
+        left out. `spectrum` is the time of all measurements, including the SVD that NuSA-CL uses. `saving` has one
+        entry less while the process waits, since the last one is not recorded yet.
         """
         (cost,) = self.place.rglob("cost.json")
         found = json.loads(cost.read_text(encoding="utf-8"))["seconds"]
@@ -80,20 +83,29 @@ class Run:
 
 
 def total(seconds: dict[str, list[float]]) -> list[float]:
-    """Returns the total seconds of each finished task, given the result of `Run.seconds`."""
+    """Returns the total seconds of each finished task, in the order of learning.
+
+    Args:
+        seconds: the result of `Run.seconds`; tasks whose saving is not recorded are left out.
+    """
     return [sum(parts) for parts in zip(*seconds.values(), strict=False)]
 
 
 def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ratio]]:
-    """Returns the seconds of each of 110 tasks, and the ratios of tasks 101 to 109 to tasks 2 to 10 of a second such
-    run.
+    """Returns the seconds of each task of a stream of 110, and the time of tasks 101 to 109 / that of tasks 2 to 10.
 
-    Both runs learn one task in turns, so that a slow phase of the machine affects both. The first pair is ignored
-    because a process learns its first task more slowly, and the last because its saving is not recorded in both runs.
+    The two sets of tasks are those of two runs, which learn one task each in turns, so that a slow phase of the machine
+    affects both. The first pair is ignored because a process learns its first task more slowly, and the last because
+    its saving is not recorded in both runs.
 
     Args:
         device: `cpu` or `cuda`.
         place: a folder for the runs.
+
+    Returns:
+        The seconds of each of the 110 tasks of the run that learns all. Then ratios, each a dict with `median`, `low`
+        and `high` over the nine pairs, by a suffix: the empty one for the whole task, `_training`, `_evaluation`,
+        `_spectrum` and `_saving` for a part of it.
     """
     late = Run(max(TIMES), device, place / "late", freely=ROUND * (max(TIMES) - 1))
     early = Run(max(TIMES), device, place / "early", freely=0)
@@ -108,14 +120,24 @@ def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ra
 
 
 def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns NuSA-CL's step / its lower bound for several backbones, seconds of a task by the stream's length, and the
-    ratio of late to early tasks.
+    """Returns the values of the part `growth`: how the step grows with the backbone, and a task with the stream's
+    length.
+
+    Ratios are dicts with `median`, `low` and `high`.
 
     Args:
         batch_size: images in a step.
         classes: number of prompts.
         device: `cpu` or `cuda`.
         place: a folder for the runs.
+
+    Returns:
+        `nusa_step_over_floor_BACKBONE`: the time of NuSA-CL's step / its lower bound, for ViT-B-32, ViT-B-16 and
+            ViT-L-14 with QuickGELU.
+        `nusa_step_seconds_BACKBONE`: the fastest step.
+        `seconds_of_a_task_of_N`: the median seconds of a task in a stream of N tasks (11, 33 and 110).
+        `tasks_101_to_109_over_2_to_10`: the time of late tasks / that of early ones; the same with `_training`,
+            `_evaluation`, `_spectrum` or `_saving` at the end for one activity.
     """
     figures: dict[str, Any] = {}
     for backbone in BACKBONES:

@@ -25,8 +25,12 @@ IMPORTS = "import torch, open_clip, avalanche"
 
 
 def bare_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does NuSA-CL's training step without Avalanche, loader, schedule and checks, on a fixed
-    batch.
+    """Returns a function that does one training step of NuSA-CL, without Avalanche, loader, schedule and checks.
+
+    It trains a copy of the setting's model, on the same batch in every call.
+
+    Args:
+        setting: the model and data.
     """
     plugin, model = nusa.Plugin(FULL), deepcopy(setting.classifier)
     images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
@@ -45,10 +49,13 @@ def bare_step(setting: Setting) -> Callable[[], None]:
 
 
 def share_outside(setting: Setting) -> float:
-    """Returns the share of the harness's steps spent outside of forward, loss and backward: the optimiser and the
-    harness itself.
+    """Returns the share of a step's time outside forward pass, loss and backward pass, 0 to 1.
 
-    It is measured within the same steps, so the machine's current speed does not matter.
+    That is the time of the optimiser and of the harness itself. Numerator and denominator come from the same steps of
+    one NuSA-CL training, without the first, so the machine's current speed does not matter.
+
+    Args:
+        setting: the model and data.
     """
     plugin, laps = nusa.Plugin(FULL), Laps()
     plugin.begin(setting.classifier)
@@ -66,13 +73,14 @@ def share_outside(setting: Setting) -> float:
 
 
 def command(*words: str, place: Path, device: str) -> Callable[[], float]:
-    """Returns a function that runs Python in a new process and returns its seconds; each call passes a new folder and
-    the device.
+    """Returns a function that runs `python WORDS... FOLDER DEVICE` in a new process and returns its seconds.
+
+    FOLDER is another one below `place` at each call: 0, 1, 2, and so on.
 
     Args:
-        words: arguments of Python.
+        words: the first arguments of Python, for instance `-m` and a module.
         place: the folder in which the new folders are.
-        device: `cpu` or `cuda`.
+        device: `cpu` or `cuda`, the last argument.
     """
     number = itertools.count()
 
@@ -83,8 +91,13 @@ def command(*words: str, place: Path, device: str) -> Callable[[], float]:
 
 
 def run_imports(place: Path, device: str) -> Callable[[], float]:
-    """Returns a function that does a short run in a new folder and returns the seconds of all its imports, tables and
-    plots included.
+    """Returns a function that does a short run in a new process and returns the seconds that all its imports take.
+
+    The run learns two tasks of `micro` with NuSA-CL, one step each, and writes tables and plots.
+
+    Args:
+        place: the folder in which each call makes a new folder for its run.
+        device: `cpu` or `cuda`.
     """
     numbers = itertools.count()
     words = ("-m", "benchmarks.run", *SHORT, "--device", device)
@@ -92,10 +105,10 @@ def run_imports(place: Path, device: str) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns the ratios of a step in the harness to one in a plain loop, of start-up to imports, and of a run's
-    imports to torch's.
+    """Returns the values of the part `harness`: what the harness adds to a plain loop, its start-up, and its imports.
 
-    Start-up is the time of the command until the end of the first step.
+    Start-up is the time of the command until the end of the first training step. Ratios are dicts with `median`, `low`
+    and `high`; seconds are those of the fastest round.
 
     Args:
         model: name of an open_clip model.
@@ -103,6 +116,14 @@ def measure(model: str, batch_size: int, classes: int, device: str, place: Path)
         classes: number of prompts.
         device: `cpu` or `cuda`.
         place: a folder for the runs.
+
+    Returns:
+        `harness_step_over_bare_loop`: the time of a step in the harness / in a plain loop.
+        `harness_step_share_outside_forward_loss_and_backward`: share of a step's time, 0 to 1.
+        `start_to_first_step_over_imports`: start-up / a process that only imports torch, open_clip and Avalanche.
+        `start_to_first_step_seconds`, `imports_seconds`: the times of both.
+        `run_imports_over_torch_import`: the time of all imports of a run / that of `import torch`.
+        `run_imports_seconds`, `torch_import_seconds`: the times of both.
     """
     setting = Setting(model, batch_size, classes, device, STEPS)
     steps = setting.beside(nusa.Plugin(FULL), {"bare": bare_step(setting)})

@@ -28,7 +28,11 @@ LEARNT = 3  # a trained number and AdamW's two moments; at the peak, before back
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Returns the maximal number of bytes that tensors take while `work` runs, beyond those that exist before."""
+    """Returns the most bytes that tensors take on the CPU while `work` runs, beyond those that exist before.
+
+    Args:
+        work: what to measure; it is called once, without arguments.
+    """
     gc.collect()  # otherwise older garbage could be freed during the measurement and reduce the result
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
@@ -78,16 +82,17 @@ def _tokens(setting: Setting, tower: str) -> int:
 
 
 def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
-    """Returns the computed bytes of NuSA-CL's (with `core`) or LoRA's factors, and of what backward needs of the inputs
-    x (B L, d).
+    """Returns the computed bytes of NuSA-CL's or LoRA's low-rank factors, and of what backward needs of their inputs.
 
-    Both need dropout's mask, one byte for each element of x, and x V (B L, r) to train the matrix after it. LoRA, which
-    also trains the first matrix, needs the dropped x (B L, d) too.
+    The input x (B L, d) of each adapted matrix counts with dropout's mask, one byte for each element, and x V (B L, r),
+    from which the matrix after it is trained. LoRA, which also trains the first matrix, needs the dropped x (B L, d)
+    too.
 
     Args:
         setting: the model and data.
         rank: r, of the updates.
-        core: whether a core (r, r) is trained, as in NuSA-CL, instead of both factors, as in LoRA.
+        core: True for NuSA-CL, which trains a core (r, r) between fixed factors; False for LoRA, which trains both
+            factors.
     """
     floats = 0
     for matrix in weight_matrices(setting.classifier.clip):
@@ -123,19 +128,30 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
 
 
 def zscl_bytes(setting: Setting) -> int:
-    """Returns the computed bytes of ZSCL's five copies of the model: teacher, task's start, running mean, and AdamW's
-    two moments.
+    """Returns the bytes of ZSCL's five copies of the model: teacher, task's start, running mean, and AdamW's two
+    moments.
+
+    Args:
+        setting: the model and data.
     """
     return 5 * FLOAT * sum(parameter.numel() for parameter in setting.classifier.clip.parameters())
 
 
 def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
-    """Returns for each method (its peak - the lower bound's) / the computed bytes, and these three values in bytes.
+    """Returns the values of the part `memory`: the peak memory of a training step, relative to its computed size.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a step.
         classes: number of prompts.
+
+    Returns:
+        `NAME_memory_bytes`: the peak of a method's training minus that of its lower bound; NAME is `nusa`, `lora`,
+            `moe_adapter` or `zscl`.
+        `NAME_memory_reckoned_bytes`: the computed size of the method's own tensors.
+        `NAME_memory_floor_bytes`: the peak of the lower bound, beyond the model.
+        `NAME_memory_over_reckoned`: the first / the second.
+        `nusa_peak_over_lora_peak`: NuSA-CL's peak beyond the model / LoRA's, at equal rank.
     """
     rank = lora.Settings().rank
 

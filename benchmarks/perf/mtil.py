@@ -44,11 +44,15 @@ KNOWN = ("H100 80GB HBM3", "H200")
 
 
 class Pool:
-    """As many random images as a data set has, made of `POOL` different ones, with the interface of `Pixels`.
+    """As many random images as a data set has, made of at most `POOL` different ones, with the interface of `Pixels`.
 
     Args:
         count: number of images.
-        side: in pixels.
+        side: their height and width, in pixels.
+
+    Attributes:
+        count: number of images.
+        images: the different ones, (min(POOL, count), 3, side, side) uint8; image i is number i modulo their number.
     """
 
     def __init__(self, count: int, side: int) -> None:
@@ -77,7 +81,7 @@ class Mtil:
         model: name of an open_clip model.
         common: the settings, with the device resolved.
         place: an empty folder for the checkpoints.
-        share: of images, steps and classes.
+        share: of the published numbers of images and classes that are used, above 0 and at most 1.
     """
 
     def __init__(self, model: str, common: Common, place: Path, share: float) -> None:
@@ -117,7 +121,10 @@ class Mtil:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The total seconds so far by activity: `training`, `evaluation`, `spectrum` and `saving`."""
+        """The total seconds so far by activity, with the keys `training`, `evaluation`, `spectrum` and `saving`.
+
+        `training` includes decompositions within it; `spectrum` is the time of all measurements.
+        """
         cost = self.run.cost
         return {
             "training": sum(cost.training) + sum(cost.decomposition),
@@ -139,16 +146,25 @@ def _counts(share: float) -> dict[str, dict[str, int]]:
 def measure(
     model: str, precision: Precision, device: str, place: Path, share: float = 1.0, estimate: bool = False
 ) -> dict[str, Any]:
-    """Returns the seconds of all tasks by activity, and the utilisation of the GPU in training and evaluation.
+    """Returns the values of the part `mtil`: NuSA-CL on MTIL order I, on random images in memory.
 
     Args:
         model: name of an open_clip model.
-        precision: of the towers.
+        precision: of the towers: `float32`, `tf32` or `bf16`.
         device: `cpu` or `cuda`.
         place: an empty folder for the checkpoints.
-        share: of images, steps and classes; below 1 for a trial.
+        share: of images, steps and classes, above 0 and at most 1; below 1 for a trial.
         estimate: whether to measure only the first task and the evaluation after it, and estimate the whole as eleven
             trainings and twelve evaluations. The first task, Aircraft, has 100 classes; the mean is 109.
+
+    Returns:
+        `mtil_share`, `mtil_estimated`: the arguments `share` and `estimate`.
+        `mtil_seconds`: total seconds by `training`, `evaluation`, `spectrum` (measurements) and `saving`.
+        `mtil_minutes`: their sum in minutes.
+        `mtil_measured_seconds`: only with `estimate`; the seconds that were measured, by the same keys.
+        `evaluation_images_per_second`, `training_steps_per_second`: speeds over the whole stream.
+        `training_model_flop_utilisation`, `evaluation_model_flop_utilisation`: only on an H100 or H200; floating-point
+            operations of the model per second / the GPU's published peak, 0 to 1.
 
     Raises:
         UserError: the device is no GPU and `share` is 1.

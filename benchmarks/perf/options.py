@@ -34,16 +34,19 @@ def _under(step: Callable[[], float], *, tf32: bool) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the time of a step with each option / without, and the seconds of the first training, including
-    compilation.
-
-    For an option that the device does not support, the value is the error's message.
+    """Returns the values of the part `options`: NuSA-CL's step with an option of the harness, relative to one without.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a step.
         classes: number of prompts.
         device: `cpu` or `cuda`.
+
+    Returns:
+        `NAME_step_over_plain`: the time of a step with the option / without, as a dict with `median`, `low` and `high`
+            over three rounds, or the error's message if the device does not support the option; NAME is `tf32`, `bf16`,
+            `compile` or `checkpointing`.
+        `NAME_first_training_seconds`: the seconds of the first training with it, including compilation.
     """
     figures: dict[str, Any] = {}
     for name, settings in OPTIONS.items():

@@ -25,7 +25,11 @@ class HuggingFaceClip(nn.Module):
 
     Args:
         classifier: the open_clip model, with its image normalisation.
-        quick_gelu: whether the model uses QuickGELU.
+        quick_gelu: whether the model's activation is QuickGELU instead of GELU.
+
+    Attributes:
+        hf: the `CLIPModel` of `transformers`.
+        mean, std: the normalisation of image inputs, as the classifier has it.
     """
 
     def __init__(self, classifier: ClipClassifier, quick_gelu: bool) -> None:
@@ -101,13 +105,14 @@ def _renamed(clip: Any) -> dict[str, Tensor]:
 def lora_of(
     classifier: ClipClassifier, *, quick_gelu: bool, rank: int, alpha: float, dropout: float
 ) -> HuggingFaceClip:
-    """Returns the model with `peft`'s LoRA on q, k, v and o of both towers, scaled by alpha / sqrt(rank); all else is
-    frozen.
+    """Returns the model with `peft`'s LoRA on q, k, v and o of both towers, in training mode; all else is frozen.
 
     Args:
         classifier: the open_clip model.
-        quick_gelu: whether the model uses QuickGELU.
-        rank, alpha, dropout: of LoRA.
+        quick_gelu: whether the model's activation is QuickGELU instead of GELU.
+        rank: of the updates.
+        alpha: scales the updates by alpha / sqrt(rank).
+        dropout: probability with which an element of LoRA's input is set to zero.
     """
     import peft
 
@@ -120,13 +125,17 @@ def lora_of(
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
-    """Returns the parameters that require gradients."""
+    """Returns the parameters of a model that require gradients."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def peft_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does one training step of `peft`'s LoRA, with the weights and number of parameters of
-    this project's.
+    """Returns a function that does one training step of `peft`'s LoRA.
+
+    Pretrained weights, number of trained parameters, images and prompts are those of this project's LoRA.
+
+    Args:
+        setting: the model and data.
     """
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
@@ -145,13 +154,20 @@ def peft_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the time of `peft`'s step / that of this project's LoRA, with the rank and dropout of the NuSA-CL paper.
+    """Returns the values of the part `peft`: Hugging Face's LoRA relative to this project's.
+
+    Rank, scale and dropout are those of the NuSA-CL paper.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a step.
         classes: number of prompts.
         device: `cpu` or `cuda`.
+
+    Returns:
+        `peft_lora_step_over_lora`: the time of `peft`'s step / this project's, as a dict with `median`, `low` and
+            `high` over the steps.
+        `lora_step_seconds`: the fastest step of this project's.
     """
     setting = Setting(model, batch_size, classes, device, STEPS)
     settings = lora.Settings(rank=RANK, alpha=ALPHA, dropout=DROPOUT)

@@ -33,7 +33,14 @@ class Setting:
         batch_size: images in a step.
         classes: number of classes; each has a prompt of twelve to fourteen tokens.
         device: `cpu` or `cuda`.
-        steps: number of steps of a training.
+        steps: number of steps of a training; the first is never counted.
+
+    Attributes:
+        model, batch_size, steps: the arguments.
+        device: the torch device.
+        classifier: the model, on the device.
+        images: (steps * batch_size, 3, S, S) uint8, on the CPU.
+        data: the images with their labels.
 
     Raises:
         UserError: open_clip does not have the model, or the strategies cannot adapt it.
@@ -62,11 +69,11 @@ class Setting:
 
     @contextmanager
     def clocked(self, owner: Any, *methods: str) -> Iterator[list[float]]:
-        """Context manager that yields a list whose sum is the seconds spent in these methods of an object.
+        """Context manager that yields a list of seconds, one for each call of some methods of an object.
 
         Args:
-            owner: the object; its methods are wrapped in the meantime.
-            methods: their names.
+            owner: the object; its methods are wrapped until the context ends.
+            methods: the names of the methods.
         """
         spent: list[float] = []
 
@@ -102,8 +109,10 @@ class Setting:
         )  # fmt: skip
 
     def training(self, template: ClipTemplate) -> Callable[[], None]:
-        """Returns a function that trains the task once with this training loop, with as little as possible outside the
-        steps.
+        """Returns a function that trains the task once, with as little as possible outside the steps.
+
+        Args:
+            template: the training loop, as the method `template` returns it.
         """
         (experience,) = make_benchmark([self.data]).train_stream
 
@@ -114,7 +123,11 @@ class Setting:
         return train
 
     def step(self, plugin: StrategyPlugin) -> Callable[[], float]:
-        """Returns a function that trains the task and returns the mean seconds of a step, without the first."""
+        """Returns a function that trains the task once and returns the mean seconds of a step, without the first.
+
+        Args:
+            plugin: the method, which has not begun.
+        """
         train = self._clocked_training(plugin, {})
         return lambda: statistics.mean(train()["step"])
 
@@ -123,11 +136,12 @@ class Setting:
     ) -> dict[str, list[float]]:
         """Returns the seconds of each step, as `step`, and of other pieces of work, each done once after every step.
 
-        Because they alternate, a slow phase of the machine affects all alike. A training's first step is not counted.
+        Because they alternate, a slow phase of the machine affects all alike. Each list has one number for each step,
+        without the first step of each training.
 
         Args:
-            plugin: the method.
-            others: the other pieces of work by name.
+            plugin: the method, which has not begun.
+            others: the other pieces of work; their names are the other keys of the result.
             trainings: how often the task is trained.
         """
         train = self._clocked_training(plugin, others)
@@ -186,5 +200,9 @@ class Setting:
         return step
 
     def refer(self, plugin: Any) -> None:
-        """Gives a plugin the same images as auxiliary images, and the prompts as auxiliary texts."""
+        """Gives a plugin the task's images as auxiliary images, and the tokens of its prompts as auxiliary texts.
+
+        Args:
+            plugin: the method.
+        """
         plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0].cpu()

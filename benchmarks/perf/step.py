@@ -71,10 +71,12 @@ class DenseAttention(nn.Module):
 
 
 def dense_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does the same training step with the update as a dense product and prompts of full
-    length.
+    """Returns a function that does a training step with the update as a dense d x d product and prompts of 77 tokens.
 
     The prompts pass through forward and backward `AT_ONCE` at a time, with an arbitrary gradient, to save memory.
+
+    Args:
+        setting: the model and data; the step trains a copy of the model.
     """
     model = deepcopy(setting.classifier).requires_grad_(False).train()
     for tower in ("image", "text"):
@@ -94,15 +96,23 @@ def dense_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
-    """Returns for each number of prompts the ratios to the lower bound and to the dense form, and the seconds of a
-    NuSA-CL step.
+    """Returns the values of the part `step`: NuSA-CL's training step, relative to its lower bound and to a dense form.
 
-    For `CLOSE` prompts the ratio to the lower bound comes from a longer training, and a profile is added.
+    The lower bound is the forward pass and input-gradient of both towers. Ratios are dicts with `median`, `low` and
+    `high` over the steps. For `CLOSE` prompts the ratio to the lower bound comes from a longer training.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a step.
         device: `cpu` or `cuda`.
+
+    Returns:
+        `nusa_step_over_floor_N_prompts`: a step / the lower bound, for N = 10, 100 and 397.
+        `nusa_step_over_copying_floor_N_prompts`: a step / the lower bound with torch's own attention.
+        `dense_step_over_nusa_N_prompts`: a step with the update as a dense product / a step.
+        `nusa_step_seconds_N_prompts`: the fastest step.
+        `nusa_beyond_floor_100_prompts`: by kind of operation, the time beyond the lower bound as a share of it, as
+            `beyond_floor` returns it.
     """
     figures: dict[str, Any] = {}
     for classes, steps in PROMPTS.items():

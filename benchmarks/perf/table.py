@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 
 class Target(NamedTuple):
-    """A value to be reached.
+    """A speed or memory value to be reached.
 
     Attributes:
         what: its description in the table.
         part: the part of `benchmarks.perf` that measures it, which writes `PART.json`.
-        figure: its name in that file.
-        limit: the value may be at most this, or at least this if `least`.
+        figure: its key in that file; the value is a number, or a ratio with `median`, `low` and `high`.
+        limit: the value (of a ratio, its median) may be at most this, or at least this if `least`.
         least: whether larger is better.
     """
 
@@ -85,7 +85,9 @@ def shown(value: Any) -> str:
 
 
 def main(folder: Path) -> None:
-    """Prints a Markdown table of the speed targets (`TARGETS`), each beside the measured value.
+    """Prints a Markdown table of the speed and memory targets (`TARGETS`), each beside the measured value.
+
+    A value that misses its target is marked.
 
     Args:
         folder: holds the json file of each part of `benchmarks.perf`; targets of absent parts read "not measured".

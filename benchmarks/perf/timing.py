@@ -34,7 +34,11 @@ class Laps:
         self.seconds.clear()
 
     def mark(self, what: str = "step") -> None:
-        """Records the time since the last mark under this name."""
+        """Records the time since the last mark.
+
+        Args:
+            what: the name under which it is recorded: what was done since then.
+        """
         now = time.perf_counter()
         if self._last is not None:
             self.seconds[what].append(now - self._last)
@@ -42,7 +46,12 @@ class Laps:
 
 
 def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
-    """Returns a function that does `work` a number of times and returns the mean seconds of one."""
+    """Returns a function that calls `work` some times in a row and returns the mean seconds of one call.
+
+    Args:
+        work: what to time; what it returns is ignored.
+        times: number of calls.
+    """
 
     def run() -> float:
         began = time.perf_counter()
@@ -54,7 +63,10 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
 
 
 def python(*words: str) -> str:
-    """Runs Python with these arguments in a new process, and returns what it wrote to stderr.
+    """Runs Python in a new process, in the folder of this project, and returns what it wrote to stderr.
+
+    Args:
+        words: the arguments of Python.
 
     Raises:
         UserError: the process failed; the message has the last line of its errors.
@@ -66,7 +78,14 @@ def python(*words: str) -> str:
 
 
 def import_seconds(*words: str) -> float:
-    """Returns the seconds that Python with these arguments spends in all its imports, measured in a new process."""
+    """Returns the seconds that a new process spends in all its imports, as `python -X importtime` reports them.
+
+    Args:
+        words: the arguments of Python.
+
+    Raises:
+        UserError: the process failed.
+    """
     lines = python("-X", "importtime", *words).splitlines()
     return sum(int(found[1]) for line in lines if (found := IMPORTED.match(line))) / 1e6
 
@@ -83,7 +102,7 @@ def failure(status: int, errors: str) -> UserError:
 
 
 def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Returns the seconds of each piece of work in each round.
+    """Returns the seconds of each piece of work in each round, by its name; each list has `rounds` numbers.
 
     Args:
         works: functions by name, each of which does its work and returns its seconds.
@@ -97,10 +116,11 @@ def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> 
 
 
 def ratio(over: list[float], under: list[float]) -> Ratio:
-    """Returns the median, lowest and highest ratio of two pieces of work, round by round.
+    """Returns the ratio of the times of two pieces of work, as a dict with `median`, `low` and `high` over the rounds.
 
     Args:
-        over, under: seconds of each round.
+        over: seconds of the numerator in each round.
+        under: seconds of the denominator in the same rounds.
     """
     each = [a / b for a, b in zip(over, under, strict=True)]
     return {"median": statistics.median(each), "low": min(each), "high": max(each)}

@@ -11,14 +11,22 @@ from benchmarks.streams.micro import build
 
 
 def publish(clip: Any, out: Path) -> None:
-    """Writes a model's weights in float32 with its config and vocabulary into the folder `out`."""
+    """Writes a model's weights in float32, its config and its vocabulary into a folder.
+
+    Args:
+        clip: the trained micro CLIP; it is converted to float32 in place.
+        out: the folder, in the layout that open_clip reads as `local-dir:`.
+    """
     write_bytes(out / WEIGHTS, pack(clip.float().state_dict()))
     for name in ("open_clip_config.json", VOCABULARY):
         write_bytes(out / name, (MICRO / name).read_bytes())
 
 
 def zero_shot(folder: Path) -> dict[str, float]:
-    """Returns the task-aware zero-shot accuracy in percent on each domain of `micro`, and their mean as `mean`.
+    """Returns the task-aware zero-shot accuracy in percent on each domain of `micro`, by the domain's name.
+
+    Task-aware means that only the domain's own classes compete. The key `mean` holds the mean over the domains. Values
+    are rounded to two decimals.
 
     Args:
         folder: of the model, in open_clip's local-dir layout.

@@ -20,14 +20,18 @@ LARGEST_SCALE = 100.0  # maximal factor on the cosines, as in CLIP
 
 
 def new_clip(seed: int) -> Any:
-    """Returns the model of `clip/open_clip_config.json` with random weights."""
+    """Returns the micro CLIP (the model of `clip/open_clip_config.json`) with random weights.
+
+    Args:
+        seed: of the weights.
+    """
     torch.manual_seed(seed)
     config = json.loads((MICRO / "open_clip_config.json").read_text(encoding="utf-8"))
     return open_clip.CLIP(**config["model_cfg"])
 
 
 def about() -> dict[str, Any]:
-    """Returns the number of threads and the versions used in training."""
+    """Returns `threads`, the number of CPU threads, and `versions`, those of `torch` and `open_clip`."""
     return {
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
@@ -43,9 +47,11 @@ def normalised(pictures: Tensor) -> Tensor:
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, captions: Tensor) -> Tensor:
     """Returns the mean InfoNCE loss of both directions; all pairs with the same caption are positives of each other.
 
+    The directions are from images to texts and from texts to images.
+
     Args:
-        images, texts: (B, D) features of unit norm.
-        scale: factor on the cosines.
+        images, texts: (B, D) features of unit norm; row i of both is pair i.
+        scale: factor on the cosines, a scalar tensor.
         captions: (B,) int64, equal for equal captions.
     """
     logits = scale * images @ texts.T
@@ -78,14 +84,14 @@ def pretrain(
     device: str,
     on_step: Callable[[float], None],
 ) -> None:
-    """Trains a model in place.
+    """Trains a model in place by contrastive learning, with AdamW, a one-cycle schedule, and bfloat16 in both towers.
 
     Args:
         clip: an open_clip model.
-        captions: N captions.
+        captions: N captions; caption i describes image i.
         pictures: the N images, (N, H, W, 3) uint8.
         steps: number of training steps.
-        batch_size: pairs in a step.
+        batch_size: pairs in a step; N if it is larger.
         seed: of the order of the pairs.
         device: `cpu` or `cuda`.
         on_step: called with each step's loss.

@@ -10,10 +10,10 @@ Kind = Literal["integer", "number", "text", "boolean", "list of integers", "list
 
 @dataclass(frozen=True)
 class Column:
-    """The description of a column or key.
+    """The description of a column of a csv file, or of a key of a json file.
 
     Attributes:
-        name: as in the csv's header or the json file; a key within a key follows a dot.
+        name: as in the csv's header or the json file; a key within a key follows a dot, as in `seconds.training`.
         kind: the type of its values; in a csv, an empty field of any kind means "not measured" or "undefined".
         meaning: a description in one sentence.
         unit: for instance `percent`, `seconds`, `bytes`, `directions`; empty without a unit.

@@ -29,11 +29,14 @@ NUMBERS = (
 
 
 def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
-    """Returns the tasks, and the accuracy matrix (T+1, T) in percent; rows that the run has not reached yet are NaN.
+    """Returns the T tasks in learning order, and the accuracy matrix (T+1, T) in percent.
+
+    Row i is the model after i tasks (0: before any training); the columns are the tasks. Cells that were not measured,
+    and rows that the run has not reached yet, are NaN.
 
     Args:
         files: the run's files.
-        name: of the csv file.
+        name: of the csv file, for instance `accuracy.csv`.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -55,11 +58,10 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
-    """Returns the mean entropy rank of the attention matrices before any training and after the last task, from
-    `rank.csv`.
+    """Returns the entropy rank before any training and after the last task, in directions, from `rank.csv`.
 
-    The result is None if the table has no attention matrix. For speed only the necessary lines are parsed: with
-    ViT-B/16 there are thousands.
+    Both are means over all attention matrices of both towers. The result is None if the table has no attention matrix.
+    For speed only the necessary lines are parsed: with ViT-B/16 there are thousands.
 
     Args:
         files: the run's files.
@@ -88,12 +90,12 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
 
 
 def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
-    """Returns the header and the rows of a csv file as text.
+    """Returns the column names in the header of a csv file, and the fields of each row as text.
 
     Args:
         files: the run's files.
-        name: of the csv file.
-        required: columns that it must have.
+        name: of the csv file, for instance `rank.csv`.
+        required: names of columns that it must have.
 
     Raises:
         UserError: the file is missing, damaged, cut short, or lacks a column.
@@ -119,14 +121,16 @@ def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[lis
 
 
 def numbers_of(rows: list[list[str]], files: RunFiles, name: str, columns: int) -> np.ndarray:
-    """Returns rows of text as an array (rows, columns); an empty field is NaN. Raises UserError if a field is no
-    number.
+    """Returns rows of text as an array (rows, columns); an empty field is NaN.
 
     Args:
         rows: the fields of each row.
         files: the run's files, for the message.
         name: of the csv file, for the message.
-        columns: number of columns.
+        columns: number of columns, needed if there are no rows.
+
+    Raises:
+        UserError: a field is no number.
     """
     try:
         return np.array([[float(field or "nan") for field in row] for row in rows]).reshape(-1, columns)

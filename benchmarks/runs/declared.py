@@ -20,7 +20,9 @@ MANY = "..."  # the end of a name that stands for several columns
 
 
 def tables(*, own: bool = False) -> dict[str, tuple[Column, ...]]:
-    """Returns the columns of every table that measurements fill, by the table's name.
+    """Returns the descriptions of the columns of every table that measurements fill, by the table's name.
+
+    The name has no suffix: `rank` is the table in `rank.csv`.
 
     Args:
         own: only this project's measurements, not those of installed packages.
@@ -34,11 +36,12 @@ def tables(*, own: bool = False) -> dict[str, tuple[Column, ...]]:
 
 
 def written(files: RunFiles, table: str) -> tuple[Column, ...]:
-    """Returns the columns of a table that `run.json` declares; empty for folders from before version 1.0.
+    """Returns the descriptions of a table's columns that `run.json` declares; empty for folders from before version
+    1.0.
 
     Args:
         files: the run's files.
-        table: the table's name.
+        table: the table's name without suffix, for instance `rank`.
 
     Raises:
         UserError: `run.json` is damaged.
@@ -53,11 +56,13 @@ def written(files: RunFiles, table: str) -> tuple[Column, ...]:
 
 
 def required(columns: Iterable[Column], version: tuple[int, int]) -> tuple[str, ...]:
-    """Returns the names of the columns that a folder must have.
+    """Returns the names of the columns that a table of a run folder must have.
+
+    These are the columns that its schema version knows, without those whose number varies (their names end in `...`).
 
     Args:
         columns: the known columns.
-        version: the folder's schema version.
+        version: the folder's schema version, (major, minor).
     """
     return tuple(each.name for each in columns if not each.name.endswith(MANY) and number(each.since) <= version)
 

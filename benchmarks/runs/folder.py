@@ -35,7 +35,11 @@ class RunFiles:
 
     @classmethod
     def of(cls, place: Path) -> "RunFiles":
-        """Returns the files of a run, given its folder or its zip file."""
+        """Returns the files of a run.
+
+        Args:
+            place: the run folder, or the zip file of a packed run.
+        """
         return cls(place.with_name(place.name.removesuffix(PACKED)) if place.is_file() else place)
 
     @property
@@ -49,7 +53,11 @@ class RunFiles:
         return not (self.folder / "config.yaml").exists() and self.archive.is_file()
 
     def at(self, name: str) -> Path:
-        """Returns a file's path for messages; for a packed run it leads into the zip file."""
+        """Returns a file's path for messages; for a packed run it leads into the zip file.
+
+        Args:
+            name: of the file, for instance `config.yaml`.
+        """
         return (self.archive if self.is_packed else self.folder) / name
 
     def names(self) -> list[str]:
@@ -67,11 +75,18 @@ class RunFiles:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
 
     def has(self, name: str) -> bool:
-        """Returns whether there is a file of this name."""
+        """Returns whether the run has a file.
+
+        Args:
+            name: of the file, for instance `rank.csv`.
+        """
         return name in self.names() if self.is_packed else (self.folder / name).is_file()
 
     def data(self, name: str) -> bytes:
-        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams`.
+        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams` above it.
+
+        Args:
+            name: of the file, for instance `config.yaml`.
 
         Raises:
             UserError: the file is missing or cannot be read, or the zip file is damaged.
@@ -88,11 +103,26 @@ class RunFiles:
         return found if digest is None else self._shared_stream(digest)
 
     def text(self, name: str) -> str:
-        """Returns a file's text. Raises UserError as `data`, and UnicodeDecodeError if it is not UTF-8."""
+        """Returns a file's text.
+
+        Args:
+            name: of the file, for instance `config.yaml`.
+
+        Raises:
+            UserError: as `data` raises it.
+            UnicodeDecodeError: the text is not UTF-8.
+        """
         return self.data(name).decode("utf-8")
 
     def json(self, name: str) -> Any:
-        """Returns the value in a json file. Raises UserError if it is missing or damaged."""
+        """Returns the value in a json file; `benchmarks.runs.keys` describes the keys of each.
+
+        Args:
+            name: of the file, for instance `run.json`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
         try:
             return json.loads(self.text(name))
         except ValueError as error:
@@ -117,13 +147,19 @@ class RunFiles:
 
 
 def naming_digest(digest: str) -> bytes:
-    """Returns the bytes that replace `stream.json` in a packed run; they contain its sha256."""
+    """Returns the bytes that replace `stream.json` in a packed run: a json file with the key `sha256`.
+
+    Args:
+        digest: the SHA-256 of the complete `stream.json`, in hexadecimal.
+    """
     return json.dumps({"sha256": digest}).encode()
 
 
 def named_digest(data: bytes) -> str | None:
-    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged
-    `stream.json`.
+    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged `stream.json`.
+
+    Args:
+        data: the content of a `stream.json`.
     """
     try:
         found = json.loads(data)

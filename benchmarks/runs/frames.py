@@ -13,17 +13,24 @@ from benchmarks.runs.folder import RunFiles
 
 
 def accuracy(states: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
-    """Returns an accuracy matrix (T+1, T) as a frame: index `after` 0..T, columns the tasks.
+    """Returns an accuracy matrix as a frame: rows by the number of tasks learned (index `after`, 0 to T), columns the
+    tasks.
 
     Args:
-        states: the matrix.
-        tasks: T names.
+        states: the matrix (T+1, T) in percent.
+        tasks: T names in learning order.
     """
     return pd.DataFrame(states, columns=list(tasks), index=pd.RangeIndex(len(states), name="after"))
 
 
 def rank(files: RunFiles) -> pd.DataFrame:
-    """Returns `rank.csv`: one row for each number of tasks learned, tower, block and matrix.
+    """Returns `rank.csv`: one row for each number of tasks learned, tower, block and weight matrix.
+
+    These four are the columns `after`, `tower`, `block` and `matrix`; the others, with their units, are declared by the
+    measurements and described in `results/README.md`. A value that was not measured is NaN.
+
+    Args:
+        files: the run's files.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -40,10 +47,14 @@ def rank(files: RunFiles) -> pd.DataFrame:
 
 
 def spectrum(files: RunFiles) -> pd.DataFrame | None:
-    """Returns `spectrum.csv`: one row for each matrix before and after the stream, singular values in columns `1`, `2`,
-    ...
+    """Returns `spectrum.csv`: one row for each weight matrix before and after the stream; None if there is no such
+    file.
 
-    The result is None if the run folder has no such file.
+    The columns are `after`, `tower`, `block`, `matrix`, and the singular values in falling order in the columns `1`,
+    `2`, ...; a matrix with fewer values has NaN at the end.
+
+    Args:
+        files: the run's files.
 
     Raises:
         UserError: the file is damaged.
@@ -62,7 +73,7 @@ def measured(files: RunFiles, name: str) -> pd.DataFrame:
 
     Args:
         files: the run's files.
-        name: the table's name.
+        name: the table's name without suffix.
 
     Raises:
         UserError: the run has no such table, or it is damaged.

@@ -12,12 +12,13 @@ TIMED = ("training", "decomposition", "evaluation", "spectrum", "saving")
 
 @dataclass
 class Ledger:
-    """The cost of a run. Lists have one value for each task; `evaluation`, `spectrum` and `saving` also one before any
-    training.
+    """The cost of a run, in the order of learning.
+
+    Lists have one value for each task; `evaluation`, `spectrum` and `saving` also one before any training, first.
 
     Attributes:
         trained_parameters: number of parameters that the optimiser saw in each task.
-        carried_bytes: storage between tasks besides the model itself, after each task.
+        carried_bytes: storage between tasks besides the model itself, in bytes, after each task.
         reference_images, reference_texts: number of auxiliary images and texts.
         training, decomposition, evaluation, spectrum, saving: seconds. Training does not include the decomposition
             within it; `spectrum` is the time of all measurements; saving is that of checkpoint and tables, 0 where a
@@ -51,14 +52,19 @@ class Ledger:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Context manager that appends the seconds of its block to the list `what`."""
+        """Context manager that appends the seconds of its block to one of the lists.
+
+        Args:
+            what: the list: `training`, `decomposition`, `evaluation`, `spectrum` or `saving`.
+        """
         began = time.perf_counter()
         yield
         getattr(self, what).append(time.perf_counter() - began)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the content of `cost.json`: the attributes, with the times below `seconds` and their sums below
-        `total_seconds`.
+        """Returns the content of `cost.json`: the attributes by name, except that times are below two other keys.
+
+        `seconds` holds the lists of times by name, and `total_seconds` the sum of each.
         """
         values = asdict(self)
         seconds = {name: values.pop(name) for name in TIMED}
@@ -66,6 +72,10 @@ class Ledger:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Ledger":
-        """Returns the ledger of a value that `as_json` returned."""
+        """Returns the ledger that `cost.json` holds.
+
+        Args:
+            values: the content of `cost.json`, as `as_json` returned it.
+        """
         plain = {name: value for name, value in values.items() if name not in ("seconds", "total_seconds")}
         return cls(**plain, **values["seconds"])

@@ -13,48 +13,64 @@ import numpy as np
 
 
 def transfer(accuracy: np.ndarray) -> np.ndarray:
-    """Returns Transfer of each task, (T,) in percent: the mean accuracy on the task over the models before it is learned.
+    """Returns Transfer of each task, (T,) in percent: the mean accuracy on the task over the models before it is
+    learned.
 
     The untrained model is not among them, so the first task's is undefined (NaN).
 
     Args:
-        accuracy: (T, T) in percent; row j is the model after task j + 1, without the untrained model's row.
+        accuracy: (T, T) in percent; row j is the model after task j + 1, column i the accuracy on task i + 1.
     """
     before = [accuracy[:task, task].mean() for task in range(1, len(accuracy))]
     return np.array([np.nan, *before])
 
 
 def average(accuracy: np.ndarray) -> np.ndarray:
-    """Returns the mean accuracy on each task over all trained models, before and after the task is learned, (T,) from
-    (T, T).
+    """Returns Avg of each task, (T,) in percent: the mean accuracy on the task over all trained models.
+
+    These are the models before and after the task is learned, but not the untrained one.
+
+    Args:
+        accuracy: (T, T) in percent; row j is the model after task j + 1, column i the accuracy on task i + 1.
     """
     return accuracy.mean(axis=0)
 
 
 def last(accuracy: np.ndarray) -> np.ndarray:
-    """Returns the accuracy on each task after the last task, (T,) from (T, T)."""
+    """Returns Last of each task, (T,) in percent: the accuracy on the task after the last task.
+
+    Args:
+        accuracy: (T, T) in percent; row j is the model after task j + 1, column i the accuracy on task i + 1.
+    """
     return accuracy[-1]
 
 
 def forgetting(accuracy: np.ndarray) -> np.ndarray:
-    """Returns the accuracy on each task when just learned minus that after the last task, (T,) from (T, T).
+    """Returns the forgetting of each task, (T,) in percentage points: its accuracy when just learned minus that at the
+    end.
 
-    It is undefined for the last task.
+    The end is the model after the last task, so the last task's is undefined (NaN). It is negative if the accuracy
+    rose.
+
+    Args:
+        accuracy: (T, T) in percent; row j is the model after task j + 1, column i the accuracy on task i + 1.
     """
     lost = accuracy.diagonal() - accuracy[-1]
     return np.array([*lost[:-1], np.nan])
 
 
 def class_incremental(seen: np.ndarray, counts: np.ndarray) -> dict:
-    """Returns the accuracies over all classes seen so far, as class-incremental papers report them.
+    """Returns the accuracies over all classes seen so far in percent, as class-incremental papers report them.
 
     Args:
-        seen: (T, T) percent: row j after task j, arg-max over the classes of tasks 1..j; only columns 1..j are used.
+        seen: (T, T) percent: row j after task j, column i the accuracy on task i (both from 1), by arg-max over the
+            classes of tasks 1..j; in row j only columns 1..j are used.
         counts: (T,) test images of each task.
 
     Returns:
-        `steps`: T accuracies, each over all test images of the tasks learned so far, None if a cell is unmeasured;
-        `avg`: their mean; `last`: the final one (Avg and Last of ZSCL and Continual-CLIP).
+        `steps`: T accuracies, each over all test images of the tasks learned so far, None if a cell is unmeasured.
+        `avg`: their mean.
+        `last`: the final one (Avg and Last of ZSCL and Continual-CLIP).
     """
     tasks = len(counts)
     steps = [np.average(seen[task, : task + 1], weights=counts[: task + 1]) for task in range(tasks)]
@@ -65,12 +81,13 @@ def summarise(states: np.ndarray) -> dict:
     """Returns the metrics of one accuracy matrix, as in `metrics.json`.
 
     Args:
-        states: (T+1, T) percent; row 0 is the model before any training (zero-shot), row j the model after task j.
+        states: (T+1, T) percent; row 0 is the model before any training (zero-shot), row j the model after task j; a
+            column is a task.
 
     Returns:
         `transfer`, `avg`, `last`, `forgetting`, `zero_shot`: each the mean over the tasks for which it is defined, or
-        None if it depends on an unmeasured cell. `per_task`: the same names, each a list of T values or None.
-        Floats have full precision.
+            None if it depends on an unmeasured cell; in percent, `forgetting` in percentage points.
+        `per_task`: the same names, each a list of T values or None, in task order. Floats have full precision.
 
     Raises:
         ValueError: the matrix has another shape.

@@ -138,7 +138,10 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The settings in `config.yaml`, and the defaults of newer settings."""
+        """The settings in `config.yaml` by name (with underscores), and the defaults of newer settings.
+
+        Among them are `strategy`, `stream`, `seed`, `order` and `model`.
+        """
         file = self.files.at("config.yaml")
         try:
             # The C loader, if available, is six times as fast.
@@ -165,8 +168,12 @@ class Run:
 
     @cached_property
     def cost(self) -> dict[str, Any]:
-        """The content of `cost.json`: trained parameters, storage between tasks, peak memory, and seconds of each
-        task.
+        """The content of `cost.json`.
+
+        Keys: `trained_parameters` (a list, by task), `carried_bytes` (storage between tasks; a list, by task),
+        `reference_images`, `reference_texts`, `peak_memory_bytes`, `peak_gpu_memory_bytes` (None without a GPU),
+        `seconds` (lists by `training`, `decomposition`, `evaluation`, `spectrum`, `saving`) and `total_seconds` (the
+        sum of each). Older folders lack some.
         """
         file = self.files.at("cost.json")
         found = _checked(file, self.files.json("cost.json"), COST)
@@ -176,7 +183,11 @@ class Run:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """The content of `run.json`: status, start time, command, method, digests of inputs, versions and hardware."""
+        """The content of `run.json`, where the run comes from.
+
+        Keys: `status`, `started`, `seconds`, `command`, `method`, `weights_sha256`, `images_sha256`, `versions`, `git`,
+        `hardware` and others that `benchmarks.runs.keys` describes. Older folders lack some.
+        """
         return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
 
     @cached_property
@@ -189,16 +200,25 @@ class Run:
 
     @cached_property
     def rank(self) -> "pd.DataFrame":
-        """The table `rank.csv`: one row for each number of tasks learned, tower, block and matrix."""
+        """The table `rank.csv`: one row for each number of tasks learned, tower, block and weight matrix.
+
+        These four are its columns `after`, `tower`, `block` and `matrix`; `results/README.md` describes the others.
+        """
         return _frames().rank(self.files)
 
     @cached_property
     def spectrum(self) -> "pd.DataFrame | None":
-        """The table `spectrum.csv`: one row for each matrix before and after the stream; None in older folders."""
+        """The table `spectrum.csv`: one row for each weight matrix before and after the stream; None in older folders.
+
+        The columns are `after`, `tower`, `block`, `matrix`, and the singular values in falling order as `1`, `2`, ...
+        """
         return _frames().spectrum(self.files)
 
     def table(self, name: str) -> "pd.DataFrame":
-        """Returns any table that a measurement filled, for instance `rank` or `cost`, as a pandas frame.
+        """Returns any table that a measurement filled, as a pandas frame.
+
+        Args:
+            name: the table's name without suffix, for instance `rank`.
 
         Raises:
             UserError: the run has no such table, or it is damaged.
@@ -207,8 +227,9 @@ class Run:
 
     @cached_property
     def entropy_rank(self) -> tuple[float, float] | None:
-        """The mean entropy rank of the attention matrices before any training and after the last task; None if not
-        measured.
+        """The entropy rank before any training and after the last task, in directions; None if not measured.
+
+        Both are means over the attention matrices of both towers.
         """
         return csv_files.entropy_rank(self.files, len(self.tasks))
 
@@ -240,14 +261,18 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """The metrics of each accuracy matrix, as returned by `benchmarks.runs.metrics.summarise`; computed, not read
-        from `metrics.json`.
+        """The metrics of each accuracy matrix, by `known` (task-aware), `unknown` (task-agnostic) and `seen`.
+
+        Each is a dict with `transfer`, `avg`, `last`, `forgetting`, `zero_shot` and `per_task`, as
+        `benchmarks.runs.metrics.summarise` returns it, in percent. They are computed from the matrices, not read from
+        `metrics.json`.
         """
         return {identity: summarise(states) for identity, states in self.accuracy.items()}
 
     def contradiction(self) -> str | None:
-        """Returns where `metrics.json` differs from the accuracy matrices, in one line; None if it does not, or is
-        missing.
+        """Returns the first place where `metrics.json` differs from the accuracy matrices, in one line.
+
+        The result is None if it does not differ, or is missing.
         """
         if not self.files.has("metrics.json"):
             return None
@@ -289,6 +314,9 @@ def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
 
 def read(folder: Path) -> Run:
     """Returns the run in a folder, or in the folder's zip file.
+
+    Args:
+        folder: the run folder; a packed run may be given by its zip file or by the folder's name.
 
     Raises:
         UserError: there is no run, an accuracy matrix is damaged, or a newer version wrote the folder that this one

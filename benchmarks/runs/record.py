@@ -26,9 +26,9 @@ class RunRecord:
     Values are stored as csv text, since all of it is written to disk again after every task.
 
     Attributes:
-        known, unknown, seen: a csv line for each number of tasks learned: accuracy in percent on each task, empty if
-            unmeasured; task-aware, task-agnostic and class-incremental.
-        tables: csv text of the measurements' tables, by name.
+        known, unknown, seen: csv lines, one for each number of tasks learned: accuracy in percent on each task in
+            learning order, empty if unmeasured; task-aware, task-agnostic and class-incremental.
+        tables: csv text of the measurements' tables, by the table's name, such as `rank`.
         cost: the cost ledger.
     """
 
@@ -59,8 +59,8 @@ class RunRecord:
         """Appends rows to a table; the first rows decide its columns.
 
         Args:
-            table: its name.
-            rows: values by column name.
+            table: the table's name, such as `rank`.
+            rows: one dict for each row, values by column name.
             number_format: printf format of floats, such as `"%.6g"`; None for full precision.
         """
         if not rows:
@@ -71,13 +71,19 @@ class RunRecord:
         self.tables[table] = text + frame.to_csv(index=False, header=not text, float_format=number_format)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the record in types that json can store, for the checkpoint."""
+        """Returns the record in types that json can store, for the checkpoint.
+
+        The keys are the attributes' names; `cost` holds the content of `cost.json`.
+        """
         return {**vars(self), "cost": self.cost.as_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunRecord":
-        """Returns the record of a value that `as_json` returned, also in versions before 0.4, which stored two tables
+        """Returns the record that a checkpoint holds, also one of versions before 0.4, which stored two tables
         separately.
+
+        Args:
+            values: what `as_json` returned.
 
         Raises:
             KeyError, TypeError: the value is something else.
@@ -96,10 +102,11 @@ def _fields(row: Fields) -> str:
 
 
 def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
-    """Returns the csv text of an accuracy matrix in percent: first column `after`, then one for each task.
+    """Returns the csv text of an accuracy matrix in percent: first column `after` (tasks learned), then one for each
+    task.
 
     Args:
-        lines: the fields of each row, without the first, as text.
+        lines: for each row, its fields without the first, joined by commas; row i is after i tasks.
         tasks: names in learning order.
     """
     text = io.StringIO()
@@ -116,12 +123,15 @@ def _matrix(lines: list[str], tasks: int) -> np.ndarray:
 
 
 def metrics(record: RunRecord, counts: Sequence[int]) -> dict[str, Any]:
-    """Returns the content of `metrics.json`: task-aware metrics, task-agnostic ones under `agnostic`, class-incremental
-    under `seen`.
+    """Returns the content of `metrics.json`.
 
     Args:
         record: what was measured.
-        counts: (T,) test images of each task.
+        counts: (T,) test images of each task, in learning order.
+
+    Returns:
+        The keys of `summarise` for the task-aware accuracies; under `agnostic` the same keys for the task-agnostic
+        ones; under `seen` those of `class_incremental`.
     """
     known, unknown, seen = (_matrix(lines, len(counts)) for lines in (record.known, record.unknown, record.seen))
     return {

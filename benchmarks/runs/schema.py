@@ -22,13 +22,20 @@ VERSION = "1.0"
 
 
 def number(version: str) -> tuple[int, int]:
-    """Converts a version such as `"1.10"` to `(1, 10)`. Raises ValueError if the text is no version."""
+    """Returns a version as two numbers, (major, minor): `"1.10"` gives `(1, 10)`. Raises ValueError if it is no
+    version.
+    """
     major, minor = version.split(".")
     return int(major), int(minor)
 
 
 def version(files: RunFiles) -> tuple[int, int]:
-    """Returns the schema version with which a run folder was written; before 1.0 it equals the project's version.
+    """Returns the schema version with which a run folder was written, as (major, minor).
+
+    Before 1.0 it equals the project's version, and it is (0, 1) for folders that state none.
+
+    Args:
+        files: the run's files.
 
     Raises:
         UserError: `run.json` is damaged, or this version cannot read the folder.
@@ -50,8 +57,12 @@ def version(files: RunFiles) -> tuple[int, int]:
 
 
 def settings(strategy: str) -> dict[str, Any]:
-    """Returns pydantic's `FieldInfo` of every setting of a strategy's runs, by name; for an unknown strategy only the
-    common ones.
+    """Returns pydantic's `FieldInfo` (type, default, description) of every setting of a strategy's runs, by name.
+
+    These are the settings of every run and the strategy's own; for an unknown strategy only the former.
+
+    Args:
+        strategy: its name on the command line.
     """
     try:
         own = registry.settings_class(strategy).__pydantic_fields__

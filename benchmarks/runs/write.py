@@ -19,8 +19,13 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
-    """Returns the path of a run folder: `results/<stream>/<strategy>/<seed and settings that differ from the
-    recipe>`.
+    """Returns the path of a run folder: RESULTS/STREAM/STRATEGY/LABEL, without making it.
+
+    LABEL is the seed and the settings that differ from the recipe, as in `seed42`.
+
+    Args:
+        results: the folder of all results.
+        config: the run's settings.
     """
     family, _, argument = config.common.stream.partition(":")
     if family == "folder":
@@ -33,12 +38,23 @@ def run_path(results: Path, config: RunConfig) -> Path:
 
 
 def is_finished(path: Path) -> bool:
-    """Returns whether this folder holds a finished run."""
+    """Returns whether a folder holds a finished run, by its `run.json`.
+
+    Args:
+        path: the run folder, which need not exist.
+    """
     return (path / "run.json").is_file() and run_json(path).get("status") == "finished"
 
 
 def run_json(path: Path) -> dict[str, Any]:
-    """Returns the content of `run.json` in a run folder. Raises UserError if it is damaged."""
+    """Returns the content of `run.json` in a run folder; `benchmarks.runs.keys` describes its keys.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     found = files.read_json(path / "run.json")
     if not isinstance(found, dict):
         raise UserError(f"{path / 'run.json'}: damaged; move the folder away to start anew")
@@ -46,8 +62,12 @@ def run_json(path: Path) -> dict[str, Any]:
 
 
 def next_path(path: Path) -> Path:
-    """Returns the folder for another run with the same settings: the first of `path-2`, `path-3`, ... that holds no
-    finished run.
+    """Returns the folder for another run with the same settings.
+
+    It is the first of `path-2`, `path-3`, ... that holds no finished run.
+
+    Args:
+        path: the run folder of the first run.
     """
     number = 2
     while is_finished(path.with_name(f"{path.name}-{number}")):
@@ -56,10 +76,15 @@ def next_path(path: Path) -> Path:
 
 
 def lock(path: Path) -> FileLock:
-    """Makes a run folder and locks it for this process; the operating system releases the lock when the process ends.
+    """Makes a run folder and locks it for this process; returns the lock.
+
+    The operating system releases the lock when the process ends.
+
+    Args:
+        path: the run folder.
 
     Raises:
-        UserError: another process writes there, or the folder cannot be made.
+        UserError: another process writes there, another run has just finished there, or the folder cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -76,6 +101,10 @@ def lock(path: Path) -> FileLock:
 
 def save_config(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes `config.yaml`; for a run that is resumed it checks that the settings are the same.
+
+    Args:
+        path: the run folder.
+        settings: all settings of the run by name.
 
     Raises:
         UserError: the folder holds a run with other settings, or the file cannot be written.
@@ -121,7 +150,8 @@ def save_stream(path: Path, about: dict[str, Any]) -> None:
 
     Args:
         path: the run folder.
-        about: the result of `Stream.describe`.
+        about: the stream's protocol and tasks, as `Stream.describe` returns them; `benchmarks.runs.keys` describes the
+            keys.
 
     Raises:
         UserError: the run there had other tasks, prompts or splits, or the file cannot be written.

@@ -17,7 +17,11 @@ Towers = Literal["both", "image", "text"]
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """Settings of every method that distils as ZSCL does. Defaults: ZSCL's MTIL scripts."""
+    """Settings of every method that distils as ZSCL does: it keeps a model close to a frozen copy of it, the teacher.
+
+    The two distillation terms compare the similarities of images to texts, and of texts to images. Defaults: ZSCL's
+    MTIL scripts.
+    """
 
     temperature: float = Field(default=2.0, gt=0, description="softens the logits of teacher and student")
     distillation: float = Field(default=1.0, ge=0, description="weight of each of the two distillation terms")

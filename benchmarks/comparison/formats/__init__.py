@@ -21,10 +21,14 @@ class Format(Protocol):
     SUFFIXES: tuple[str, ...]
 
     def write(self, comparison: Comparison) -> str:
-        """Returns the text of a comparison. Raises UserError if the format cannot represent what was requested."""
+        """Returns the text of a comparison. Raises UserError if the format cannot represent what was requested.
+
+        Args:
+            comparison: the groups of runs, and which tables to make of them.
+        """
 
 
 def find() -> dict[str, Format]:
-    """Returns the formats by name, which is the name of their file."""
+    """Returns the formats by name, which is the name of their file, such as `csv`, `html` or `latex`."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}  # type: ignore[misc]

@@ -31,10 +31,14 @@ COSTS: dict[str, Measure] = {
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the csv text: one row for each method, order and metric, with mean and standard deviation.
+    """Returns the csv text: one row for each method, order and metric, with mean and standard deviation over seeds.
 
-    The column `count` is the number of runs; where `order` is `all`, the number of orders; where `metric` is a
-    difference, the number of pairs.
+    The columns are those of `COLUMNS`. Metrics are in percent, `forgetting` and differences in percentage points; a
+    cost has its unit in its name or is a number. The column `count` is the number of runs; where `order` is `all`, the
+    number of orders; where `metric` is a difference, the number of pairs. A field that does not apply is empty.
+
+    Args:
+        comparison: the groups of runs, and whether to add values of each task and differences to a baseline.
 
     Raises:
         UserError: published results were requested.

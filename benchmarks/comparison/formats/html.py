@@ -11,7 +11,11 @@ SUFFIXES = (".html", ".htm")
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the page as one file that refers to no others."""
+    """Returns a web page with all tables, as one file that refers to no others.
+
+    Args:
+        comparison: the groups of runs, and which tables to make of them.
+    """
     return environment().get_template("compare.html").render(sections=comparison.sections())
 
 

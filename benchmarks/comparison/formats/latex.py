@@ -18,6 +18,9 @@ ESCAPED = {
 def write(comparison: Comparison) -> str:
     """Returns one LaTeX `table` for each table, best values bold, second best underlined; wide tables are scaled to the
     line.
+
+    Args:
+        comparison: the groups of runs, and which tables to make of them.
     """
     parts = [r"% \usepackage{booktabs,graphicx}; names with letters beyond Latin need LuaLaTeX or XeLaTeX"]
     for section in comparison.sections():

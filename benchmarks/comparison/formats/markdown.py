@@ -10,7 +10,11 @@ SUFFIXES = (".md",)
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the Markdown text, best values bold, second best in italics."""
+    """Returns the tables as Markdown text, best values bold, second best in italics.
+
+    Args:
+        comparison: the groups of runs, and which tables to make of them.
+    """
     parts = []
     for section in comparison.sections():
         parts += [f"### {_text(section.title)}", *map(_text, section.notes)]

@@ -26,7 +26,12 @@ PROVENANCE = (
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the csv text, sorted by folder, with all columns that any run has; missing values are empty.
+    """Returns the csv text: one row for each run, sorted by folder, with all columns that any run has.
+
+    The columns are those of `row`; missing values are empty.
+
+    Args:
+        comparison: the groups of runs.
 
     Raises:
         UserError: published results, a baseline or values by task were requested.
@@ -47,11 +52,16 @@ def write(comparison: Comparison) -> str:
 
 
 def row(run: Run) -> dict[str, Any]:
-    """Returns a run's row by column name: settings, metrics and provenance, named as in the run folder, nested keys
-    joined by dots.
+    """Returns a run's row by column name: settings, metrics, cost and provenance.
 
-    `learning_accuracy` is the mean over tasks of the accuracy on a task that has just been learned. For a strategy that
-    learns all tasks in one training (`joint`), only `last` and `zero_shot` are meaningful.
+    The names are those in the run folder, with nested keys joined by dots, as in `total_seconds.training`. Metrics are
+    in percent, `forgetting` in percentage points: `transfer`, `avg`, `last`, `forgetting`, `zero_shot` and
+    `learning_accuracy` (the mean over tasks of the accuracy on a task that has just been learned) of the task-aware
+    accuracies, the same behind `agnostic.` of the task-agnostic ones, and `seen.avg` and `seen.last`. For a strategy
+    that learns all tasks in one training (`joint`), only `last` and `zero_shot` are meaningful.
+
+    Args:
+        run: the run.
     """
     found: dict[str, Any] = {"run": run.folder.name, **run.config, "tasks": ",".join(run.tasks)}
     found |= {"protocol": run.protocol.name, "task_identity": run.protocol.identity}

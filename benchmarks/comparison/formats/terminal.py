@@ -15,7 +15,11 @@ WIDEST = 400  # width in characters if the text does not go to a terminal
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the tables as text, best values bold, second best underlined; in plain text they are marked * and +."""
+    """Returns the tables as text, best values bold, second best underlined; in plain text they are marked * and +.
+
+    Args:
+        comparison: the groups of runs, which tables to make of them, and the width; without a width the text is plain.
+    """
     out = io.StringIO()
     sections, plain = comparison.sections(), comparison.width is None
     width = comparison.width or WIDEST
