@@ -96,8 +96,12 @@ class AdaptedAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """Returns the attention's output (B, L, d), and None in place of the attention weights.
 
-        open_clip passes one tensor (B, L, d) as query, key and value; only `query` is read, and `need_weights` is
-        ignored. `attn_mask` is added to the attention scores: (L, L) or (B heads, L, L).
+        B counts images or texts, L their tokens, and d the values of a token.
+
+        Args:
+            query, key, value: one tensor (B, L, d), which open_clip passes three times; only `query` is read.
+            need_weights: ignored.
+            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L); None for no mask.
         """
         base = self.base
         width = base.embed_dim
