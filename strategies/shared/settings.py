@@ -17,7 +17,10 @@ Towers = Literal["both", "image", "text"]
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """Settings of every method that distils as ZSCL does. Defaults: ZSCL's MTIL scripts."""
+    """Settings of every method that distils from a teacher as ZSCL does: temperature and weight.
+
+    The defaults are those of ZSCL's MTIL scripts.
+    """
 
     temperature: float = Field(default=2.0, gt=0, description="softens the logits of teacher and student")
     distillation: float = Field(default=1.0, ge=0, description="weight of each of the two distillation terms")
@@ -37,7 +40,10 @@ class ReferenceSettings:
 
 @dataclass(frozen=True)
 class LowRankSettings:
-    """Settings of every method with low-rank updates. Defaults: those of all methods in the released NuSA-CL code."""
+    """Settings of every method with low-rank updates: their rank, scale and dropout, and the matrices that have one.
+
+    The defaults are those of all methods in the released NuSA-CL code.
+    """
 
     rank: int = Field(default=128, ge=1, description="largest rank of the update of one matrix")
     alpha: float = Field(default=2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")
