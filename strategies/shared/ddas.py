@@ -33,8 +33,10 @@ class AutoEncoder(nn.Module):
         self.encode, self.decode = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, features)
 
     def errors(self, features: Tensor) -> Tensor:
-        """Returns the error (B,) of each of B images: the mean squared difference of its features (B, F) to their
-        reconstruction.
+        """Returns the reconstruction error (B,) of each of B images: the mean squared difference of its F features.
+
+        Args:
+            features: (B, F), in 0..1.
         """
         return (self.decode(self.encode(features).relu()).sigmoid() - features).square().mean(dim=1)
 

@@ -114,7 +114,12 @@ class AdaptedAttention(nn.Module):
 
 
 class AdaptedLinear(nn.Module):
-    """A linear layer with a low-rank update added; the layer's weights are used, not copied."""
+    """A linear layer with a low-rank update added; the layer's weights are used, not copied.
+
+    Args:
+        base: the layer, with a frozen weight (d_out, d_in).
+        update: the update of its weight.
+    """
 
     def __init__(self, base: nn.Linear, update: LowRankUpdate) -> None:
         super().__init__()
@@ -185,7 +190,14 @@ def scale(alpha: float, rank: int) -> float:
 
 
 def kaiming(weight: Tensor, rank: int) -> Tensor:
-    """Returns LoRA's initial `down` (rank, d_in) for a weight (d_out, d_in): Kaiming-uniform with a = sqrt(5)."""
+    """Returns LoRA's initial `down` (rank, d_in) for a weight: Kaiming-uniform with a = sqrt(5).
+
+    It is drawn on the CPU from torch's global generator.
+
+    Args:
+        weight: (d_out, d_in); only shape and device are used.
+        rank: the number of rows to draw.
+    """
     # Drawn on the CPU, so that the start is the same on every device.
     return nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5)).to(weight.device)
 

@@ -151,11 +151,10 @@ class Mixture(nn.Module):
         self.frozen[self.used.topk(min(count, len(self.used))).indices] = True
 
     def gate(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the k chosen experts (B, k) int64 and their gates (B, k), which sum to 1 for each of B images or
-        prompts.
+        """Returns the k chosen experts (B, k) int64 and their gates (B, k), which sum to 1 in each row.
 
         Args:
-            first: (B, d), the first token of each image or prompt.
+            first: (B, d), the first token of each of B images or prompts.
         """
         kept, chosen = self.routers[str(self.route)](first).topk(self.top_k)
         return chosen, kept.softmax(dim=1)
