@@ -135,8 +135,7 @@ class Measurement(Callback):
 
     @classmethod
     def due(cls, run: RunState) -> bool:
-        """Returns whether the measurement is taken after the evaluation that has just been done, according to its
-        cadence.
+        """Returns whether the measurement is taken after the evaluation just done, according to its cadence.
 
         Args:
             run: the state of the run; its `learned` says which evaluation it was.
