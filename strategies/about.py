@@ -73,10 +73,12 @@ class About:
 
 
 def default(strategy: str) -> About:
-    """Returns the `About` of a strategy whose file defines none.
+    """Returns the `About` of a strategy whose file defines none: its name is the strategy's, its reference empty.
 
-    Its colour and marker depend only on the strategy's command-line name, and differ from those of all built-in
-    methods.
+    Its colour and marker depend only on the strategy's name, and differ from those of all built-in methods.
+
+    Args:
+        strategy: the strategy's name on the command line.
     """
     place = BUILT_IN + zlib.crc32(strategy.encode()) % (len(COLOURS) * len(MARKERS) - BUILT_IN)
     return About(strategy, "", COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])  # type: ignore[arg-type]

@@ -22,7 +22,12 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Budget:
-    """The training budget of one task: the number of optimiser steps, and the peak learning rate."""
+    """The training budget of one task.
+
+    Attributes:
+        steps: the number of optimiser steps; 0 for no training.
+        lr: the peak learning rate of the optimiser.
+    """
 
     steps: int
     lr: float
@@ -37,22 +42,26 @@ class StrategyPlugin(SupervisedPlugin):
         settings: an instance of the `Settings` class in the method's file.
 
     Attributes:
-        rho: the share of a spectrum's energy that the measurements call principal; 0.95 as in the NuSA-CL paper.
-        matrices: names of the weight matrices whose spectra are measured. Every method has the attention's, so that the
-            methods can be compared.
+        rho: the share of a weight's energy (its sum of squared singular values) that the measurements call principal,
+            in 0..1; 0.95 as in the NuSA-CL paper.
+        matrices: names of the weight matrices whose spectra are measured: `q`, `k`, `v`, `o`, `fc`, `proj`. Every
+            method has the attention's (the first four), so that the methods can be compared.
         trains: whether the method trains anything.
         data_parallel: whether several processes, which each compute a part of every batch and average their gradients,
             train as one process would. This needs a loss that is a mean over images, and no random draw for them, apart
             from the dropout of `shared.fused_low_rank`.
+        settings: the settings given.
         notes: messages for the terminal about the last task, for instance that a matrix was skipped.
-        decomposition_seconds: time, in total, of the decompositions that the method used, also of those that it found
-            cached.
+        decomposition_seconds: seconds, over all tasks so far, of the decompositions that the method used, also of those
+            that it found cached.
         ready_seconds: the part of `decomposition_seconds` that belongs to decompositions found in the cache.
         decompositions: the cache of the weights' SVDs. The harness replaces it by the one that its measurements fill.
-        files: files named by the settings on which the results depend. A run resumes only with unchanged files.
-        reads: the auxiliary data that the method needs, `images` or `texts`; the harness sets them before `begin`.
-        reference_images: the auxiliary images, N of them, or None.
-        reference_texts: the tokens (M, L) of the auxiliary texts, or None.
+        files: paths of files that the settings name and on which the results depend. A run resumes only with unchanged
+            files.
+        reads: the auxiliary data that the method needs, any of `images` and `texts`; the harness sets the next two
+            attributes accordingly before `begin`.
+        reference_images: the N auxiliary images, (3, S, S) uint8 each, or None if the method reads none.
+        reference_texts: the tokens (M, L) int64 of the M auxiliary texts, or None if the method reads none.
     """
 
     rho = 0.95
@@ -75,7 +84,7 @@ class StrategyPlugin(SupervisedPlugin):
     def decompose(self, weight: Tensor) -> Decomposition:
         """Returns the SVD of a weight (d_out, d_in) on the weight's device, from the cache where it is there.
 
-        Adds its time to `decomposition_seconds` and, if it was cached, to `ready_seconds`.
+        Adds its seconds to `decomposition_seconds` and, if it was cached, also to `ready_seconds`.
         """
         made, ready = self.decompositions.of(weight)
         self.decomposition_seconds += made.seconds
@@ -87,37 +96,45 @@ class StrategyPlugin(SupervisedPlugin):
 
         A resumed run calls it too, before `load_state_dict`.
 
+        Args:
+            classifier: the model of the run, on its device; it has the prompts of all tasks.
+
         Raises:
             Unfit: a setting does not fit the model or the number of tasks.
         """
 
     def plugins(self) -> list[SupervisedPlugin]:
-        """Returns the plugins that make up this method, in the order in which Avalanche is to call them.
+        """Returns the Avalanche plugins that make up this method, in the order in which Avalanche is to call them.
 
-        To be called after `begin`.
+        By default it is this plugin alone. To be called after `begin`.
         """
         return [self]
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
-        """Returns the training budget of each task (T,), given the budgets by the settings.
+        """Returns the training budget of each of the T tasks, in learning order; by default the one of the settings.
 
         Called once, before any task.
 
         Args:
-            budgets: (T,), the budgets by the settings.
-            lr: the learning rate of a task for which the settings name none.
+            budgets: the T budgets that the settings give, in learning order.
+            lr: the peak learning rate of a task for which the settings name none.
         """
         return list(budgets)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns what the method stores between tasks besides the model, by name.
+        """Returns the tensors that the method stores between tasks besides the model, by names that the method chooses.
 
-        Its bytes count as the method's storage, and a resumed run restores it.
+        By default there are none. Their bytes count as the method's storage. A resumed run gives them to
+        `load_state_dict`.
         """
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores what `state_dict` returned."""
+        """Restores what the method stores between tasks; called when a run is resumed, after `begin`.
+
+        Args:
+            state: the tensors by name, as `state_dict` returned them.
+        """
 
 
 class FullPlugin(StrategyPlugin):

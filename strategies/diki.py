@@ -69,7 +69,10 @@ READ = 128  # images whose features are computed at once
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of DIKI. Defaults: the published ones, except for `decision`."""
+    """Settings of DIKI: the number of prompts, the blocks that have them, and who decides on a test image's task.
+
+    The defaults are the published ones, except for `decision`, where each image decides for itself.
+    """
 
     length: int = Field(
         default=8,
@@ -93,12 +96,14 @@ class TaskPrompts(nn.Module):
     """The parts of one task: key and value prompts of both towers, and the Gaussian of its image features.
 
     Args:
-        clip: the model to whose blocks the prompts belong.
-        settings: they give the number of prompts and of blocks.
-        mean, covariance: (D,) and (D, D), of the features of the task's training images.
+        clip: the open_clip model to whose blocks the prompts belong.
+        settings: they give the number n of prompts in a block (`length`) and the number of blocks (`depth`).
+        mean, covariance: (D,) and (D, D), of the original model's features of the task's training images.
 
     Attributes:
-        keys, values: by tower, (depth, n, d).
+        keys, values: by tower (`image`, `text`), the prompts (depth, n, d) of its first blocks, d the width of the
+            tower.
+        mean, covariance: those given.
     """
 
     mean: Tensor
@@ -116,7 +121,7 @@ class TaskPrompts(nn.Module):
         self.register_buffer("covariance", covariance)
 
     def gaussian(self) -> MultivariateNormal:
-        """Returns the Gaussian of image features (..., D), float64.
+        """Returns the task's Gaussian, over image features (..., D) in float64.
 
         In float32 a nearly singular covariance may have no Cholesky factor.
         """
@@ -126,6 +131,9 @@ class TaskPrompts(nn.Module):
 
 def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Returns the prompts' part of an attention's output, W_o softmax(q K^T / sqrt(d_head)) V, of shape (B, L, d).
+
+    B counts images or texts, L their tokens, d the values of a token, and n the prompts. The softmax over the n prompts
+    is taken in each head.
 
     Args:
         attention: the attention whose W_q, W_o and heads are used.
@@ -167,7 +175,8 @@ class Plugin(StrategyPlugin):
     output, so that the model itself stays a plain open_clip one.
 
     Attributes:
-        tasks: the `TaskPrompts` of each learned task.
+        tasks: the `TaskPrompts` of each learned task, in learning order.
+        classifier: the model of the run; None before `begin`.
     """
 
     settings: Settings
@@ -186,7 +195,11 @@ class Plugin(StrategyPlugin):
         self._weights = self._row_weights = torch.ones(())  # w: of the images last chosen for; of those encoded now
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without learned tasks, and hooks the prompts onto the model's attention."""
+        """Begins a run without learned tasks, and hooks the prompts onto the model's attention.
+
+        Args:
+            classifier: the model of the run; this plugin becomes its `routing`.
+        """
         for hook in self._hooks:
             hook.remove()
         self._forget()
@@ -249,7 +262,10 @@ class Plugin(StrategyPlugin):
         """Returns each image's route (B,) int64: the task whose Gaussian gives its features the highest density.
 
         The route is -1, the original model, where that density is below 1, and before any task is learned. With
-        `decision` batch, all images take the same task.
+        `decision` batch, all images are given the same task, but each can still be sent to the original model.
+
+        Args:
+            images: (B, 3, H, W) uint8, the images that are evaluated together.
         """
         self._used = None
         if not self._gaussians:
@@ -260,17 +276,31 @@ class Plugin(StrategyPlugin):
         return routes
 
     def use(self, route: int, rows: Tensor) -> None:
-        """Makes the model compute with the prompts of a route's task from now on; -1 for the original model."""
+        """Makes the model compute with the prompts of a route's task from now on.
+
+        Args:
+            route: the task's index; -1 for the original model.
+            rows: (B,) bool, which images of the last call of `choose` take this route; their weights w apply.
+        """
         self._used = self.tasks[route] if route >= 0 else None  # type: ignore[assignment]
         if route >= 0:
             self._row_weights = self._weights[rows, None, None].float()  # (rows, 1, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the prompts and Gaussians of all learned tasks, each name with the task's index in front."""
+        """Returns the prompts and Gaussians of all learned tasks by name, with the task's index TASK in front.
+
+        `TASK.keys.TOWER` and `TASK.values.TOWER` (depth, n, d) are its prompts, with TOWER `image` or `text`;
+        `TASK.mean` (D,) and `TASK.covariance` (D, D) are its Gaussian. Empty before the first task.
+        """
         return dict(self.tasks.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the prompts and Gaussians that `state_dict` returned. `begin` is to be called before."""
+        """Restores the prompts and Gaussians of the learned tasks. `begin` is to be called before.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `TASK.keys.TOWER`, `TASK.values.TOWER`, `TASK.mean`
+                and `TASK.covariance`.
+        """
         assert self.classifier is not None
         for task in range(len({name.partition(".")[0] for name in state})):
             own = {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{task}.")}

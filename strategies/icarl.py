@@ -45,7 +45,10 @@ BATCH = 128  # images whose features are computed at once
 
 @dataclass(frozen=True)
 class Settings(DistillationSettings):
-    """Settings of iCaRL. Defaults: ZSCL's description of the baseline."""
+    """Settings of iCaRL: the distillation that LwF-like methods share, and the size of its memory of images.
+
+    The defaults are those of ZSCL's description of this baseline.
+    """
 
     memory: int = Field(
         default=10_000, ge=1, description="images kept from all tasks together", json_schema_extra={"unit": "images"}
@@ -53,10 +56,14 @@ class Settings(DistillationSettings):
 
 
 def herd(features: Tensor, count: int) -> list[int]:
-    """Returns the indices of the `count` images that herding chooses from N unit features (N, D), in the order chosen.
+    """Returns the indices of the images that herding chooses, in the order chosen.
 
-    Each image brings the mean of the chosen features as near as possible to the mean of all N (formula in the module
-    docstring).
+    Each image brings the mean of the chosen features as near as possible to the mean of all N: image k minimises ||
+    mean - (f(x) + sum of the features chosen before) / k ||.
+
+    Args:
+        features: (N, D), the unit-length features of one class's images.
+        count: how many to choose; all N if there are fewer.
     """
     mean, total = features.mean(dim=0), torch.zeros_like(features[0])  # (D,)
     left = torch.ones(len(features), dtype=torch.bool, device=features.device)
@@ -71,7 +78,13 @@ def herd(features: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def image_features(model: ClipClassifier, images: Tensor, device: torch.device) -> Tensor:
-    """Returns unit-length features (N, D) of images (N, 3, S, S), uint8, computed on `device`."""
+    """Returns unit-length features (N, D) of images, computed in batches on `device`.
+
+    Args:
+        model: the classifier whose image tower is used.
+        images: (N, 3, S, S) uint8.
+        device: the model's device.
+    """
     return torch.cat([model.encode_images(some.to(device)) for some in images.split(BATCH)])
 
 
@@ -79,8 +92,8 @@ class Plugin(DistillationPlugin):
     """iCaRL as an Avalanche plugin.
 
     Attributes:
-        images: (M, 3, S, S) uint8, the images in memory.
-        classes: (M,) int64, their classes, counted over all tasks.
+        images: (M, 3, S, S) uint8, the M images in memory.
+        classes: (M,) int64, the class of each, counted from 0 over all tasks.
     """
 
     settings: Settings
@@ -92,28 +105,46 @@ class Plugin(DistillationPlugin):
     def begin(self, classifier: ClipClassifier) -> None:
         """Checks that the memory is large enough.
 
+        Args:
+            classifier: the model of the run, which knows the number of classes of every task.
+
         Raises:
-            Unfit: the memory holds fewer images than there are classes.
+            Unfit: the memory (`memory`) holds fewer images than there are classes in all tasks.
         """
         classes = sum(classifier.class_counts)
         if self.settings.memory < classes:
             raise Unfit(f"--memory: must be at least {classes}, one image of each class, got {self.settings.memory}")
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the memory: `images` (M, 3, S, S) uint8 and `classes` (M,) int64. Empty before the first task."""
+        """Returns the memory by name: `images` (M, 3, S, S) uint8 and `classes` (M,) int64, counted over all tasks.
+
+        Empty before the first task.
+        """
         return {"images": self.images, "classes": self.classes} if len(self.classes) else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the images and classes that `state_dict` returned."""
+        """Restores the memory of images.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `images` and `classes`, or nothing.
+        """
         if state:
             self.images, self.classes = state["images"], state["classes"]
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
-        """Returns a copy of the model before the task; None in the first task."""
+        """Returns a frozen copy of the model before the task; None in the first task, where there is no distillation.
+
+        Args:
+            strategy: the Avalanche strategy that trains; its `model` is copied.
+        """
         return super().make_teacher(strategy) if len(self.classes) else None
 
     def reference_data(self, strategy: Any) -> Any:
-        """Returns the images in memory, (M, 3, S, S) uint8."""
+        """Returns the images in memory, (M, 3, S, S) uint8, over which the teacher is distilled.
+
+        Args:
+            strategy: not used.
+        """
         return self.images
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

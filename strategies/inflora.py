@@ -61,7 +61,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Settings of InfLoRA. Defaults: the comparison setting of the NuSA-CL paper."""
+    """Settings of InfLoRA: those of all low-rank methods, and what it keeps of each task's attention inputs.
+
+    The defaults are the comparison setting of the NuSA-CL paper.
+    """
 
     threshold: float = Field(
         default=0.95, gt=0, lt=1, description="share of its inputs' energy that a task leaves in memory"
@@ -78,7 +81,8 @@ class Plugin(LowRankPlugin):
     """InfLoRA as an Avalanche plugin.
 
     Attributes:
-        memory: the gradient projection memory of each block, by names such as `image.0`.
+        memory: the gradient projection memory of each block's attention input, by names such as `image.0` (tower and
+            index of the block).
     """
 
     settings: Settings
@@ -90,19 +94,27 @@ class Plugin(LowRankPlugin):
         self._down: dict[str, Tensor] = {}  # by block, the A (r, d) of its k and v
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without memories."""
+        """Begins a run without memories.
+
+        Args:
+            classifier: not used.
+        """
         self.memory = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns each block's basis (d, b), named `BLOCK.remembered` or `BLOCK.free`, such as `image.0.free`.
+        """Returns the basis (d, b) float32 of each block's memory by name; BLOCK is tower and index, such as `image.0`.
 
-        The columns of the first span the inputs remembered; those of the second span the complement, where that is
-        smaller.
+        The columns of `BLOCK.remembered` span the inputs that the block remembers; those of `BLOCK.free` span the
+        complement, which is stored in its place where it is smaller. A block has one of the two.
         """
         return {f"{name}.{'free' if dual else 'remembered'}": basis for name, (basis, dual) in self.memory.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the memories that `state_dict` returned."""
+        """Restores the memories of all blocks.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `BLOCK.remembered` or `BLOCK.free`.
+        """
         self.memory = {
             key.rpartition(".")[0]: GradientMemory(basis, dual=key.endswith(".free")) for key, basis in state.items()
         }
@@ -118,9 +130,13 @@ class Plugin(LowRankPlugin):
         self._down = {}
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
-        """Returns the update of a matrix, dW proportional to B A, with A frozen and B trained from zero.
+        """Returns the update of a matrix, dW proportional to B A: A (r, d_in) is frozen, B (d_out, r) learns from zero.
 
-        None for k and v if no input direction is free.
+        For k and v the rows of A are the leading free input directions of the task, otherwise they are drawn at random.
+        The result is None for k and v if no input direction is free.
+
+        Args:
+            matrix: the weight matrix to be updated.
         """
         weight = matrix.weight().detach()
         informed = matrix.matrix in ("k", "v")
@@ -149,9 +165,10 @@ def _block(tower: str, index: int) -> str:
 
 @torch.no_grad()
 def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Tensor]:
-    """Returns the covariances of the attention inputs in the current task, by block (`image.0`): H^T H (d, d), float64.
+    """Returns the uncentred covariance of each block's attention input in the current task: H^T H (d, d), float64.
 
-    H has all tokens of at most `samples` of the task's images, and of all its training prompts.
+    The key is tower and index of the block, such as `image.0`. The rows of H are all tokens of at most `samples` of the
+    task's images, or of all its training prompts.
 
     Args:
         strategy: the Avalanche strategy that trains, at the current experience.

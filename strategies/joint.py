@@ -49,7 +49,12 @@ class Plugin(FullPlugin):
     data_parallel = True
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
-        """Returns the budgets: for the first task the steps of all tasks at rate `lr`, for the others 0 steps."""
+        """Returns the budgets: for the first task the sum of all tasks' steps at rate `lr`, for the others 0 steps.
+
+        Args:
+            budgets: the budgets that the settings give, one for each task, in learning order.
+            lr: the peak learning rate of all steps.
+        """
         self.steps = [budget.steps for budget in budgets]
         return [Budget(sum(self.steps), lr), *(replace(budget, steps=0) for budget in budgets[1:])]
 
@@ -71,14 +76,15 @@ class Plugin(FullPlugin):
 
 
 def mixed_batches(counts: Sequence[int], steps: Sequence[int], batch_size: int, seed: int) -> list[int]:
-    """Returns image indices (sum of steps * batch_size,) for shuffled batches of one task each.
+    """Returns the image indices of shuffled batches, one batch after the other; each batch has images of one task only.
 
-    An index counts the images of all tasks, one task after the other.
+    There are sum of `steps` times `batch_size` indices. An index counts the images of all tasks, one task after the
+    other. Within a task, images are drawn without replacement until all have been seen, then anew.
 
     Args:
-        counts: (T,), the number of images of each task.
-        steps: (T,), the number of batches of each task.
-        batch_size: images in a batch.
+        counts: the number of images of each of the T tasks.
+        steps: the number of batches of each task.
+        batch_size: the number of images in a batch.
         seed: the run's seed.
     """
     batches: list[list[int]] = []

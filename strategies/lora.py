@@ -30,12 +30,21 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Settings of LoRA. Defaults: the comparison setting of the NuSA-CL paper."""
+    """Settings of LoRA, the same as those of all low-rank methods: rank, scale, dropout, towers and matrices.
+
+    The defaults are the comparison setting of the NuSA-CL paper.
+    """
 
 
 class Plugin(LowRankPlugin):
     """LoRA as an Avalanche plugin."""
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        """Returns LoRA's update of a weight (d_out, d_in), with both factors trained."""
+        """Returns LoRA's update of a weight, dW proportional to up @ down, with both factors trained.
+
+        `down` (rank, d_in) starts Kaiming-uniform, and `up` (d_out, rank) at zero.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated.
+        """
         return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))

@@ -29,7 +29,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(DistillationSettings):
-    """Settings of LwF. Defaults: ZSCL's MTIL scripts."""
+    """Settings of LwF (Learning without Forgetting) as ZSCL runs it: temperature and weight of the distillation.
+
+    The defaults are those of ZSCL's MTIL scripts.
+    """
 
 
 class Plugin(DistillationPlugin):

@@ -32,7 +32,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(DistillationSettings):
-    """Settings of LwF-VR. Defaults: ZSCL's MTIL scripts."""
+    """Settings of LwF-VR: temperature and weight of the distillation, and number and length of the random texts.
+
+    The defaults are those of ZSCL's MTIL scripts.
+    """
 
     sentences: int = Field(
         default=1000, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
@@ -45,11 +48,14 @@ class Settings(DistillationSettings):
 def random_texts(number: int, length: int, vocabulary: int, context: int) -> Tensor:
     """Returns random texts as tokens (number, context) int64: start token, `length` random tokens, end token, zeros.
 
-    In CLIP's vocabularies the start and the end token are the last two; neither is drawn. Where the context is too
-    short for `length` tokens, as many as fit are drawn.
+    In CLIP's vocabularies the start and the end token are the last two; neither is drawn. The others are drawn
+    uniformly from torch's global generator.
 
     Args:
+        number: the number of texts.
+        length: random tokens of each text; where the context is too short for them, as many as fit are drawn.
         vocabulary: the number of tokens in the vocabulary.
+        context: the number of positions of a text.
     """
     length = min(length, context - 2)
     tokens = torch.zeros(number, context, dtype=torch.int64)  # (number, context)
@@ -65,6 +71,12 @@ class Plugin(DistillationPlugin):
     settings: Settings
 
     def reference_tokens(self, strategy: Any) -> Tensor:
-        """Returns the random texts (N, L) int64 of the task, N = `sentences`."""
+        """Returns new random texts for the coming task as tokens (N, L) int64.
+
+        N is the setting `sentences`, and L the model's context length.
+
+        Args:
+            strategy: the Avalanche strategy that trains; its model gives vocabulary and context.
+        """
         context = strategy.model.tokens(strategy.experience.task_label).shape[-1]
         return random_texts(self.settings.sentences, self.settings.length, strategy.model.clip.vocab_size, context)

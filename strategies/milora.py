@@ -46,7 +46,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Settings of MiLoRA. Defaults: the comparison setting of the NuSA-CL paper, but with the variant `original`."""
+    """Settings of MiLoRA: those of all low-rank methods, and which of its two variants is run.
+
+    The defaults are the comparison setting of the NuSA-CL paper, but with the variant `original`.
+    """
 
     variant: Literal["original", "released"] = Field(
         default="original",
@@ -55,15 +58,16 @@ class Settings(LowRankSettings):
 
 
 class TailUpdate(LowRankUpdate):
-    """The update dW = scale * (up @ down - up_0 @ down_0), which starts at 0.
-
-    up_0 and down_0 are frozen copies of the initial factors.
+    """The update dW = scale * (up @ down - up_0 @ down_0) of a weight (d_out, d_in), which starts at 0.
 
     Args:
         down: (r, d_in), the initial value of the trained factor.
         up: (d_out, r), the initial value of the trained factor.
         scale: the factor on both products.
         dropout: the probability of dropping a value of the input of the trained product while training.
+
+    Attributes:
+        down_0, up_0: frozen copies of the initial factors.
     """
 
     down_0: Tensor
@@ -90,7 +94,14 @@ class Plugin(LowRankPlugin):
     settings: Settings
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        """Returns the update of a weight (d_out, d_in) that starts from the weight's smallest singular triplets."""
+        """Returns the update of a weight that starts from the weight's `rank` smallest singular triplets.
+
+        The singular vectors are scaled by the square roots of their singular values. With the variant `original` the
+        update is a `TailUpdate`, which starts at 0; with `released` nothing is subtracted.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated.
+        """
         settings = self.settings
         decomposition = self.decompose(weight)
         rank = min(settings.rank, len(decomposition.s))

@@ -82,7 +82,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(ReferenceSettings):
-    """Settings of MoE-Adapters. Defaults: the paper's full-shot MTIL setting."""
+    """Settings of MoE-Adapters: its experts, how a test image's task is decided, and how its auto-encoders are trained.
+
+    The defaults are the paper's full-shot MTIL setting.
+    """
 
     experts: int = Field(default=22, ge=2, description="adapters in each block", json_schema_extra={"unit": "adapters"})
     width: int = Field(
@@ -125,10 +128,12 @@ class Plugin(StrategyPlugin):
     A route is a task's index, or `ORIGINAL` (-1) for the original CLIP.
 
     Attributes:
-        mixtures: the mixture of each block, by names such as `image-0`.
-        autoencoders: the auto-encoder of each route.
-        extract: the feature extractor of DDAS, images (B, 3, H, W) to features (B, F).
-        threshold: the largest reconstruction error that a router answers, or None.
+        mixtures: the mixture of each block, by tower and index of the block, such as `image-0`.
+        autoencoders: the auto-encoder of each route, by the route as text; that of `-1` has learned the auxiliary
+            images.
+        extract: the feature extractor of DDAS, images (B, 3, H, W) uint8 to features (B, F) in 0..1.
+        threshold: the largest reconstruction error (mean squared difference of features in 0..1) that a router answers,
+            or None.
     """
 
     settings: Settings
@@ -145,6 +150,9 @@ class Plugin(StrategyPlugin):
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Makes the feature extractor and attaches new mixtures to the model.
+
+        Args:
+            classifier: the model of the run; this plugin becomes its `routing`.
 
         Raises:
             Unfit: the model's images are too small for AlexNet.
@@ -194,7 +202,14 @@ class Plugin(StrategyPlugin):
         self.autoencoders[str(route)] = train_autoencoder(features, steps, AUTOENCODER_BATCH, rate)
 
     def choose(self, images: Tensor) -> Tensor:
-        """Returns each image's route (B,) int64, as DDAS decides it; `ORIGINAL` before any task is learned."""
+        """Returns each image's route (B,) int64: the one whose auto-encoder reconstructs the image's features best.
+
+        It is `ORIGINAL` (-1) where the smallest error is above the threshold, and before any task is learned. With the
+        setting `decision` batch, all images take one route, by their mean errors.
+
+        Args:
+            images: (B, 3, H, W) uint8, the images that are evaluated together.
+        """
         if not self.autoencoders:
             return torch.full((len(images),), ORIGINAL, device=images.device)
         self.use(ORIGINAL)
@@ -202,9 +217,11 @@ class Plugin(StrategyPlugin):
         return decide(encoders, self.extract(images), self.settings.decision, self.threshold, ORIGINAL)
 
     def use(self, route: int, rows: Tensor | None = None) -> None:
-        """Makes the router of a route choose the experts from now on; with `ORIGINAL`, no expert computes.
+        """Makes the router of a route choose the experts from now on; with `ORIGINAL` (-1), no expert computes.
 
-        `rows` is not used.
+        Args:
+            route: a task's index, or `ORIGINAL`.
+            rows: not used.
         """
         for mixture in self._each():
             mixture.route = route
@@ -216,11 +233,20 @@ class Plugin(StrategyPlugin):
         return nn.ModuleDict({"mixtures": self.mixtures, "autoencoders": self.autoencoders})
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns experts, routers, which experts are frozen, and auto-encoders, empty before the first task."""
+        """Returns experts, routers, which experts are frozen, and auto-encoders by name; empty before the first task.
+
+        With BLOCK such as `image-0`, E and TASK indices, and ROUTE a task's index or -1, the names begin as follows:
+        `mixtures.BLOCK.experts.E.`, `mixtures.BLOCK.routers.TASK.`, `mixtures.BLOCK.frozen` and `autoencoders.ROUTE.`.
+        """
         return self._kept().state_dict() if self.autoencoders else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the experts, routers and auto-encoders that `state_dict` returned; to be called after `begin`."""
+        """Restores experts, routers, which experts are frozen, and auto-encoders. To be called after `begin`.
+
+        Args:
+            state: the tensors by name that `state_dict` returned: `mixtures.BLOCK...` and `autoencoders.ROUTE...`, or
+                nothing.
+        """
         for name, tensor in state.items():
             if name.startswith("autoencoders.") and name.endswith("encode.weight"):
                 route, device = int(name.split(".")[1]), self._each()[0].frozen.device

@@ -48,9 +48,9 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Settings of NuSA-CL. Defaults: the paper's full-shot MTIL setting.
+    """Settings of NuSA-CL: those of all low-rank methods, and what of a weight's spectrum counts as knowledge.
 
-    `directions` and `trained` are for the paper's ablations.
+    The defaults are the paper's full-shot MTIL setting. `directions` and `trained` are for the paper's ablations.
     """
 
     rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
@@ -76,7 +76,14 @@ class Plugin(LowRankPlugin):
         self.rho = settings.rho
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
-        """Returns the update of a weight (d_out, d_in) in its approximate null space, or None if that is empty."""
+        """Returns the update of a weight in its approximate null space, or None if that is empty.
+
+        The update is dW = alpha / sqrt(rank) * up @ core @ down. Its `core` (r, r) starts at zero; `up` (d_out, r) and
+        `down` (r, d_in) are singular vectors, with r the smaller of the setting `rank` and the size of the null space.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated.
+        """
         settings = self.settings
         decomposition = self.decompose(weight)
         null_directions = len(decomposition.s) - energy_rank(decomposition.s, settings.rho)

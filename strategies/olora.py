@@ -48,7 +48,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
-    """Settings of O-LoRA. Defaults: rank and lambda of its paper, the rest as in the NuSA-CL paper's comparison."""
+    """Settings of O-LoRA: those of all low-rank methods, and the weight of its orthogonality penalty.
+
+    The defaults of `rank` and `orthogonality` are those of its paper, the rest as in the NuSA-CL paper's comparison.
+    """
 
     rank: int = Field(
         default=8, ge=1, description="rank of a task's pair; over all tasks it should not add up to the width"
@@ -60,8 +63,8 @@ def overlap(old: Tensor, new: Tensor) -> Tensor:
     """Returns the sum of the absolute entries of old @ new^T, a scalar: 0 if the rows of both are orthogonal.
 
     Args:
-        old: (n, d_in), the A of earlier tasks below one another.
-        new: (r, d_in), the A of the new task.
+        old: (n, d_in), the factors A of earlier tasks for one matrix, below one another.
+        new: (r, d_in), the factor A of the new task for the same matrix.
     """
     return (old @ new.T).abs().sum()
 
@@ -70,8 +73,8 @@ class Plugin(LowRankPlugin):
     """O-LoRA as an Avalanche plugin.
 
     Attributes:
-        old_a: for each matrix, the A of all t past tasks below one another, (t rank, d_in).
-        old_b: for each matrix, the B of all t past tasks side by side, (d_out, t rank).
+        old_a: by the matrix's name, such as `image.0.q`, the A of all t past tasks below one another, (t * rank, d_in).
+        old_b: by the matrix's name, the B of all t past tasks side by side, (d_out, t * rank).
     """
 
     settings: Settings
@@ -82,23 +85,40 @@ class Plugin(LowRankPlugin):
         self.old_b: dict[str, Tensor] = {}
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without pairs of past tasks."""
+        """Begins a run without pairs (A, B) of past tasks.
+
+        Args:
+            classifier: not used.
+        """
         self.old_a, self.old_b = {}, {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the pairs of past tasks by matrix: A below one another (`NAME.A`), B side by side (`NAME.B`)."""
+        """Returns the LoRA pairs of the t past tasks by name, for each matrix NAME such as `image.0.q`.
+
+        `NAME.A` (t * rank, d_in) has their A below one another, and `NAME.B` (d_out, t * rank) their B side by side.
+        """
         return {
             **{f"{name}.A": stored for name, stored in self.old_a.items()},
             **{f"{name}.B": stored for name, stored in self.old_b.items()},
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the pairs of past tasks that `state_dict` returned."""
+        """Restores the LoRA pairs of past tasks.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `NAME.A` and `NAME.B`.
+        """
         self.old_a = {key.removesuffix(".A"): stored for key, stored in state.items() if key.endswith(".A")}
         self.old_b = {key.removesuffix(".B"): stored for key, stored in state.items() if key.endswith(".B")}
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        """Returns the new task's LoRA pair for a weight (d_out, d_in): A Kaiming-uniform, B zero, both trained."""
+        """Returns the new task's LoRA pair for a weight: A (rank, d_in) Kaiming-uniform, B (d_out, rank) zero.
+
+        Both are trained.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated.
+        """
         return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -31,7 +31,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of WiSE-FT. Default: ZSCL's scripts."""
+    """Settings of WiSE-FT: the share of the fine-tuned weights in the average with those at the start of the task.
+
+    The default is that of ZSCL's scripts.
+    """
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="share of the fine-tuned weights in the average")
 

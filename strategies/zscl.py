@@ -44,7 +44,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings(ReferenceSettings, DistillationSettings):
-    """Settings of ZSCL. Defaults: the authors' MTIL scripts."""
+    """Settings of ZSCL: its distillation on auxiliary images, the pull to the task's start, and the weight average.
+
+    The defaults are those of the authors' MTIL scripts.
+    """
 
     l2: float = Field(default=1.0, ge=0, description="weight of the squared distance to the task's start; 0 is ZSCL*")
     interval: int = Field(
@@ -56,10 +59,13 @@ class Settings(ReferenceSettings, DistillationSettings):
 
 
 class WeightMean:
-    """The running mean of a model's parameters over snapshots, of which their present values are the first.
+    """The running mean of a model's parameters over snapshots, of which their values at the start are the first.
+
+    Args:
+        parameters: the parameters, with the values of the first snapshot; they are copied.
 
     Attributes:
-        mean: the mean of each parameter.
+        mean: the mean of each parameter, in the order given.
         count: the number of snapshots so far.
     """
 
@@ -68,17 +74,26 @@ class WeightMean:
 
     @torch.no_grad()
     def add(self, parameters: list[Tensor]) -> None:
-        """Adds one snapshot, the parameters' present values, to the mean."""
+        """Adds one snapshot to the mean.
+
+        Args:
+            parameters: the same parameters as at the start, in the same order, with their present values.
+        """
         self.count += 1
         torch._foreach_lerp_(self.mean, parameters, 1 / self.count)
 
 
 @torch.no_grad()
 def add_l2_gradient(parameters: list[Tensor], starts: list[Tensor], l2: float) -> None:
-    """Adds the gradient of l2 * sum (W - W_start)^2 to the gradients that the parameters W have.
+    """Adds the gradient of l2 * sum (W - W_start)^2, which is 2 * l2 * (W - W_start), to the gradients of parameters W.
 
     It is computed by hand, since autograd would keep W - W_start of all parameters until the backward pass, as much
     memory as another model.
+
+    Args:
+        parameters: the parameters W; those without a gradient are left out.
+        starts: W_start, the value of each parameter at the start of the task, in the same order.
+        l2: the weight of the squared distance in the loss.
     """
     for parameter, start in zip(parameters, starts, strict=True):
         if parameter.grad is not None:
@@ -97,33 +112,51 @@ class Plugin(DistillationPlugin):
         self._captions: Tensor | None = None  # (N, D)
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Makes the teacher: a frozen copy of the initial model."""
+        """Makes the teacher of all tasks: a frozen copy of the initial model.
+
+        Args:
+            classifier: the model of the run, before any training.
+        """
         self._initial, self._captions = frozen_copy(classifier), None
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the teacher's weights, from which the captions' features can be computed again."""
+        """Returns the state dict of the teacher's open_clip model; empty before `begin`.
+
+        The captions' features are not stored, since they can be computed again from it.
+        """
         return {} if self._initial is None else dict(self._initial.clip.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the teacher's weights, which `state_dict` returned. `begin` is to be called before."""
+        """Restores the teacher's weights. `begin` is to be called before.
+
+        Args:
+            state: what `state_dict` returned: the state dict of the teacher's open_clip model.
+        """
         assert self._initial is not None, "begin comes before"
         self._initial.clip.load_state_dict(state)
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
-        """Returns the initial CLIP."""
+        """Returns the teacher: the initial CLIP, in every task. `strategy` is not used."""
         return self._initial
 
     def reference_tokens(self, strategy: Any) -> Tensor:
-        """Returns the captions' tokens (N, L) int64."""
+        """Returns the tokens (N, L) int64 of the auxiliary captions. `strategy` is not used."""
         assert self.reference_texts is not None, "the harness gives what `reads` names"
         return self.reference_texts
 
     def reference_data(self, strategy: Any) -> Any:
-        """Returns the auxiliary images."""
+        """Returns the auxiliary images, (3, S, S) uint8 each. `strategy` is not used."""
         return self.reference_images
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
-        """Returns the captions' features (N, D) by the teacher, of unit length; they are computed once in a run."""
+        """Returns the captions' unit-length features (N, D) by the teacher.
+
+        They are computed once in a run, since the teacher is frozen.
+
+        Args:
+            strategy: not used.
+            teacher: the initial CLIP.
+        """
         if self._captions is None:
             self._captions = super().make_texts(strategy, teacher)
         return self._captions

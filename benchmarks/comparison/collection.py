@@ -80,16 +80,12 @@ class Runs(Sequence[Run]):
                 raise UserError(f"{what}: none of the runs has a setting {name}")
 
     def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
-<<<<<<< HEAD
-        """Returns the runs by the values of some settings, for instance `group("strategy", "seed")`."""
-        self._check_settings("group", settings)
-=======
         """Returns the runs by the tuple of their values of some settings; a run without a setting has None there.
 
         Args:
             settings: names of settings; `group("strategy", "seed")` has keys such as `("nusa", 42)`.
         """
->>>>>>> 808b4d1994b784feb3c6cd58978886efc8d8adb8
+        self._check_settings("group", settings)
         found: dict[tuple[Any, ...], list[Run]] = {}
         for run in self:
             found.setdefault(tuple(run.config.get(name) for name in settings), []).append(run)

@@ -12,12 +12,16 @@ from benchmarks.runtime.progress import ProgressBar
 
 
 class Callbacks:
-    """The callbacks of one run.
+    """The callbacks of one run: tells them its events, and collects the rows of the measurements among them.
 
     Args:
         given: the callbacks, in the order in which they are notified. The measurements among them are asked in the
             order of their attribute `turn`.
         bar: prints a line when an optional callback fails.
+
+    Attributes:
+        told: the callbacks that are notified; an optional one that failed is taken out.
+        measurements: the measurements among them, in the order in which they are asked.
 
     Raises:
         UserError: an object is no `Callback`, or two measurements fill the same column.
@@ -34,7 +38,11 @@ class Callbacks:
         _check(self.measurements)
 
     def tell(self, event: str, run: RunState) -> None:
-        """Calls one method of every callback, for instance `on_task_begin`, with the state of the run.
+        """Calls one method of every callback with the state of the run.
+
+        Args:
+            event: the method's name, for instance `on_task_begin`.
+            run: the state of the run.
 
         Raises:
             UserError: a callback that is not optional failed; the message names the callback and the event.
@@ -57,14 +65,29 @@ class Callbacks:
         self.bar.say(f"{line}; it is optional, and the run goes on without it")
 
     def step_end(self, run: RunState) -> None:
-        """Calls `on_step_end` of every callback, then collects the rows of the measurements whose cadence is `step`."""
+        """Calls `on_step_end` of every callback, then collects the rows of the measurements whose cadence is `step`.
+
+        Args:
+            run: the state of the run.
+
+        Raises:
+            UserError: a callback that is not optional failed; the message names the callback and the event.
+        """
         self.tell("on_step_end", run)
         for each in [each for each in self.measurements if each.cadence == "step"]:
             self._steps.setdefault(each, []).extend(self._rows(each, run))
 
     def measure(self, run: RunState, record: RunRecord) -> None:
-        """Adds the rows of the measurements that are due after an evaluation, and those collected in steps, to the
-        record's tables.
+        """Adds the rows that are due after an evaluation, and those collected in steps, to the tables of a record.
+
+        Rows of several measurements of one table that have the same keys become one row.
+
+        Args:
+            run: the state of the run.
+            record: the record of the run, to which the rows are added.
+
+        Raises:
+            UserError: a measurement that is not optional failed.
         """
         due = {each: self._rows(each, run) for each in self.measurements if each.due(run)}
         due |= self._steps
@@ -81,7 +104,11 @@ class Callbacks:
             return []
 
     def tables(self) -> dict[str, Any]:
-        """Returns the description of the tables for `run.json`: by table name its file, key columns and columns."""
+        """Returns the description of the measurements' tables for `run.json`, by the table's name.
+
+        Each has the keys `file` (the csv's name), `keys` (names of the columns that identify a row) and `columns`, a
+        list with `name`, `kind`, `meaning`, `unit`, `since` and `default` of each column.
+        """
         found: dict[str, Any] = {}
         for each in self.measurements:
             table = found.setdefault(each.table, {"file": f"{each.table}.csv", "keys": list(each.keys), "columns": []})
@@ -132,6 +159,9 @@ def _check(measurements: Iterable[Measurement]) -> None:
 
 def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
     """Returns new instances of all measurements that are taken by default, and of those named in addition.
+
+    Args:
+        named: names of measurements, as for `--measure`.
 
     Raises:
         UserError: a name is unknown (the message offers the nearest), or a measurement's file cannot be imported.

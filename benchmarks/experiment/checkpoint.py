@@ -16,8 +16,7 @@ from benchmarks.runtime import files
 
 
 def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], record: RunRecord) -> None:
-    """Writes all that is needed to resume a run into one file of the folder `path`, so that it is either complete or
-    absent.
+    """Writes all that is needed to resume a run into one file of its folder, which is then either complete or absent.
 
     Args:
         path: the run folder.
@@ -35,8 +34,13 @@ def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Te
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
-    """Returns the model's state dict, the plugin's state dict and the record of a run folder; None if it has no
-    checkpoint.
+    """Returns what `save_checkpoint` wrote into a run folder; None if it has no checkpoint.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        The state dict of the open_clip model, that of the method's plugin, and the record of everything measured.
 
     Raises:
         UserError: the file is damaged; the message names it.
@@ -60,12 +64,12 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:
-    """Writes the merged model into the folder `path` as plain open_clip weights.
+    """Writes the merged model into the folder `path` as plain open_clip weights, `model.safetensors`.
 
     Args:
         path: the run folder.
         model: state dict of the open_clip model.
-        about: metadata of the file: the model's name, and whether it uses QuickGELU.
+        about: metadata of the file: `model`, the model's name, and `quick_gelu`, `true` or `false`.
 
     Raises:
         UserError: the file cannot be written.
@@ -74,7 +78,12 @@ def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> N
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Returns the bytes of a safetensors file. The tensors are copied to the CPU; no two may share memory."""
+    """Returns the bytes of a safetensors file. Equal tensors and metadata give equal bytes.
+
+    Args:
+        tensors: the tensors by name; they are copied to the CPU, and no two may share memory.
+        metadata: texts by name, which the file's header holds; None for no metadata.
+    """
     owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     packed = safetensors.torch.save(owned, metadata)
     return _in_order(packed) if metadata and len(metadata) > 1 else packed

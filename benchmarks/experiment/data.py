@@ -20,12 +20,13 @@ from strategies.training.experiences import LabelledImages
 
 @dataclass(frozen=True)
 class Data:
-    """The images and labels of all tasks, in the order of the tasks.
+    """The images and labels of all tasks, in learning order.
 
     Attributes:
         train: training images and labels of each task.
         test: test images and labels of each task.
-        sha256: digest of all images (at the backbone's size) and labels; a resumed run must find the same one.
+        sha256: hexadecimal digest of all images (at the backbone's size) and labels; a resumed run must find the same
+            one.
     """
 
     train: Sequence[LabelledImages]
@@ -37,7 +38,10 @@ def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path
     """Returns the images of a stream at `size` pixels a side. Every image is read once here unless the cache has it.
 
     Args:
-        augmentation: with random crops, training images are decoded from their files at each reading.
+        stream: the tasks.
+        size: side of the square images, in pixels.
+        augmentation: `none`, or `random-resized-crop`: with random crops, training images are decoded from their files
+            at each reading.
         cache_root: folder for decoded images; None decodes them at each reading.
         bar: shows the progress.
 

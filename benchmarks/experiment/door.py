@@ -41,10 +41,9 @@ class Run(ReadRun):
     """A finished run: its folder, settings, metrics and tables, and the model that it ended with."""
 
     def model(self) -> Any:
-        """Returns the merged model after the last task: a plain open_clip model on the CPU, in evaluation mode, in
-        float32.
+        """Returns the merged model after the last task, a plain open_clip model on the CPU in float32.
 
-        Its attribute `tokenizer` turns a list of n prompts into token ids (n, L) int64.
+        It is in evaluation mode. Its attribute `tokenizer` turns a list of n prompts into token ids (n, L) int64.
 
         Raises:
             UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
@@ -90,14 +89,16 @@ def run(
         stream: a name (`nb.streams()`), or a plan of one's own (`nb.own_stream`); by default what `config` says, else
             `micro`.
         results: the folder in which the run folder is made.
-        callbacks: notified of the run's events; a `Measurement` among them fills a table of the run folder.
+        callbacks: `nb.Callback` objects, notified of the run's events; a `Measurement` among them fills a table of the
+            run folder.
         measure: names of measurements from installed packages, or of those not taken by default.
         config: a YAML file of settings; arguments of this call take precedence over it.
         data_root: the folder of the published data sets.
         cache: the folder for decoded images; by default in the user's cache folder.
         use_cache: whether decoded images are stored at all. The metrics do not depend on it.
-        auxiliary_images, auxiliary_texts: a folder of images and a file of captions for methods that read more than the
-            tasks' data.
+        auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
+        auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
+            if not given.
         again: runs a finished run once more, into a new folder.
         plots: whether the folder `plots/` of the run is drawn at the end.
         silent: prints no progress bar and no lines on stderr.
@@ -129,12 +130,22 @@ def request(
     again: bool = False,
     command: str = "",
 ) -> Request:
-    """Returns the run that `run` would do with these arguments, with all settings resolved and checked; does not import
-    torch.
+    """Returns the run that `run` would do with these arguments, with all settings resolved and checked.
+
+    It does not import torch.
 
     Args:
         given: settings by name, among them `strategy` and `stream` as in `run`.
-        results, measure, config, data_root, cache, use_cache, auxiliary_images, auxiliary_texts, again: see `run`.
+        results: the folder of all run folders.
+        measure: names of measurements in addition to those taken by default.
+        config: a YAML file of settings; `given` takes precedence over it.
+        data_root: the folder of the published data sets.
+        cache: the folder for decoded images; by default in the user's cache folder.
+        use_cache: whether decoded images are stored at all.
+        auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
+        auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
+            if not given.
+        again: if the run is finished already, a new folder is chosen, so that it is done once more.
         command: the command that `run.json` records; by default the call of `nb.run`.
 
     Raises:
@@ -199,7 +210,19 @@ def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool =
 
 
 def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> None:
-    """As `start`, but reads nothing afterwards: of several processes only the first may see the run folder."""
+    """Does a requested run, unless it is finished already, and returns nothing.
+
+    It does not read the run folder afterwards: of several processes only the first may see it.
+
+    Args:
+        asked: the request, made by `request`.
+        callbacks: notified of the run's events.
+        plots: whether the folder `plots/` of the run is drawn at the end.
+        silent: prints no progress bar and no lines on stderr.
+
+    Raises:
+        UserError: wrong input, or whatever stops a run, in one line.
+    """
     if not isinstance(callbacks, list | tuple):
         raise UserError(f"callbacks: expected a list of nb.Callback objects, got {callbacks!r}")
     was_finished = asked.is_finished
@@ -247,8 +270,10 @@ def _with_model(found: ReadRun) -> Run:
 
 
 def load_runs(*places: str | Path) -> "Runs":
-    """Returns the finished runs at or below some folders (default: `results`). Damaged and unfinished runs are in its
-    `left_out`.
+    """Returns the finished runs at or below some folders. Damaged and unfinished runs are in the result's `left_out`.
+
+    Args:
+        places: run folders, or folders that contain some at any depth; `results` if none is given.
 
     Raises:
         UserError: a folder is missing, or there is no run folder in it.
@@ -275,16 +300,17 @@ def evaluate(
 
     Args:
         model: an open_clip model, for instance `run.model()`; it is not changed.
-        stream: a name, or a plan of one's own.
+        stream: the stream's name, or a plan of one's own.
         tokenizer: turns a list of n prompts into token ids (n, L) int64; by default the model's attribute `tokenizer`.
-        order: the order of the tasks, as for `--order`; names separated by commas select tasks.
+        order: `default`, the name of another order of the stream, `random:SEED`, or task names separated by commas,
+            which select tasks.
         device: `auto`, `cpu` or `cuda`.
         data_root: the folder of the published data sets.
         cache: the folder for decoded images; by default in the user's cache folder.
 
     Returns:
-        One row for each task with top-1 accuracies in percent: `task_aware` among the task's own classes,
-        `task_agnostic` among the classes of all tasks.
+        One row for each task, indexed by its name, with top-1 accuracies in percent: `task_aware` among the task's own
+            classes, `task_agnostic` among the classes of all tasks.
 
     Raises:
         UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.
@@ -305,12 +331,12 @@ def evaluate(
 
 
 def strategies() -> dict[str, str]:
-    """Returns the names of all strategies, each with a description in one line."""
+    """Returns, by the name of each strategy, its description in one line."""
     return {name: source.summary for name, source in registry.sources("strategy").items()}
 
 
 def streams() -> dict[str, str]:
-    """Returns the names of all streams, each with a description in one line."""
+    """Returns, by the name of each stream, its description in one line."""
     return {name: source.summary for name, source in registry.sources("stream").items()}
 
 
@@ -330,8 +356,10 @@ def stream(name: str, data_root: str | Path = DATA_ROOT) -> Plan:
 
 
 def strategy(name: str | Path) -> Strategy:
-    """Returns a strategy by its name or by the path of a Python file, as an object that `nb.run` accepts instead of the
-    name.
+    """Returns a strategy as an object that `nb.run` accepts instead of the name.
+
+    Args:
+        name: the strategy's name, or the path of a Python file with `Settings` and `Plugin`.
 
     Raises:
         UserError: the name is unknown, or the file defines no strategy.
@@ -345,8 +373,12 @@ def own_strategy(plugin: type, settings: type, name: str, about: About | None = 
     Args:
         plugin: a subclass of `nb.StrategyPlugin`.
         settings: a frozen pydantic dataclass with the method's settings.
-        name: the method's name in run folders and tables.
+        name: the method's name in run folders and tables: letters, digits, `-` and `_`, not that of an existing
+            strategy.
         about: its title, colour and published results, for tables and plots; by default made from the name.
+
+    Raises:
+        UserError: the name cannot be used, or `plugin` or `settings` is no class.
     """
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise UserError(f"strategy: a name of letters, digits, - and _ is needed, got {name!r}")
@@ -372,6 +404,10 @@ def own_stream(name: str, tasks: Sequence[Task], protocol: str = "one's own stre
         name: letters, digits, `-` and `_`; not the name of an existing stream.
         tasks: `nb.Task` objects, their splits made with `nb.split_of`.
         protocol: one line that the run folder records as the protocol.
+
+    Raises:
+        UserError: a task cannot be used: two have one name, class names repeat, a template has not exactly one `{}`, or
+            a split is empty or has labels outside the task's classes.
     """
     _check_tasks(name, tasks)
     by_name = {task.name: task for task in tasks}

@@ -16,14 +16,19 @@ BATCH = 128  # the papers' evaluation batch
 
 
 class EvaluationSet(NamedTuple):
-    """Test images (N, 3, H, W) uint8 and labels (N,) int64 of one task."""
+    """The test set of one task.
+
+    Attributes:
+        images: N images (3, H, W) uint8.
+        labels: (N,) int64, the class of each image as an index into the task's class names.
+    """
 
     images: Pixels
     labels: Tensor
 
 
 class Accuracies(NamedTuple):
-    """Top-1 accuracy in percent, one value for each task.
+    """Top-1 accuracy in percent, one value for each task, in learning order.
 
     A class name that several tasks share is one class wherever classes of several tasks compete; its score is the
     maximum over those tasks.
@@ -40,10 +45,13 @@ class Accuracies(NamedTuple):
 
 
 def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
-    """Returns one number for each class of each task, (total number of classes,) int64; equal names have equal numbers.
+    """Returns one number for each class of each task, task after task; equal names have equal numbers.
 
     Args:
-        class_names: for each task the names of its classes.
+        class_names: for each task the names of its classes, in label order.
+
+    Returns:
+        The numbers, (total number of classes,) int64.
     """
     numbers: dict[str, int] = {}
     return torch.tensor([numbers.setdefault(name, len(numbers)) for names in class_names for name in names])
@@ -105,9 +113,9 @@ def evaluate(
     Args:
         classifier: only its `union_logits` is called, so a method may route inputs or swap weights behind it.
         tests: test images and labels of each task, in learning order. A test set that occurs twice is evaluated once.
-        class_names: for each task the names of its classes.
+        class_names: for each task the names of its classes, in label order.
         device: where the classifier is.
-        learned: number of tasks learned so far.
+        learned: number of tasks learned so far; they are the first ones.
         on_images: called with the number of images just evaluated, for progress.
     """
     classifier.eval()

@@ -41,14 +41,14 @@ def execute(
     silent: bool = False,
     is_locked: bool = False,
 ) -> None:
-    """Takes the request's strategy through a stream, or continues where it was stopped; ends with a finished run folder.
+    """Takes the request's strategy through a stream, or continues where it was stopped; leaves a finished run folder.
 
     Args:
         request: the run that was asked for.
         stream: the request's stream, opened.
         callbacks: notified of the run's events, besides the measurements.
         silent: prints no progress bar and no lines on stderr.
-        is_locked: whether the caller holds the folder's lock already.
+        is_locked: whether the caller holds the run folder's lock already.
 
     Raises:
         UserError: wrong input, before the folder is made; later, whatever stops the run.
@@ -98,7 +98,9 @@ class Ready:
 
     Attributes:
         go: starts the run and returns when it is done.
-        inputs: SHA-256 digests of the weights, images and files that it reads, by their names in `run.json`.
+        inputs: SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`, and where
+            there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (code of a user's strategy)
+            and `files_sha256` (files that the settings name).
     """
 
     go: Callable[[], None]
@@ -164,8 +166,13 @@ def _auxiliary(request: Request, plugin: StrategyPlugin) -> auxiliary.Auxiliary:
 
 
 def make_plugin(request: Request) -> StrategyPlugin:
-    """Returns the requested strategy's plugin with the run's settings. Raises UserError if it is no
-    `StrategyPlugin`.
+    """Returns a new plugin of the requested strategy with the run's settings.
+
+    Args:
+        request: the run that was asked for.
+
+    Raises:
+        UserError: the strategy's `Plugin` is no subclass of `StrategyPlugin`.
     """
     strategy = request.config.strategy
     made = strategy.plugin()

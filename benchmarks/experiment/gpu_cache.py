@@ -42,15 +42,20 @@ class Resident:
 
 
 def bytes_of(images: Pixels) -> int:
-    """Returns the size of these images in bytes, as uint8."""
+    """Returns the size of N images (3, S, S) uint8 in bytes, N * 3 * S * S. N is at least 1."""
     return len(images) * images[0].nbytes
 
 
 def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
-    """Returns the ratio between the largest task's activation size and that of `task`, a number of at least 1.
+    """Returns the ratio between the largest task's activation size and that of one task, a number of at least 1.
 
     The size of a training step is estimated as the number of values that enter the transformer blocks of both towers:
     `batch_size` images, and one prompt for each class of the task.
+
+    Args:
+        classifier: the model, which knows the prompts of all tasks.
+        batch_size: training images in a step.
+        task: the index of the task to compare with.
     """
     image, text = (root(classifier.clip, tower).positional_embedding for tower in ("image", "text"))  # (L, d) each
     prompts = [count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True)]
@@ -75,8 +80,14 @@ def room(device: torch.device, larger: float) -> float:
 
 
 def resident(tests: Sequence[EvaluationSet], device: torch.device, left: float) -> Sequence[EvaluationSet]:
-    """Returns the same test sets; in their order, those that fit into `left` bytes are kept on the device (see
-    `Resident`).
+    """Returns the same test sets, but those that fit into the free memory of a device keep their images there.
+
+    They are considered in their order; such images are `Resident`, that is, copied to the device when first read.
+
+    Args:
+        tests: the test set of each task; a repeated task has the same images, which are kept once.
+        device: where the images are kept.
+        left: how many bytes of images the device can hold.
     """
     kept: dict[int, Pixels] = {}  # by id: a repeated task has the same images
     for images, _ in tests:

@@ -28,13 +28,17 @@ class TaskLoop:
     Args:
         run: the state of the run, which the loop updates; its model and strategy are trained.
         callbacks: notified of the run's events.
-        tests: the test images of each task, in order.
-        class_names: of each task, in label order.
-        budgets: steps and learning rate of each task.
+        tests: the test images and labels of each task, in learning order.
+        class_names: for each task the names of its classes, in label order.
+        budgets: steps and peak learning rate of each task.
         experiences: Avalanche's experiences, one for each task.
         batch_size: training images in a step.
         memory_hint: what to try if memory runs out, for the error message.
         bar: shows the progress.
+
+    Attributes:
+        record: everything measured so far.
+        counts: the number of test images of each task.
     """
 
     def __init__(
@@ -62,21 +66,26 @@ class TaskLoop:
         self.callbacks.tell("on_step_begin", self.run)
 
     def step_end(self, template: ClipTemplate) -> None:
-        """Notifies the callbacks of the step's loss; the training template calls it after every step."""
+        """Notifies the callbacks of the step's loss; the training template calls it after every step.
+
+        Args:
+            template: the training template, which has the step's loss.
+        """
         self.run.loss = template.loss.detach()
         self.callbacks.step_end(self.run)
         self.run.step += 1
         self.bar.advance(STEP_WORK * self.batch_size)
 
     def go(self, template: ClipTemplate, about: dict[str, str]) -> None:
-        """Tests the model before training, then learns and tests task after task; saves each result before the next
-        task begins.
+        """Tests the model before training, then learns and tests task after task, and writes the merged model at the
+        end.
 
-        A run that has a checkpoint is resumed after its last finished task.
+        Each result is saved before the next task begins. A run that has a checkpoint is resumed after its last finished
+        task.
 
         Args:
             template: trains the run's model.
-            about: metadata of the merged model's file.
+            about: metadata of the merged model's file: `model`, its name, and `quick_gelu`, `true` or `false`.
 
         Raises:
             UserError: the loss is not finite (the message names task and step), the checkpoint is damaged, the disk is
@@ -94,8 +103,14 @@ class TaskLoop:
         self.callbacks.tell("on_run_end", self.run)
 
     def reach(self, template: ClipTemplate, state: int) -> None:
-        """Learns task number `state`, counted from 1 (0 learns nothing), then tests on all tasks, measures and
-        saves.
+        """Learns one task, then tests on all tasks, measures and saves.
+
+        Args:
+            template: trains the run's model.
+            state: the number of the task, counted from 1; 0 learns nothing.
+
+        Raises:
+            UserError: as in `go`.
         """
         with devices.memory_advice(self.memory_hint, self._kept()):
             if state > 0:

@@ -26,13 +26,14 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
         model: the open_clip model; it is not changed.
         plan: the stream.
         tokenizer: turns a list of n prompts into token ids (n, L) int64; None takes the model's attribute `tokenizer`.
-        order: the order of the tasks, as for `--order`; names separated by commas select tasks.
+        order: `default`, the name of another order of the stream, `random:SEED`, or task names separated by commas,
+            which select tasks.
         device: `auto`, `cpu` or `cuda`.
         cache: the folder for decoded images; None stores none.
 
     Returns:
-        One row for each task, by name: `task_aware` and `task_agnostic`, top-1 accuracy in percent among the task's own
-        classes and among the classes of all tasks.
+        One row for each task, indexed by its name, with top-1 accuracies in percent: `task_aware` among the task's own
+            classes, `task_agnostic` among the classes of all tasks.
 
     Raises:
         UserError: the model has no tokenizer, or its towers are no plain transformers.

@@ -26,8 +26,8 @@ class Places:
         results: the folder of all run folders.
         data_root: the folder of the published data sets.
         cache: the folder for decoded images; None without a cache.
-        auxiliary_images, auxiliary_texts: a folder of images and a file of captions that some methods also read; None
-            if not given.
+        auxiliary_images: the folder of images that some methods also read; None if not given.
+        auxiliary_texts: the file of captions that some methods also read; None if not given.
     """
 
     results: Path
@@ -38,21 +38,22 @@ class Places:
 
     @property
     def auxiliary(self) -> dict[str, str | None]:
-        """The absolute paths of the auxiliary images and texts, by their names in `run.json`; None where no path was
-        given.
+        """The absolute paths of the auxiliary data for `run.json`: `reference_images` and `reference_texts`.
+
+        A value is None where no path was given.
         """
         named = {"reference_images": self.auxiliary_images, "reference_texts": self.auxiliary_texts}
         return {name: str(path.resolve()) if path else None for name, path in named.items()}
 
 
 def cache_place(named: Path | None, *, wanted: bool) -> Path | None:
-    """Returns the folder for decoded images: `named`, or the user's cache folder; None for no cache.
+    """Returns the folder for decoded images: the given one, or the user's cache folder; None for no cache.
 
     If the user's cache folder cannot be written, a line on stderr says so and the result is None.
 
     Args:
-        named: the folder that the user gave, if any.
-        wanted: False returns None.
+        named: the folder that the user gave; None if none was given.
+        wanted: whether decoded images are to be stored; False returns None.
 
     Raises:
         UserError: the folder `named` cannot be written.
@@ -93,10 +94,10 @@ class Request:
         return write.is_finished(self.folder)
 
     def check_finished(self) -> None:
-        """Checks that a finished run was made with the requested settings and the same auxiliary data.
+        """Checks that the finished run in the run folder was made with the requested settings and auxiliary data.
 
-        It also deletes a checkpoint that a killed process left behind. For a stream of the user's own image folders, it
-        prints a line on stderr if the images have changed since the run.
+        It also deletes a checkpoint that a killed process left behind. It prints a line on stderr if the code of a
+        strategy of the user's own, or the images of a stream of the user's own folders, have changed since the run.
 
         Raises:
             UserError: the run folder holds other settings, or the run read other auxiliary data.
@@ -152,7 +153,11 @@ class Request:
 
 
 def build_plan(stream: str, data_root: Path) -> Plan:
-    """Returns the plan of a stream by its name on the command line, such as `mtil` or `folder:PATH`.
+    """Returns the plan of a stream by its name.
+
+    Args:
+        stream: its name on the command line, such as `mtil` or `folder:PATH`.
+        data_root: the folder of the published data sets.
 
     Raises:
         UserError: the name is unknown, or what follows its colon is wrong.
@@ -163,7 +168,15 @@ def build_plan(stream: str, data_root: Path) -> Plan:
 
 
 def check_batch(stream: Stream, batch: int) -> None:
-    """Raises UserError if a task has fewer training images than a batch."""
+    """Checks that every task has at least as many training images as a batch.
+
+    Args:
+        stream: the tasks.
+        batch: the number of images in a training step.
+
+    Raises:
+        UserError: a task has fewer; the message names the one with the fewest.
+    """
     small = min(stream.tasks, key=lambda task: len(task.train))
     if len(small.train) < batch:
         raise UserError(
@@ -172,12 +185,13 @@ def check_batch(stream: Stream, batch: int) -> None:
 
 
 def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Checks that a resumed run reads the same weights and images as before, even if the same name now stands for
-    others.
+    """Checks that a resumed run reads the same data as when it began; a new run passes.
+
+    The same name may by now stand for other weights or images.
 
     Args:
         folder: the run folder.
-        inputs: SHA-256 digests by their name in `run.json`.
+        inputs: SHA-256 digests by their name in `run.json`, for instance `weights_sha256` and `images_sha256`.
 
     Raises:
         UserError: a digest differs from the one in `run.json`.

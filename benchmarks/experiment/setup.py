@@ -15,18 +15,24 @@ from strategies.training.template import ClipTemplate
 
 
 def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
-    """Returns the classifier over the prompts of all tasks of a stream, on the CPU."""
+    """Returns the classifier over the prompts of all tasks of a stream, on the CPU.
+
+    Args:
+        backbone: the model; the classifier uses its weights, not a copy.
+        stream: the tasks, in learning order.
+    """
     prompts = [tokenize_prompts(backbone, task.class_names, task.templates) for task in stream.tasks]
     return ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std)
 
 
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:
-    """Returns the number of steps and the peak learning rate of each task: those of the settings, unless the method has
-    its own.
+    """Returns the number of steps and the peak learning rate of each task, in learning order.
+
+    They are those of the settings, unless the method has its own.
 
     Args:
         plugin: the method.
-        common: the settings of the run.
+        common: the settings of the run; `iterations` and `lr` may have values by task or data set.
         stream: the tasks.
     """
 

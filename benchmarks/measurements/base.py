@@ -30,10 +30,11 @@ class RunState:
         steps: number of training steps of the task.
         loss: scalar loss of the last step, on the model's device; None before the first. Reading its value synchronises
             a GPU.
-        accuracy: after an evaluation, the task-aware accuracy on each task in percent; empty before.
+        accuracy: after an evaluation, the task-aware top-1 accuracy on each of the T tasks in percent, in learning
+            order; empty before.
         resumed: whether the run was resumed from a checkpoint.
         is_first: whether this process writes the run folder (under torchrun, True in one process only).
-        cost: the cost ledger so far: time, memory, storage and trained parameters.
+        cost: the cost ledger so far: times in seconds, memory and storage in bytes, numbers of trained parameters.
     """
 
     folder: Path
@@ -119,10 +120,24 @@ class Measurement(Callback):
     number_format: ClassVar[str | None] = None
 
     def measure(self, run: RunState) -> Iterable[Mapping[str, Any]]:
-        """Returns rows, each a mapping from column name to value; None stands for an undefined value."""
+        """Returns the rows that are to be added to the table now.
+
+        Each row is a mapping from the names of the table's `keys` and of this measurement's `columns` to values; None
+        stands for an undefined value, an empty field of the csv.
+
+        Args:
+            run: the state of the run.
+
+        Raises:
+            NotImplementedError: the subclass does not define it.
+        """
         raise NotImplementedError
 
     @classmethod
     def due(cls, run: RunState) -> bool:
-        """Returns whether the measurement is taken after this evaluation, according to its cadence."""
+        """Returns whether the measurement is taken after the evaluation just done, according to its cadence.
+
+        Args:
+            run: the state of the run; its `learned` says which evaluation it was.
+        """
         return cls.cadence == "state" or (cls.cadence == "ends" and run.learned in (0, len(run.tasks)))

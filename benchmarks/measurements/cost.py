@@ -8,7 +8,10 @@ from benchmarks.runs.columns import Column
 
 
 class Meter(Measurement):
-    """Measures one row for each evaluation; before any training the columns that describe training are empty."""
+    """Measures the cost of each task and evaluation: one row of `cost.csv` for each evaluation.
+
+    Before any training the columns that describe training are empty.
+    """
 
     table = "cost"
     keys = ("after",)
@@ -34,7 +37,16 @@ class Meter(Measurement):
     )
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """Yields one row: the cost of the task just learned, and of the evaluation after it."""
+        """Yields one row, the cost of the task just learned and of the evaluation after it, with these keys.
+
+        `after` is the number of tasks learned. `trained_parameters` counts parameters, `carried_bytes` is the storage
+        between tasks in bytes, `training_seconds` and `decomposition_seconds` are seconds; these four are None before
+        any training. `evaluation_seconds` is the time of the evaluation. `peak_memory_bytes` and
+        `peak_gpu_memory_bytes` (None without a GPU) are the peaks of the run so far.
+
+        Args:
+            run: the state of the run.
+        """
         cost = run.cost
         trained = run.learned > 0
         yield {

@@ -16,10 +16,12 @@ from strategies.numerics.subspace import energy_rank
 class Principal(NamedTuple):
     """A weight matrix before a task, with the k principal directions that hold a given share of its energy; on the CPU.
 
+    The energy is the sum of the squared singular values.
+
     Attributes:
         weight: (d_out, d_in).
-        u: (d_out, k), left singular vectors.
-        vh: (k, d_in), right singular vectors.
+        u: (d_out, k), the left singular vectors of the k largest singular values, as columns.
+        vh: (k, d_in), the right singular vectors, as rows.
     """
 
     weight: Tensor
@@ -44,8 +46,12 @@ def interference(before: Principal, delta: Tensor) -> tuple[float | None, float 
 
 
 class Meter(Measurement):
-    """Measures the norm of each weight matrix's last update, and its share in the principal directions before the
-    task.
+    """Measures how much each weight matrix's last update changes the principal directions from before the task.
+
+    It fills columns of `rank.csv`: the update's norm, and its shares in these directions.
+
+    Attributes:
+        before: each weight matrix in the last state, with its principal directions; empty before the first evaluation.
     """
 
     table = "rank"
@@ -82,7 +88,16 @@ class Meter(Measurement):
             self.before[matrix] = Principal(made.weight, u[:, :k], vh[:k])
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """Yields one row for each weight matrix and stores the weights for the next task."""
+        """Yields one row for each weight matrix and stores the weights for the next task.
+
+        A row has the keys `after` (number of tasks learned), `tower`, `block` and `matrix`, and further `update_norm`,
+        the Frobenius norm of the change dW since the state before; `interference_left` and `interference_right`, the
+        shares of that norm in the principal output and input directions, 0..1; and `interference`, the larger of both.
+        All four are None in the first state, and the last three also where dW is zero.
+
+        Args:
+            run: the state of the run.
+        """
         with full_precision():
             yield from [self._row(matrix, run.learned) for matrix in matrices_of(run)]
             self._remember(run)

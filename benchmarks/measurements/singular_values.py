@@ -9,8 +9,9 @@ from benchmarks.runs.columns import Column
 
 
 class Meter(Measurement):
-    """Measures one row for each weight matrix; the table has as many numbered columns as the largest matrix has
-    singular values.
+    """Measures the singular values of each weight matrix: one row of `spectrum.csv` for each.
+
+    The table has as many numbered columns as the largest matrix has singular values.
     """
 
     table = "spectrum"
@@ -23,7 +24,14 @@ class Meter(Measurement):
     number_format = "%.6g"
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """Yields one row for each weight matrix: its singular values in falling order."""
+        """Yields one row for each weight matrix: its singular values in falling order.
+
+        A row has the keys `after` (number of tasks learned), `tower`, `block`, `matrix`, and `1`, `2`, ... for the
+        values.
+
+        Args:
+            run: the state of the run.
+        """
         for matrix in matrices_of(run):
             made, _ = run.strategy.decompositions.of(matrix.weight())
             values = enumerate(made.decomposition.s.tolist(), start=1)

@@ -20,14 +20,18 @@ KEY_COLUMNS = (
 
 
 def matrices_of(run: RunState) -> list[WeightMatrix]:
-    """Returns the weight matrices that are measured: the attention's for every method, and the MLP's if the method
-    adapts them.
+    """Returns the weight matrices that are measured, of both towers.
+
+    They are the attention's for every method, and the MLP's if the method adapts them.
+
+    Args:
+        run: the state of the run, with model and method.
     """
     return weight_matrices(run.model.clip, "both", run.strategy.matrices)
 
 
 def keys_of(matrix: WeightMatrix, after: int) -> dict[str, Any]:
-    """Returns the key columns of a matrix's row.
+    """Returns the key columns of a matrix's row: `after`, `tower` (`image` or `text`), `block` (from 0) and `matrix`.
 
     Args:
         matrix: the weight matrix.
@@ -37,8 +41,9 @@ def keys_of(matrix: WeightMatrix, after: int) -> dict[str, Any]:
 
 
 class Meter(Measurement):
-    """Measures ranks of each weight matrix from its singular values; the method's `rho` is the share of principal
-    energy.
+    """Measures ranks of each weight matrix from its singular values: one row of `rank.csv` for each.
+
+    The method's `rho` is the share of the energy (sum of squared singular values) that is called principal.
     """
 
     table = "rank"
@@ -64,7 +69,16 @@ class Meter(Measurement):
     )
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
-        """Yields one row for each weight matrix."""
+        """Yields one row for each weight matrix.
+
+        A row has the keys `after` (number of tasks learned), `tower`, `block` and `matrix`, and further `dim`, the
+        number of singular values; `rho`; `energy_rank`, the least number of largest singular values with the share
+        `rho` of the energy; `energy_share`, `energy_rank` / `dim`; `effective_rank`, exp of the entropy of the singular
+        values scaled to sum 1; and `null_directions`, `dim` - `energy_rank`.
+
+        Args:
+            run: the state of the run.
+        """
         with full_precision():
             for matrix in matrices_of(run):
                 made, _ = run.strategy.decompositions.of(matrix.weight())

@@ -36,7 +36,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of A-GEM. Defaults: smaller than the paper's sample size (256 to 1300), to limit the cost of a step."""
+    """Settings of A-GEM (Averaged Gradient Episodic Memory): how many images it stores and how many a step reads.
+
+    The default of `sample_size` is smaller than in the paper (256 to 1300), to limit the cost of a step.
+    """
 
     patterns_per_exp: int = Field(
         default=64, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
@@ -50,19 +53,26 @@ class Settings:
 
 
 class Plugin(MemoryPlugin):
-    """A-GEM: Avalanche's plugin, and the images that it stores."""
+    """A-GEM: fine-tuning of all parameters with Avalanche's `AGEMPlugin`, whose stored images are kept as pixels.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: AGEMPlugin
 
     def make(self) -> AGEMPlugin:
-        """Returns a new `AGEMPlugin` with these settings."""
+        """Returns a new `AGEMPlugin` of Avalanche with this method's settings and an empty memory."""
         return AGEMPlugin(self.settings.patterns_per_exp, self.settings.sample_size)
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run without stored images.
 
+        Args:
+            classifier: the model of the run, which knows the number of tasks T.
+
         Raises:
-            Unfit: the sample size is smaller than the number of past tasks at the last task.
+            Unfit: `sample_size` is below T - 1, so that at the last task it could not hold one image of each past task.
         """
         past = len(classifier.class_counts) - 1
         if self.settings.sample_size < past:
@@ -72,11 +82,18 @@ class Plugin(MemoryPlugin):
         super().begin(classifier)
 
     def buffers(self) -> list[AvalancheDataset]:
-        """Returns the stored images, one buffer for each past task."""
+        """Returns the stored images, one buffer for each past task, in learning order.
+
+        Item i of a buffer is (image (3, S, S) uint8, label within the task, task index).
+        """
         return self.stock.buffers
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
-        """Replaces the stored images by these, one buffer for each past task."""
+        """Replaces the stored images by those of other buffers.
+
+        Args:
+            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+        """
         self.stock.buffers.clear()
         for buffer in buffers:
             self.stock.update_memory(buffer)  # no larger than its limit, so all images are kept

@@ -37,7 +37,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of EWC. Avalanche has no default for lambda; 1 is a start for a search, not a recommendation."""
+    """Settings of EWC (Elastic Weight Consolidation): its penalty's weight, and whether each task has a penalty.
+
+    Avalanche has no default for `ewc_lambda`; the 1 here is a start for a search, not a recommendation.
+    """
 
     ewc_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
     decay_factor: float | None = Field(
@@ -49,18 +52,27 @@ class Settings:
 
 
 class Plugin(StockPlugin):
-    """EWC: Avalanche's plugin, and the importances and weights that it stores."""
+    """EWC: fine-tuning of all parameters with Avalanche's `EWCPlugin`, whose importances and old weights are stored.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: EWCPlugin
 
     def make(self) -> EWCPlugin:
-        """Returns a new `EWCPlugin` with these settings."""
+        """Returns a new `EWCPlugin` of Avalanche with this method's settings: online EWC if `decay_factor` is set."""
         settings = self.settings
         mode = "separate" if settings.decay_factor is None else "online"
         return EWCPlugin(settings.ewc_lambda, mode=mode, decay_factor=settings.decay_factor)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns `importance.TASK.NAME` and `weight.TASK.NAME` (F_t and w_t), each of the shape of parameter NAME."""
+        """Returns importances and old weights of past tasks by name, each of the shape of the model's parameter NAME.
+
+        `importance.TASK.NAME` is the mean squared gradient after task TASK, and `weight.TASK.NAME` the weight then.
+        With
+        `decay_factor` only those of the last task are there. The result is empty before the first task.
+        """
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         return {
             f"{what}.{task}.{name}": data.data
@@ -70,7 +82,11 @@ class Plugin(StockPlugin):
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the importances and weights that `state_dict` returned."""
+        """Restores the importances and weights of past tasks, on the model's device.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `importance.TASK.NAME` and `weight.TASK.NAME`.
+        """
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         device = self.classifier.mean.device
         for key, tensor in state.items():

@@ -32,7 +32,10 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of GEM. Avalanche has no defaults; the memory strength is the paper's."""
+    """Settings of GEM (Gradient Episodic Memory): how many images it stores, and the least weight of a past task.
+
+    Avalanche has no defaults for them; the one of `memory_strength` is the paper's.
+    """
 
     patterns_per_exp: int = Field(
         default=32, ge=1, description="images of each task that are kept", json_schema_extra={"unit": "images"}
@@ -41,23 +44,35 @@ class Settings:
 
 
 class Plugin(StockPlugin):
-    """GEM: Avalanche's plugin, and the images that it stores."""
+    """GEM: fine-tuning of all parameters with Avalanche's `GEMPlugin`, and the images that it stores.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: GEMPlugin
 
     def make(self) -> GEMPlugin:
-        """Returns a new `GEMPlugin` with these settings."""
+        """Returns a new `GEMPlugin` of Avalanche with this method's settings and an empty memory."""
         return GEMPlugin(self.settings.patterns_per_exp, self.settings.memory_strength)
 
     def _kept(self) -> dict[str, dict[int, Tensor]]:
         return {"images": self.stock.memory_x, "labels": self.stock.memory_y, "tasks": self.stock.memory_tid}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns each task's images, `images.TASK` (n, 3, S, S) uint8, and `labels.TASK`, `tasks.TASK` (n,) int64."""
+        """Returns the stored images of every past task TASK, by name.
+
+        `images.TASK` (n, 3, S, S) uint8 has the images, `labels.TASK` (n,) int64 their classes within the task, and
+        `tasks.TASK` (n,) int64 the task's index for each.
+        """
         return {f"{what}.{task}": tensor for what, tasks in self._kept().items() for task, tensor in tasks.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the stored images, labels and tasks that `state_dict` returned."""
+        """Restores the stored images, labels and tasks.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `images.TASK`, `labels.TASK` and `tasks.TASK`.
+        """
         for key, tensor in state.items():
             what, task = key.split(".")
             self._kept()[what][int(task)] = tensor

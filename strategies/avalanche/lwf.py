@@ -38,25 +38,34 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of Avalanche's LwF. Defaults: Avalanche's."""
+    """Settings of Avalanche's LwF (Learning without Forgetting): weight and temperature of the distillation.
+
+    The defaults are those of Avalanche's `LwFPlugin`.
+    """
 
     alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the distillation")
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="softens teacher and student")
 
 
 class Plugin(StockPlugin):
-    """LwF: Avalanche's plugin, and the previous model that it stores."""
+    """LwF: fine-tuning of all parameters with Avalanche's `LwFPlugin`, and the previous model that it stores.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: LwFPlugin
 
     def make(self) -> LwFPlugin:
-        """Returns a new `LwFPlugin` with these settings."""
+        """Returns a new `LwFPlugin` of Avalanche with this method's settings."""
         return LwFPlugin(self.settings.alpha, self.settings.temperature)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the previous model as `model.NAME`, and `classes` (n, 2) int64: task and class of all classes seen.
+        """Returns the previous model and the classes seen, by name; empty before the first task.
 
-        Empty before the first task.
+        `model.NAME` is a parameter or buffer of the previous open_clip model. `classes` (n, 2) int64 has a row (task
+        index,
+        class within the task) for each class seen.
         """
         lwf = self.stock.lwf
         if lwf.prev_model is None:
@@ -66,7 +75,11 @@ class Plugin(StockPlugin):
         return {**model, "classes": torch.tensor(seen)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the previous model and the classes seen, as `state_dict` returned them."""
+        """Restores the previous model and the classes seen. `begin` is to be called before.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `model.NAME` and `classes`.
+        """
         if state:
             lwf = self.stock.lwf
             for task, label in state["classes"].tolist():

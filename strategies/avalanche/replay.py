@@ -42,7 +42,7 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """How many images replay keeps; the default is that of Avalanche's `ReplayPlugin`."""
+    """Settings of experience replay: how many images it keeps. The default is that of Avalanche's `ReplayPlugin`."""
 
     mem_size: int = Field(
         default=200,
@@ -53,31 +53,43 @@ class Settings:
 
 
 class Memory(ExperienceBalancedBuffer):
-    """Avalanche's `ExperienceBalancedBuffer` without its deprecation warning at every task.
+    """Avalanche's `ExperienceBalancedBuffer`, which keeps as many images of each task, without its deprecation warning.
 
-    That warning also changes the process's filter of warnings.
+    That warning would come at every task, and change the process's filter of warnings.
     """
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
-        """Adds the experience that `strategy` has just learned to the buffer."""
+        """Adds a random sample of the task that was just learned to the buffer, and shrinks those of the other tasks.
+
+        Args:
+            strategy: the Avalanche strategy that trains; its `experience` is that task.
+            kwargs: not used.
+        """
         self.post_adapt(strategy, strategy.experience)
 
 
 class Plugin(MemoryPlugin):
-    """Replay: Avalanche's plugin, and the images that it stores."""
+    """Replay: fine-tuning of all parameters with Avalanche's `ReplayPlugin`, whose stored images are kept as pixels.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: ReplayPlugin
 
     def make(self) -> ReplayPlugin:
-        """Returns a new `ReplayPlugin` with these settings."""
+        """Returns a new `ReplayPlugin` of Avalanche with this method's settings and an empty memory."""
         size = self.settings.mem_size
         return ReplayPlugin(size, storage_policy=Memory(size))
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run without stored images.
 
+        Args:
+            classifier: the model of the run, which knows the number of tasks.
+
         Raises:
-            Unfit: the memory holds fewer images than there are tasks.
+            Unfit: the memory (`mem_size`) holds fewer images than there are tasks.
         """
         tasks = len(classifier.class_counts)
         if self.settings.mem_size < tasks:
@@ -101,11 +113,18 @@ class Plugin(MemoryPlugin):
         draw.set(None)
 
     def buffers(self) -> list[AvalancheDataset]:
-        """Returns the stored images, one buffer for each past task."""
+        """Returns the stored images, one buffer for each past task, in learning order.
+
+        Item i of a buffer is (image (3, S, S) uint8, label within the task, task index).
+        """
         return self.stock.storage_policy.buffer_datasets
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
-        """Replaces the stored images by these, one buffer for each past task."""
+        """Replaces the stored images by those of other buffers.
+
+        Args:
+            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+        """
         memory = self.stock.storage_policy
         memory._num_exps = len(buffers)
         for task, (buffer, size) in enumerate(zip(buffers, memory.get_group_lengths(len(buffers)), strict=True)):

@@ -36,19 +36,28 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of SI. Avalanche has no default for lambda; 1 is a start for a search, not a recommendation."""
+    """Settings of SI (Synaptic Intelligence): the weight of its penalty, and a constant that keeps its quotient finite.
+
+    Avalanche has no default for `si_lambda`; the 1 here is a start for a search, not a recommendation.
+    """
 
     si_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
     eps: float = Field(default=1e-7, gt=0, allow_inf_nan=False, description="added to the squared change of a weight")
 
 
 class Plugin(StockPlugin):
-    """SI: Avalanche's plugin, with real copies of the weights, and the sums and importances that it stores."""
+    """SI: fine-tuning of all parameters with Avalanche's `SynapticIntelligencePlugin`, with real copies of the weights.
+
+    It stores the importances and the running sums from which they are computed.
+
+    Attributes:
+        stock: Avalanche's plugin, a new one for every run.
+    """
 
     stock: SynapticIntelligencePlugin
 
     def make(self) -> SynapticIntelligencePlugin:
-        """Returns a new `SynapticIntelligencePlugin` with these settings."""
+        """Returns a new `SynapticIntelligencePlugin` of Avalanche with this method's settings."""
         return SynapticIntelligencePlugin(self.settings.si_lambda, eps=self.settings.eps)
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
@@ -61,11 +70,20 @@ class Plugin(StockPlugin):
         return {"importance": self.stock.ewc_data[1], "sum": self.stock.syn_data["cum_trajectory"]}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns `importance.NAME` (Omega) and `sum.NAME` (the sums), each flat, for every parameter NAME."""
+        """Returns importances and sums by name, each flat (number of values,), for every parameter NAME of the model.
+
+        `importance.NAME` is Omega, the importance of each weight in the penalty. `sum.NAME` is the sum, over the steps
+        of
+        past tasks, from which the next Omega is computed. The result is empty before the first task.
+        """
         return {f"{what}.{name}": data.data for what, kept in self._kept().items() for name, data in kept.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the importances and sums that `state_dict` returned."""
+        """Restores the importances and sums. `begin` is to be called before.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `importance.NAME` and `sum.NAME`, or nothing.
+        """
         if state:
             stock = self.stock
             stock.create_syn_data(self.classifier, stock.ewc_data, stock.syn_data, stock.excluded_parameters)

@@ -35,7 +35,7 @@ class FusedQuickGELU(nn.Module):
 
 
 def fuse(clip: nn.Module) -> None:
-    """Replaces every open_clip `QuickGELU` of the model by a `FusedQuickGELU`, in place."""
+    """Replaces every open_clip `QuickGELU` of an open_clip model `clip` by a `FusedQuickGELU`, in place."""
     for module in list(clip.modules()):
         for name, child in module.named_children():
             if isinstance(child, QuickGELU):

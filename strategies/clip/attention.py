@@ -11,10 +11,12 @@ from torch import Tensor, nn
 def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
     """Returns the output (B, L, d) of multi-head attention before the output projection.
 
+    B counts images or texts, L their tokens, and d the values of a token.
+
     Args:
         projected: queries, keys and values side by side, (B, L, 3 d).
         heads: the number of heads, which divides d.
-        mask: added to the attention scores: (L, L), or (B heads, L, L) as CoCa's text tower has it; None for no mask.
+        mask: added to the attention scores: (L, L), or (B * heads, L, L) as CoCa's text tower has it; None for no mask.
     """
     if mask is not None and mask.dim() == 3:
         mask = mask.unflatten(0, (-1, heads))  # (B, heads, L, L)
@@ -34,15 +36,19 @@ class SelfAttention(nn.MultiheadAttention):
     ) -> tuple[Tensor, None]:
         """Returns the attention's output (B, L, d), and None in place of the attention weights.
 
-        open_clip passes one tensor (B, L, d) as query, key and value; only `query` is read, and `need_weights` is
-        ignored. `attn_mask` is added to the attention scores: (L, L) or (B heads, L, L).
+        B counts images or texts, L their tokens, and d the values of a token.
+
+        Args:
+            query, key, value: one tensor (B, L, d), which open_clip passes three times; only `query` is read.
+            need_weights: ignored.
+            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L); None for no mask.
         """
         projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
         return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
 
 
 def spare_copies(clip: nn.Module) -> None:
-    """Turns the attention of every plain residual attention block of the model into `SelfAttention`, in place.
+    """Turns the attention of every plain residual attention block of an open_clip model into `SelfAttention`, in place.
 
     Blocks with cross-attention, blocks with special attention modules, and attention poolers stay as they are.
     """

@@ -16,14 +16,15 @@ from strategies.clip.attention import spare_copies
 class Routing(Protocol):
     """Protocol of a method that evaluates different images with different weights ("routes").
 
-    The classifier asks for the route of each image, so the code that evaluates sees a single model.
+    The classifier asks for the route of each image, so the code that evaluates sees a single model. A route is an
+    integer; the method decides what it stands for, for instance the index of a learned task.
     """
 
     def choose(self, images: Tensor) -> Tensor:
-        """Returns the number of each image's route, (B,) int64.
+        """Returns the route of each image, (B,) int64.
 
         Args:
-            images: (B, 3, H, W), uint8, the images that are evaluated together.
+            images: (B, 3, H, W) uint8, the images that are evaluated together.
         """
         ...
 
@@ -48,14 +49,20 @@ class ClipClassifier(MultiTaskModule):
     Args:
         clip: an open_clip model. Its logit scale is frozen; its QuickGELU and its attention are replaced by faster
             implementations of the same functions.
-        prompts: for each task the tokens (K templates, C classes, L) of its class prompts.
-        mean, std: the mean and standard deviation of the three channels, which normalise images in 0..1.
+        prompts: for each task the tokens (K templates, C classes, L positions) int64 of its class prompts.
+        mean, std: three numbers each, for red, green and blue: the mean and standard deviation that normalise images in
+            0..1.
 
     Attributes:
+        clip: the open_clip model.
+        mean, std: the given numbers as buffers (3, 1, 1); the device and dtype of `mean` are those of the features.
         class_counts: the number of classes of each task.
+        lengths: for each task, how many of the L positions of its prompts the text tower has to compute.
+        firsts: for each task, the index of the first task with the same prompts.
         routing: the method's `Routing` if it evaluates different images with different weights, otherwise None.
         low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
             Weights and features are float32 in both cases.
+        known_train_tasks_labels: the indices of the tasks seen in training so far.
     """
 
     mean: Tensor
@@ -82,22 +89,36 @@ class ClipClassifier(MultiTaskModule):
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
 
     def tokens(self, task: int) -> Tensor:
-        """Returns the tokens (K templates, C classes, L) int64 of a task's prompts; L is the context length."""
+        """Returns the tokens (K templates, C classes, L positions) int64 of a task's prompts; L is the context length.
+
+        Args:
+            task: the task's index.
+        """
         return getattr(self, f"tokens_{task}")
 
     def cut_tokens(self, task: int) -> Tensor:
-        """Returns the tokens (K, C, L') int64 of a task's prompts, cut behind its longest prompt.
+        """Returns the tokens (K templates, C classes, L') int64 of a task's prompts, cut behind its longest prompt.
 
-        Nothing is cut (L' = L) where the text tower reads the padding, since the features would change.
+        Nothing is cut (L' = L, the context length) where the text tower reads the padding, since the features would
+        change.
+
+        Args:
+            task: the task's index.
         """
         return self.tokens(task)[..., : self.lengths[task]]
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Returns unit-length features (B, D) of images (B, 3, H, W), uint8, at the model's input size."""
+        """Returns unit-length features (B, D) of images (B, 3, H, W), RGB in uint8, at the model's input size.
+
+        D is the number of values of a feature, the same for images and texts.
+        """
         return F.normalize(self.embed_images(images), dim=-1)
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Returns features (B, D), not of unit length, of images (B, 3, H, W), uint8, at the model's input size."""
+        """Returns features (B, D), not of unit length, of images (B, 3, H, W), RGB in uint8, at the model's input size.
+
+        D is the number of values of a feature, the same for images and texts.
+        """
         # Scaled on the model's device: uint8 is a quarter of the bytes to copy there. The arithmetic is that of
         # torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
@@ -108,7 +129,7 @@ class ClipClassifier(MultiTaskModule):
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Returns unit-length features (N, D) of tokens (N, L).
+        """Returns unit-length features (N, D) of N texts, given as tokens (N, L) int64.
 
         L may be shorter than the model's context, but not below what `strategies.clip.prompts.length` returns for the
         tokens.
@@ -117,15 +138,18 @@ class ClipClassifier(MultiTaskModule):
             return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
 
     def training_features(self, task: int) -> Tensor:
-        """Returns unit-length text features (C, D) of a task's classes, from its first template.
+        """Returns unit-length text features (C, D) of the C classes of a task, from its first template.
 
         They are computed anew at every call, because the text tower may be learning.
+
+        Args:
+            task: the task's index.
         """
         return self.encode_texts(self.cut_tokens(task)[0])
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
-        """Returns unit-length text features (C, D) of a task's classes: the normalised mean over all its templates.
+        """Returns unit-length text features (C, D) of a task's C classes: the normalised mean over all its templates.
 
         They are cached until the next call of `train`.
 
@@ -140,10 +164,14 @@ class ClipClassifier(MultiTaskModule):
         return self._features[route, task]
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
-        """Returns the logits (B, C) of images x (B, 3, H, W) over the C classes of one task.
+        """Returns the logits (B, C) of images over the C classes of one task.
 
         In training mode, or where gradients are enabled, it uses the task's first template, otherwise all its
         templates.
+
+        Args:
+            x: (B, 3, H, W) uint8, the images.
+            task_label: the task's index.
         """
         if self._learning():
             features = self.training_features(task_label)  # before the images: the order decides dropout's draws
@@ -156,24 +184,28 @@ class ClipClassifier(MultiTaskModule):
         return self.training or torch.is_grad_enabled()
 
     def forward_all_tasks(self, x: Tensor) -> dict[int, Tensor]:
-        """Returns, for each task seen in training, the logits (B, C) of images x (B, 3, H, W) over its classes.
+        """Returns, by task index, the logits (B, C) of images over the C classes of each task seen in training.
 
         The images are encoded once; Avalanche's own version encodes them again for each task.
+
+        Args:
+            x: (B, 3, H, W) uint8, the images.
         """
         scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
         features = self.training_features if self._learning() else self.evaluation_features
         return {task: scaled @ features(task).T for task in self.known_train_tasks_labels}
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
-        """Returns the logits (B, C) of images x (B, 3, H, W), each over the classes of its own task.
+        """Returns the logits (B, C) of images, each over the classes of its own task.
 
         The logits of a batch of one task are not padded. In a batch of several tasks, C is the largest number of
         classes, and the missing classes of the other tasks get the dtype's minimum, hence no share of the softmax.
         (Avalanche's own version pads every batch with zeros.)
 
         Args:
-            task_labels: (B,), or one label for all images. None returns a dict instead: the logits of every task seen
-                in training, by task.
+            x: (B, 3, H, W) uint8, the images.
+            task_labels: the task index of each image, (B,) int64, or one index for all images. None returns a dict
+                instead: the logits of every task seen in training, by task index.
         """
         if task_labels is None:
             return self.forward_all_tasks(x)
@@ -191,9 +223,12 @@ class ClipClassifier(MultiTaskModule):
 
     @torch.no_grad()
     def union_logits(self, images: Tensor) -> Tensor:
-        """Returns logits (B, sum of C) of images (B, 3, H, W) over the classes of all tasks, in stream order.
+        """Returns the logits (B, total number of classes) of images over the classes of all tasks, in stream order.
 
         The classes of each task are scored with that task's own prompts. For evaluation only: there are no gradients.
+
+        Args:
+            images: (B, 3, H, W) uint8.
         """
         return self._evaluation_logits(images, range(len(self.class_counts)))
 

@@ -33,10 +33,14 @@ def _causal(tower: Any) -> bool:
 
 
 def length(clip: nn.Module, tokens: Tensor) -> int:
-    """Returns how many of the L positions of tokens (..., L) the text tower has to compute.
+    """Returns how many of the L positions of tokenised texts the text tower has to compute, an integer in 1..L.
 
     These are the positions up to the last end-of-text token. All L have to be computed where the tower is not causal,
     or reads its feature elsewhere than at the end of the text.
+
+    Args:
+        clip: the open_clip model.
+        tokens: (..., L) int64, the texts.
     """
     tower = root(clip, "text")
     where = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
@@ -50,9 +54,12 @@ def length(clip: nn.Module, tokens: Tensor) -> int:
 
 
 def encode(clip: Any, tokens: Tensor) -> Tensor:
-    """Returns features (N, D), not scaled to unit length, of tokens (N, L).
+    """Returns features (N, D), not scaled to unit length, of N texts.
 
-    L may be less than the text tower's context, but not below what `length` returns for the tokens.
+    Args:
+        clip: the open_clip model.
+        tokens: (N, L) int64. L may be less than the text tower's context, but not below what `length` returns for the
+            tokens.
     """
     tower, kept = root(clip, "text"), tokens.shape[-1]
     if kept == clip.context_length:

@@ -35,7 +35,7 @@ class WeightMatrix:
     def weight(self) -> Tensor:
         """Returns the matrix (d_out, d_in) as a view: writing to it changes the model.
 
-        open_clip keeps q, k and v as three blocks of rows of one parameter.
+        Its rows belong to the outputs. open_clip keeps q, k and v as three blocks of rows of one parameter.
         """
         if self.matrix == "fc":
             return self.module.mlp.c_fc.weight
@@ -47,15 +47,23 @@ class WeightMatrix:
 
 
 def root(clip: Any, tower: str) -> Any:
-    """Returns the module that holds the parts of a tower, `image` or `text`.
+    """Returns the module that holds the parts of a tower, such as its blocks and its position embedding.
 
     For the text tower of open_clip's plain CLIP this is the model itself.
+
+    Args:
+        clip: the open_clip model.
+        tower: `image` or `text`.
     """
     return clip.visual if tower == "image" else getattr(clip, "text", clip)
 
 
 def blocks(clip: nn.Module, tower: str) -> list[Any]:
-    """Returns the residual attention blocks of a tower, `image` or `text`, in order.
+    """Returns the residual attention blocks of a tower, from input to output.
+
+    Args:
+        clip: the open_clip model.
+        tower: `image` or `text`.
 
     Raises:
         ValueError: the tower is not a plain open_clip transformer with torch's batch-first attention. Examples are a
@@ -80,8 +88,9 @@ def weight_matrices(
     """Returns the chosen weight matrices of the chosen towers, ordered by tower, block and matrix.
 
     Args:
+        clip: the open_clip model.
         towers: `image`, `text` or `both`.
-        matrices: any of `q`, `k`, `v`, `o`, `fc`, `proj`.
+        matrices: any of `q`, `k`, `v`, `o` (attention) and `fc`, `proj` (MLP).
 
     Raises:
         ValueError: a chosen tower is not a plain open_clip transformer (see `blocks`).

@@ -16,13 +16,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every global batch that one process computes: part `rank`, from 0, of `size` equal parts."""
+    """The part of every global batch that one process computes.
+
+    Attributes:
+        rank: the number of the part, from 0.
+        size: the number of equal parts, one for each process.
+    """
 
     rank: int = 0
     size: int = 1
 
     def of(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Returns this process's contiguous part of a global batch. `size` must divide the batch's length."""
+        """Returns this process's contiguous part of a global batch.
+
+        Args:
+            items: the global batch; its length must be a multiple of `size`.
+        """
         each = len(items) // self.size
         return items[self.rank * each : (self.rank + 1) * each]
 
@@ -36,7 +45,11 @@ def share() -> Share:
 
 
 def average(tensors: Sequence[Tensor]) -> None:
-    """Replaces each tensor by its mean over the processes, in place. All are sent in one all-reduce."""
+    """Replaces each tensor by its mean over the processes, in place; does nothing in a run of one process.
+
+    Args:
+        tensors: the same in number and shape in every process; all are sent in one all-reduce.
+    """
     if not dist.is_initialized():
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -47,7 +60,11 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def add_up(counts: Tensor) -> Tensor:
-    """Replaces a tensor by its sum over the processes, in place, and returns it."""
+    """Replaces a tensor by its sum over the processes, in place, and returns it; unchanged in a run of one process.
+
+    Args:
+        counts: a tensor of the same shape in every process.
+    """
     if dist.is_initialized():
         dist.all_reduce(counts)
     return counts
@@ -55,9 +72,12 @@ def add_up(counts: Tensor) -> Tensor:
 
 @torch.no_grad()
 def same_everywhere(module: nn.Module) -> None:
-    """Gives every process the parameters and buffers of rank 0, in place.
+    """Gives every process the parameters and buffers that a module has in the first process, in place.
 
     Devices may round differently, so that the copies of the model would otherwise drift apart unnoticed.
+
+    Args:
+        module: this process's copy of the module.
     """
     if dist.is_initialized():
         for tensor in [*module.parameters(), *module.buffers()]:

@@ -23,8 +23,8 @@ class Free(NamedTuple):
     """The f free directions of a memory, in falling order of the energy that a task's inputs have along them.
 
     Attributes:
-        energy: (f,) float64, the squared norm of the inputs along each direction.
-        directions: (d, f) float64, orthonormal columns; the right singular vectors of R (module docstring).
+        energy: (f,) float64, the sum of the squared components of the inputs along each direction.
+        directions: (d, f) float64, orthonormal columns.
     """
 
     energy: Tensor
@@ -32,7 +32,7 @@ class Free(NamedTuple):
 
 
 class GradientMemory(NamedTuple):
-    """The gradient projection memory of one layer with inputs of d dimensions.
+    """The gradient projection memory of one layer with inputs of d dimensions: the input directions to leave alone.
 
     Attributes:
         basis: (d, b) float32, orthonormal columns.
@@ -58,13 +58,13 @@ class GradientMemory(NamedTuple):
         return Free(energy.flip(0).clamp(min=0), basis @ within.flip(1))
 
     def leading(self, covariance: Tensor, count: int) -> Tensor:
-        """Returns the first `count` left singular vectors of C - M M^T C as columns, float64.
+        """Returns the leading left singular vectors of C - M M^T C, as columns (d, min(count, f)) in float64.
 
-        There are (d, min(count, f)) values, where f is the dimension of the free space. InfLoRA (arXiv 2404.00228)
+        M has the remembered directions as columns, and f is the dimension of the free space. InfLoRA (arXiv 2404.00228)
         takes these as the input directions of a new task's update.
 
         Args:
-            covariance: C (d, d), the uncentred covariance of the new task's inputs.
+            covariance: C (d, d), the uncentred covariance of the new task's inputs, up to a positive factor.
             count: the number of directions wanted.
         """
         basis = self.complement(covariance.device)
@@ -74,8 +74,10 @@ class GradientMemory(NamedTuple):
     def extended(self, covariance: Tensor, threshold: float) -> "GradientMemory":
         """Returns the memory after a task: itself if it holds enough of the task's energy already, else a larger one.
 
+        The energy is the sum of the squared inputs, the trace of their covariance.
+
         Args:
-            covariance: (d, d), the uncentred covariance of the task's inputs.
+            covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
             threshold: the share of the inputs' energy that the memory shall hold, in 0..1.
         """
         energy, directions = self.free(covariance)
@@ -90,5 +92,5 @@ class GradientMemory(NamedTuple):
 
 
 def empty(size: int) -> GradientMemory:
-    """Returns a memory that remembers nothing yet, of inputs with `size` dimensions."""
+    """Returns a memory that remembers nothing yet, for a layer whose inputs have `size` dimensions."""
     return GradientMemory(torch.empty(size, 0), dual=False)

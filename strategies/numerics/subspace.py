@@ -38,12 +38,12 @@ def decompose(weight: Tensor) -> Decomposition:
 
 
 class Made(NamedTuple):
-    """A cached decomposition.
+    """A decomposition made for the cache `Decompositions`.
 
     Attributes:
         weight: a copy, on the CPU, of the weight (d_out, d_in) that was decomposed.
         decomposition: its SVD, on the CPU.
-        seconds: the time that the SVD and its copy to the CPU took.
+        seconds: the seconds that the SVD and its copy to the CPU took.
     """
 
     weight: Tensor
@@ -67,7 +67,11 @@ class Decompositions:
         self._made: dict[tuple[int, torch.Size], Made] = {}  # by the weight's address and shape
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
-        """Returns the SVD of a weight (d_out, d_in), with the time it took, and whether it was a cache hit."""
+        """Returns the SVD of a weight, with the seconds it took, and whether it was found in the cache.
+
+        Args:
+            weight: (d_out, d_in).
+        """
         weight = weight.detach()
         place = weight.data_ptr(), weight.shape
         made = self._made.get(place)
@@ -82,13 +86,13 @@ class Decompositions:
 
 
 def energy_rank(s: Tensor, rho: float) -> int:
-    """Returns the principal rank k: the least count of singular values with at least `rho` of the energy.
+    """Returns the principal rank k: the least count of largest singular values with at least `rho` of the energy.
 
     The energy is the sum of the squared singular values. The sum is taken in float64, so that its rounding does not
     decide the rank.
 
     Args:
-        s: (n,) singular values in falling order.
+        s: (n,), the singular values in falling order.
         rho: the share of the energy, in (0, 1).
 
     Returns:
@@ -100,13 +104,13 @@ def energy_rank(s: Tensor, rho: float) -> int:
 
 
 def entropy_rank(s: Tensor) -> float:
-    """Returns the effective rank of Roy and Vetterli (2007): exp of the entropy of the singular values.
+    """Returns the effective rank of Roy and Vetterli (2007): exp of the entropy of the singular values, in 1..n.
 
     The singular values are scaled to sum 1, and the entropy is Shannon's with the natural logarithm. The result is 0
     where all singular values are 0.
 
     Args:
-        s: (n,) singular values.
+        s: (n,), the singular values.
     """
     if not s.any():
         return 0.0  # a weight of zeros spans nothing

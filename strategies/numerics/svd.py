@@ -18,20 +18,25 @@ _taken: dict[tuple[str, torch.Size], Route] = {}  # one choice per process: equa
 
 
 def torch_svd(weight: Tensor, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the thin SVD U (d_out, n), S (n,), Vh (n, d_in) of a weight (d_out, d_in), with n = min(d_out, d_in).
+    """Returns the thin SVD U (d_out, n), S (n,), Vh (n, d_in) of a weight, with n = min(d_out, d_in).
 
     Args:
+        weight: (d_out, d_in).
         driver: the algorithm on a CUDA device, as in `torch.linalg.svd`; None for torch's default.
     """
     return torch.linalg.svd(weight, full_matrices=False, driver=driver)
 
 
 def routes(device: torch.device) -> dict[str, Route]:
-    """Returns the SVD algorithms to choose from on a device, by name.
+    """Returns the SVD algorithms to choose from on a device: `svd` on the CPU, `on the host` and `gesvd` on a GPU.
 
-    On a GPU the first of them computes on the CPU, so that its results are those of a run without a GPU. Torch's
-    default on a GPU, `gesvdj`, is left out: torch's documentation reports some loss of precision and recommends `gesvd`
-    where that matters, as it does to a method that learns in the smallest singular directions.
+    Each takes a weight (d_out, d_in) and returns U (d_out, n), S (n,), Vh (n, d_in). `on the host` computes on the CPU,
+    so that its results are those of a run without a GPU. Torch's default on a GPU, `gesvdj`, is left out: torch's
+    documentation reports some loss of precision and recommends `gesvd` where that matters, as it does to a method that
+    learns in the smallest singular directions.
+
+    Args:
+        device: the device of the weights.
     """
     if device.type != "cuda":
         return {"svd": torch_svd}
@@ -39,9 +44,13 @@ def routes(device: torch.device) -> dict[str, Route]:
 
 
 def route(weight: Tensor) -> Route:
-    """Returns the SVD algorithm for weights of this shape (d_out, d_in) on this device.
+    """Returns the SVD algorithm to use for weights of this shape on this device, one of `routes(weight.device)`.
 
-    The first call times the alternatives on `weight`. Several processes add their times and so choose the same one.
+    The first call for a shape times the alternatives on `weight`; later calls return the same. Several processes add
+    their times and so choose the same one.
+
+    Args:
+        weight: (d_out, d_in), on the device where its SVD is wanted.
     """
     kind = weight.device.type, weight.shape
     if kind not in _taken:
@@ -56,10 +65,13 @@ def _fastest(among: Mapping[str, Route], weight: Tensor) -> str:
 
 
 def clearly_fastest(seconds: Mapping[str, float]) -> str:
-    """Returns the name of the algorithm to use, given the seconds of each by name.
+    """Returns the name of the algorithm to use.
 
     It is the first one, unless another is more than `CLEARLY` (1.5) times as fast: a smaller lead could turn with the
     next timing.
+
+    Args:
+        seconds: the seconds that each algorithm took, by its name.
     """
     first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
     return best if seconds[best] * CLEARLY < seconds[first] else first

@@ -33,15 +33,23 @@ class StockPlugin(FullPlugin):
         self.stock = self.make()
 
     def make(self) -> Any:
-        """Returns a new plugin of Avalanche with these settings."""
+        """Returns a new plugin of Avalanche with this method's settings (`self.settings`). A subclass defines it.
+
+        Raises:
+            NotImplementedError: the subclass does not.
+        """
         raise NotImplementedError
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Remembers the model of the run and makes a new plugin of Avalanche."""
+        """Remembers the model of the run in `classifier`, and makes a new plugin of Avalanche in `stock`.
+
+        Args:
+            classifier: the model of the run.
+        """
         self.classifier, self.stock = classifier, self.make()
 
     def plugins(self) -> list[SupervisedPlugin]:
-        """Returns Avalanche's plugin, then this one."""
+        """Returns Avalanche's plugin (`stock`), then this one: Avalanche calls them in this order."""
         return [self.stock, self]
 
 
@@ -58,15 +66,26 @@ class MemoryPlugin(StockPlugin):
         self._state: dict[str, Tensor] = {}
 
     def buffers(self) -> list[AvalancheDataset]:
-        """Returns the buffers of Avalanche's plugin, one for each past task."""
+        """Returns the buffers of Avalanche's plugin, one for each past task, in learning order. A subclass defines it.
+
+        Item i of a buffer is (image (3, S, S) uint8, label within the task, task index).
+        """
         raise NotImplementedError
 
     def refill(self, buffers: list[AvalancheDataset]) -> None:
-        """Replaces the buffers of Avalanche's plugin by these, one for each past task."""
+        """Replaces the buffers of Avalanche's plugin by others. A subclass defines it.
+
+        Args:
+            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+        """
         raise NotImplementedError
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without stored images."""
+        """Begins a run without stored images.
+
+        Args:
+            classifier: the model of the run.
+        """
         super().begin(classifier)
         self._state = {}
 
@@ -78,11 +97,18 @@ class MemoryPlugin(StockPlugin):
         self.load_state_dict(state)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the stored images of each task: `images.TASK` (n, 3, S, S) uint8 and `labels.TASK` (n,) int64."""
+        """Returns the n stored images of every past task TASK, by name; empty before the first task.
+
+        `images.TASK` (n, 3, S, S) uint8 has the images, and `labels.TASK` (n,) int64 their classes within the task.
+        """
         return self._state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores what `state_dict` returned, and fills the buffers of Avalanche's plugin with it."""
+        """Restores the stored images, and fills the buffers of Avalanche's plugin with them.
+
+        Args:
+            state: what `state_dict` returned: tensors by the names `images.TASK` and `labels.TASK`, TASK from 0.
+        """
         self._state, tasks = state, range(len(state) // 2)
         kept = [LabelledImages(state[f"images.{task}"], state[f"labels.{task}"]) for task in tasks]
         self.refill([experience.dataset for experience in make_benchmark(kept).train_stream] if kept else [])

@@ -33,21 +33,25 @@ class AutoEncoder(nn.Module):
         self.encode, self.decode = nn.Linear(features, HIDDEN), nn.Linear(HIDDEN, features)
 
     def errors(self, features: Tensor) -> Tensor:
-        """Returns the mean squared reconstruction error (B,) of features (B, F)."""
+        """Returns the reconstruction error (B,) of each of B images: the mean squared difference of its F features.
+
+        Args:
+            features: (B, F), in 0..1.
+        """
         return (self.decode(self.encode(features).relu()).sigmoid() - features).square().mean(dim=1)
 
 
 def train_autoencoder(features: Tensor, steps: int, batch: int, lr: float) -> AutoEncoder:
-    """Returns an auto-encoder trained on features (N, F) by Adam with weight decay 1e-4; it is frozen.
+    """Returns an auto-encoder trained on features by Adam with weight decay 1e-4; it is frozen.
 
     The initial weights and the order of the features are drawn on the CPU from torch's global generator. Each epoch has
     a new order.
 
     Args:
-        features: (N, F), in 0..1.
+        features: (N, F) in 0..1, those of N images, on the device where the training is done.
         steps: the number of optimiser steps.
-        batch: the number of features in a step.
-        lr: the learning rate.
+        batch: the number of images in a step.
+        lr: the learning rate, the same in all steps.
     """
     model = AutoEncoder(features.shape[1]).to(features.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
@@ -70,8 +74,10 @@ def decide(
 ) -> Tensor:
     """Returns the route of each image, (B,) int64: that of the auto-encoder with the smallest error on its features.
 
+    An error is the mean squared difference between features and reconstruction.
+
     Args:
-        encoders: the auto-encoders, by route.
+        encoders: the auto-encoders, by route (an integer, such as the index of a task).
         features: (B, F), in 0..1.
         decision: `batch` for one decision by the mean errors of all B images, `image` for one decision for each image.
         threshold: images whose smallest error is larger take the route `otherwise`; None for no such limit.
@@ -86,10 +92,13 @@ def decide(
 
 
 class ClipFeatures:
-    """Feature extractor of DDAS by CLIP itself: sigmoid(sqrt(D) * unit image feature).
+    """Feature extractor of DDAS by CLIP itself: sigmoid(sqrt(D) * unit image feature), D values for each image.
 
-    The factor sqrt(D) makes the mean square of the sigmoid's inputs 1, whatever the model. Calling the extractor
-    returns the features of images.
+    The factor sqrt(D) makes the mean square of the sigmoid's inputs 1, whatever the model. Calling the extractor with
+    images (B, 3, H, W) uint8 returns their features (B, D) in 0..1.
+
+    Args:
+        classifier: the model whose image tower is used, with the weights that it has at the call.
     """
 
     def __init__(self, classifier: ClipClassifier) -> None:
@@ -105,11 +114,13 @@ class ClipFeatures:
 class AlexNetFeatures:
     """Feature extractor of DDAS by AlexNet: the sigmoid of its last convolution, before that layer's ReLU and pooling.
 
-    Images of 224 pixels have 256 x 13 x 13 features. Calling the extractor returns the features of images.
+    Calling the extractor with images (B, 3, H, W) uint8 returns their features (B, F) in 0..1. Images of 224 pixels
+    have F = 256 * 13 * 13.
 
     Args:
         file: torchvision's AlexNet weights, as a state dict saved by torch or safetensors.
-        mean, std: (3, 1, 1), the mean and standard deviation that normalise the images; those of CLIP are used.
+        mean, std: (3, 1, 1), the mean and standard deviation of the channels that normalise images in 0..1; those of
+            CLIP are used.
 
     Raises:
         OSError: the file does not exist, or does not hold AlexNet's weights.

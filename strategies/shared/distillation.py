@@ -32,9 +32,11 @@ TEXTS = 256  # texts that are encoded at once
 def distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Returns the cross-entropy of softmax(student / T) under softmax(teacher / T), times T^2, as the mean over rows.
 
+    The softmax is over the columns; the result is a scalar.
+
     Args:
-        student, teacher: logits (B, N).
-        temperature: T.
+        student, teacher: logits (B, N), for instance of B images over N texts.
+        temperature: T, above 0.
     """
     wanted = F.softmax(teacher / temperature, dim=1)
     return F.cross_entropy(student / temperature, wanted) * temperature**2
@@ -47,7 +49,12 @@ def frozen_copy(classifier: ClipClassifier) -> ClipClassifier:
 
 @torch.no_grad()
 def text_features(teacher: ClipClassifier, tokens: Tensor) -> Tensor:
-    """Returns the teacher's unit-length features (N, D) of tokens (N, L)."""
+    """Returns the teacher's unit-length features (N, D) of N texts.
+
+    Args:
+        teacher: the model whose text tower is used.
+        tokens: (N, L) int64, the texts.
+    """
     short = tokens[:, : length(teacher.clip, tokens)]  # (N, L')
     return torch.cat([teacher.encode_texts(some.to(teacher.mean.device)) for some in short.split(TEXTS)])
 
@@ -71,10 +78,12 @@ class _Images:
 
 
 class DistillationPlugin(FullPlugin):
-    """Base of methods that fine-tune all parameters with distillation (losses in the module docstring).
+    """Base of methods that fine-tune all parameters with distillation from a teacher, on auxiliary images and texts.
 
-    A subclass chooses the teacher in `make_teacher`, the texts in `reference_tokens` and the images in
-    `reference_data`. By default they are those of LwF.
+    Two distillation terms are added to the cross-entropy: with S and T the logits (B, N) of student and teacher for B
+    images over N texts, these are distill(S, T) and distill(S^T, T^T). A subclass chooses the teacher in
+    `make_teacher`, the texts in `reference_tokens` and the images in `reference_data`. By default they are those of
+    LwF: the model before the task, and the task's own prompts and images.
 
     Attributes:
         teacher: the teacher of the current task, or None if there is no distillation.
@@ -92,26 +101,40 @@ class DistillationPlugin(FullPlugin):
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
         """Returns the teacher of the coming task, or None for no distillation.
 
-        By default it is a copy of the model before the task.
+        By default it is a frozen copy of the model before the task.
+
+        Args:
+            strategy: the Avalanche strategy that trains, at the current experience.
         """
         return frozen_copy(strategy.model)
 
     def reference_tokens(self, strategy: Any) -> Tensor:
-        """Returns the tokens (N, L) int64 of the auxiliary texts.
+        """Returns the tokens (N, L) int64 of the N auxiliary texts.
 
         By default they are the task's prompts, first template.
+
+        Args:
+            strategy: the Avalanche strategy that trains, at the current experience.
         """
         return strategy.model.tokens(strategy.experience.task_label)[0]
 
     def reference_data(self, strategy: Any) -> Any:
-        """Returns the data set of auxiliary images, which are read without augmentation.
+        """Returns the data set of auxiliary images, (3, S, S) uint8 each; they are read without augmentation.
 
-        By default they are the task's training images.
+        By default they are the task's training images. Item i may be an image, or a tuple that begins with one.
+
+        Args:
+            strategy: the Avalanche strategy that trains, at the current experience.
         """
         return strategy.adapted_dataset
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
-        """Returns the teacher's unit-length features (N, D) of the auxiliary texts."""
+        """Returns the teacher's unit-length features (N, D) of the N auxiliary texts.
+
+        Args:
+            strategy: the Avalanche strategy that trains, at the current experience.
+            teacher: the teacher of the coming task.
+        """
         return text_features(teacher, self.reference_tokens(strategy))
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

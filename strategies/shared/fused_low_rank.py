@@ -25,14 +25,14 @@ from strategies.numerics.data_parallel import WHOLE, Share
 
 @dataclass(frozen=True)
 class Part:
-    """A low-rank update of some rows of W, apart from its factors.
+    """A low-rank update of some rows of a weight W (d_out, d_in), apart from its factors.
 
     Attributes:
-        rows: the rows of W that are updated, hence the columns of the output y.
+        rows: the rows of W that are updated, hence the columns of the layer's output.
         scale: the factor on the product of the factors.
         dropout: the probability that an input value is dropped; 0 outside training.
-        share: the part of the global batch in the input. Dropout is drawn for the global batch, so that several
-            processes drop the same values as one process would.
+        share: which part of the global batch the layer's input is. Dropout is drawn for the global batch, so that
+            several processes drop the same values as one process would.
     """
 
     rows: slice
@@ -61,12 +61,14 @@ def _dropped(dropout: float) -> float:
 
 
 def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
-    """Returns a random mask for inputs x (n, d), int8: 1 with probability 1 - dropout, otherwise 0.
+    """Returns a random mask (n, d) int8 for inputs of a layer: 1 with probability 1 - dropout, otherwise 0.
 
     It draws 64 random bits at once, which is many times faster than drawing value by value. The type is int8 because
     torch's CPU loops make it, and convert it to float, several times faster than bool.
 
     Args:
+        x: (n, d), the inputs; only shape and device are used.
+        dropout: the probability of 0, rounded to a multiple of 1 / 65536.
         share: which part of the global batch x is. The mask is drawn for the whole global batch, and this part
             returned.
     """
@@ -84,7 +86,12 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
 
 
 def left(up: Tensor, core: Tensor | None) -> Tensor:
-    """Returns the factor (rows, r) to the left of `down` in dW: `up`, times `core` where there is one."""
+    """Returns the factor (rows, r) to the left of `down` in dW: `up`, times `core` where there is one.
+
+    Args:
+        up: (rows, r).
+        core: (r, r), or None.
+    """
     return up if core is None else up @ core
 
 
@@ -159,14 +166,14 @@ class _Adapted(torch.autograd.Function):
 
 
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
-    """Returns the outputs (..., d_out) of a linear layer with low-rank updates, for inputs x (..., d_in).
+    """Returns the outputs (..., d_out) of a linear layer with low-rank updates: (W + dW) x + bias.
 
     Under autocast it computes in autocast's dtype.
 
     Args:
-        weight, bias: the layer's (d_out, d_in) and (d_out,) or None; the weight must be frozen.
-        terms: the updates, each as its rows and scale, and its factors down (r, d_in), core (r, r) or None, up (rows,
-            r).
+        x: (..., d_in), the inputs.
+        weight, bias: the layer's W (d_out, d_in) and (d_out,) or None; the weight must be frozen.
+        terms: the updates, each as its `Part` and its factors down (r, d_in), core (r, r) or None, up (rows, r).
     """
     assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
     tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]

@@ -26,12 +26,12 @@ class LowRankUpdate(nn.Module):
     """A low-rank update dW = scale * up @ core @ down of a weight (d_out, d_in), or scale * up @ down without a core.
 
     Args:
-        down: (r, d_in).
-        up: (d_out, r).
-        core: (r, r) or None.
+        down: (r, d_in), its initial value.
+        up: (d_out, r), its initial value.
+        core: (r, r), its initial value, or None.
         scale: the factor on the product.
         dropout: the probability of dropping a value of the layer's input while training.
-        trained: names of the factors that are parameters; the others are frozen buffers.
+        trained: names of the factors that are parameters, of `down`, `up` and `core`; the others are frozen buffers.
 
     Attributes:
         share: the part of each global batch that this process computes.
@@ -69,9 +69,10 @@ class LowRankUpdate(nn.Module):
 
 
 def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:
-    """Returns the outputs (..., d_out) of a linear layer plus its updates, for inputs x (..., d_in).
+    """Returns the outputs (..., d_out) of a linear layer plus its updates.
 
     Args:
+        x: (..., d_in), the inputs.
         weight, bias: the layer's, (d_out, d_in) and (d_out,) or None.
         updates: `LowRankUpdate`s, each by the first row of the weight that it covers.
     """
@@ -84,7 +85,7 @@ class AdaptedAttention(nn.Module):
 
     Args:
         base: open_clip's attention, batch first. Its weights are used, not copied.
-        updates: the updates by the matrix's name, `q`, `k`, `v` or `o`.
+        updates: the `LowRankUpdate`s by the projection's name, `q`, `k`, `v` or `o`.
     """
 
     def __init__(self, base: nn.MultiheadAttention, updates: Mapping[str, LowRankUpdate]) -> None:
@@ -96,8 +97,12 @@ class AdaptedAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """Returns the attention's output (B, L, d), and None in place of the attention weights.
 
-        open_clip passes one tensor (B, L, d) as query, key and value; only `query` is read, and `need_weights` is
-        ignored. `attn_mask` is added to the attention scores: (L, L) or (B heads, L, L).
+        B counts images or texts, L their tokens, and d the values of a token.
+
+        Args:
+            query, key, value: one tensor (B, L, d), which open_clip passes three times; only `query` is read.
+            need_weights: ignored.
+            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L); None for no mask.
         """
         base = self.base
         width = base.embed_dim
@@ -109,7 +114,12 @@ class AdaptedAttention(nn.Module):
 
 
 class AdaptedLinear(nn.Module):
-    """A linear layer with a low-rank update added; the layer's weights are used, not copied."""
+    """A linear layer with a low-rank update added; the layer's weights are used, not copied.
+
+    Args:
+        base: the layer, with a frozen weight (d_out, d_in).
+        update: the update of its weight.
+    """
 
     def __init__(self, base: nn.Linear, update: LowRankUpdate) -> None:
         super().__init__()
@@ -121,12 +131,16 @@ class AdaptedLinear(nn.Module):
         return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns outputs (..., d_out) for inputs x (..., d_in)."""
+        """Returns the outputs (..., d_out) of the layer with its update, for inputs x (..., d_in)."""
         return adapted(x, self.base.weight, self.base.bias, {0: self.update})
 
 
 def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
-    """Adds the updates to the model, which computes with them from now on. The keys say where each update belongs."""
+    """Adds low-rank updates to a model, which computes with them from now on.
+
+    Args:
+        updates: each update by the matrix of the model that it belongs to.
+    """
     grouped: dict[Any, dict[str, LowRankUpdate]] = {}
     for place, update in updates.items():
         if place.tower == "image":
@@ -141,7 +155,7 @@ def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
 
 
 def detach(clip: nn.Module) -> None:
-    """Removes all updates from the model without merging them; does nothing where there are none."""
+    """Removes all updates from an open_clip model `clip` without merging them; does nothing where there are none."""
     for tower in ("image", "text"):
         for block in blocks(clip, tower):
             if isinstance(block.attn, AdaptedAttention):
@@ -153,7 +167,12 @@ def detach(clip: nn.Module) -> None:
 
 @torch.no_grad()
 def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
-    """Adds each update to its weight, W <- W + dW in float32, and removes the updates from the model."""
+    """Adds each update to its weight, W <- W + dW in float32, and removes the updates from the model.
+
+    Args:
+        clip: the open_clip model.
+        updates: each update by the matrix of the model that it belongs to.
+    """
     detach(clip)
     with full_precision():
         for matrix, update in updates.items():
@@ -161,20 +180,34 @@ def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> Non
 
 
 def scale(alpha: float, rank: int) -> float:
-    """Returns alpha / sqrt(rank), the rank-stabilised scaling of an update, as in the released NuSA-CL code."""
+    """Returns alpha / sqrt(rank), the rank-stabilised factor on an update's product, as in the released NuSA-CL code.
+
+    Args:
+        alpha: the setting `alpha`.
+        rank: the setting `rank`, also where the update's own rank is smaller.
+    """
     return alpha / math.sqrt(rank)
 
 
 def kaiming(weight: Tensor, rank: int) -> Tensor:
-    """Returns LoRA's initial `down` (rank, d_in) for a weight (d_out, d_in): Kaiming-uniform with a = sqrt(5)."""
+    """Returns LoRA's initial `down` (rank, d_in) for a weight: Kaiming-uniform with a = sqrt(5).
+
+    It is drawn on the CPU from torch's global generator.
+
+    Args:
+        weight: (d_out, d_in); only shape and device are used.
+        rank: the number of rows to draw.
+    """
     # Drawn on the CPU, so that the start is the same on every device.
     return nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5)).to(weight.device)
 
 
 def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: tuple[str, ...]) -> LowRankUpdate:
-    """Returns an update of a weight (d_out, d_in) from `down` (r, d_in) and an `up` of zeros: dW starts at 0.
+    """Returns an update of a weight (d_out, d_in) whose `up` (d_out, r) is zero, so that dW starts at 0.
 
     Args:
+        weight: the weight; only shape and device are used.
+        down: (r, d_in), the initial value of the other factor.
         settings: they give scale and dropout.
         trained: names of the factors that are trained, of `down` and `up`.
     """
@@ -194,7 +227,7 @@ class LowRankPlugin(StrategyPlugin):
     Everything else is frozen. A subclass defines the update of a matrix in `make_update` or in `update_of`.
 
     Attributes:
-        updates: the current task's updates, by matrix.
+        updates: the current task's updates, by matrix; empty between tasks.
         why_none: the reason given in `notes` for a matrix that gets no update.
     """
 
@@ -209,7 +242,14 @@ class LowRankPlugin(StrategyPlugin):
         self._were_trainable: list[nn.Parameter] = []
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
-        """Returns the update of a weight (d_out, d_in) for the coming task, or None if the weight gets none."""
+        """Returns the update of a weight for the coming task, or None if the weight gets none.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated, with the updates of earlier tasks merged.
+
+        Raises:
+            NotImplementedError: the subclass defines neither this method nor `update_of`.
+        """
         raise NotImplementedError
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
@@ -217,6 +257,9 @@ class LowRankPlugin(StrategyPlugin):
 
         By default it is what `make_update` returns for the matrix's weight. Methods for which the matrix's place in the
         model matters override this method instead.
+
+        Args:
+            matrix: the weight matrix, with its tower and block.
         """
         return self.make_update(matrix.weight().detach())
 

@@ -20,9 +20,12 @@ NOISE_FLOOR = 1e-2  # smallest standard deviation of the router's noise
 
 
 class Expert(nn.Module):
-    """An adapter, up(dropout(relu(down(x)))), of tokens with `dim` values.
+    """An adapter of tokens, up(dropout(relu(down(x)))), with linear `down` and `up` that have a bias.
 
-    `down` and `up` are linear with bias, and there are `width` hidden values.
+    Args:
+        dim: the number of values of a token.
+        width: the number of hidden values.
+        dropout: the probability of dropping a hidden value while training.
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
@@ -38,17 +41,26 @@ class Expert(nn.Module):
             zero.zero_()
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        """Returns gate * adapter(x) (N, L, d), for x (N, L, d) and gates (N, 1, 1)."""
+        """Returns gate * adapter(x), (N, L, d).
+
+        Args:
+            x: (N, L, d), the L tokens of N images or prompts.
+            gate: (N, 1, 1), the factor of each image or prompt.
+        """
         # The gate multiplies the hidden values: there its backward pass keeps `width` values of a token, not d.
         hidden = F.dropout(F.relu(self.down(x)), self.dropout, self.training) * gate  # (N, L, width)
         return F.linear(hidden, self.up.weight) + gate * self.up.bias
 
 
 class Router(nn.Module):
-    """Scores `experts` (E) experts for a token with `dim` (d) values; in training the scores are noisy.
+    """Scores each of E experts for a token with d values; in training the scores are noisy.
 
     noisy = x W + n * (softplus(x W_noise) + 0.01), with n standard normal (Shazeer et al., arXiv 1701.06538). W and
     W_noise (d, E) start at zero.
+
+    Args:
+        dim: d.
+        experts: E.
     """
 
     def __init__(self, dim: int, experts: int) -> None:
@@ -56,7 +68,7 @@ class Router(nn.Module):
         self.weight, self.noise = nn.Parameter(torch.zeros(dim, experts)), nn.Parameter(torch.zeros(dim, experts))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the scores (B, E) of tokens (B, d), with noise in training mode."""
+        """Returns the scores (B, E) of the E experts for B tokens x (B, d), with noise in training mode."""
         scores = x @ self.weight
         if not self.training:
             return scores
@@ -92,7 +104,9 @@ class Mixture(nn.Module):
         width, dropout: hidden values and dropout probability of each expert.
 
     Attributes:
-        route: the task whose router chooses, or `ORIGINAL` (-1), where the mixture adds nothing.
+        experts: the E experts.
+        routers: the router of each task, by the task's index as text.
+        route: the index of the task whose router chooses, or `ORIGINAL` (-1), where the mixture adds nothing.
         frozen: (E,) bool, the experts that no longer learn.
         used: (E,) int64, how often each expert was chosen while the current task was trained.
     """
@@ -109,14 +123,17 @@ class Mixture(nn.Module):
         self.register_buffer("used", torch.zeros(experts, dtype=torch.int64), persistent=False)
 
     def add_router(self, task: int) -> None:
-        """Adds a router for a task, with all scores zero."""
+        """Adds a router, with all scores zero, for the task of index `task`."""
         router = Router(self.dim, len(self.experts)).to(self.frozen.device)
         self.routers[str(task)] = router.train(self.training)
 
     def learn(self, task: int) -> None:
-        """Begins a task: adds its router, which chooses from now on.
+        """Begins a task: adds its router, which chooses from now on, and sets the counts `used` to zero.
 
         Only this router and the experts that are not frozen are trained.
+
+        Args:
+            task: the task's index.
         """
         self.add_router(task)
         self.route = task
@@ -134,14 +151,22 @@ class Mixture(nn.Module):
         self.frozen[self.used.topk(min(count, len(self.used))).indices] = True
 
     def gate(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the chosen experts (B, k) int64 and their gates (B, k), which sum to 1, for first tokens (B, d)."""
+        """Returns the k chosen experts (B, k) int64 and their gates (B, k), which sum to 1 in each row.
+
+        Args:
+            first: (B, d), the first token of each of B images or prompts.
+        """
         kept, chosen = self.routers[str(self.route)](first).topk(self.top_k)
         return chosen, kept.softmax(dim=1)
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """Adds the mixture of x (B, L, d) to a block's output `out` (B, L, d), in place, and returns `out`.
+        """Adds the mixture's output to a block's output, in place, and returns that.
 
         Only the chosen experts compute. In training mode the choices are counted in `used`.
+
+        Args:
+            out: (B, L, d), the block's output.
+            x: (B, L, d), the input of the block's second layer norm.
         """
         chosen, gates = self.gate(x[:, 0])
         chosen = chosen.flatten()  # (B k,)
@@ -178,7 +203,14 @@ def _attach(block: Any, mixture: Mixture) -> None:
 def attach_mixtures(clip: nn.Module, experts: int, top_k: int, width: int, dropout: float) -> nn.ModuleDict:
     """Attaches a mixture to every block of both towers, and returns the mixtures by names such as `image-0`.
 
-    The mixtures are on the model's device; `experts`, `top_k`, `width` and `dropout` are as in `Mixture`.
+    A name has the tower (`image` or `text`) and the index of the block. The mixtures are on the model's device.
+
+    Args:
+        clip: the open_clip model.
+        experts: the number of experts in each mixture.
+        top_k: the number of experts that compute an image or prompt.
+        width: the number of hidden values of an expert.
+        dropout: the probability of dropping a hidden value while training.
     """
     mixtures = nn.ModuleDict()
     for tower in ("image", "text"):

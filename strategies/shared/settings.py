@@ -41,7 +41,10 @@ class ReferenceSettings:
 
 @dataclass(frozen=True)
 class LowRankSettings:
-    """Settings of every method with low-rank updates. Defaults: those of all methods in the released NuSA-CL code."""
+    """Settings of every method with low-rank updates: their rank, scale and dropout, and the matrices that have one.
+
+    The defaults are those of all methods in the released NuSA-CL code.
+    """
 
     rank: int = Field(default=128, ge=1, description="largest rank of the update of one matrix")
     alpha: float = Field(default=2.0, gt=0, description="the update is scaled by alpha / sqrt(rank)")

@@ -15,10 +15,14 @@ from strategies.training.pixels import Pixels
 
 
 class LabelledImages(Dataset):
-    """A data set of N images and their labels (N,); item i is (image (3, S, S) uint8, label).
+    """A data set of N images and their labels; item i is (image (3, S, S) uint8, label).
 
     The labels are also in the list `targets`, where Avalanche looks for them; without it Avalanche would read every
     image.
+
+    Args:
+        images: N images (3, S, S) uint8.
+        labels: (N,) int64, the class of each image within its task.
     """
 
     def __init__(self, images: Pixels, labels: Tensor) -> None:
@@ -32,7 +36,13 @@ class LabelledImages(Dataset):
 
 
 def make_benchmark(train: Sequence[LabelledImages]) -> Any:
-    """Returns an Avalanche benchmark whose `train_stream` has one experience for each training set, in order."""
+    """Returns an Avalanche benchmark whose `train_stream` has one experience for each training set, in order.
+
+    The task label of an experience is its index, from 0.
+
+    Args:
+        train: the training set of each task.
+    """
     # Avalanche's LwF requires data sets of this class; `as_classification_dataset` makes another.
     sets = [
         TaskAwareClassificationDataset([data], data_attributes=[DataAttribute(data.targets, "targets")])

@@ -29,9 +29,9 @@ def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
 
     Args:
         strategy: the Avalanche strategy that trains; it says how many threads read.
-        data: an Avalanche data set.
+        data: an Avalanche data set; `data[i]` is (image (3, S, S) uint8, label, task label).
         count: the largest number of images.
-        batch_size: images in a batch.
+        batch_size: images in a batch; the last batch may have fewer.
     """
     seed = torch.initial_seed()
     sampler = RandomSampler(data, num_samples=min(count, len(data)), generator=torch.Generator().manual_seed(seed))
@@ -46,8 +46,9 @@ def threads(strategy: Any) -> int:
 class Loader:
     """Iterates over the images that a sampler names, in batches of the kind that Avalanche's own loaders yield.
 
-    It reads in threads, not processes: image decoding releases Python's lock, and threads need not be started anew for
-    each task. The contents of a batch do not depend on the number of threads.
+    A batch of a classification data set is [images (B, 3, S, S) uint8, labels (B,), task labels (B,)]. The loader reads
+    in threads, not processes: image decoding releases Python's lock, and threads need not be started anew for each
+    task. The contents of a batch do not depend on the number of threads.
 
     Args:
         data: an Avalanche data set; `data[i]` is (image, label, task label).

@@ -26,8 +26,8 @@ class NotFinite(ArithmeticError):
     """Error: the loss or a weight became infinite or NaN.
 
     Args:
-        what: `loss` or `weight`.
-        step: the step of the task, from 0.
+        what: what is not finite, `loss` or `weight`.
+        step: the step of the task at which it was found, from 0.
     """
 
     def __init__(self, what: str, step: int) -> None:
@@ -43,18 +43,27 @@ class _Silent(BaseLogger):
 
 
 def task_seed(seed: int, task: int) -> int:
-    """Returns the seed of all randomness in a task, a function of the run's seed and the task's index alone.
+    """Returns the seed of all randomness in a task, in 0..2^63 - 1, a function of its arguments alone.
 
     So a resumed run needs no saved generator state.
+
+    Args:
+        seed: the run's seed.
+        task: the task's index.
     """
     return (seed * 1_000_003 + task * 7_919 + 1) % 2**63
 
 
 def learning_rate_share(step: int, steps: int, warmup: int) -> float:
-    """Returns the learning rate of a step, counted from 0, as a share of the peak.
+    """Returns the learning rate of a step as a share of the peak, in 0..1.
 
     It rises linearly, (step + 1) / warmup, for `warmup` steps, then falls along half a cosine towards 0 at `steps` (the
     schedule of ZSCL, which NuSA-CL uses too).
+
+    Args:
+        step: the step within the task, from 0.
+        steps: the number of steps of the task.
+        warmup: the number of steps of the rise; 0 for none.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -69,7 +78,12 @@ class MixedCrossEntropy(nn.CrossEntropyLoss):
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns the mean loss over the batch, a scalar, for logits (B, C) and labels (B,)."""
+        """Returns the mean loss over the batch, a scalar.
+
+        Args:
+            logits: (B, C), those of classes that an image's task lacks at the dtype's minimum.
+            labels: (B,) int64, the class of each image within its task.
+        """
         real = (logits > torch.finfo(logits.dtype).min).to(logits.dtype)  # (B, C)
         smooth = self.label_smoothing * real / real.sum(dim=1, keepdim=True)
         targets = smooth + (1 - self.label_smoothing) * F.one_hot(labels, logits.shape[1])  # (B, C)
@@ -82,7 +96,10 @@ class ClipTemplate(SupervisedTemplate):
     Args:
         model, plugins, device: as in Avalanche.
         iterations: steps for each task, 0 for none; the images are reshuffled whenever all have been seen.
-        batch_size, lr, weight_decay, label_smoothing: as usual; `lr` is the peak.
+        batch_size: images in a step, over all processes.
+        lr: the peak learning rate; it rises and falls as `learning_rate_share` says.
+        weight_decay: the weight decay of AdamW.
+        label_smoothing: the share of the target that is spread over the classes of the image's task, in 0..1.
         warmup: steps until the peak of `lr`: their number if at least 1, their share of `iterations` if below 1.
         seed: the run's seed; with the task's index it determines everything random.
         threads: the number of threads that read images ahead.
@@ -91,11 +108,11 @@ class ClipTemplate(SupervisedTemplate):
 
     Attributes:
         losses: (iterations,), the loss of each step of the current task.
-        batch_task: the task of the current batch, or None if it mixes tasks.
+        batch_task: the index of the task of the current batch, or None if the batch mixes tasks.
         trained_count: the number of values in the current task's trained parameters.
 
     Raises:
-        NotFinite: while training, the loss is not finite; at most 2 `CHECK_EVERY` steps after that happened.
+        NotFinite: while training, the loss is not finite; at most 2 `CHECK_EVERY` (20) steps after that happened.
     """
 
     def __init__(
@@ -133,7 +150,7 @@ class ClipTemplate(SupervisedTemplate):
 
     @property
     def task(self) -> int:
-        """Index of the current task."""
+        """Index of the current task in the stream, from 0: the task label of the current experience."""
         return self.experience.task_label
 
     def trained_parameters(self) -> list[nn.Parameter]:
@@ -195,7 +212,10 @@ class ClipTemplate(SupervisedTemplate):
         self.on_step_begin()
 
     def forward(self) -> Tensor:
-        """Returns the logits (B, C) of the current batch, padded only if a plugin (replay) mixes tasks in it."""
+        """Returns the logits (B, C) of the current batch over the classes of each image's own task.
+
+        They are padded only if a plugin (replay) mixes tasks in the batch.
+        """
         return self.model(self.mb_x, self.mb_task_id if self.batch_task is None else self.batch_task)
 
     def criterion(self) -> Tensor:
@@ -241,7 +261,7 @@ class ClipTemplate(SupervisedTemplate):
         The loss shows neither the effect of the last step nor that of merging.
 
         Raises:
-            NotFinite: a weight is infinite or NaN.
+            NotFinite: a weight is infinite or NaN; its `step` is the last one of the task.
         """
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise NotFinite("weight", self.iterations - 1)
