@@ -31,8 +31,7 @@ BARS = ("transfer", "avg", "last")
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of a group's metrics in percent: Transfer against Last, and below bars of Transfer, Avg and
-    Last.
+    """Returns the figure of Transfer against Last, and below it bars of Transfer, Avg and Last, all in percent.
 
     Above, each method has a mark, with Last on the x axis and Transfer on the y axis; the mark's area grows with the
     square root of the most bytes stored between tasks. A method without Transfer has no mark, and one that did not run

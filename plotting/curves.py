@@ -81,7 +81,7 @@ def of_run(run: Run) -> Figure:
     It is written to `plots/curves.png` and `.svg` of the run folder.
 
     Args:
-        run: the run, finished or not.
+        run: the run.
     """
     return figure(alone(run))
 

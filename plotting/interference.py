@@ -84,13 +84,17 @@ def _mean(run: Run) -> float | None:
 def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Returns the interference and the forgetting of each task, two arrays (n,) in the order of learning.
 
-    The n tasks are those of 2..T that changed an attention matrix. Interference, 0 to 1, is the share of an update's
-    Frobenius norm that lies in the principal directions of the weight before the task, as the mean over the changed
-    attention matrices. Forgetting, in percentage points, is the mean drop during this task of the accuracy on the tasks
-    learned before; it is negative if the accuracy rises.
+    The n tasks are those of 2..T that changed an attention matrix; there may be none. Interference, 0 to 1, is the
+    share of an update's Frobenius norm that lies in the principal directions of the weight before the task, as the mean
+    over the changed attention matrices; of the shares in the left and the right directions it is the larger.
+    Forgetting, in percentage points, is the mean drop during this task of the accuracy on the tasks learned before; it
+    is negative if the accuracy rises.
 
     Args:
         run: the run.
+
+    Raises:
+        UserError: `rank.csv` is missing or damaged.
     """
     rank = run.rank[run.rank["matrix"].isin(ATTENTION)]
     by_task = rank.groupby("after")["interference"].mean()

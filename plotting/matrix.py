@@ -41,7 +41,7 @@ def of_run(run: Run) -> Figure:
     written to `plots/matrix.png` and `.svg` of the run folder.
 
     Args:
-        run: the run, finished or not.
+        run: the run.
     """
     return heat_map(run.frame("known"), "accuracy on each task (%), task known")
 

@@ -13,6 +13,6 @@ def of_run(run: Run) -> Figure:
     written to `plots/matrix_agnostic.png` and `.svg` of the run folder.
 
     Args:
-        run: the run, finished or not.
+        run: the run.
     """
     return heat_map(run.frame("unknown"), "accuracy on each task (%), task unknown")

@@ -29,7 +29,10 @@ def of_run(run: Run) -> Figure:
     `q`, `k`, `v`, `o`, `fc`, `proj`. It is written to `plots/null.png` and `.svg` of the run folder.
 
     Args:
-        run: the run, finished or not.
+        run: the run.
+
+    Raises:
+        UserError: `rank.csv` is missing or damaged.
     """
     drawing = Figure((style.PAGE, 3.8), layout="constrained")
     grid = drawing.subplots(2, 2, sharex=True)

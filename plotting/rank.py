@@ -34,13 +34,13 @@ ROW = 1.25  # inches
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of three ranks of the attention matrices (rows) over the number of tasks learned (x axis, 0 to
-    T).
+    """Returns the figure of energy share, entropy rank and null directions (rows) over the number of tasks learned (x
+    axis).
 
-    The rows are: energy share (NuSA-CL's effective rank) in percent of the dimension; entropy rank (Roy and Vetterli,
-    2007) in directions; and the number of null directions left. Left is the image tower, right the text tower. Lines
-    are means over a tower's attention matrices and over runs. Bands are one standard deviation over runs, or for a
-    single run the quartiles over matrices.
+    Energy share (NuSA-CL's effective rank) is in percent of the dimension; entropy rank (Roy and Vetterli, 2007) and
+    null directions are in directions. The columns are the image and the text tower. Lines are means over a tower's
+    attention matrices and over runs. Bands are one standard deviation over runs, or for a single run the quartiles over
+    matrices.
 
     Args:
         group: the runs.
@@ -73,7 +73,10 @@ def of_run(run: Run) -> Figure:
     It is written to `plots/rank.png` and `.svg` of the run folder.
 
     Args:
-        run: the run, finished or not.
+        run: the run.
+
+    Raises:
+        UserError: `rank.csv` is missing or damaged.
     """
     return figure(alone(run))
 
@@ -121,11 +124,12 @@ def _quartiles(axes: Any, run: Run, tower: str, name: str, factor: float) -> Non
 
 @style.paper()
 def by_block(method: Method, width: float = style.PAGE) -> Figure:
-    """Returns the figure of one method's entropy rank (y axis, percent of the dimension) over the tasks learned (x
-    axis).
+    """Returns the figure of one method's entropy rank in percent of the dimension, with a line for each block of a
+    tower.
 
-    There is one panel for each tower (rows) and each of the attention matrices q, k, v and o (columns), with a line for
-    each block of the tower, dark for the first block and light for the last. Lines are means over the method's runs.
+    The y axis is the entropy rank, the x axis the number of tasks learned, 0 to T. There is one panel for each tower
+    (rows) and each of the attention matrices q, k, v and o (columns). The first block is dark, the last light. Lines
+    are means over the method's runs.
 
     Args:
         method: the method, with runs of equal numbers of tasks.

@@ -19,8 +19,7 @@ from plotting.command import for_group
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of the singular values (y axis, logarithmic) by their place, from the largest (x axis, from
-    1).
+    """Returns the figure of singular values (y axis, logarithmic) by their place from the largest (x axis, from 1).
 
     Left is the image tower, right the text tower. The grey line is before any training; the others are each method's
     after its last task. Lines are geometric means over a tower's attention matrices and over runs.
@@ -80,7 +79,7 @@ def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ign
     over runs.
 
     Args:
-        runs: the runs; those without a spectrum are left out.
+        runs: the runs; those without a spectrum are left out, and at least one must have it.
         tower: `image` or `text`.
         after: number of tasks learned: 0 or T.
     """

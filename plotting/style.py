@@ -218,7 +218,7 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
 
 
 def wrap(name: str, width: float) -> str:
-    """Returns a name broken into lines of at most `width` inches, and of at least 8 characters.
+    """Returns a name broken into lines that fit into a width; a line may have eight characters in any case.
 
     Args:
         name: the text.
