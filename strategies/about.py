@@ -37,11 +37,13 @@ class Published:
     """When a run may be shown beside a row of `benchmarks/comparison/published.csv`, and whether the two are compared.
 
     Attributes:
-        settings: the settings that make the method the published one, by name. All other settings must be the recipe's.
-        tolerance: the largest difference, in percentage points, that is called agreement; None for the usual tolerance.
+        settings: the settings that make the method the published one, from name to value. All other settings must be
+            those of the stream's recipe.
+        tolerance: the largest difference, in percentage points, that is called agreement; None for the `tolerance` in
+            `benchmarks/comparison/published.yaml`.
         needs: names of settings that must be given, whatever their value.
-        differs: why the row is shown but not compared: one reason for all protocols, or a reason by protocol. Empty if
-            the row is compared.
+        differs: why the row is shown but not compared: one reason for all protocols, or a reason by the protocol's
+            name, such as `MTIL 5-shot`. Empty if the row is compared.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +61,8 @@ class About:
         reference: the paper, or what else defines the method, in one line.
         colour: the method's colour in every figure, as `#RRGGBB`.
         marker: the method's marker in every figure, one of Matplotlib's.
-        published: the rows of `benchmarks/comparison/published.csv` that report this method, by the row's name.
+        published: which rows of `benchmarks/comparison/published.csv` report this method, by the row's entry in the
+            column `method`.
         figures: the version of the method's results. Raise it by hand when a change alters the numbers the method
             computes.
     """

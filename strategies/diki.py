@@ -153,12 +153,13 @@ def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Te
 
 
 def decide(scores: Tensor, together: bool) -> tuple[Tensor, Tensor]:
-    """Returns each image's route (B,) int64, -1 for the original model, and its weight w (B,) in 0..1.
+    """Returns each image's route (B,) int64, the chosen task's index or -1, and its weight w (B,) in 0..1.
 
-    Images with w < 1/2 are answered by the original model.
+    w is the sigmoid of the image's score for its task. Images with w < 1/2 have route -1: the original model answers
+    them.
 
     Args:
-        scores: (B, T), the log density of each image under each task's Gaussian.
+        scores: (B, T), the log density of each of B images under the Gaussian of each of T tasks.
         together: if True, all images take the task that most of them would choose.
     """
     tasks = scores.argmax(dim=1)  # (B,)

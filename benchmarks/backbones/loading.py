@@ -30,8 +30,9 @@ class Backbone:
         clip: the open_clip model, on the CPU.
         tokenize: turns a list of n prompts into token ids (n, L) int64.
         size: side of the square input images, in pixels.
-        mean, std: normalisation of the three channels, for images in 0..1.
-        sha256: digest of the names and bytes of all weights.
+        mean, std: three numbers each, for red, green and blue: what is subtracted from images in 0..1, and by what the
+            difference is divided.
+        sha256: hexadecimal digest of the names and bytes of all weights.
         about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`.
     """
 
@@ -180,11 +181,12 @@ def _digest(clip: torch.nn.Module) -> str:
 
 
 def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list[str]], Tensor]:
-    """Returns the function that turns a list of n prompts into token ids (n, L) int64.
+    """Returns the function that turns a list of n prompts into token ids (n, L) int64, L the context length.
 
     Args:
         model: the model's open_clip name.
-        folder: the model's folder, if any; a vocabulary file in it replaces CLIP's vocabulary.
+        folder: the folder of a model of one's own, None for open_clip's; a vocabulary file in it replaces CLIP's
+            vocabulary.
         clip: the open_clip model, for its context length.
     """
     vocabulary = folder / VOCABULARY if folder else None
@@ -196,12 +198,12 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
 def load_backbone(model: str, pretrained: str | None) -> Backbone:
     """Returns a model with the weights of a tag or file.
 
-    The model's name decides the activation. Weights that are known to be trained with the other one (GELU or QuickGELU;
-    see `weights.read`) are refused; many files do not state theirs.
+    The model's name decides the activation, GELU or QuickGELU. Weights that are known to be trained with the other one
+    (see `weights.read`) are refused; many files do not state theirs.
 
     Args:
         model: `micro`, an open_clip name, or `local-dir:FOLDER` in open_clip's layout.
-        pretrained: a tag, a file, or None for the weights in the model's own folder.
+        pretrained: an open_clip tag, the path of a weights file, or None for the weights in the model's own folder.
 
     Raises:
         UserError: the model, tag or file is unknown; the weights are damaged, of another architecture or cannot be
@@ -248,9 +250,10 @@ def backbone_of(
     Args:
         clip: an open_clip model.
         tokenize: turns a list of n prompts into token ids (n, L) int64.
-        model: its name, for messages.
-        normalisation: `mean` and `std` where they differ from those that open_clip states for the model.
-        about: metadata for files of models trained from this one; see `Backbone`.
+        model: the model's name, for messages.
+        normalisation: `mean` and `std`, three numbers each, where they differ from those that open_clip states for the
+            model.
+        about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`.
 
     Raises:
         UserError: the mean or std is not three numbers.
@@ -262,10 +265,10 @@ def backbone_of(
 
 
 def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
-    """Returns the token ids (K, C, L) int64 of C class names in K templates.
+    """Returns the token ids (K, C, L) int64 of C class names in K templates, L the context length.
 
     Args:
-        backbone: its tokenizer is used.
+        backbone: the model whose tokenizer is used.
         class_names: C names.
         templates: K prompts with one `{}`, which each name replaces.
     """

@@ -30,11 +30,11 @@ class Weights:
     """The content of a weights file.
 
     Attributes:
-        file: its path.
+        file: the path of the file.
         tensors: the weights by their names in open_clip.
         quick_gelu: whether they were trained with QuickGELU; None if unknown.
         source: how `quick_gelu` is known, for a message; empty if unknown.
-        normalisation: `mean` and `std` of the images, if a config in the same folder states them.
+        normalisation: `mean` and `std` of the images, three numbers each, if a config in the same folder states them.
     """
 
     file: Path
@@ -45,12 +45,15 @@ class Weights:
 
 
 def read(file: Path) -> Weights:
-    """Returns the weights of a safetensors file, an open_clip training checkpoint, a plain state dict, or OpenAI's
-    archive.
+    """Returns the weights of a file, without executing code in it.
 
-    Whether they were trained with QuickGELU is known from the metadata of this project's own models, else from entries
-    that only OpenAI's files have (all trained with QuickGELU), else from open_clip_config.json in the same folder, else
-    not at all.
+    It may be a safetensors file, an open_clip training checkpoint, a plain state dict, or OpenAI's archive. Whether the
+    weights were trained with QuickGELU is known from the metadata of this project's own models, else from entries that
+    only OpenAI's files have (all trained with QuickGELU), else from open_clip_config.json in the same folder, else not
+    at all.
+
+    Args:
+        file: the path of the file.
 
     Raises:
         UserError: the file is missing, damaged, a pickle of more than tensors or no state dict, or the config next to

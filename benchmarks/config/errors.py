@@ -12,4 +12,4 @@ class UnreadableImage(UserError):
 
 
 class OwnError(UserError):
-    """An error of one process among several, which this process must report because the others do not know of it."""
+    """An error of one process of a run, which it must report itself because the others do not know of it."""

@@ -14,8 +14,13 @@ ANY_STREAM = "folder"  # its settings are the default for streams without a reci
 
 
 def stream_family(stream: str) -> tuple[str, str]:
-    """Splits a stream's name at the colon: `folder:PATH` gives `("folder", "PATH")`. Raises UserError for an unknown
-    family.
+    """Splits a stream's name at the colon: `folder:PATH` gives `("folder", "PATH")`, and `mtil` gives `("mtil", "")`.
+
+    Args:
+        stream: the stream's name on the command line.
+
+    Raises:
+        UserError: there is no such family; the message offers the nearest.
     """
     family, _, argument = stream.partition(":")
     registry.check_name("stream", family)
@@ -23,8 +28,12 @@ def stream_family(stream: str) -> tuple[str, str]:
 
 
 def repeated(argument: str) -> tuple[str, str]:
-    """Splits what follows `repeat:` into number and stream: `3:micro` gives `("3", "micro")`, and `3` gives `("3",
-    "mtil")`.
+    """Splits what follows `repeat:` in a stream's name into the number of repetitions and the repeated stream's name.
+
+    `3:micro` gives `("3", "micro")`, and `3` gives `("3", "mtil")`.
+
+    Args:
+        argument: the text after `repeat:`; the number in it is not checked.
     """
     times, _, inner = argument.partition(":")
     return times, inner or "mtil"
@@ -34,10 +43,14 @@ def recipe(stream: str, strategy: str) -> dict[str, Any]:
     """Returns the default settings of a strategy on a stream, by setting name: published ones where there are any.
 
     A recipe file has settings under `all` for every strategy and under `strategies` by name. It may have `like`, which
-    names a file to start from, and `variants`, with the same keys for each text that may follow the stream's colon.
+    names a stream to start from, and `variants`, with the same keys for each text that may follow the stream's colon.
     Settings of the strategy take precedence over those for all, and then those of the variant over those of the stream.
     An entry such as `avalanche` applies to all strategies `avalanche:NAME`. A stream of another package has its recipe
     next to its module, or else uses the recipe for folders of images.
+
+    Args:
+        stream: the stream's name on the command line, such as `mtil` or `cifar100:10`.
+        strategy: the strategy's name.
 
     Raises:
         UserError: the stream is unknown, or no variant is named as the text after its colon.

@@ -53,7 +53,7 @@ class Source:
 
     Attributes:
         kind: `strategy`, `stream` or `measurement`.
-        name: its name on the command line.
+        name: the name of what it defines on the command line.
         file: its path.
         module: the name by which it is imported; None for a file outside every package.
     """
@@ -169,8 +169,9 @@ def _say_hidden(kind: str, name: str) -> None:
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """Returns all sources of a kind by name: this project's, then those of installed packages, which cannot replace the
-    former.
+    """Returns all sources of a kind by name: this project's, then those of installed packages.
+
+    A package's source cannot replace one of this project.
 
     Args:
         kind: `strategy`, `stream` or `measurement`.
@@ -194,7 +195,12 @@ def names(kind: str) -> list[str]:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """Returns ` (did you mean "nusa"?)` with the most similar known name, or an empty string if none is similar."""
+    """Returns ` (did you mean "nusa"?)` with the most similar known name, or an empty text if none is similar.
+
+    Args:
+        word: the name that was given.
+        known: the names to choose from.
+    """
     close = get_close_matches(word, known, n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
@@ -204,7 +210,7 @@ def find(kind: str, name: str) -> Source:
 
     Args:
         kind: `strategy`, `stream` or `measurement`.
-        name: as on the command line.
+        name: the name on the command line, without a colon and what follows it for a stream.
 
     Raises:
         UserError: the name is unknown (the message offers the nearest), or the file defines no strategy.
@@ -235,7 +241,15 @@ def _own_file(file: Path) -> Source:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raises UserError with the nearest known name if no source of this kind has the name."""
+    """Checks that there is a source with a name.
+
+    Args:
+        kind: `strategy`, `stream` or `measurement`.
+        name: the name on the command line.
+
+    Raises:
+        UserError: there is none; the message offers the nearest known name.
+    """
     find(kind, name)
 
 
@@ -275,8 +289,12 @@ def _about(source: Source, digest: str) -> About:
 
 
 def about(strategy: str) -> About:
-    """Returns a strategy's `ABOUT`: title, reference, colour, marker and published results. If it has none, or the name
-    is unknown, the result is made from the name.
+    """Returns a strategy's `ABOUT`: name for tables, reference, colour, marker and published results.
+
+    If it has none, or the name is unknown, the result is made from the name.
+
+    Args:
+        strategy: the strategy's name on the command line.
 
     Raises:
         UserError: the file's `ABOUT` cannot be read.
@@ -289,7 +307,7 @@ def settings_class(strategy: str) -> Any:
     """Returns a strategy's `Settings`, a frozen pydantic dataclass.
 
     Args:
-        strategy: a name; never a path, since names also come from run folders, which must not name code.
+        strategy: the strategy's name; never a path, since names also come from run folders, which must not name code.
 
     Raises:
         UserError: the name is unknown, or the strategy's file has no `Settings` class.
@@ -305,9 +323,9 @@ class Strategy:
 
     Attributes:
         name: its name on the command line and in the run folder.
-        settings: its `Settings`, a frozen pydantic dataclass.
-        about: its title, reference, colour, marker and published results.
-        sha256: digest of the file that defines it; empty if unknown, for instance in a notebook.
+        settings: its `Settings`, the class, a frozen pydantic dataclass.
+        about: its name for tables, reference, colour, marker and published results.
+        sha256: hexadecimal digest of the file that defines it; empty if unknown, for instance in a notebook.
         plugin: returns its `Plugin` class; the call imports torch and Avalanche.
     """
 
@@ -319,12 +337,15 @@ class Strategy:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is none of this project's: the user's, or an installed package's."""
+        """Whether the strategy is none of this project's: the user's, or an installed package's."""
         return self.name not in _built_in("strategy")
 
 
 def strategy_of(name: str) -> Strategy:
-    """Returns the strategy of a name or of a path that ends in `.py`.
+    """Returns a strategy by its name or file.
+
+    Args:
+        name: the strategy's name on the command line, or a path that ends in `.py`.
 
     Raises:
         UserError: the name is unknown, or the file defines no strategy.

@@ -23,8 +23,9 @@ def resolve(
     strategy: Strategy | None = None,
     own_stream: str | None = None,
 ) -> RunConfig:
-    """Returns the settings of a run, checked. A value in `given` takes precedence over the file, the file over the
-    recipe.
+    """Returns the settings of a run, checked.
+
+    A value in `given` takes precedence over the file, the file over the recipe, and the recipe over the defaults.
 
     Args:
         given: settings by name, from the command line or a call.
@@ -81,7 +82,10 @@ def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
 
 
 def settings_of(method: Strategy) -> dict[str, Any]:
-    """Returns a strategy's own settings: from name to pydantic `FieldInfo`.
+    """Returns a strategy's own settings: by the setting's name its pydantic `FieldInfo` (type, default, description).
+
+    Args:
+        method: the strategy.
 
     Raises:
         UserError: a setting has the name of one that every strategy has, or `Settings` is no pydantic dataclass.
@@ -95,7 +99,12 @@ def settings_of(method: Strategy) -> dict[str, Any]:
 
 
 def unknown_setting(name: str, method: Strategy) -> str:
-    """Returns the reason why a setting is unknown, for a message: it belongs to other strategies, or it is misspelt."""
+    """Returns why a setting is unknown, for a message: it belongs to other strategies, or it is misspelt.
+
+    Args:
+        name: the unknown setting, with underscores.
+        method: the strategy that does not have it.
+    """
     owners = [other for other in registry.names("strategy") if name in settings_of(strategy_of(other))]
     if owners:
         return f"a setting of {', '.join(owners)}, not of {method.name}"
@@ -104,7 +113,10 @@ def unknown_setting(name: str, method: Strategy) -> str:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Returns the settings in a flat YAML file, by name.
+    """Returns the settings in a flat YAML file, by name; their values are not checked.
+
+    Args:
+        path: the file, with a line `name: value` for each setting.
 
     Raises:
         UserError: the file cannot be read, is no mapping, or names a strategy by a Python file, since a settings file

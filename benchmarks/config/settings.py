@@ -47,7 +47,8 @@ def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Numb
     """Returns the value of a setting for one task: the task's own, else its data set's, else the default.
 
     Args:
-        value: one number for all tasks, or numbers by task or data set with a `default`.
+        value: one number for all tasks, or a dict with numbers by the names of tasks or data sets, and one under
+            `default`.
         task: the task's name.
         dataset: the name of the task's data set.
     """
@@ -101,18 +102,18 @@ class Common:
 
     @property
     def arithmetic(self) -> "Arithmetic":
-        """The settings that decide how the towers compute."""
+        """The settings `precision`, `compile` and `checkpointing`, which decide how the towers compute."""
         return Arithmetic(self.precision, self.compile, self.checkpointing)
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How the towers compute.
+    """How the image and text towers of the model compute.
 
     Attributes:
         precision: `float32`, `tf32` or `bf16`, of the matrix products.
         compile: whether `torch.compile` is applied to the transformer blocks.
-        checkpointing: whether activations are recomputed in the backward pass.
+        checkpointing: whether activations are recomputed in the backward pass, which takes less memory and more time.
     """
 
     precision: Precision = "float32"
@@ -126,9 +127,9 @@ class RunConfig:
 
     Attributes:
         common: the settings that every strategy has.
-        settings: the strategy's own settings.
+        settings: the strategy's own settings, an instance of its `Settings` class.
         strategy: the strategy.
-        usual: every setting's value in the recipe; the run's name lists those that differ.
+        usual: by name, the value that every setting has in the recipe; the run's name lists those that differ.
     """
 
     common: Common
@@ -137,16 +138,15 @@ class RunConfig:
     usual: Mapping[str, Any]
 
     def flat(self) -> dict[str, Any]:
-        """Returns all settings by their names on the command line, as `config.yaml` stores them and `--config` reads
-        them.
+        """Returns the values of all settings by their names on the command line, in types that YAML can store.
+
+        `config.yaml` stores them so, and `--config` reads them.
         """
         return flat(self.common, self.settings)
 
     @property
     def label(self) -> str:
-        """The run folder's name: the seed and the settings that differ from the recipe, for instance
-        `seed42,rank=16`.
-        """
+        """The run folder's name, such as `seed42,rank=16`: the seed and the settings that differ from the recipe."""
         skipped = {"strategy", "stream", "seed", "device", FREE}
         parts = [f"seed{self.common.seed}"]
         for name, value in self.flat().items():
@@ -156,11 +156,11 @@ class RunConfig:
 
 
 def flat(common: Common, settings: Any) -> dict[str, Any]:
-    """Returns all settings by name, in types that YAML can store.
+    """Returns the values of all settings by name, in types that YAML can store: tuples become lists.
 
     Args:
         common: the settings that every strategy has.
-        settings: the strategy's own settings.
+        settings: the strategy's own settings, an instance of its `Settings` class.
     """
     values = {**asdict(common), **asdict(settings)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -310,7 +310,7 @@ def evaluate(
 
     Returns:
         One row for each task, indexed by its name, with top-1 accuracies in percent: `task_aware` among the task's own
-            classes, `task_agnostic` among the classes of all tasks.
+        classes, `task_agnostic` among the classes of all tasks.
 
     Raises:
         UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.

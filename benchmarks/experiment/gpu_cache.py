@@ -64,14 +64,14 @@ def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
 
 
 def room(device: torch.device, larger: float) -> float:
-    """Returns how many bytes of test images the device can hold; 0 on the CPU, where the images already are in memory.
+    """Returns how many bytes of test images the device can hold; 0 on the CPU, where the images are in memory already.
 
-    The result is the GPU's free memory less an estimate of what training on the largest task takes. Call it after a
-    task has been learned: the estimate is `larger` times this task's peak, with a safety factor of 2.
+    The result is the GPU's free memory less an estimate of what training on the largest task takes; it may be negative.
+    Call it after a task has been learned: the estimate is `larger` times this task's peak, with a safety factor of 2.
 
     Args:
-        device: where the model is.
-        larger: the result of `growth` for the learned task.
+        device: the device of the model.
+        larger: the result of `growth` for the learned task, a ratio.
     """
     if device.type != "cuda":
         return 0.0

@@ -77,8 +77,7 @@ class TaskLoop:
         self.bar.advance(STEP_WORK * self.batch_size)
 
     def go(self, template: ClipTemplate, about: dict[str, str]) -> None:
-        """Tests the model before training, then learns and tests task after task, and writes the merged model at the
-        end.
+        """Tests the model before training, learns and tests task after task, and writes the merged model at the end.
 
         Each result is saved before the next task begins. A run that has a checkpoint is resumed after its last finished
         task.

@@ -100,7 +100,8 @@ class Request:
         strategy of the user's own, or the images of a stream of the user's own folders, have changed since the run.
 
         Raises:
-            UserError: the run folder holds other settings, or the run read other auxiliary data.
+            UserError: the run folder holds other settings, the run read other auxiliary data, or a stream given as an
+                object had other tasks.
         """
         write.check_config(self.folder, self.config.flat())
         _check_auxiliary(self.folder, self.places.auxiliary)

@@ -56,9 +56,10 @@ def make_template(
     Args:
         classifier: the model, on its device.
         plugin: the method; it must have begun (`StrategyPlugin.begin`).
-        common: the settings of the optimiser.
-        budgets: of each task; the template starts with the first one's.
-        on_step_begin, on_step_end: called before and after every training step.
+        common: the settings of the run, among them those of the optimiser.
+        budgets: steps and peak learning rate of each task; the template starts with the first one's.
+        on_step_begin: called before every training step.
+        on_step_end: called after every training step.
     """
     return ClipTemplate(
         model=classifier,

@@ -22,15 +22,14 @@ TRIES = 10
 
 
 def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Returns top, left, height and width of a random crop, in pixels, with the distribution of torchvision's
-    RandomResizedCrop.
+    """Returns top, left, height and width of a random crop, in pixels, as torchvision's RandomResizedCrop draws it.
 
     An area and an aspect ratio (uniform in its logarithm) are drawn until the box fits, at most 10 times; otherwise the
-    result is the largest centred box with an allowed ratio.
+    result is the largest centred box with an allowed ratio. The area is 0.9 to 1 of the image's, the ratio 3/4 to 4/3.
 
     Args:
         width, height: size of the image in pixels.
-        rng: the random numbers.
+        rng: the generator of the random numbers.
     """
     for _ in range(TRIES):
         area = width * height * rng.uniform(*SCALE)
@@ -43,14 +42,25 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
 
 
 class Cropped(FromFiles):
-    """RandomResizedCrop (bicubic) of a split's images, with the interface of `Pixels`.
+    """Random crops of a split's images, resized to squares (bicubic), with the interface of `Pixels`.
 
     Each crop depends only on the random state `strategies.training.loader.draw` of the training step and on the image.
     Outside of training the images are resized and centre cropped, as for testing.
+
+    Args:
+        split: the images.
+        size: side of the resulting images, in pixels.
     """
 
     def one(self, place: int) -> Tensor:
-        """Returns image number `place` of the split, randomly cropped, as (3, size, size) uint8."""
+        """Returns one image of the split, randomly cropped, as (3, size, size) uint8.
+
+        Args:
+            place: the index of the image in the split.
+
+        Raises:
+            UnreadableImage: the image cannot be read; the message names its file.
+        """
         drawn = draw.get()
         if drawn is None:
             return super().one(place)

@@ -31,7 +31,7 @@ class Auxiliary:
     """The auxiliary data of a method; a part that it does not read is None.
 
     Attributes:
-        images: the auxiliary images.
+        images: the auxiliary images; their labels mean nothing.
         captions: the auxiliary texts.
     """
 
@@ -52,12 +52,13 @@ def find(
     """Returns the auxiliary data that a method reads, as a list of images and captions; images are not decoded yet.
 
     Args:
-        reads: any of `images` and `texts`.
-        folder, file: the folder of images and the file of captions; None if not given.
+        reads: what the method reads, any of `images` and `texts`.
+        folder: the folder of images, also in its subfolders; None if not given.
+        file: the file of captions, one in each line; None if not given.
         method: the method's name, for messages.
         drawn: whether the model is the micro CLIP, for which both can be drawn.
         pool: maximal number of images; more are subsampled at random with a fixed seed.
-        batch_size: images in a step; there must be at least as many.
+        batch_size: images in a step; the folder must have at least as many.
 
     Raises:
         UserError: data that the method reads are not given, or data are given that it does not read; the folder has
@@ -141,13 +142,19 @@ def _pair(row: int) -> tuple[str, Image.Image]:
 
 
 def give(found: Auxiliary, plugin: Any, tokenize: Callable[[list[str]], Tensor], opener: Opener) -> dict[str, str]:
-    """Sets `reference_images` and `reference_texts` of a plugin, and returns their digest under `reference_sha256`.
+    """Sets `reference_images` and `reference_texts` of a plugin, and returns their digest for `run.json`.
+
+    The result has one key, `reference_sha256`, with a hexadecimal SHA-256 of images and captions; it is empty without
+    auxiliary data.
 
     Args:
-        found: the auxiliary data; without any, the result is empty.
+        found: the auxiliary data of the method.
         plugin: the method's `StrategyPlugin`.
         tokenize: turns a list of n captions into token ids (n, L) int64.
         opener: decodes the images.
+
+    Raises:
+        UserError: an image cannot be read, or there is too little space for the cache.
     """
     digest = hashlib.sha256()
     if found.images is not None:

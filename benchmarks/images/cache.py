@@ -55,17 +55,25 @@ FLUSH = 32 * 2**20  # bytes to decode before writing them to disk is started
 
 
 def stop(error: UserError) -> None:
-    """Raises the error: the reaction of a run to an image that cannot be read."""
+    """Raises an error that was met while images were decoded: the default for `on_bad`, which ends the decoding."""
     raise error
 
 
 class CacheFile:
-    """The cache of one `Images` at one size.
+    """The cache of one `Images` at one size: a folder with the pixels and a digest of each image.
 
     Args:
         root: the folder of all caches.
-        images: the images.
+        images: the images, of which there are `count`.
         size: side of the decoded images, in pixels.
+
+    Attributes:
+        folder: the folder of this cache, below `root`. Its name ends with a digest of `about`.
+        pixels: the file of the pixels, (count, 3, size, size) uint8.
+        digests: the file of the digests, (count, 8) uint8.
+        filling: the file that exists while a process writes, or after one was killed.
+        shape: (count, 3, size, size).
+        about: all on which the pixels depend: data, size, transform and library versions.
     """
 
     def __init__(self, root: Path, images: Images, size: int) -> None:
@@ -84,8 +92,9 @@ class CacheFile:
         return 3 * self.size * self.size
 
     def ready(self) -> np.ndarray:
-        """Returns the digests (count, 8) uint8, zero for images not decoded yet; all are zero if a file is missing or
-        cut short.
+        """Returns the digests (count, 8) uint8 of all images, zero for images that have not been decoded yet.
+
+        All are zero if a file of the cache is missing or cut short.
         """
         if not self._whole():
             return np.zeros((self.images.count, DIGEST), dtype=np.uint8)
@@ -99,7 +108,11 @@ class CacheFile:
         return lengths == (self.images.count * self.image_bytes, self.images.count * DIGEST)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Returns those of the rows (N,) that have not been decoded yet, sorted, without repetitions."""
+        """Returns the rows that have not been decoded yet, sorted, without repetitions.
+
+        Args:
+            rows: (N,) int64, the indices of the images that are wanted.
+        """
         rows = np.unique(rows)
         return rows[~self.ready()[rows].any(axis=1)]
 
@@ -108,7 +121,10 @@ class CacheFile:
         return not self.filling.exists()
 
     def distrust(self) -> None:
-        """Makes the next `fill` compare the decoded images with their digests, and decode again those that differ."""
+        """Makes the next `fill` compare the decoded images with their digests, and decode again those that differ.
+
+        Does nothing where no complete cache exists.
+        """
         if self._whole():
             with FileLock(self.folder / ".lock"):  # a process that is filling the cache would remove the mark
                 self.filling.touch()
@@ -119,12 +135,12 @@ class CacheFile:
         on_image: Callable[[], None] = lambda: None,
         on_bad: Callable[[UserError], None] = stop,
     ) -> int:
-        """Decodes the missing ones of these rows on all cores, and returns their number.
+        """Decodes the missing ones of some images on all cores, and returns their number.
 
         Another process that fills the same cache waits, then finds the images there.
 
         Args:
-            rows: (N,) indices of images.
+            rows: (N,) int64, the indices of the images that are wanted.
             on_image: called after each image, for progress.
             on_bad: called with the error of an image that cannot be read; unless it raises, the image stays missing and
                 decoding continues.
@@ -224,14 +240,14 @@ def _write_whole(file: int, data: memoryview, place: int) -> None:
 
 
 class Cached:
-    """A split's images from the cache, with the interface of `Pixels`: indexing returns (B, 3, size, size) uint8.
+    """A split's images from the cache, with the interface of `Pixels`: a slice returns (B, 3, size, size) uint8.
 
     The file is mapped into memory, so its pages are in the operating system's cache, shared by all processes. After
     each reading this process releases them, so its memory does not grow with the data set.
 
     Args:
-        file: the cache.
-        rows: (N,) which images belong to the split.
+        file: the cache, in which the images have been decoded.
+        rows: (N,) int64, the index in the cache of each image of the split.
     """
 
     def __init__(self, file: CacheFile, rows: np.ndarray) -> None:
@@ -251,11 +267,11 @@ class Cached:
 
 
 def check_space(root: Path, missing: Mapping[CacheFile, np.ndarray]) -> int:
-    """Returns the number of bytes that decoding these rows will take.
+    """Returns the number of bytes that decoding some images into the cache will take, if there is space for them.
 
     Args:
         root: the folder of all caches.
-        missing: for each cache the rows to decode.
+        missing: for each cache the indices (N,) of the images to decode.
 
     Raises:
         UserError: the disk has less free space.

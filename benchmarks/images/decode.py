@@ -31,7 +31,14 @@ def threads() -> int:
 
 
 def decode_one(images: Images, row: int, size: int) -> Tensor:
-    """Returns image number `row` as (3, size, size) uint8.
+    """Returns one image as (3, size, size) uint8, RGB.
+
+    Its shorter side is resized to `size` (bicubic), then its centre is cropped.
+
+    Args:
+        images: the images as their owner stores them.
+        row: the index of the image among them.
+        size: side of the result, in pixels.
 
     Raises:
         UnreadableImage: the image cannot be read, or it is too narrow to be resized.
@@ -48,8 +55,12 @@ def decode_one(images: Images, row: int, size: int) -> Tensor:
 
 
 def digest(image: Tensor) -> bytes:
-    """Returns a digest of 8 bytes of an image's pixels; never all zero, which in the cache stands for images not
-    decoded yet.
+    """Returns a digest of 8 bytes of an image's pixels.
+
+    It is never all zero, which in the cache stands for images not decoded yet.
+
+    Args:
+        image: the pixels (3, S, S) uint8, on the CPU.
     """
     found = xxhash.xxh3_64_digest(image.numpy().data)
     return found if any(found) else b"\1" * DIGEST
@@ -93,7 +104,14 @@ class FromFiles:
         return len(self.split)
 
     def one(self, place: int) -> Tensor:
-        """Returns image number `place` of the split as (3, size, size) uint8."""
+        """Returns one image of the split as (3, size, size) uint8.
+
+        Args:
+            place: the index of the image in the split.
+
+        Raises:
+            UnreadableImage: the image cannot be read; the message names its file.
+        """
         return decode_one(self.split.images, int(self.split.rows[place]), self.size)
 
     def __getitem__(self, places: int | slice) -> Tensor:
@@ -103,12 +121,16 @@ class FromFiles:
 
 
 def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.ndarray:
-    """Returns the digests (N, 8) uint8 of all images. It reads every image once, so unreadable ones are found before
-    training.
+    """Returns the digests (N, 8) uint8 of all N images.
+
+    It reads every image once, so unreadable ones are found before training.
 
     Args:
-        pixels: N images.
+        pixels: N images (3, S, S) uint8.
         on_image: called after each image, for progress.
+
+    Raises:
+        UnreadableImage: an image cannot be read; the message names its file.
     """
 
     def one(place: int) -> bytes:

@@ -61,6 +61,11 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 def folders(folder: Path) -> list[str]:
     """Returns the names of the folders in a folder, sorted, including symbolic links to folders.
 
+    Hidden folders are passed over.
+
+    Args:
+        folder: the folder to look into; its subfolders are not.
+
     Raises:
         UserError: the folder cannot be read, a link is broken or leads up the tree, or a name is no UTF-8.
     """
@@ -72,7 +77,12 @@ def folders(folder: Path) -> list[str]:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Returns the image files in a folder, recognised by their ending in upper or lower case, sorted by name.
+    """Returns the paths of the image files in a folder, sorted by name; its subfolders are not looked into.
+
+    They are recognised by their ending, in upper or lower case.
+
+    Args:
+        folder: the folder to look into.
 
     Raises:
         UserError: the folder cannot be read, or a link with such an ending is broken.
@@ -81,11 +91,11 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def of_files(name: str, files: Sequence[Path], root: Path) -> Images:
-    """Returns the images in these files.
+    """Returns image files as `Images`, one image for each file; nothing is decoded yet.
 
     Args:
         name: the name of the images, for messages and the cache.
-        files: N paths.
+        files: the paths of the files; their order is that of the images.
         root: the folder that contains all files.
     """
     return Images(

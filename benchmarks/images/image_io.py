@@ -40,6 +40,9 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     Transparency is dropped, EXIF rotation is not applied, and of several frames the first is used. Grey values of 16
     bits keep their upper eight bits; 32-bit integers are treated as 16-bit grey values.
 
+    Args:
+        picture: the image, in any mode of Pillow.
+
     Raises:
         ValueError: the pixels are floats, or integers outside 0 to 65535.
     """
@@ -61,11 +64,15 @@ def _reason(error: BaseException) -> str:
 
 
 def read_rgb(images: Images, row: int) -> Image.Image:
-    """Returns image number `row` as RGB (see `to_rgb`), and closes its file.
+    """Returns one image as RGB with eight bits per channel, in its original size, and closes its file.
+
+    Args:
+        images: the images as their owner stores them.
+        row: the index of the image among them.
 
     Raises:
-        UnreadableImage: the image cannot be read, is cut short, or has more than MOST_PIXELS pixels; the message names
-            its file.
+        UnreadableImage: the image cannot be read, is cut short, or has more than `MOST_PIXELS` pixels; the message
+            names its file.
     """
     try:
         with images.read(row) as picture:

@@ -15,7 +15,9 @@ from strategies.training.pixels import Pixels
 
 
 class Opener:
-    """Returns the pixels of splits with their digests; a split that several tasks share is opened once.
+    """Gives the pixels of splits: from memory, from the cache, or decoded at each reading.
+
+    A split that several tasks share is opened once.
 
     Args:
         size: side of the decoded images, in pixels.
@@ -46,6 +48,9 @@ class Opener:
         Args:
             splits: the images.
             on_bad: called with the error of each image that cannot be read.
+
+        Raises:
+            UserError: the disk has too little space for the cache, or it cannot be written.
         """
         for file in self._rows(splits):
             file.distrust()
@@ -92,11 +97,14 @@ class Opener:
         return {file: np.concatenate(each) for file, each in rows.items()}
 
     def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
-        """Returns the N images of a split and their digests (N, 8) uint8.
+        """Returns the N images of a split, (3, size, size) uint8 each, and digests (N, 8) uint8 of their pixels.
 
         Args:
-            split: the images.
-            from_files: decodes them at each reading, without memory or cache.
+            split: the images; those that are cached must have been decoded by `fill`.
+            from_files: whether they are decoded at each reading, without memory or cache.
+
+        Raises:
+            UserError: an image without cache cannot be read; the message names its file.
         """
         if id(split) not in self._opened:
             self._opened[id(split)] = self._open_files(split) if from_files else self._open(split)

@@ -11,13 +11,14 @@ from benchmarks.config.errors import UserError
 
 @dataclass(frozen=True)
 class Images:
-    """Images as their owner stores them: a whole data set, or its published training or test half. Tasks use parts of
-    these.
+    """Images as their owner stores them: a whole data set, or its published training or test half.
+
+    Tasks use parts of these (see `Split`).
 
     Attributes:
         name: for messages and the cache, for instance `Caltech101` or `Food-train`.
         count: number of images.
-        read: returns image i in its original size and mode.
+        read: returns image i (from 0) in its original size and mode.
         where: returns the name of image i for messages: its file, if it has its own.
         fingerprint: returns a text that changes when the data change; None for images that are never cached on disk.
         drawn: whether the images are generated, and so few that they fit into memory when there is no cache.
@@ -49,11 +50,21 @@ class Split:
         return len(self.rows)
 
     def take(self, places: np.ndarray) -> "Split":
-        """Returns the split of the images at these places (M,) of this one."""
+        """Returns the split of some of the images of this one.
+
+        Args:
+            places: (M,) int64, the indices of these images in this split; their order is kept.
+        """
         return replace(self, rows=self.rows[places], labels=self.labels[places])
 
     def of_classes(self, classes: np.ndarray) -> "Split":
-        """Returns the split of the images of these classes (C,); their labels become the class's place in `classes`."""
+        """Returns the split of the images of some classes.
+
+        The new label of an image is the place of its class in `classes`.
+
+        Args:
+            classes: (C,) int64, the labels of the classes to keep.
+        """
         kept = self.take(np.flatnonzero(np.isin(self.labels, classes)))
         place = {label: new for new, label in enumerate(classes.tolist())}
         return replace(kept, labels=np.array([place[label] for label in kept.labels.tolist()], dtype=np.int64))
@@ -63,8 +74,8 @@ def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequ
     """Returns a split of images in memory, for a stream of one's own.
 
     Args:
-        name: for messages.
-        images: N Pillow images, or arrays (H, W, 3) uint8, of any size.
+        name: the name of the images, for messages.
+        images: N Pillow images, or arrays (H, W, 3) uint8 in RGB, of any size.
         labels: N integers: the class of each image as an index into the task's class names.
 
     Raises:

@@ -56,7 +56,8 @@ class RunState:
 class Callback:
     """Is notified of the events of a run. Override the methods that you need; by default all of them do nothing.
 
-    In a run of several processes (torchrun) every process has its own callbacks; see `RunState.is_first`.
+    Each method gets `run`, the state of the run. In a run of several processes (torchrun) every process has its own
+    callbacks; see `RunState.is_first`.
 
     Attributes:
         optional: whether the run continues without this callback when it fails. By default a failure stops the run with
@@ -79,11 +80,15 @@ class Callback:
         """Called after every training step, so it should be fast; `run.step` and `run.loss` are set."""
 
     def on_task_end(self, run: RunState) -> None:
-        """Called after a task was learned and its update merged, before the evaluation."""
+        """Called after a task was learned and its update merged, before the evaluation.
+
+        `run.task` still has the task's index, and `run.learned` counts it already.
+        """
 
     def on_evaluation_end(self, run: RunState) -> None:
-        """Called after the model was tested on all tasks, also before any training; `run.learned` and `run.accuracy`
-        are set.
+        """Called after the model was tested on all tasks, also before any training.
+
+        `run.learned` is the number of tasks learned, and `run.accuracy` has the task-aware accuracies in percent.
         """
 
     def on_run_end(self, run: RunState) -> None:
@@ -122,8 +127,9 @@ class Measurement(Callback):
     def measure(self, run: RunState) -> Iterable[Mapping[str, Any]]:
         """Returns the rows that are to be added to the table now.
 
-        Each row is a mapping from the names of the table's `keys` and of this measurement's `columns` to values; None
-        stands for an undefined value, an empty field of the csv.
+        Each row is a mapping from the names of the table's `keys` and of this measurement's `columns` to plain Python
+        values of the declared kinds. None stands for an undefined value, an empty field of the csv; a key has a value
+        in every row.
 
         Args:
             run: the state of the run.

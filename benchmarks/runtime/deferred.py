@@ -21,8 +21,9 @@ class DeferredModule(ModuleType):
     """A module whose source has not been executed yet; afterwards it is an ordinary module."""
 
     def execute(self) -> None:
-        """Executes the module's source, and sets its already imported submodules as attributes, as an ordinary import
-        does.
+        """Executes the module's source, and sets its already imported submodules as attributes, as an import does.
+
+        Does nothing if another thread has done it.
         """
         with _executing:
             if type(self) is ModuleType:  # another thread has executed it
@@ -83,8 +84,11 @@ class DeferredCompiler(DeferredModule):
         return getattr(self, name)
 
     def disable(self, function: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Returns a function that calls this one, and excludes it from compilation once the compiler has been
-        executed.
+        """Returns a function that calls another one, which is excluded from compilation once the compiler is executed.
+
+        Args:
+            function: the function to exclude. Anything else, such as a class or None, executes the compiler at once.
+            args, kwargs: further arguments of `torch._dynamo.disable`.
         """
         if not inspect.isfunction(function):  # as a decorator with arguments, or of a module or class
             self.execute()

@@ -17,8 +17,13 @@ AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
 def pick_device(wanted: Device) -> Device:
-    """Returns `cpu` or `cuda`; `auto` becomes `cuda` if torch finds a CUDA device. Raises UserError if `cuda` is not
-    available.
+    """Returns the device to compute on, `cpu` or `cuda`.
+
+    Args:
+        wanted: `cpu`, `cuda`, or `auto` for `cuda` if torch finds a CUDA device.
+
+    Raises:
+        UserError: `cuda` is wanted and not available.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
@@ -28,7 +33,15 @@ def pick_device(wanted: Device) -> Device:
 
 
 def check(device: Device, arithmetic: Arithmetic) -> None:
-    """Raises UserError if the device (`cpu` or `cuda`) or the torch installation does not support these settings."""
+    """Checks that the device and the torch installation support some settings.
+
+    Args:
+        device: `cpu` or `cuda`.
+        arithmetic: precision and compilation of the towers.
+
+    Raises:
+        UserError: the device lacks the precision, or torch finds no compiler; the message says what would be right.
+    """
     precision = arithmetic.precision
     if precision == "tf32" and (device != "cuda" or torch.cuda.get_device_capability() < AMPERE):
         raise UserError(
@@ -72,10 +85,10 @@ def less_memory(checkpointing: bool) -> str:
 
 
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
-    """Applies the settings to a model that is already on its device, in place.
+    """Makes a model compute as the settings say, in place; TF32 is set for the whole process.
 
     Args:
-        classifier: the model.
+        classifier: the model, already on its device.
         arithmetic: precision, compilation and checkpointing of the towers.
     """
     set_tf32(arithmetic.precision == "tf32")
@@ -103,7 +116,10 @@ def memory_advice(lower: str, done: str = "") -> Iterator[None]:
 
     Args:
         lower: what would take less memory, as a part of the message.
-        done: a sentence on what is kept of the run.
+        done: a sentence on what is kept of the run, for the end of the message.
+
+    Raises:
+        OwnError: memory ran out inside; it is a UserError.
     """
     try:
         yield

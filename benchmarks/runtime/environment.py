@@ -50,8 +50,9 @@ def writable_home() -> Iterator[None]:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Context manager that disables garbage collection during imports, which would take a tenth of their time and free
-    nothing.
+    """Context manager that disables Python's garbage collection during imports.
+
+    Collecting would take a tenth of their time and free nothing.
     """
     if not gc.isenabled() or gc.get_freeze_count():  # done before: freezing again would keep a former run's model
         yield

@@ -17,7 +17,14 @@ SAMPLED, SAMPLE_BYTES = 16, 2**20  # number of files whose first bytes enter a f
 
 
 def check_writable(path: Path) -> None:
-    """Raises UserError if `path`, a folder that need not exist yet, could not be written; does not create it."""
+    """Checks that a folder could be written, and does not create it.
+
+    Args:
+        path: the folder, which need not exist yet.
+
+    Raises:
+        UserError: it could not be written.
+    """
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(
@@ -36,14 +43,14 @@ def user_cache() -> Path | None:
 
 
 def fingerprint(root: Path, paths: Iterable[Path]) -> str:
-    """Returns a SHA-256 digest of files: of their names below `root`, sizes and modification times, and of the first
-    bytes of some.
+    """Returns a SHA-256 digest, in hexadecimal, by which a change of files is noticed without reading all of them.
 
-    Data that were moved elsewhere have the same digest. A missing file is part of it as missing, and raises no error.
+    It is of their names below `root`, sizes and modification times, and of the first bytes of some. Data that were
+    moved elsewhere have the same digest. A missing file is part of it as missing, and raises no error.
 
     Args:
         root: the folder that the names are relative to.
-        paths: the files.
+        paths: the files, whose order counts.
     """
     paths, digest = list(paths), hashlib.sha256()
     for path in paths[:: max(len(paths) // SAMPLED, 1)]:  # unpacked archives may share names, sizes and times
@@ -60,7 +67,14 @@ def fingerprint(root: Path, paths: Iterable[Path]) -> str:
 
 
 def checksum(paths: Iterable[Path]) -> str:
-    """Returns the SHA-256 digest of the contents of files, in their order."""
+    """Returns the SHA-256 digest, in hexadecimal, of the contents of files, in their order.
+
+    Args:
+        paths: the files.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.read_bytes())
@@ -69,6 +83,10 @@ def checksum(paths: Iterable[Path]) -> str:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all: to a temporary file, which is flushed to disk and then renamed.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        data: the whole content.
 
     Raises:
         UserError: the file cannot be written (full disk, no permission); an existing file is kept.
@@ -91,19 +109,41 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text as UTF-8, completely or not at all; see `write_bytes`."""
+    """Writes a text file in UTF-8, completely or not at all.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        text: the whole content.
+
+    Raises:
+        UserError: the file cannot be written; an existing file is kept.
+    """
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as indented JSON, keys in their given order. Raises ValueError for NaN, which JSON does not
-    have.
+    """Writes a value into a file as indented JSON, keys in their given order, completely or not at all.
+
+    Args:
+        path: the file; its folder is made if it does not exist.
+        value: what JSON can express.
+
+    Raises:
+        ValueError: a number in the value is NaN or infinite, which JSON does not have.
+        UserError: the file cannot be written; an existing file is kept.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Returns the value in a JSON file. Raises UserError, which names the file, if it is missing or damaged."""
+    """Returns the value in a JSON file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names it.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -35,7 +35,11 @@ def _processor() -> str:
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Returns versions, commit and hardware for `run.json`, without host name, user name or paths.
+    """Returns the environment of a run for `run.json`, without host name, user name or paths.
+
+    `versions` has the version of this project, of Python and of each library that matters, by its name. `git` has
+    `commit` and `uncommitted_changes`, both None where this is no checkout. `hardware` has `device`, `gpu` (its name,
+    or None), `processor`, `threads` (of torch), `processes` and `platform`.
 
     Args:
         device: `cpu` or `cuda`.

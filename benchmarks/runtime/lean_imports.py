@@ -37,10 +37,10 @@ COMPILER = "torch._dynamo"
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Context manager inside which the packages above are imported without executing their `__init__` (see
-    `DeferredPackage`).
+    """Context manager inside which the packages in `PACKAGES` are imported without executing their `__init__`.
 
-    Packages that were imported before are not changed.
+    It is executed later, once an attribute is requested that their submodules do not have. Packages that were imported
+    before are not changed.
     """
     finder = _Finder()
     sys.meta_path.insert(0, finder)

@@ -13,7 +13,7 @@ def resident_bytes() -> int:
 
 
 def peak_host_bytes() -> int:
-    """Returns the peak resident memory of this process in bytes."""
+    """Returns the peak resident memory of this process since its start, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 

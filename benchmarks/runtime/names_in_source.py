@@ -12,6 +12,10 @@ def origin(package: str, name: str) -> tuple[str, str] | None:
 
     Imports by name and star imports are considered; the last one in the `__init__` counts. The result is None if the
     `__init__` defines the name itself, does not mention it, or binds it below the top level.
+
+    Args:
+        package: the package's full name, such as `torchvision.models`.
+        name: the name that is wanted as an attribute of the package.
     """
     found = _binding(package, name)
     return None if found is None or found[0] == package else found

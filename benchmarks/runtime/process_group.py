@@ -20,7 +20,7 @@ def joined(device: str) -> Iterator[None]:
     """Context manager that connects the processes of a run; does nothing in a run of one process.
 
     Args:
-        device: `cpu` or `cuda`; each process uses the CUDA device of its local rank.
+        device: `cpu` or `cuda`; on `cuda` each process uses the GPU whose index is its local rank.
 
     Raises:
         UserError: there are fewer GPUs than processes, or another process was lost.
@@ -46,7 +46,7 @@ def joined(device: str) -> Iterator[None]:
 
 
 def meet() -> None:
-    """Waits until all processes of the run have come here; alone, it returns at once."""
+    """Waits until all processes of the run have called it; returns at once in a run of one process."""
     if dist.is_initialized():
         dist.barrier()
 

@@ -26,8 +26,8 @@ def check(strategy: str, batch: int, data_parallel: bool) -> None:
     """Checks that a run can be shared by the processes that torchrun started.
 
     Args:
-        strategy: its name, for the message.
-        batch: training images in a step, over all processes.
+        strategy: the strategy's name, for the message.
+        batch: number of training images in a step, over all processes.
         data_parallel: whether the method's loss can be computed on parts of a batch.
 
     Raises:

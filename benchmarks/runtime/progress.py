@@ -37,17 +37,30 @@ class ProgressBar:
         self._bar.stop()
 
     def begin(self, what: str, total: float | None) -> None:
-        """Restarts the bar for another piece of work; `total` None means that its length is unknown."""
+        """Restarts the bar for another piece of work.
+
+        Args:
+            what: the bar's label.
+            total: the amount of work, in any unit; None means that it is unknown.
+        """
         self._bar.reset(self._task, description=what, total=total, visible=True)
 
     def advance(self, amount: float = 1) -> None:
-        """Moves the bar forward by an amount of work, in the unit of `total`."""
+        """Moves the bar forward.
+
+        Args:
+            amount: the work done since the last call, in the unit of the `total` given to `begin`.
+        """
         self._bar.advance(self._task, amount)
 
     def now(self, what: str) -> None:
-        """Changes the bar's label to what is being done now."""
+        """Changes the bar's label.
+
+        Args:
+            what: what is being done now.
+        """
         self._bar.update(self._task, description=what)
 
     def say(self, line: str) -> None:
-        """Prints a line that stays above the bar."""
+        """Prints a line on stderr that stays above the bar."""
         self.console.print(line, markup=False)

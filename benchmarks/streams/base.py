@@ -22,8 +22,9 @@ class Source:
         dataset: the data set's name; several tasks may be parts of one.
         origin: the data set's web page or archive.
         split: which images are for training and which for testing, in words.
-        licence, citation: as the owner states them.
-        expected: published counts, any of `train`, `test`, `classes`; empty if none are published.
+        licence, citation: the licence of the images and how to cite them, as the owner states them.
+        expected: the published number of images or classes, any of `train`, `test`, `classes`; empty if none are
+            published.
     """
 
     dataset: str
@@ -39,11 +40,11 @@ class Task:
     """One task: a data set, or a part of one, with its prompts.
 
     Attributes:
-        name: as in tables and csv headers.
-        class_names: C names, in label order.
+        name: the task's name in tables and csv headers.
+        class_names: the names of its C classes, in label order.
         templates: prompts with one `{}`; training uses the first, evaluation the normalised mean of the text features
             of all.
-        train, test: the images for training and for testing.
+        train, test: the images for training and for testing, with labels in 0..C - 1.
         source: the origin of the images.
     """
 
@@ -55,8 +56,11 @@ class Task:
     source: Source
 
     def part(self, name: str, classes: np.ndarray) -> "Task":
-        """Returns a task of these classes (C,) only, in this order, with a new name and without the published
-        counts.
+        """Returns a task with some of the classes of this one, without the published counts.
+
+        Args:
+            name: the new task's name.
+            classes: (C,) int64, the labels of the classes to keep; their order is that of the new labels.
         """
         return replace(
             self,
@@ -73,10 +77,14 @@ class Plan:
     """A stream of which nothing has been read from disk yet.
 
     Attributes:
-        names: all tasks, in the default order.
-        orders, protocol, identity: see `Stream`.
-        open: returns the tasks of these names, in this order. A data set that several of them are parts of is opened
-            once. Raises UserError if data are missing on disk.
+        names: the names of all tasks, in the default order.
+        orders: task names for each named order, for instance `{"I": (...), "II": (...)}`; the first is the default.
+        protocol: the protocol's name and its source, in one line.
+        open: takes task names and returns these tasks, in this order. A data set that several of them are parts of is
+            opened once. Raises UserError if data are missing on disk.
+        identity: what the model is told at test time in the protocol: the task (`known`, task-aware), nothing
+            (`unknown`, task-agnostic: the classes of all tasks compete), or the tasks learned so far (`seen`,
+            class-incremental).
         datasets: names in `benchmarks.datasets` of the data sets of its tasks; empty for other images.
         name: the name of a user's own stream; empty for streams of the command line.
     """
@@ -109,8 +117,10 @@ class Stream:
     identity: Identity = "known"
 
     def describe(self) -> dict[str, Any]:
-        """Returns the content of `stream.json` in a run folder: protocol, identity, and each task with its counts and
-        prompts.
+        """Returns the content of `stream.json` in a run folder, with the keys `protocol`, `identity` and `tasks`.
+
+        Each task has `name`; `dataset`, `origin`, `split`, `licence`, `citation` and `expected` of its source; the
+        numbers `train` and `test` of images and `classes` of classes; and the lists `templates` and `class_names`.
         """
         return {
             "protocol": self.protocol,
@@ -132,11 +142,14 @@ def _describe(task: Task) -> dict[str, Any]:
 
 
 def refuse_argument(family: str, argument: str) -> None:
-    """Raises UserError if any text follows the colon of a stream that takes none.
+    """Checks that nothing follows the colon in the name of a stream that takes nothing there.
 
     Args:
-        family: the stream's name.
-        argument: the text after the colon.
+        family: the stream's name before the colon.
+        argument: the text after the colon; empty without a colon.
+
+    Raises:
+        UserError: the text is not empty.
     """
     if argument:
         raise UserError(f'--stream {family}:{argument}: takes nothing after its name; write "{family}"')

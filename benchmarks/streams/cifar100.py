@@ -23,7 +23,8 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     """Returns the plan of a class-incremental stream of CIFAR100, whose only order is the published one.
 
     Args:
-        argument: the number of steps: "10", "20" or "50".
+        argument: the text after the colon of the stream's name: the number of steps, that is, of tasks: "10", "20" or
+            "50".
         data_root: the folder of the published data sets.
 
     Raises:

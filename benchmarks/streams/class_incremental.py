@@ -24,10 +24,10 @@ PROTOCOL = (
 
 
 def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
-    """Returns the number after the colon of a stream's name.
+    """Returns the number of steps (tasks to learn) that follows the colon of a stream's name, as in `cifar100:10`.
 
     Args:
-        stream: the stream's name, for the message.
+        stream: the stream's name before the colon, for the message.
         argument: the text after the colon.
         allowed: the possible numbers.
 
@@ -41,18 +41,23 @@ def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
 
 
 def numbered(classes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
-    """Returns `count` tasks named `step-01`, `step-02`, ..., each with its classes (C,); their sizes differ by at most
-    one.
+    """Returns the classes (C,) int64 of each of `count` tasks, by the names `step-01`, `step-02`, ...
+
+    The tasks take the classes in their order; their sizes differ by at most one.
+
+    Args:
+        classes: all classes, as indices into the data set's class list, in learning order.
+        count: the number of tasks.
     """
     parts = np.array_split(np.array(classes, dtype=np.int64), count)
     return {f"step-{number:02}": part for number, part in enumerate(parts, start=1)}
 
 
 def incremental(dataset: str, stream: str, classes: dict[str, np.ndarray], data_root: Path) -> Plan:
-    """Returns the plan of one data set learned class by class.
+    """Returns the plan of one data set learned class by class, in one order.
 
     Args:
-        dataset: its name in `benchmarks.datasets`.
+        dataset: the data set's name in `benchmarks.datasets`.
         stream: the stream's name, for messages and the protocol's name.
         classes: for each task name, in order, its classes (C,) as indices into the data set's class list.
         data_root: the folder of the published data sets.

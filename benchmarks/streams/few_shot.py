@@ -26,7 +26,7 @@ def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
     Args:
         stream: the whole stream.
         shots: number of training images of each class.
-        seed: of the draw.
+        seed: the seed of the draw, which also depends on the names of data set and class.
 
     Raises:
         UserError: no class has that many images; the message names the largest.
@@ -44,7 +44,12 @@ def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
 
 
 def short(stream: Stream, shots: int) -> list[str]:
-    """Returns a line for each data set in which some classes have fewer than `shots` training images."""
+    """Returns one line of text for each data set in which some classes have too few training images.
+
+    Args:
+        stream: the whole stream.
+        shots: number of training images wanted of each class.
+    """
     lacking: dict[str, list[int]] = {}
     for count, dataset, _ in sorted(set(_sizes(stream))):
         if count < shots:

@@ -9,17 +9,21 @@ from benchmarks.streams.base import Source, Task
 
 
 def whole_task(opened: Opened) -> Task:
-    """Returns a whole data set as one task."""
+    """Returns a whole data set as one task, with its own prompts.
+
+    Args:
+        opened: the data set, as found on disk.
+    """
     about = opened.info
     source = Source(about.name, about.origin, about.split, about.licence, about.citation, about.expected)
     return Task(about.name, opened.class_names, about.templates, opened.train, opened.test, source)
 
 
 def open_datasets(names: tuple[str, ...], data_root: Path, stream: str) -> dict[str, Opened]:
-    """Returns the opened data sets by name. All are tried, so that one error names all that are missing.
+    """Returns data sets as found on disk, by name. All are tried, so that one error names all that are missing.
 
     Args:
-        names: of the data sets.
+        names: names of the data sets in `benchmarks.datasets`.
         data_root: the folder of the published data sets.
         stream: the stream's name on the command line, for the message.
 

@@ -47,11 +47,11 @@ SCANS = Source(
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain of images.
+    """A domain of images of the stream `micro`.
 
     Attributes:
         templates: its prompts, with one `{}`.
-        shift: how its images differ from those of pretraining.
+        shift: how its images differ from those with which the micro CLIP was pretrained.
     """
 
     templates: tuple[str, ...]
@@ -171,11 +171,11 @@ def _task(name: str) -> Task:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of the eleven domains, in alphabetical order.
+    """Returns the plan of the stream `micro`: eleven small domains, one task each, in alphabetical order.
 
     Args:
-        argument: must be empty.
-        data_root: not used, since the images are rendered.
+        argument: the text after the colon of the stream's name; must be empty.
+        data_root: not used, since no published data set is read.
 
     Raises:
         UserError: the argument is not empty.

@@ -32,10 +32,11 @@ def _part(task: Task, name: str, parts: int) -> Task:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of MTIL with each data set cut into tasks, in order I.
+    """Returns the plan of MTIL with the classes of each data set cut into tasks, in order I.
 
     Args:
-        argument: the number of tasks for each data set, from "2" to "10".
+        argument: the text after the colon of the stream's name: the number of tasks for each data set, from "2" to
+            "10".
         data_root: the folder of the published data sets.
 
     Raises:

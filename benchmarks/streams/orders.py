@@ -10,10 +10,10 @@ from benchmarks.streams.base import Plan, Stream
 
 
 def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: str) -> tuple[str, ...]:
-    """Returns the names of the tasks to learn, in order. An order may leave tasks out.
+    """Returns the names of the tasks to learn, in learning order. An order may leave tasks out.
 
     Args:
-        names: all tasks.
+        names: the names of all tasks.
         orders: task names for each named order.
         order: `default` (the first named order), a named order, `random:SEED`, or task names separated by commas.
 
@@ -47,7 +47,11 @@ def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: s
 
 
 def arrange(plan: Plan, order: str) -> Stream:
-    """Returns the stream of a plan in the given order (see `choose`). Only the chosen tasks are opened.
+    """Returns the stream of a plan in the given order. Only the chosen tasks are opened.
+
+    Args:
+        plan: the stream, of which nothing has been read yet.
+        order: `default`, the name of another order of the plan, `random:SEED`, or task names separated by commas.
 
     Raises:
         UserError: the order is wrong, before anything is read; or data are missing.
@@ -57,5 +61,12 @@ def arrange(plan: Plan, order: str) -> Stream:
 
 
 def whole(plan: Plan) -> Stream:
-    """Returns the stream of all tasks in the default order. Raises UserError if data are missing on disk."""
+    """Returns the stream of all tasks of a plan in the default order.
+
+    Args:
+        plan: the stream, of which nothing has been read yet.
+
+    Raises:
+        UserError: data are missing on disk.
+    """
     return arrange(plan, "default")

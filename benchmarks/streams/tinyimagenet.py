@@ -30,7 +30,8 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     """Returns the plan of a class-incremental stream of TinyImageNet, whose only order is the published one.
 
     Args:
-        argument: the number of steps after the first task: "5", "10" or "20".
+        argument: the text after the colon of the stream's name: the number of steps (tasks) after the first task: "5",
+            "10" or "20".
         data_root: the folder of the published data sets.
 
     Raises:

@@ -33,10 +33,10 @@ def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of X-TAIL, in order I.
+    """Returns the plan of X-TAIL, one task for each data set, in order I.
 
     Args:
-        argument: must be empty.
+        argument: the text after the colon of the stream's name; must be empty.
         data_root: the folder of the published data sets.
 
     Raises:

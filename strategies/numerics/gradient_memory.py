@@ -48,7 +48,7 @@ class GradientMemory(NamedTuple):
         return basis if self.dual else torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
 
     def free(self, covariance: Tensor) -> Free:
-        """Returns the free directions, ordered by the energy of a task's inputs along them.
+        """Returns the free directions of the memory, ordered by the energy of a task's inputs along them.
 
         Args:
             covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.

@@ -43,7 +43,11 @@ def distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def frozen_copy(classifier: ClipClassifier) -> ClipClassifier:
-    """Returns a frozen copy of the model in evaluation mode, to be a teacher; it shares no storage with the model."""
+    """Returns a frozen copy of a model in evaluation mode, to be a teacher; it shares no storage with the model.
+
+    Args:
+        classifier: the model to copy.
+    """
     return deepcopy(classifier).requires_grad_(False).eval()
 
 

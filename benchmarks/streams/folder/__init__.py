@@ -189,10 +189,10 @@ def _notes(root: Path, domains: list[str]) -> StreamNotes:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of the domains in a folder, one task for each.
+    """Returns the plan of a folder of image folders, with one task for each of its domains.
 
     Args:
-        argument: the path of the folder.
+        argument: the path of the folder, with images in `DOMAIN/train/CLASS/`, `DOMAIN/test/CLASS/` or `DOMAIN/CLASS/`.
         data_root: not used.
 
     Raises:

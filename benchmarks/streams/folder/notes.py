@@ -63,10 +63,11 @@ class DomainNotes:
     """The entries of stream.yaml on one domain; None or empty where there is no entry.
 
     Attributes:
-        name: the task's name.
-        templates: prompts with one `{}`.
-        class_names: a name for each class folder.
-        licence, citation, origin: for the record of the run.
+        name: the task's name in tables.
+        templates: prompts with one `{}`, which the class name replaces.
+        class_names: by the name of a class folder, the class name for prompts.
+        licence, citation, origin: licence of the images, how to cite them, and where they are from, for the record of
+            the run.
     """
 
     name: Name | None = None
@@ -79,13 +80,14 @@ class DomainNotes:
 
 @dataclass(frozen=True, config=STRICT)
 class StreamNotes:
-    """The entries of stream.yaml.
+    """The entries of stream.yaml, which describes a stream of image folders.
 
     Attributes:
         order: the default order, as names of domain folders; None for the alphabetical order.
-        orders: the other orders by name.
+        orders: the other orders by name, each as names of domain folders.
         templates: prompts with one `{}`, for domains without their own.
-        licence, citation, origin: for the record of the run, for domains without their own.
+        licence, citation, origin: licence of the images, how to cite them, and where they are from, for the record of
+            the run, for domains without their own.
         protocol: the protocol in one line.
         domains: entries on single domains, by the name of the domain's folder.
     """
@@ -100,11 +102,19 @@ class StreamNotes:
     domains: dict[str, DomainNotes] = field(default_factory=dict)
 
     def of(self, domain: str) -> DomainNotes:
-        """Returns the entries on one domain; empty ones if there are none."""
+        """Returns the entries on one domain; empty ones if there are none.
+
+        Args:
+            domain: the name of the domain's folder.
+        """
         return self.domains.get(domain, DomainNotes())
 
     def shown(self, domain: str) -> str:
-        """Returns the name of a domain's task."""
+        """Returns the name of a domain's task: the one that stream.yaml gives it, or else the folder's.
+
+        Args:
+            domain: the name of the domain's folder.
+        """
         return self.of(domain).name or domain
 
 
@@ -148,13 +158,16 @@ def _explain(error: ValidationError) -> str:
 
 
 def check_known(where: str, what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Raises UserError for the first name that is unknown, with the nearest known name.
+    """Checks that all of some names are known.
 
     Args:
         where: the file and key, for the message.
-        what: the kind of name, for the message.
+        what: what the names stand for, such as `domain folder`, for the message.
         names: the names to check.
         known: the known names.
+
+    Raises:
+        UserError: a name is unknown; the message names the first such, with the nearest known name.
     """
     for name in names:
         if name not in known:
@@ -187,8 +200,8 @@ def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
     """Returns the entries of a stream.yaml, checked against the domain folders.
 
     Args:
-        file: the stream.yaml.
-        domains: names of the domain folders.
+        file: the path of the stream.yaml.
+        domains: names of the domain folders beside it.
 
     Raises:
         UserError: an entry is wrong; the message names the file, the key, and what would be right.
@@ -210,8 +223,13 @@ def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
 
 
 def task_orders(notes: StreamNotes, domains: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Returns the task names of each named order; the first, `default`, is the entry `order` or else the order of
-    `domains`.
+    """Returns the task names of each named order, by the order's name; the first is `default`.
+
+    The order `default` is the entry `order`, or else the order of `domains`.
+
+    Args:
+        notes: the entries of stream.yaml.
+        domains: names of the domain folders.
     """
     found = {"default": notes.order or domains, **notes.orders}
     return {name: tuple(notes.shown(domain) for domain in order) for name, order in found.items()}
