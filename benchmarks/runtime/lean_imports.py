@@ -42,26 +42,45 @@ def lean_imports() -> Iterator[None]:
     It is executed later, once an attribute is requested that their submodules do not have. Packages that were imported
     before are not changed.
     """
-    finder = _Finder()
+    finder = _Finder(every=True)
     sys.meta_path.insert(0, finder)
     try:
         yield
         _defer_compiler()
     finally:
         sys.meta_path.remove(finder)
+        if _afterwards not in sys.meta_path:
+            sys.meta_path.insert(0, _afterwards)
 
 
 class _Finder(MetaPathFinder):
-    """Finds the packages above where Python finds them, and defers their execution."""
+    """Finds the packages above where Python finds them, and defers their execution.
+
+    Args:
+        every: whether to defer all of them, or only those of a distribution that has one deferred already. Avalanche
+            imports itself in circles, which end only if all its packages are executed in their order, or none.
+    """
+
+    def __init__(self, every: bool) -> None:
+        self.every = every
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns None for all other modules, which Python then finds as usual."""
-        spec = PathFinder.find_spec(fullname, path, target) if fullname in PACKAGES else None
+        wanted = fullname in PACKAGES and (self.every or _has_deferred(fullname.partition(".")[0]))
+        spec = PathFinder.find_spec(fullname, path, target) if wanted else None
         if spec is not None and spec.loader is not None:
             spec.loader = _Deferring(spec.loader)
         return spec
+
+
+_afterwards = _Finder(every=False)
+
+
+def _has_deferred(distribution: str) -> bool:
+    names = [name for name in PACKAGES if name.partition(".")[0] == distribution]
+    return any(isinstance(sys.modules.get(name), DeferredPackage) for name in names)
 
 
 class _Deferring(Loader):

@@ -83,6 +83,23 @@ def test_a_run_imports_no_more_than_it_uses(images: Path, tiny_clip: Path, tmp_p
     assert run["used"] == ["SplitMNIST", "GEMPlugin", "Naive", "MNIST", "AlexNet"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "avalanche.training.plugins EvaluationPlugin",
+        "avalanche.training.supervised Naive",
+        "avalanche.training.templates SupervisedTemplate",
+        "avalanche.benchmarks.classic SplitMNIST",
+        "avalanche.evaluation.metrics accuracy_metrics",
+        "strategies.training.template ClipTemplate",
+    ],
+)
+def test_a_notebook_can_import_the_rest_itself_after_one_name(names: str) -> None:
+    module, name = names.split()
+    code = f"import json\nfrom benchmarks import api as nb\nnb.StrategyPlugin\nfrom {module} import {name} as found"
+    assert told(f"{code}\nfound = dict(name=found.__name__)") == {"name": name}
+
+
 @pytest.mark.slow
 def test_all_that_was_deferred_is_executed_in_the_end(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
     found = told(RUN + USE_ALL, images, tiny_clip, tmp_path)
