@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from benchmarks.experiment.door import complete as complete
     from benchmarks.experiment.door import evaluate as evaluate
     from benchmarks.experiment.door import load_runs as load_runs
-    from benchmarks.experiment.door import own_strategy as own_strategy
-    from benchmarks.experiment.door import own_stream as own_stream
     from benchmarks.experiment.door import request as request
     from benchmarks.experiment.door import run as run
     from benchmarks.experiment.door import start as start
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from benchmarks.experiment.door import strategy as strategy
     from benchmarks.experiment.door import stream as stream
     from benchmarks.experiment.door import streams as streams
+    from benchmarks.experiment.own import own_strategy as own_strategy
+    from benchmarks.experiment.own import own_stream as own_stream
     from benchmarks.images.sets import split_of as split_of
     from benchmarks.measurements.base import Callback as Callback
     from benchmarks.measurements.base import Measurement as Measurement
@@ -48,9 +48,10 @@ PLACES = {
     "benchmarks.config.errors": ("UserError",),
     "benchmarks.config.registry": ("Strategy",),
     "benchmarks.experiment.door": (
-        "Run", "complete", "evaluate", "load_runs", "own_strategy", "own_stream", "request", "run", "start", "strategies",
+        "Run", "complete", "evaluate", "load_runs", "request", "run", "start", "strategies",
         "strategy", "stream", "streams",
     ),
+    "benchmarks.experiment.own": ("own_strategy", "own_stream"),
     "benchmarks.images.sets": ("split_of",),
     "benchmarks.measurements.base": ("Callback", "Measurement", "RunState"),
     "benchmarks.runs.columns": ("Column",),

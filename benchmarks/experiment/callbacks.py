@@ -168,9 +168,8 @@ def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
     """
     for name in named:
         registry.find("measurement", name)
-    built_in = [source for source in registry.sources("measurement").values()]
     found = []
-    for source in built_in:
+    for source in registry.sources("measurement").values():
         ours = source.module is not None and source.module.startswith("benchmarks.")
         if not ours and source.name not in named:
             continue

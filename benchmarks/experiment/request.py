@@ -18,6 +18,13 @@ from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange
 
 
+INPUTS = {  # what an error message calls the inputs whose name in `run.json` does not say it
+    "reference_sha256": "reference images or texts",
+    "files_sha256": "files that its settings name",
+    "strategy_sha256": "code of its strategy",
+}
+
+
 @dataclass(frozen=True)
 class Places:
     """The folders and files that a run reads or writes.
@@ -104,24 +111,28 @@ class Request:
                 object had other tasks.
         """
         write.check_config(self.folder, self.config.flat())
-        _check_auxiliary(self.folder, self.places.auxiliary)
-        written = write.run_json(self.folder).get("strategy_sha256")
-        if self.config.strategy.is_own and written != self.config.strategy.sha256:
+        found = write.run_json(self.folder)
+        _check_auxiliary(self.folder, found, self.places.auxiliary)
+        if self.config.strategy.is_own and found.get("strategy_sha256") != self.config.strategy.sha256:
             print("the strategy's code is other now than when this run was made; --again runs it anew", file=sys.stderr)
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
-        if self.plan and self.open_stream().describe() != files.read_json(self.folder / "stream.json"):
+        if self.plan and not self._has_same_stream():
             raise UserError(
                 f"{self.folder}: the finished run there has other tasks, prompts or splits; give the stream another name, or "
                 "choose another --results"
             )
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
-                if self.open_stream().describe() != files.read_json(self.folder / "stream.json"):
+                if not self._has_same_stream():
                     print(
                         "the folders have other images or names now than when this run was made: this is the old result, "
                         "--again runs the present ones",
                         file=sys.stderr,
                     )
+
+    def _has_same_stream(self) -> bool:
+        """Whether the stream is by its description that of the run in the folder."""
+        return self.open_stream().describe() == files.read_json(self.folder / "stream.json")
 
     def open_stream(self) -> Stream:
         """Returns the stream of the requested tasks, in their order and with the requested number of training images.
@@ -200,20 +211,14 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
     found = write.run_json(folder) if (folder / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
         if found.get(name) != sha256:
-            what = {
-                "reference_sha256": "reference images or texts",
-                "files_sha256": "files that its settings name",
-                "strategy_sha256": "code of its strategy",
-            }
-            words = what.get(name, name.removesuffix("_sha256"))
+            words = INPUTS.get(name, name.removesuffix("_sha256"))
             raise UserError(
                 f"{folder}: the run there began with other {words}; name those again, or choose another --results"
             )
 
 
-def _check_auxiliary(folder: Path, auxiliary: Mapping[str, str | None]) -> None:
-    """Raises UserError if a finished run read other auxiliary data than requested."""
-    found = write.run_json(folder)
+def _check_auxiliary(folder: Path, found: Mapping[str, Any], auxiliary: Mapping[str, str | None]) -> None:
+    """Raises UserError if a finished run, whose `run.json` was found, read other auxiliary data than requested."""
     for name, place in auxiliary.items():
         if name in found and found[name] != place:
             option, were = f"--{name.replace('_', '-')}", found[name] or "the model's own, or none"
