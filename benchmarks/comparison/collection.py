@@ -186,13 +186,7 @@ def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -
     for folder in find(places):
         try:
             run = read(folder)
-            _ = (
-                run.config,
-                run.protocol,
-                run.cost,
-                run.about,
-                run.method,
-            )  # read now, so that damaged ones are found now
+            _ = run.config, run.protocol, run.cost, run.about, run.method  # read now, so that damaged ones are found
             if run.is_finished:
                 runs.append(make(run))
             else:
@@ -211,9 +205,8 @@ def _id(run: Run) -> dict[str, Any]:
 
 
 def _about(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({**{name: [value] * len(table) for name, value in _id(run).items()}}).join(
-        table.reset_index(drop=True)
-    )
+    about = pd.DataFrame({name: [value] * len(table) for name, value in _id(run).items()})
+    return about.join(table.reset_index(drop=True))
 
 
 def _joined(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def stream_family(stream: str) -> tuple[str, str]:
         UserError: there is no such family; the message offers the nearest.
     """
     family, _, argument = stream.partition(":")
-    registry.check_name("stream", family)
+    registry.find("stream", family)
     return family, argument
 
 

@@ -228,8 +228,9 @@ def find(kind: str, name: str) -> Source:
 def _own_file(file: Path) -> Source:
     if not file.is_file():
         raise UserError(f"--strategy {file}: no such file; expected a Python file with classes Settings and Plugin")
-    if file.resolve() in (each.file for each in _built_in("strategy").values()):
-        return next(each for each in _built_in("strategy").values() if each.file == file.resolve())
+    for source in _built_in("strategy").values():
+        if source.file == file.resolve():
+            return source
     if file.stem in sources("strategy"):
         raise UserError(
             f"--strategy {file}: there is a strategy called {file.stem} already; give the file another name"
@@ -238,19 +239,6 @@ def _own_file(file: Path) -> Source:
     if not any(isinstance(node, ast.ClassDef) and node.name == "Plugin" for node in source.tree.body):
         raise UserError(f"--strategy {file}: it has no class Plugin; see docs/adding.md")
     return source
-
-
-def check_name(kind: str, name: str) -> None:
-    """Checks that there is a source with a name.
-
-    Args:
-        kind: `strategy`, `stream` or `measurement`.
-        name: the name on the command line.
-
-    Raises:
-        UserError: there is none; the message offers the nearest known name.
-    """
-    find(kind, name)
 
 
 def _executed(source: Source, wanted: ast.stmt, name: str) -> Any:
