@@ -459,7 +459,7 @@ def test_a_folder_with_another_run_is_neither_shown_nor_gone_on_with(
 
 
 def test_a_home_that_cannot_be_written_is_no_hindrance(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path, plots=True)]
     done = command(*line, env={"HOME": "/dev/null/home"})
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr

@@ -91,13 +91,9 @@ def test_labels_are_readable_and_apart(tmp_path: Path, plot: str, tasks: int, do
     for text in texts:
         left, bottom, right, top = text.get_window_extent().extents
         assert left >= -1 and bottom >= -1 and right <= width + 1 and top <= height + 1, text
-
-
-@pytest.mark.parametrize("plot", ["matrix", "matrix_agnostic", "curves"])
-def test_every_task_is_named_in_full(tmp_path: Path, plot: str) -> None:
-    texts = drawn(PLOTS[plot](read(make_run(tmp_path / "run", 33))))
-    labels = {" ".join(text.get_text().split()) for text in texts}
-    assert {f"{number} {name}" for number, name in enumerate(names(33), start=1)} <= labels
+    if tasks == 33 and plot in ("matrix", "matrix_agnostic", "curves"):
+        labels = {" ".join(text.get_text().split()) for text in texts}
+        assert {f"{number} {name}" for number, name in enumerate(names(33), start=1)} <= labels  # in full
 
 
 def test_unmeasured_cells_stay_blank(tmp_path: Path) -> None:
@@ -153,10 +149,10 @@ def test_a_tower_or_every_matrix_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = draw_all(make_run(tmp_path / "one", 11))
+    first = draw_all(make_run(tmp_path / "one", 3))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     with matplotlib.rc_context({"font.size": 20, "axes.grid": True}):
-        second = draw_all(make_run(tmp_path / "two", 11))
+        second = draw_all(make_run(tmp_path / "two", 3))
     for left, right in zip(first, second, strict=True):
         assert left.read_bytes() == right.read_bytes(), left.name
 

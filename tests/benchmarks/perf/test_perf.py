@@ -158,8 +158,17 @@ def test_a_run_waits_and_learns_one_task_when_it_is_told_to(tmp_path: Path) -> N
     assert len(growth.total(run.seconds())) == 2
 
 
-def test_a_run_that_fails_says_its_last_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ended with 2: error: "):
+def test_a_run_that_fails_says_its_last_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        growth, "COMMAND", ("-c", "import sys; print('loading', file=sys.stderr); sys.exit('error: no')")
+    )
+    with pytest.raises(UserError, match="ended with 1: error: no$"):
+        growth.Run(1, "cpu", tmp_path / "run", freely=0)
+
+
+@pytest.mark.slow
+def test_a_run_of_no_such_stream_fails(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ended with 1: error: --stream repeat"):
         growth.Run(0, "cpu", tmp_path / "run", freely=0)
 
 

@@ -31,7 +31,7 @@ def _layouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def words(stream: str, root: Path, tiny_clip: Path, results: Path, *more: object) -> list[str]:
     fixed = ["--stream", stream, "--data-root", root, "--model", f"local-dir:{tiny_clip}", "--results", results]
-    return [str(word) for word in [*fixed, "--iterations", 2, "--batch-size", 4, *more]]
+    return [str(word) for word in [*fixed, "--iterations", 2, "--batch-size", 4, "--no-plots", *more]]
 
 
 def rows(file: Path) -> list[list[str]]:
@@ -163,7 +163,17 @@ def test_missing_data_and_wrong_words(
 def test_real_domains_from_end_to_end(tmp_path: Path) -> None:
     """Photographs and scans with the micro CLIP: NuSA-CL, few steps on the two smallest domains."""
     stream = f"folder:{SHARED / 'data' / 'real-domains'}"
-    line = ["--stream", stream, "--order", "mnist,oxford_pets", "--iterations", "5", "--results", str(tmp_path)]
+    line = [
+        "--stream",
+        stream,
+        "--order",
+        "mnist,oxford_pets",
+        "--iterations",
+        "5",
+        "--no-plots",
+        "--results",
+        str(tmp_path),
+    ]
     assert main([*line, "--cache", str(tmp_path / "cache")]) == 0
     known = [[float(cell) for cell in row[1:]] for row in rows(only_run(tmp_path) / "accuracy.csv")[1:]]
     assert len(known) == 3 and all(0 <= cell <= 100 for row in known for cell in row)
