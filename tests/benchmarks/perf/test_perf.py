@@ -162,7 +162,7 @@ def test_a_run_that_fails_says_its_last_line(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(
         growth, "COMMAND", ("-c", "import sys; print('loading', file=sys.stderr); sys.exit('error: no')")
     )
-    with pytest.raises(UserError, match="ended with 1: error: no$"):
+    with pytest.raises(UserError, match=r"ended with 1: error: no$"):
         growth.Run(1, "cpu", tmp_path / "run", freely=0)
 
 
