@@ -1,9 +1,8 @@
 """Draws one object as a grey mask: 255 where it is, 0 elsewhere."""
 
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -75,7 +74,8 @@ def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+    with (files("matplotlib") / "mpl-data" / "fonts" / "ttf" / name).open("rb") as face:
+        return ImageFont.truetype(face, size)
 
 
 def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
