@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.backbones import weights
 from benchmarks.backbones.weights import WEIGHTS, Weights
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
+from benchmarks.runtime.devices import plain_torch
 from strategies.clip.weight_matrices import blocks
 
 
@@ -86,6 +88,22 @@ def _weights_file(model: str, folder: Path | None, pretrained: str | None) -> Pa
     return None
 
 
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Context in which warnings logged at the root are dropped: open_clip's, that a model has no weights yet.
+
+    Logging there also adds a handler, with which the caller's `logging.basicConfig` would do nothing.
+    """
+    root, before = logging.getLogger(), logging.root.manager.disable
+    handlers = list(root.handlers)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.handlers[:] = handlers
+
+
 def _build(model: str, folder: Path | None) -> torch.nn.Module:
     """The model with random weights.
 
@@ -93,7 +111,8 @@ def _build(model: str, folder: Path | None) -> torch.nn.Module:
         UserError: a config that open_clip cannot build, or towers without attention of open_clip's own.
     """
     try:
-        clip = open_clip.create_model(_config_name(model, folder), load_weights=False)
+        with _root_logger_kept():
+            clip = open_clip.create_model(_config_name(model, folder), load_weights=False)
     except Exception as error:  # open_clip raises many kinds of errors on a wrong file
         where = f"{folder}/{weights.CONFIG}" if folder else f"--model {model}"
         raise UserError(f"{where}: not a config that open_clip reads ({weights.line(error)})") from error
@@ -195,6 +214,7 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
     return open_clip.get_tokenizer(model)
 
 
+@plain_torch()
 def load_backbone(model: str, pretrained: str | None) -> Backbone:
     """Returns a model with the weights of a tag or file.
 
@@ -209,7 +229,6 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
         UserError: the model, tag or file is unknown; the weights are damaged, of another architecture or cannot be
             downloaded; the activations differ; a tower is no plain transformer of open_clip.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # open_clip logs at the root that the model has no weights yet
     folder = _folder(model)
     file = _weights_file(model, folder, pretrained)
     clip = _build(model, folder)
@@ -229,7 +248,6 @@ def random_backbone(model: str) -> Backbone:
     Raises:
         UserError: the model is unknown, or a tower is no plain transformer of open_clip.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
     folder = _folder(model)
     return _with_surroundings(_build(model, folder), model, folder, {})
 

@@ -14,7 +14,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import recipe
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import read_file, settings_of, unknown_setting
-from benchmarks.config.settings import COMMON_NAMES, DATA_ROOT, Common
+from benchmarks.config.settings import COMMON_NAMES, DATA_ROOT, Common, default_data_root
 
 
 def _type_name(annotation: Any) -> str:
@@ -60,14 +60,12 @@ def place_options() -> list[click.Option]:
         click.Option(
             ["--data-root"],
             type=click.Path(path_type=Path),
-            default=Path(DATA_ROOT),
-            envvar="NUSA_BENCH_DATA",
+            default=default_data_root,
             help=f"folder of the published data sets  [{DATA_ROOT}, or $NUSA_BENCH_DATA]",
         ),
         click.Option(
             ["--cache"],
             type=click.Path(path_type=Path),
-            envvar="NUSA_BENCH_CACHE",
             help="folder for decoded images, shared by all runs  [the user's cache folder, or $NUSA_BENCH_CACHE]",
         ),
     ]

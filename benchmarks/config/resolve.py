@@ -40,7 +40,7 @@ def resolve(
     where = {name: f"--config {file}: {name}" for name in from_file}
     where |= {name: f"--{name.replace('_', '-')}" for name in given}
     chosen = {**from_file, **given}
-    method = strategy or strategy_of(str(chosen.get("strategy", "nusa")))
+    method = strategy or _named(str(chosen.get("strategy", "nusa")), None if "strategy" in given else file)
     stream = own_stream or str(chosen.get("stream", "micro"))
     own = settings_of(method)
     for name in chosen:
@@ -51,7 +51,35 @@ def resolve(
     usual = _build(method, published | names, where)
     if chosen.get("model", published["model"]) != published["model"]:
         published["pretrained"] = None  # the recipe's weights are its own model's
-    return RunConfig(*_build(method, published | chosen | names, where), method, flat(*usual))
+    found = RunConfig(*_build(method, published | chosen | names, where), method, flat(*usual))
+    for name, value in found.flat().items():
+        _check_storable(name, value, method)
+    return found
+
+
+def _check_storable(name: str, value: Any, method: Strategy) -> None:
+    """Raises UserError for a value that `config.yaml` would not hold, or would return as another one."""
+    try:
+        if yaml.safe_load(yaml.safe_dump(value)) == value:
+            return
+    except yaml.YAMLError:
+        pass
+    raise UserError(
+        f"strategy {method.name}: setting {name} has {value!r:.60}, a {type(value).__name__}, which a settings file can't "
+        "hold; use numbers, texts, truth values, and lists or dicts of them"
+    )
+
+
+def _named(strategy: str, file: Path | None) -> Strategy:
+    """Returns a strategy by the name that the command line gave, or the settings file, if that is given here."""
+    try:
+        return strategy_of(strategy)
+    except UserError as error:
+        if file is None:
+            raise
+        raise UserError(
+            f"--config {file}: {str(error).removeprefix('--')}; if it is a file of your own, add --strategy {strategy}.py"
+        ) from error
 
 
 def _build(method: Strategy, values: Mapping[str, Any], where: Mapping[str, str]) -> tuple[Common, Any]:

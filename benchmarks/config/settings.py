@@ -1,8 +1,10 @@
 """The settings that determine a run's metrics: those of every strategy here, beside each strategy's own."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -41,6 +43,11 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One number for all tasks, or a default and one number for each named task or data set.
 CountByTask = Annotated[Count | dict[str, Count], BeforeValidator(_split_tasks)]
 RateByTask = Annotated[Rate | dict[str, Rate], BeforeValidator(_split_tasks)]
+
+
+def default_data_root() -> Path:
+    """Returns the folder of the published data sets where none is named: `$NUSA_BENCH_DATA`, or else `data`."""
+    return Path(os.environ.get("NUSA_BENCH_DATA") or DATA_ROOT)
 
 
 def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Number:

@@ -34,7 +34,9 @@ class Callbacks:
         self.told, self.bar = list(given), bar
         own = [each for each in given if isinstance(each, Measurement)]
         self.measurements = sorted(own, key=lambda each: each.turn)
-        self._steps: dict[Measurement, list[dict[str, Any]]] = {}  # rows of the steps since the last evaluation
+        self._all = self.measurements  # also those that fail later: rows that they gave before are kept
+        # By the measurement's id, since a user's may not be hashable: its rows of the steps since the last evaluation.
+        self._steps: dict[int, list[dict[str, Any]]] = {}
         _check(self.measurements)
 
     def tell(self, event: str, run: RunState) -> None:
@@ -60,7 +62,7 @@ class Callbacks:
         line = f"callback {type(callback).__name__}: {event} failed ({why})"
         if not callback.optional:
             raise UserError(f"{line}; what was finished before is kept, and the same command goes on") from error
-        self.told.remove(callback)
+        self.told = [each for each in self.told if each is not callback]
         self.measurements = [each for each in self.measurements if each is not callback]
         self.bar.say(f"{line}; it is optional, and the run goes on without it")
 
@@ -75,7 +77,7 @@ class Callbacks:
         """
         self.tell("on_step_end", run)
         for each in [each for each in self.measurements if each.cadence == "step"]:
-            self._steps.setdefault(each, []).extend(self._rows(each, run))
+            self._steps.setdefault(id(each), []).extend(self._rows(each, run))
 
     def measure(self, run: RunState, record: RunRecord) -> None:
         """Adds the rows that are due after an evaluation, and those collected in steps, to the tables of a record.
@@ -89,12 +91,13 @@ class Callbacks:
         Raises:
             UserError: a measurement that is not optional failed.
         """
-        due = {each: self._rows(each, run) for each in self.measurements if each.due(run)}
+        due = {id(each): self._rows(each, run) for each in self.measurements if each.due(run)}
         due |= self._steps
         self._steps = {}
-        for table in dict.fromkeys(each.table for each in due):
-            parts = [each for each in due if each.table == table]
-            record.add_rows(table, _joined(parts, due), parts[0].number_format)
+        filled = [each for each in self._all if id(each) in due]
+        for table in dict.fromkeys(each.table for each in filled):
+            parts = [each for each in filled if each.table == table]
+            record.add_rows(table, _joined([(each, due[id(each)]) for each in parts]), parts[0].number_format)
 
     def _rows(self, measurement: Measurement, run: RunState) -> list[dict[str, Any]]:
         try:
@@ -132,11 +135,11 @@ def _checked(measurement: Measurement, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _joined(parts: Sequence[Measurement], rows: dict[Measurement, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _joined(parts: Sequence[tuple[Measurement, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
     """Returns the rows of one table; rows of several measurements that have the same keys become one row."""
     joined: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for part in parts:
-        for row in rows[part]:
+    for part, rows in parts:
+        for row in rows:
             joined.setdefault(tuple(row[key] for key in part.keys), {}).update(row)
     return list(joined.values())
 

@@ -11,7 +11,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import resolve
-from benchmarks.config.settings import DATA_ROOT
+from benchmarks.config.settings import default_data_root
 from benchmarks.experiment.own import NAME
 from benchmarks.experiment.request import Places, Request, build_plan, cache_place
 from benchmarks.runs import schema, write
@@ -62,7 +62,7 @@ def run(
     callbacks: Sequence["Callback"] = (),
     measure: Sequence[str] = (),
     config: str | Path | None = None,
-    data_root: str | Path = DATA_ROOT,
+    data_root: str | Path | None = None,
     cache: str | Path | None = None,
     use_cache: bool = True,
     auxiliary_images: str | Path | None = None,
@@ -87,8 +87,8 @@ def run(
             run folder.
         measure: names of measurements from installed packages, or of those not taken by default.
         config: a YAML file of settings; arguments of this call take precedence over it.
-        data_root: the folder of the published data sets.
-        cache: the folder for decoded images; by default in the user's cache folder.
+        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
+        cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
         use_cache: whether decoded images are stored at all. The metrics do not depend on it.
         auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
         auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
@@ -116,7 +116,7 @@ def request(
     results: str | Path = "results",
     measure: Sequence[str] = (),
     config: str | Path | None = None,
-    data_root: str | Path = DATA_ROOT,
+    data_root: str | Path | None = None,
     cache: str | Path | None = None,
     use_cache: bool = True,
     auxiliary_images: str | Path | None = None,
@@ -133,8 +133,8 @@ def request(
         results: the folder of all run folders.
         measure: names of measurements in addition to those taken by default.
         config: a YAML file of settings; `given` takes precedence over it.
-        data_root: the folder of the published data sets.
-        cache: the folder for decoded images; by default in the user's cache folder.
+        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
+        cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
         use_cache: whether decoded images are stored at all.
         auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
         auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
@@ -150,22 +150,20 @@ def request(
     own = strategy if isinstance(strategy, Strategy) else None
     plan = stream if isinstance(stream, Plan) else None
     _check_objects(strategy, stream)
-    for name, place in {"results": results, "data_root": data_root}.items():
+    paths = {
+        "results": results, "data_root": data_root or "", "cache": cache or "", "config": config or "",
+        "auxiliary_images": auxiliary_images or "", "auxiliary_texts": auxiliary_texts or "",
+    }  # fmt: skip
+    for name, place in paths.items():
         if not isinstance(place, str | Path):
             raise UserError(f"{name}: expected a path, got {place!r}")
-    optional = {
-        "cache": cache, "config": config, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
-    }  # fmt: skip
-    for name, given_place in optional.items():
-        if not isinstance(given_place, str | Path | None):
-            raise UserError(f"{name}: expected a path or None, got {given_place!r}")
     if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
         raise UserError(f"measure: expected a list of names, got {measure!r}")
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
     places = Places(
-        Path(results), Path(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
+        Path(results), _data_root(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
         Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
     )  # fmt: skip
     folder = write.run_path(places.results, resolved)
@@ -173,6 +171,10 @@ def request(
         folder = write.next_path(folder)
     words = ", ".join(f"{name}={value!r}" for name, value in resolved.flat().items())
     return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure))
+
+
+def _data_root(named: str | Path | None) -> Path:
+    return Path(named) if named else default_data_root()
 
 
 def _check_objects(strategy: Any, stream: Any) -> None:
@@ -217,12 +219,19 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
     Raises:
         UserError: wrong input, or whatever stops a run, in one line.
     """
+    if not isinstance(asked, Request):
+        raise UserError(f"start: expected what nb.request(...) returns, got {asked!r:.100}")
     if not isinstance(callbacks, list | tuple):
         raise UserError(f"callbacks: expected a list of nb.Callback objects, got {callbacks!r}")
     was_finished = asked.is_finished
     try:
         if was_finished:
             asked.check_finished()
+            if callbacks:
+                print(
+                    "the run was finished before: its callbacks are not called; again=True runs it anew",
+                    file=sys.stderr,
+                )
         else:
             _execute(asked, callbacks, silent)
     except OSError as error:
@@ -250,6 +259,8 @@ def _draw(folder: Path, *, must: bool) -> None:
     """Draws what is missing of a run's plots; of one that was finished before only where its folder can be written."""
     from plotting.draw import draw_missing
 
+    if RunFiles(folder).is_packed:
+        return
     try:
         draw_missing(folder)
     except UserError as error:
@@ -287,7 +298,7 @@ def evaluate(
     tokenizer: Any = None,
     order: str = "default",
     device: str = "auto",
-    data_root: str | Path = DATA_ROOT,
+    data_root: str | Path | None = None,
     cache: str | Path | None = None,
 ) -> "pd.DataFrame":
     """Tests a model on every task of a stream, without training it.
@@ -299,8 +310,8 @@ def evaluate(
         order: `default`, the name of another order of the stream, `random:SEED`, or task names separated by commas,
             which select tasks.
         device: `auto`, `cpu` or `cuda`.
-        data_root: the folder of the published data sets.
-        cache: the folder for decoded images; by default in the user's cache folder.
+        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
+        cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
 
     Returns:
         One row for each task, indexed by its name, with top-1 accuracies in percent: `task_aware` among the task's own
@@ -320,7 +331,7 @@ def evaluate(
     with writable_home(), lean_imports():
         from benchmarks.experiment.model_test import accuracy_of
 
-    plan = stream if isinstance(stream, Plan) else build_plan(stream, Path(data_root))
+    plan = stream if isinstance(stream, Plan) else build_plan(stream, _data_root(data_root))
     return accuracy_of(model, plan, tokenizer, order, device, cache_place(Path(cache) if cache else None, wanted=True))
 
 
@@ -334,19 +345,19 @@ def streams() -> dict[str, str]:
     return {name: source.summary for name, source in registry.sources("stream").items()}
 
 
-def stream(name: str, data_root: str | Path = DATA_ROOT) -> Plan:
+def stream(name: str, data_root: str | Path | None = None) -> Plan:
     """Returns the plan of a stream: the names and orders of its tasks, and `open(names)`, which returns the tasks.
 
     Args:
         name: the stream's name, as on the command line.
-        data_root: the folder of the published data sets.
+        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
 
     Raises:
         UserError: the name is unknown, or what follows its colon is wrong.
     """
     if not isinstance(name, str):
         raise UserError(f"stream: expected a name, got {name!r}")
-    return build_plan(name, Path(data_root))
+    return build_plan(name, _data_root(data_root))
 
 
 def strategy(name: str | Path) -> Strategy:

@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
-from benchmarks.experiment.request import Request, check_batch, check_inputs
+from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
@@ -55,11 +53,7 @@ def execute(
     """
     began, folder, common = time.perf_counter(), request.folder, request.config.common
     with ExitStack() as until_done:
-        # Whatever the caller's own modes are: a run has its own.
-        until_done.enter_context(torch.inference_mode(False))
-        until_done.enter_context(torch.enable_grad())
-        for kind in ("cpu", "cuda"):
-            until_done.enter_context(torch.autocast(kind, enabled=False))
+        until_done.enter_context(devices.plain_torch())
         environment.keep_freed_memory()
         plugin = make_plugin(request)
         read = _auxiliary(request, plugin)
@@ -82,6 +76,7 @@ def execute(
         write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
+        check_tables(folder, told.tables())
         about = {
             **_identity(request, told), **ready.inputs, **request.places.auxiliary, **hardware.describe(device),
         }  # fmt: skip

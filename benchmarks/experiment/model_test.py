@@ -12,13 +12,14 @@ from benchmarks.config.errors import UserError
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
 from benchmarks.experiment.setup import make_classifier
 from benchmarks.images.opener import Opener
-from benchmarks.runtime.devices import pick_device
+from benchmarks.runtime.devices import pick_device, plain_torch
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Plan
 from benchmarks.streams.orders import arrange
 from strategies.clip.weight_matrices import blocks
 
 
+@plain_torch()
 def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any, cache: Path | None) -> pd.DataFrame:
     """Tests an open_clip model on every task of a stream.
 

@@ -12,6 +12,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import ANY_STREAM, recipe, stream_family
 from benchmarks.config.settings import RunConfig
 from benchmarks.runs import write
+from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
@@ -113,6 +114,11 @@ class Request:
         write.check_config(self.folder, self.config.flat())
         found = write.run_json(self.folder)
         _check_auxiliary(self.folder, found, self.places.auxiliary)
+        if self.measure:
+            print(
+                f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew",
+                file=sys.stderr,
+            )
         if self.config.strategy.is_own and found.get("strategy_sha256") != self.config.strategy.sha256:
             print("the strategy's code is other now than when this run was made; --again runs it anew", file=sys.stderr)
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
@@ -132,7 +138,7 @@ class Request:
 
     def _has_same_stream(self) -> bool:
         """Whether the stream is by its description that of the run in the folder."""
-        return self.open_stream().describe() == files.read_json(self.folder / "stream.json")
+        return self.open_stream().describe() == RunFiles(self.folder).json("stream.json")
 
     def open_stream(self) -> Stream:
         """Returns the stream of the requested tasks, in their order and with the requested number of training images.
@@ -215,6 +221,35 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{folder}: the run there began with other {words}; name those again, or choose another --results"
             )
+
+
+def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
+    """Checks that a resumed run's measurements fill the columns that they filled when it began; a new run passes.
+
+    A table that only one of both has is allowed, and a line on stderr names it: it will have the rows of a part of the
+    run.
+
+    Args:
+        folder: the run folder.
+        tables: the tables of the run's measurements by name, as `run.json` describes them.
+
+    Raises:
+        UserError: a table has other columns than in `run.json`.
+    """
+    found = write.run_json(folder) if (folder / "run.json").exists() else {}
+    began = found.get("tables", tables)  # a version before 0.4 did not write them
+    for name in sorted({*tables, *began}):
+        if name not in tables or name not in began:
+            print(f"{name}.csv: not measured during the whole run, only in one part of it", file=sys.stderr)
+        elif (now := _column_names(tables[name])) != (then := _column_names(began[name])):
+            raise UserError(
+                f"{folder}: the run there began with the columns {', '.join(then)} in {name}.csv, not {', '.join(now)}; "
+                "give the same measurements, or choose another --results"
+            )
+
+
+def _column_names(table: Mapping[str, Any]) -> list[str]:
+    return sorted(column["name"] for column in table["columns"])
 
 
 def _check_auxiliary(folder: Path, found: Mapping[str, Any], auxiliary: Mapping[str, str | None]) -> None:

@@ -79,17 +79,24 @@ def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequ
         labels: N integers: the class of each image as an index into the task's class names.
 
     Raises:
-        UserError: the numbers of labels and images differ, or an array has another shape or type.
+        UserError: the numbers of labels and images differ, a label is no integer, or an image is neither a Pillow image
+            nor such an array.
     """
-    if len(images) != len(labels):
-        raise UserError(f"{name}: {len(images)} images and {len(labels)} labels; there must be as many")
+    numbers = np.asarray(labels)
+    if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
+        raise UserError(f"{name}: labels: expected (N,) integers, got {numbers.shape} {numbers.dtype}")
+    if len(images) != len(numbers):
+        raise UserError(f"{name}: {len(images)} images and {len(numbers)} labels; there must be as many")
     for place, image in enumerate(images):
-        if isinstance(image, np.ndarray) and not (image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
-            raise UserError(f"{name}, image {place}: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        if isinstance(image, np.ndarray):
+            if not (image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size):
+                raise UserError(f"{name}, image {place}: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        elif not isinstance(image, Image.Image):
+            raise UserError(f"{name}, image {place}: expected a Pillow image or an array, got {type(image).__name__}")
 
     def read(row: int) -> Image.Image:
         image = images[row]
         return Image.fromarray(image) if isinstance(image, np.ndarray) else image.copy()
 
     source = Images(name, len(images), read, lambda row: f"{name}, image {row}", drawn=True)
-    return Split(source, np.arange(len(images)), np.asarray(labels, dtype=np.int64))
+    return Split(source, np.arange(len(images)), numbers.astype(np.int64))

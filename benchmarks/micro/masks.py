@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib.resources import files
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -74,8 +75,8 @@ def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    with (files("matplotlib") / "mpl-data" / "fonts" / "ttf" / name).open("rb") as face:
-        return ImageFont.truetype(face, size)
+    face = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / name
+    return ImageFont.truetype(BytesIO(face.read_bytes()), size)
 
 
 def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:

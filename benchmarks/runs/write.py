@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.runs import schema
+from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files
 
 
@@ -38,12 +39,12 @@ def run_path(results: Path, config: RunConfig) -> Path:
 
 
 def is_finished(path: Path) -> bool:
-    """Returns whether a folder holds a finished run, by its `run.json`.
+    """Returns whether there is a finished run, by its `run.json`, in a folder or packed into the zip file of that name.
 
     Args:
         path: the run folder, which need not exist.
     """
-    return (path / "run.json").is_file() and run_json(path).get("status") == "finished"
+    return RunFiles(path).has("run.json") and run_json(path).get("status") == "finished"
 
 
 def run_json(path: Path) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def run_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged.
     """
-    found = files.read_json(path / "run.json")
+    found = RunFiles(path).json("run.json")
     if not isinstance(found, dict):
         raise UserError(f"{path / 'run.json'}: damaged; move the folder away to start anew")
     return found
@@ -128,10 +129,10 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
         UserError: the folder holds a run with other settings (the message names the first that differs), or a damaged
             file.
     """
-    file = path / "config.yaml"
+    file = RunFiles(path).at("config.yaml")
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = yaml.safe_load(RunFiles(path).text("config.yaml"))
+    except (UserError, ValueError, yaml.YAMLError):
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")

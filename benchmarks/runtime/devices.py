@@ -84,6 +84,28 @@ def less_memory(checkpointing: bool) -> str:
     return others if checkpointing else f"--checkpointing, with which this run goes on, or {others}"
 
 
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Context in which torch's modes are torch's own defaults, whatever the caller set; they are restored afterwards.
+
+    That is: gradients, no inference mode, no autocast, float32 as the default type and as the precision of products.
+    """
+    kind, products = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(kind)
+        torch.set_float32_matmul_precision(products)
+
+
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
     """Makes a model compute as the settings say, in place; TF32 is set for the whole process.
 

@@ -33,7 +33,16 @@ def check_writable(path: Path) -> None:
 
 
 def user_cache() -> Path | None:
-    """Returns this project's folder in the user's cache folder; None if it cannot be written."""
+    """Returns the folder for decoded images where none is named; None if it cannot be written.
+
+    It is the one in the environment variable `NUSA_BENCH_CACHE`, else this project's in the user's cache folder.
+
+    Raises:
+        UserError: the folder in `NUSA_BENCH_CACHE` cannot be written.
+    """
+    if named := os.environ.get("NUSA_BENCH_CACHE"):
+        check_writable(Path(named))
+        return Path(named)
     path = user_cache_path("nusa-bench")
     try:
         check_writable(path)

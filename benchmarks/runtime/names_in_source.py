@@ -5,6 +5,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 
 
 def origin(package: str, name: str) -> tuple[str, str] | None:
@@ -53,11 +54,20 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
 @cache
 def _source(module: str) -> tuple[str, bool]:
     """A module's source, empty where it has none, and whether it is a package."""
-    spec = importlib.util.find_spec(module)
+    spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return "", False
     with open(spec.origin, encoding="utf-8") as file:
         return file.read(), spec.submodule_search_locations is not None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Like `importlib.util.find_spec`, which would import the packages above the module."""
+    package, _, _ = module.rpartition(".")
+    above = _spec(package) if package else None
+    if package and (above is None or above.submodule_search_locations is None):
+        return None
+    return PathFinder.find_spec(module, above.submodule_search_locations if above else None)
 
 
 @cache

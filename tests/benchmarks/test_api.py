@@ -1,10 +1,13 @@
 """The Python door: runs, callbacks and measurements, one's own method and stream, and what is said of wrong ones."""
 
 import gc
+import logging
+import shutil
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass as py_dataclass
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmarks import api as nb
 from benchmarks.config.registry import strategy_of
+from benchmarks.runs.pack import pack
 
 
 RUN: dict[str, Any] = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
@@ -27,6 +31,13 @@ class Settings:
     """Of the method below."""
 
     part: str = Field(default="bias", description="whose parameters learn")
+
+
+@dataclass(frozen=True)
+class Unstorable:
+    """Has a default that no settings file can hold."""
+
+    part: Path = Field(default=Path("bias"), description="whose parameters learn")
 
 
 class Plugin(nb.StrategyPlugin):
@@ -225,16 +236,42 @@ def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -
     tasks = list(colours.open(colours.names))
     assert "there is a stream called that already" in refusal("nusa", nb.own_stream("micro", tasks))
     assert "needs a name" in refusal("nusa", nb.own_stream("two/../colours", tasks))
+
+    def warm(**other: Any) -> list[nb.Task]:
+        return [replace(tasks[0], **other)]
+
     for wrong, said in (
         ([], "at least one nb.Task"),
         ([1, 2], "at least one nb.Task"),
+        (tasks[0], "at least one nb.Task"),
         ([tasks[0], tasks[0]], 'two tasks are called "warm"'),
-        ([replace(tasks[0], class_names=("red", "red"))], "class names must be there and differ"),
-        ([replace(tasks[0], templates=("a picture.",))], "every template has exactly one"),
-        ([replace(tasks[0], train=nb.split_of("none", [], []))], "no train images"),
-        ([replace(tasks[0], class_names=("red",))], "labels must lie in 0 to 0"),
+        (warm(class_names=("red", "red")), "class names must be a list of texts that differ"),
+        (warm(class_names=(0, 1)), "class names must be a list of texts"),
+        (warm(class_names="ry"), "class names must be a list of texts"),
+        (warm(class_names=("red",)), "labels must lie in 0 to 0"),
+        (warm(templates=("a picture.",)), "each is a text with exactly one"),
+        (warm(templates="{}"), "templates: each is a text"),
+        (warm(train=nb.split_of("none", [], [])), "no train images"),
+        (warm(train=[]), "expected what nb.split_of"),
+        (warm(name=7), "every task's name must be a text"),
+        (warm(source="warm"), "source: expected nb.Source"),
     ):
         assert said in str(_error(lambda wrong=wrong: nb.own_stream("mine", wrong)))
+    image = np.zeros((4, 4, 3), np.uint8)
+    for images, labels, said in (
+        ([image], [0.0], "labels: expected (N,) integers, got (1,) float64"),
+        ([image], [[0]], "got (1, 1) int64"),
+        ([image], [float("nan")], "expected (N,) integers"),
+        ([image], [True], "got (1,) bool"),
+        ([image], [0, 1], "1 images and 2 labels"),
+        ([image.astype(float)], [0], "expected (H, W, 3) uint8, got (4, 4, 3) float64"),
+        ([torch.zeros(3, 4, 4)], [0], "expected a Pillow image or an array, got Tensor"),
+    ):
+        assert said in str(_error(lambda images=images, labels=labels: nb.split_of("mine", images, labels)))
+    assert "about: expected nb.About" in str(_error(lambda: nb.own_strategy(Plugin, Settings, "m", about=5)))  # type: ignore[arg-type]
+    assert "Path, which a settings file can't hold" in refusal(nb.own_strategy(Plugin, Unstorable, "m"), colours)
+    assert "expected what nb.request" in str(_error(lambda: nb.start(5)))  # type: ignore[arg-type]
+    assert "results: expected a path" in str(_error(lambda: nb.request({}, results=5)))  # type: ignore[arg-type]
     assert "expected a list" in refusal("nusa", colours, callbacks=Told())
     assert "expected a name" in str(_error(lambda: nb.stream(4)))  # type: ignore[arg-type]
     assert "expected folders" in str(_error(lambda: nb.load_runs([tmp_path])))  # type: ignore[arg-type]
@@ -354,6 +391,94 @@ def test_a_settings_file_chooses_strategy_and_stream_unless_the_call_does(tmp_pa
     file.write_text("strategy: lora\nstream: folder:somewhere\n")
     assert nb.request({}, config=file).config.common.stream == "folder:somewhere"
     assert nb.request({"strategy": "nusa"}, config=file).config.common.strategy == "nusa"
+
+
+def test_a_settings_file_of_a_method_in_a_file_says_how_to_name_it(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("strategy: mine\n")
+    assert "if it is a file of your own, add --strategy mine.py" in str(_error(lambda: nb.request({}, config=file)))
+
+
+def test_the_environment_names_the_folders_of_data_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUSA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUSA_BENCH_DATA", str(tmp_path / "data"))
+    places = nb.request({}).places
+    assert (places.cache, places.data_root) == (tmp_path / "cache", tmp_path / "data")
+    assert nb.request({}, cache=tmp_path / "other", data_root="here").places.cache == tmp_path / "other"
+
+
+def test_what_a_finished_run_will_not_do_is_said(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = nb.run("zeroshot", colours, results=tmp_path, **RUN)
+    nb.run("zeroshot", colours, results=tmp_path, callbacks=[Losses()], measure=["interference"], **RUN)
+    said = capsys.readouterr().err
+    assert "its callbacks are not called" in said and "--measure interference adds nothing" in said
+
+    pack(run.folder)
+    shutil.rmtree(run.folder)
+    assert nb.run("zeroshot", colours, results=tmp_path, **RUN).metrics == run.metrics
+    assert not run.folder.exists()
+
+
+@py_dataclass
+class Plain(Losses):
+    """A plain dataclass, so not hashable."""
+
+    scale: float = 1.0
+
+
+class Renamed(Losses):
+    """Calls the loss something else."""
+
+    columns = (*Losses.columns[:2], nb.Column("entropy", "number", "cross-entropy of the batch"))
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        yield {"task": run.task, "step": run.step, "entropy": 1.0}
+
+
+class FailsInTheSecondTask(nb.Callback):
+    def on_task_end(self, run: nb.RunState) -> None:
+        if run.task == 1:
+            raise ZeroDivisionError
+
+
+def test_a_run_goes_on_with_the_columns_that_it_began_with(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*callbacks: nb.Callback) -> nb.Run:
+        return nb.run("finetune", colours, results=tmp_path, callbacks=callbacks, **RUN)
+
+    assert "FailsInTheSecondTask" in str(_error(lambda: run(Plain(), FailsInTheSecondTask())))
+    assert "began with the columns loss, step, task in losses.csv, not entropy" in str(_error(lambda: run(Renamed())))
+    assert len(run(Plain()).table("losses")) == 6
+    assert "losses.csv" not in capsys.readouterr().err
+
+
+def test_the_callers_modes_of_torch_change_nothing(
+    colours: nb.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = nb.run("nusa", colours, rank=4, results=tmp_path / "first", **RUN)
+    kept = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        torch.set_float32_matmul_precision("medium")
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            second = nb.run("nusa", colours, rank=4, results=tmp_path / "second", **RUN)
+            tested = nb.evaluate(second.model(), colours)
+        assert (torch.get_default_dtype(), torch.get_float32_matmul_precision()) == (torch.bfloat16, "medium")
+    finally:
+        torch.set_default_dtype(kept[0])
+        torch.set_float32_matmul_precision(kept[1])
+    for name in ("accuracy", "rank"):
+        assert (first.folder / f"{name}.csv").read_bytes() == (second.folder / f"{name}.csv").read_bytes()
+    assert tested["task_aware"].tolist() == second.accuracy["known"][-1].tolist()
+
+
+def test_the_callers_log_is_left_alone(colours: nb.Plan, tmp_path: Path) -> None:
+    before = logging.root.level, list(logging.root.handlers), logging.root.manager.disable
+    nb.run("zeroshot", colours, results=tmp_path, **RUN)
+    assert (logging.root.level, list(logging.root.handlers), logging.root.manager.disable) == before
 
 
 def test_a_finished_run_of_another_stream_of_the_same_name_is_refused(colours: nb.Plan, tmp_path: Path) -> None:
