@@ -55,7 +55,10 @@ def _print_list(context: click.Context, _parameter: click.Parameter, value: bool
 
 
 def place_options() -> list[click.Option]:
-    """Returns the options `--data-root` and `--cache`, which `benchmarks.run` and `benchmarks.prepare` share."""
+    """Returns the options that `benchmarks.run` and `benchmarks.prepare` share, as click options.
+
+    They are `--data-root`, the folder of the published data sets, and `--cache`, the folder for decoded images.
+    """
     return [
         click.Option(
             ["--data-root"],
@@ -119,18 +122,22 @@ def _harness_options() -> list[click.Parameter]:
 
 
 class RunCommand(click.Command):
-    """A click command whose help shows the strategy's own settings under a separate heading.
+    """A click command whose help shows the settings of the chosen strategy under a separate heading.
 
     Attributes:
-        own: names of the strategy's own settings.
-        title: the heading above them.
+        own: names, with underscores, of the strategy's own settings, which not every strategy has.
+        title: the heading above them, such as `Settings of nusa`.
     """
 
     own: tuple[str, ...] = ()
     title = ""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the options into the help text under three headings: run, the strategy's own, and others."""
+        """Writes the options into the help text under three headings; click calls it for `--help`.
+
+        The headings are `Run` for the settings that every strategy has, `title` for the strategy's own, and `Options`
+        for all others, such as `--results`.
+        """
         groups: dict[str, list[tuple[str, str]]] = {"Run": [], self.title: [], "Options": []}
         for parameter in self.get_params(context):
             record = parameter.get_help_record(context)
@@ -199,15 +206,16 @@ def parse(argv: list[str]) -> dict[str, Any]:
     """Returns the options of a command line by name; settings that are not given are absent.
 
     The keys have underscores, and values are text as typed, not yet checked: `--batch-size 16` gives `"batch_size":
-    "16"`. Switches are booleans, and options of the harness that name a file or folder are paths. Always present are
-    `data_root`, `results`, `no_cache`, `no_plots`, `again` and `debug`, which have defaults. For --help, --list and
-    --version it prints and exits.
+    "16"`. Switches are booleans, and `config`, `data_root`, `cache`, `results`, `reference_images` and
+    `reference_texts` are paths. Always present are `data_root`, `results`, `no_cache`, `no_plots`, `again` and `debug`,
+    which have defaults. For --help, --list and --version it prints and exits.
 
     Args:
         argv: the words of the command line, without the program's name.
 
     Raises:
-        UserError: an option is unknown (the message says if it belongs to another strategy), or a value is missing.
+        UserError: the strategy, the stream or an option is unknown (the message says if the option belongs to another
+            strategy), or a value is missing.
     """
     command = build_command(argv)
     try:

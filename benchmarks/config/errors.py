@@ -12,4 +12,8 @@ class UnreadableImage(UserError):
 
 
 class OwnError(UserError):
-    """An error of one process of a run, which it must report itself because the others do not know of it."""
+    """A user error that one process of a run meets alone, such as running out of memory.
+
+    Any other user error is met by all processes of a run, and only the first one prints it; this one is printed by the
+    process that meets it.
+    """

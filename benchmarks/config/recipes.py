@@ -14,13 +14,16 @@ ANY_STREAM = "folder"  # its settings are the default for streams without a reci
 
 
 def stream_family(stream: str) -> tuple[str, str]:
-    """Splits a stream's name at the colon: `folder:PATH` gives `("folder", "PATH")`, and `mtil` gives `("mtil", "")`.
+    """Splits a stream's name at the first colon into its family and its argument, and checks that the family exists.
+
+    `folder:PATH` gives `("folder", "PATH")`, `repeat:2:mtil` gives `("repeat", "2:mtil")`, and `mtil` gives `("mtil",
+    "")`.
 
     Args:
         stream: the stream's name on the command line.
 
     Raises:
-        UserError: there is no such family; the message offers the nearest.
+        UserError: there is no stream of that name before the colon; the message offers the nearest.
     """
     family, _, argument = stream.partition(":")
     registry.find("stream", family)
@@ -33,7 +36,8 @@ def repeated(argument: str) -> tuple[str, str]:
     `3:micro` gives `("3", "micro")`, and `3` gives `("3", "mtil")`.
 
     Args:
-        argument: the text after `repeat:`; the number in it is not checked.
+        argument: the text after `repeat:`. The number in it is returned as text and not checked; without a stream's
+            name it is MTIL that is repeated.
     """
     times, _, inner = argument.partition(":")
     return times, inner or "mtil"
@@ -42,11 +46,12 @@ def repeated(argument: str) -> tuple[str, str]:
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
     """Returns the default settings of a strategy on a stream, by setting name: published ones where there are any.
 
-    A recipe file has settings under `all` for every strategy and under `strategies` by name. It may have `like`, which
-    names a stream to start from, and `variants`, with the same keys for each text that may follow the stream's colon.
-    Settings of the strategy take precedence over those for all, and then those of the variant over those of the stream.
-    An entry such as `avalanche` applies to all strategies `avalanche:NAME`. A stream of another package has its recipe
-    next to its module, or else uses the recipe for folders of images.
+    They are read from the stream's recipe, a YAML file. It has settings under `all` for every strategy and under
+    `strategies` by name. It may have `like`, which names a stream to start from, and `variants`, with the same keys for
+    each text that may follow the stream's colon. Settings of the strategy take precedence over those for all, and then
+    those of the variant over those of the stream. An entry such as `avalanche` applies to all strategies
+    `avalanche:NAME`. A stream of another package has its recipe next to its module, or else uses the recipe for folders
+    of images.
 
     Args:
         stream: the stream's name on the command line, such as `mtil` or `cifar100:10`.

@@ -55,7 +55,7 @@ class Source:
         kind: `strategy`, `stream` or `measurement`.
         name: the name of what it defines on the command line.
         file: its path.
-        module: the name by which it is imported; None for a file outside every package.
+        module: the full name by which it is imported, such as `strategies.nusa`; None for a user's own file.
     """
 
     kind: str
@@ -65,7 +65,10 @@ class Source:
 
     @property
     def is_own_project(self) -> bool:
-        """Whether the file lies in this project's folder of its kind."""
+        """Whether the file belongs to this project, not to the user or an installed package.
+
+        It then lies in `strategies`, `benchmarks/streams` or `benchmarks/measurements`, by its kind.
+        """
         return FOLDERS[self.kind] in self.file.parents
 
     @property
@@ -87,7 +90,8 @@ class Source:
         """Imports the module and returns it; for a strategy or a measurement this imports torch and Avalanche.
 
         Raises:
-            UserError: the import fails, or the module lacks what its kind needs; the message is one line.
+            UserError: the import fails, or the module does not define what its kind needs: `Plugin` for a strategy,
+                `build` for a stream, `Meter` for a measurement.
         """
         try:
             module = importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
@@ -169,9 +173,9 @@ def _say_hidden(kind: str, name: str) -> None:
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """Returns all sources of a kind by name: this project's, then those of installed packages.
+    """Returns the files (`Source`) that define the strategies, streams or measurements, by their command-line names.
 
-    A package's source cannot replace one of this project.
+    This project's come first, then those of installed packages, except those whose names this project uses.
 
     Args:
         kind: `strategy`, `stream` or `measurement`.
@@ -190,7 +194,11 @@ def _file_of(module: str) -> Path | None:
 
 
 def names(kind: str) -> list[str]:
-    """Returns the names of all known sources of a kind (`strategy`, `stream` or `measurement`), sorted."""
+    """Returns the command-line names of all strategies, streams or measurements, sorted.
+
+    Args:
+        kind: which of them: `strategy`, `stream` or `measurement`.
+    """
     return sorted(sources(kind))
 
 
@@ -206,14 +214,16 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def find(kind: str, name: str) -> Source:
-    """Returns the source of a name; for a strategy also of a path that ends in `.py`.
+    """Returns the file (`Source`) that defines a strategy, a stream or a measurement; nothing is imported.
 
     Args:
         kind: `strategy`, `stream` or `measurement`.
-        name: the name on the command line, without a colon and what follows it for a stream.
+        name: the name on the command line, for a stream without the colon and what follows it. For a strategy also the
+            path of a Python file, which ends in `.py`.
 
     Raises:
-        UserError: the name is unknown (the message offers the nearest), or the file defines no strategy.
+        UserError: the name is unknown (the message offers the nearest), or there is no such file, or it defines no
+            strategy or has the name of another one.
     """
     if kind == "strategy" and name.endswith(".py"):
         return _own_file(Path(name))
@@ -277,9 +287,10 @@ def _about(source: Source, digest: str) -> About:
 
 
 def about(strategy: str) -> About:
-    """Returns a strategy's `ABOUT`: name for tables, reference, colour, marker and published results.
+    """Returns how a strategy is shown: its name for tables, reference, colour, marker and published results.
 
-    If it has none, or the name is unknown, the result is made from the name.
+    It is the `ABOUT` of the strategy's file. Without one, or for an unknown strategy, the name for tables is that of the
+    command line, the reference is empty, and colour and marker are derived from the name.
 
     Args:
         strategy: the strategy's name on the command line.
@@ -292,7 +303,9 @@ def about(strategy: str) -> About:
 
 
 def settings_class(strategy: str) -> Any:
-    """Returns a strategy's `Settings`, a frozen pydantic dataclass.
+    """Returns a strategy's class `Settings`, whose fields are the strategy's own settings.
+
+    It is a frozen pydantic dataclass. Torch is not imported for it.
 
     Args:
         strategy: the strategy's name; never a path, since names also come from run folders, which must not name code.
@@ -311,7 +324,7 @@ class Strategy:
 
     Attributes:
         name: its name on the command line and in the run folder.
-        settings: its `Settings`, the class, a frozen pydantic dataclass.
+        settings: its class `Settings` (not an instance), a frozen pydantic dataclass of the strategy's own settings.
         about: its name for tables, reference, colour, marker and published results.
         sha256: hexadecimal digest of the file that defines it; empty if unknown, for instance in a notebook.
         plugin: returns its `Plugin` class; the call imports torch and Avalanche.
@@ -325,18 +338,18 @@ class Strategy:
 
     @property
     def is_own(self) -> bool:
-        """Whether the strategy is none of this project's: the user's, or an installed package's."""
+        """Whether the strategy is the user's or an installed package's, not one of this project."""
         return self.name not in _built_in("strategy")
 
 
 def strategy_of(name: str) -> Strategy:
-    """Returns a strategy by its name or file.
+    """Returns a strategy by its name or file; its plugin, which needs torch, is not imported yet.
 
     Args:
         name: the strategy's name on the command line, or a path that ends in `.py`.
 
     Raises:
-        UserError: the name is unknown, or the file defines no strategy.
+        UserError: the name is unknown, or the file defines no strategy, or its `Settings` or `ABOUT` cannot be read.
     """
     source = find("strategy", name)
     return _strategy(source, source.sha256)

@@ -25,13 +25,17 @@ def resolve(
 ) -> RunConfig:
     """Returns the settings of a run, checked.
 
-    A value in `given` takes precedence over the file, the file over the recipe, and the recipe over the defaults.
+    A value in `given` takes precedence over the file, the file over the recipe (the stream's defaults for the
+    strategy), and the recipe over the defaults of the fields. With another model than the recipe's, `pretrained` is None
+    unless it is given.
 
     Args:
-        given: settings by name, from the command line or a call.
-        file: the `--config` file, if any. It may name strategies and streams, but no Python files.
-        strategy: a strategy given as an object instead of by name.
-        own_stream: the name of a stream that was given as an object.
+        given: settings by name (with underscores), from the command line or a call; text is converted.
+        file: the `--config` file, YAML with a line `name: value` for each setting; None for none. It may name
+            strategies and streams, but no Python files.
+        strategy: a strategy given as an object; None takes the one that `given` or the file names, or else `nusa`.
+        own_stream: the name of a user's stream that was given as an object, for which the recipe of image folders is
+            taken; None takes the stream that `given` or the file names, or else `micro`.
 
     Raises:
         UserError: a name is unknown (the message offers the nearest), or a value has the wrong type or is out of range.
@@ -110,7 +114,9 @@ def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
 
 
 def settings_of(method: Strategy) -> dict[str, Any]:
-    """Returns a strategy's own settings: by the setting's name its pydantic `FieldInfo` (type, default, description).
+    """Returns a strategy's own settings, without those that every strategy has.
+
+    The result has the pydantic `FieldInfo` (type, default, description) of each by the setting's name.
 
     Args:
         method: the strategy.
@@ -127,7 +133,9 @@ def settings_of(method: Strategy) -> dict[str, Any]:
 
 
 def unknown_setting(name: str, method: Strategy) -> str:
-    """Returns why a setting is unknown, for a message: it belongs to other strategies, or it is misspelt.
+    """Returns why a setting is unknown, as the end of a message.
+
+    It is for instance `a setting of lora, not of nusa`, or `no such setting of nusa (did you mean "rank"?)`.
 
     Args:
         name: the unknown setting, with underscores.

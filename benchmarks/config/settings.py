@@ -66,7 +66,30 @@ def for_task(value: Number | dict[str, Number], task: str, dataset: str) -> Numb
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Settings that every strategy has. Those without a default take it from the stream's recipe."""
+    """Settings that every strategy has.
+
+    Those without a default take it from the recipe, the stream's file of default settings. `iterations` and `lr` are
+    one number for all tasks, or a dict with numbers by the names of tasks or data sets, and one under `default`.
+
+    Attributes:
+        strategy, stream: their names on the command line, such as `nusa` and `cifar100:10`.
+        order: `default`, a named order of the stream, `random:SEED`, or task names separated by commas.
+        seed: the seed of sampling, dropout and initialisation.
+        device: `cpu`, `cuda`, or `auto` for CUDA if available.
+        model: `micro` (this project's own small CLIP), the name of an open_clip model, or `local-dir:FOLDER`.
+        pretrained: an open_clip tag or a weights file; None for `micro` and for a folder that contains weights.
+        shots: number of training images of each class; None for all.
+        augmentation: `random-resized-crop` for random crops of 0.9 to 1 of a training image's area, or `none`.
+        iterations: number of training steps of each task.
+        batch_size: images in a training step.
+        lr: peak learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
+        warmup: linear warm-up before the cosine decay to 0: below 1 a share of the task's steps, from 1 on their number.
+        label_smoothing: of the cross-entropy, from 0 to below 1.
+        precision: `float32`, `tf32` or `bf16`, of the towers' matrix products; weights and SVD are always float32.
+        compile: whether `torch.compile` is applied to the transformer blocks of both towers.
+        checkpointing: whether activations are recomputed in the backward pass, for less memory and more time.
+    """
 
     strategy: str = Field(default="nusa", description="name of the method; see --list")
     stream: str = Field(default="micro", description="name of the stream of tasks; see --list")
@@ -118,7 +141,7 @@ class Arithmetic:
     """How the image and text towers of the model compute.
 
     Attributes:
-        precision: `float32`, `tf32` or `bf16`, of the matrix products.
+        precision: of the matrix products: `float32`, `tf32` or `bf16`.
         compile: whether `torch.compile` is applied to the transformer blocks.
         checkpointing: whether activations are recomputed in the backward pass, which takes less memory and more time.
     """
@@ -135,8 +158,9 @@ class RunConfig:
     Attributes:
         common: the settings that every strategy has.
         settings: the strategy's own settings, an instance of its `Settings` class.
-        strategy: the strategy.
-        usual: by name, the value that every setting has in the recipe; the run's name lists those that differ.
+        strategy: the strategy's name, `Settings` class, plugin and facts for tables.
+        usual: the values that all settings, by name, would have if only strategy and stream had been given; `label`
+            lists those that differ.
     """
 
     common: Common
@@ -145,15 +169,19 @@ class RunConfig:
     usual: Mapping[str, Any]
 
     def flat(self) -> dict[str, Any]:
-        """Returns the values of all settings by their names on the command line, in types that YAML can store.
+        """Returns the values of all settings by name (with underscores), in types that YAML can store.
 
-        `config.yaml` stores them so, and `--config` reads them.
+        Common settings and the strategy's own are in one dict. The run folder's `config.yaml` stores them so, and
+        `--config` reads them.
         """
         return flat(self.common, self.settings)
 
     @property
     def label(self) -> str:
-        """The run folder's name, such as `seed42,rank=16`: the seed and the settings that differ from the recipe."""
+        """The run folder's name, such as `seed42,rank=16`: the seed, and the settings that differ from the recipe.
+
+        It never contains strategy, stream, device and `checkpointing`.
+        """
         skipped = {"strategy", "stream", "seed", "device", FREE}
         parts = [f"seed{self.common.seed}"]
         for name, value in self.flat().items():
