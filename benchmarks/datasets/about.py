@@ -25,7 +25,7 @@ class Info:
         origin, archive: URLs of its page and of its archive.
         download: whether torchvision can download it.
         checksum: whether torchvision verifies the archive; if not, an interrupted download is not resumed.
-        by_hand: where to get it and where to put it, in one sentence.
+        by_hand: where to get it and where to put it, in one clause, for messages.
         split: which images are for training and which for testing, in words.
         licence, citation: as the owner states them.
         expected: published counts by the keys `train` and `test` (images) and `classes`.
@@ -49,7 +49,7 @@ class Info:
 
     @property
     def how(self) -> str:
-        """How to get the data set, in one sentence."""
+        """How to get the data set, for messages: the command that downloads it, if any, and `by_hand`."""
         fetched = f"benchmarks.prepare --download fetches {self.archive}; or " if self.download else ""
         return fetched + self.by_hand
 
@@ -59,7 +59,8 @@ def infos() -> dict[str, Info]:
     """Returns the facts about every data set by its name (`Info.name`), in the alphabetical order of their files.
 
     Raises:
-        UserError: an `INFO` cannot be read, or a file does not have its data set's name.
+        UserError: the facts that a data set's file states as `INFO = Info(...)` cannot be read, or the file's name is
+            not the data set's in lower case.
     """
     files = [path for folder in datasets.__path__ for path in Path(folder).glob("*.py")]
     found = [_read_info(path) for path in sorted(files, key=lambda path: path.name)]
@@ -102,11 +103,15 @@ def info(name: str) -> Info:
 
 
 def module(name: str) -> Any:
-    """Imports a data set's file and returns the module, which defines `read` and, if it can be downloaded, `download`.
+    """Imports the Python file that defines a data set, and returns the module; this may import torch and torchvision.
 
-    The import may load torch and torchvision. It raises UserError if the name is unknown.
+    Its function `read(root)` returns the training and the test images found in the data root, as two `Part`. If
+    torchvision can download the data set, it also has `download(root)`.
 
     Args:
-        name: of the data set, as in `Info.name`.
+        name: of the data set, as in `Info.name`, for instance `CIFAR100`.
+
+    Raises:
+        UserError: the name is unknown.
     """
     return importlib.import_module(f"{datasets.__name__}.{info(name).name.lower()}")

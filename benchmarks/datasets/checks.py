@@ -19,10 +19,12 @@ MEANING = {MISSING: "; the archive was extracted only in part", EMPTY: "; the co
 
 
 def open_checked(name: str, root: Path) -> Opened:
-    """Returns a data set that is complete and as published.
+    """Opens a data set and checks it: all files exist, and the numbers of images and classes are the published ones.
+
+    No images are decoded.
 
     Args:
-        name: of the data set.
+        name: of the data set, as in `Info.name`, for instance `CIFAR100`.
         root: the data root, the folder of all published data sets.
 
     Raises:

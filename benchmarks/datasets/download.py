@@ -13,13 +13,14 @@ ARCHIVES = (".tar.gz", ".tgz", ".zip", ".gz", ".mat")
 
 
 def download(name: str, root: Path) -> None:
-    """Downloads into a folder `.download-NAME` of the data root, then moves the finished data set to its place.
+    """Downloads a data set with torchvision and extracts it, so that its folder appears complete or not at all.
 
-    Its place is the folder `Info.folder` of the data root. After an interruption, an archive that torchvision can
-    verify by a checksum is not downloaded again if it is complete.
+    It is downloaded into the folder `.download-NAME` of the data root, and moved to its place, the folder `Info.folder`,
+    at the end. After an interruption, an archive that torchvision can verify by a checksum is not downloaded again if it
+    is complete.
 
     Args:
-        name: of the data set.
+        name: of the data set, as in `Info.name`, for instance `CIFAR100`.
         root: the data root, the folder of all published data sets.
 
     Raises:

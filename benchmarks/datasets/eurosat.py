@@ -48,7 +48,7 @@ INFO = Info(
 
 
 def read(root: Path) -> tuple[Part, Part]:
-    """Returns two parts of the same images: 80 % for training, the rest for testing, drawn at random with a fixed seed.
+    """Returns two parts of all images: 80 % for training, the rest for testing, drawn at random with a fixed seed.
 
     Each `Part` has images with their labels, class names and files. The images are sorted by class folder and file
     name.

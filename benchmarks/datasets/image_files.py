@@ -14,10 +14,10 @@ from benchmarks.runtime.files import fingerprint
 
 @dataclass(frozen=True)
 class Files(Images):
-    """`Images` whose files can be checked without decoding them.
+    """Images of a published data set, with the paths of their files, so that missing files are found without decoding.
 
     Attributes:
-        paths: the file of each image; empty if one archive holds them all.
+        paths: the file of each image, in order; empty if one archive holds them all.
     """
 
     paths: tuple[Path, ...] = ()
@@ -30,7 +30,8 @@ def in_files(name: str, dataset: Any, paths: tuple[Path, ...], root: Path) -> Fi
         name: of the images, for messages and the cache, for instance `DTD-train`.
         dataset: its item i is (image, label).
         paths: the file of each image, in the order of `dataset`.
-        root: the folder that contains all files; the images' fingerprint names them relative to it.
+        root: a folder that contains all files. The images' `fingerprint`, by which the cache notices changed files,
+            has the paths below it, so the data can be moved together with this folder.
     """
     return Files(
         name=name,
@@ -49,7 +50,8 @@ def in_archive(name: str, dataset: Any, archive: Path, root: Path) -> Files:
         name: of the images, for messages and the cache, for instance `MNIST-train`.
         dataset: its item i is (image, label).
         archive: the file that holds all images.
-        root: the folder that contains it; the images' fingerprint names it relative to this folder.
+        root: a folder that contains it. The images' `fingerprint`, by which the cache notices a changed file, has the
+            path below it, so the data can be moved together with this folder.
     """
     return Files(
         name=name,
@@ -69,7 +71,7 @@ def forbidden(folder: Path) -> str | None:
     """Returns the first folder, this one or one below it, that this process may not list; None if it may list all.
 
     Args:
-        folder: the folder, for instance that of a data set.
+        folder: the folder, for instance that of a data set; for one that does not exist, the result is None.
     """
     errors: list[OSError] = []
     for _ in os.walk(folder, onerror=errors.append):

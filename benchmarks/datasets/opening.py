@@ -21,7 +21,7 @@ class Opened:
     Attributes:
         info: the published facts about it.
         class_names: C names for prompts, in label order.
-        own_names: C names as in the data set, in label order, for instance with underscores.
+        own_names: C names as the data set's files have them, in label order, for instance with underscores.
         train, test: its training and test images, with labels 0 to C - 1.
     """
 
