@@ -42,10 +42,11 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
 
 
 class Cropped(FromFiles):
-    """Random crops of a split's images, resized to squares (bicubic), with the interface of `Pixels`.
+    """A split's images, randomly cropped and resized to squares (bicubic) at each reading.
 
-    Each crop depends only on the random state `strategies.training.loader.draw` of the training step and on the image.
-    Outside of training the images are resized and centre cropped, as for testing.
+    Item i is (3, size, size) uint8, a slice (B, 3, size, size). The crop depends only on the image's index and on the
+    state that the training loader sets for each image it reads (`strategies.training.loader.draw`). Outside of training
+    there is no such state, and images are resized and centre cropped, as for testing.
 
     Args:
         split: the images.
@@ -53,7 +54,7 @@ class Cropped(FromFiles):
     """
 
     def one(self, place: int) -> Tensor:
-        """Returns one image of the split, randomly cropped, as (3, size, size) uint8.
+        """Returns one image of the split as (3, size, size) uint8: randomly cropped in training, else centre cropped.
 
         Args:
             place: the index of the image in the split.

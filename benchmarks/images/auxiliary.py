@@ -28,11 +28,11 @@ MICRO_PAIRS, MICRO_SEED = 2000, 1  # the micro CLIP's own pretraining pairs were
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """The auxiliary data of a method; a part that it does not read is None.
+    """The data that a method reads besides those of the tasks, for instance for distillation.
 
     Attributes:
-        images: the auxiliary images; their labels mean nothing.
-        captions: the auxiliary texts.
+        images: the auxiliary images, with labels that mean nothing; None if the method reads none.
+        captions: the auxiliary texts; None if the method reads none.
     """
 
     images: Split | None = None
@@ -49,15 +49,16 @@ def find(
     pool: int,
     batch_size: int,
 ) -> Auxiliary:
-    """Returns the auxiliary data that a method reads, as a list of images and captions; images are not decoded yet.
+    """Returns the auxiliary data that a method reads besides those of the tasks; images are not decoded yet.
 
     Args:
         reads: what the method reads, any of `images` and `texts`.
         folder: the folder of images, also in its subfolders; None if not given.
         file: the file of captions, one in each line; None if not given.
         method: the method's name, for messages.
-        drawn: whether the model is the micro CLIP, for which both can be drawn.
-        pool: maximal number of images; more are subsampled at random with a fixed seed.
+        drawn: whether the model is the micro CLIP, for which up to 2000 images or captions from its pretraining
+            distribution are generated where none are given.
+        pool: maximal number of images; of more, so many are drawn at random with a fixed seed.
         batch_size: images in a step; the folder must have at least as many.
 
     Raises:
@@ -142,16 +143,17 @@ def _pair(row: int) -> tuple[str, Image.Image]:
 
 
 def give(found: Auxiliary, plugin: Any, tokenize: Callable[[list[str]], Tensor], opener: Opener) -> dict[str, str]:
-    """Sets `reference_images` and `reference_texts` of a plugin, and returns their digest for `run.json`.
+    """Gives a method its auxiliary data, as decoded images and token ids, and returns their digest for `run.json`.
 
-    The result has one key, `reference_sha256`, with a hexadecimal SHA-256 of images and captions; it is empty without
-    auxiliary data.
+    It sets the plugin's `reference_images` to N images (3, S, S) uint8 and `reference_texts` to token ids (M, L), each
+    only if found. The result has one key, `reference_sha256`, with a hexadecimal SHA-256 of images and captions; without
+    auxiliary data it is an empty dict.
 
     Args:
         found: the auxiliary data of the method.
         plugin: the method's `StrategyPlugin`.
         tokenize: turns a list of n captions into token ids (n, L) int64.
-        opener: decodes the images.
+        opener: decodes the images, at the model's input size S.
 
     Raises:
         UserError: an image cannot be read, or there is too little space for the cache.

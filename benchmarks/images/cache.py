@@ -55,23 +55,27 @@ FLUSH = 32 * 2**20  # bytes to decode before writing them to disk is started
 
 
 def stop(error: UserError) -> None:
-    """Raises an error that was met while images were decoded: the default for `on_bad`, which ends the decoding."""
+    """Raises the error of an image that cannot be read, which ends the decoding of all.
+
+    It is the default of the argument `on_bad` of functions that decode many images.
+    """
     raise error
 
 
 class CacheFile:
-    """The cache of one `Images` at one size: a folder with the pixels and a digest of each image.
+    """The cache on disk of some images at one size: a folder with the pixels and a digest of each image's pixels.
 
     Args:
         root: the folder of all caches.
-        images: the images, of which there are `count`.
+        images: the images, of which there are `count`, for instance the training images of a data set.
         size: side of the decoded images, in pixels.
 
     Attributes:
         folder: the folder of this cache, below `root`. Its name ends with a digest of `about`.
         pixels: the file of the pixels, (count, 3, size, size) uint8.
         digests: the file of the digests, (count, 8) uint8.
-        filling: the file that exists while a process writes, or after one was killed.
+        filling: an empty file that exists while a process writes, or after one was killed; then pixels are compared
+            with their digests before they are used.
         shape: (count, 3, size, size).
         about: all on which the pixels depend: data, size, transform and library versions.
     """
@@ -117,13 +121,16 @@ class CacheFile:
         return rows[~self.ready()[rows].any(axis=1)]
 
     def trusted(self) -> bool:
-        """Returns whether the decoded images can be used without being compared with their digests."""
+        """Returns whether the decoded images can be used without being compared with their digests.
+
+        They cannot while a process writes into the cache, after one was killed, and after `distrust`.
+        """
         return not self.filling.exists()
 
     def distrust(self) -> None:
-        """Makes the next `fill` compare the decoded images with their digests, and decode again those that differ.
+        """Makes the next `fill` compare all decoded images with their digests, and decode again those wanted that differ.
 
-        Does nothing where no complete cache exists.
+        Does nothing if a file of the cache is missing or cut short.
         """
         if self._whole():
             with FileLock(self.folder / ".lock"):  # a process that is filling the cache would remove the mark
@@ -135,13 +142,13 @@ class CacheFile:
         on_image: Callable[[], None] = lambda: None,
         on_bad: Callable[[UserError], None] = stop,
     ) -> int:
-        """Decodes the missing ones of some images on all cores, and returns their number.
+        """Decodes those of some images that are not in the cache yet, on all cores, and returns how many those were.
 
         Another process that fills the same cache waits, then finds the images there.
 
         Args:
             rows: (N,) int64, the indices of the images that are wanted.
-            on_image: called after each image, for progress.
+            on_image: called without arguments after each image, for progress.
             on_bad: called with the error of an image that cannot be read; unless it raises, the image stays missing and
                 decoding continues.
 
@@ -240,7 +247,7 @@ def _write_whole(file: int, data: memoryview, place: int) -> None:
 
 
 class Cached:
-    """A split's images from the cache, with the interface of `Pixels`: a slice returns (B, 3, size, size) uint8.
+    """A split's images, read from the cache on disk: item i is (3, size, size) uint8, a slice (B, 3, size, size).
 
     The file is mapped into memory, so its pages are in the operating system's cache, shared by all processes. After
     each reading this process releases them, so its memory does not grow with the data set.
@@ -267,7 +274,7 @@ class Cached:
 
 
 def check_space(root: Path, missing: Mapping[CacheFile, np.ndarray]) -> int:
-    """Returns the number of bytes that decoding some images into the cache will take, if there is space for them.
+    """Checks that the disk has space for decoding some images into the cache, and returns how many bytes that takes.
 
     Args:
         root: the folder of all caches.

@@ -36,7 +36,7 @@ def decode_one(images: Images, row: int, size: int) -> Tensor:
     Its shorter side is resized to `size` (bicubic), then its centre is cropped.
 
     Args:
-        images: the images as their owner stores them.
+        images: the images as their owner stores them, in any size and mode.
         row: the index of the image among them.
         size: side of the result, in pixels.
 
@@ -55,7 +55,7 @@ def decode_one(images: Images, row: int, size: int) -> Tensor:
 
 
 def digest(image: Tensor) -> bytes:
-    """Returns a digest of 8 bytes of an image's pixels.
+    """Returns a digest of 8 bytes of an image's pixels, by which the cache notices damaged images.
 
     It is never all zero, which in the cache stands for images not decoded yet.
 
@@ -72,7 +72,7 @@ def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None)
     Args:
         split: the images.
         size: side of the decoded images, in pixels.
-        on_image: called after each image, for progress.
+        on_image: called without arguments after each image, for progress.
 
     Raises:
         UserError: an image cannot be read; the message names it.
@@ -89,7 +89,10 @@ def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None)
 
 
 class FromFiles:
-    """A split's images, decoded at every reading and not stored, with the interface of `Pixels`.
+    """A split's images, decoded at every reading and not stored.
+
+    Item i is (3, size, size) uint8, a slice (B, 3, size, size). The shorter side is resized to `size` (bicubic), then
+    the centre is cropped. Reading an item raises UnreadableImage if its file cannot be read.
 
     Args:
         split: the images.
@@ -104,7 +107,7 @@ class FromFiles:
         return len(self.split)
 
     def one(self, place: int) -> Tensor:
-        """Returns one image of the split as (3, size, size) uint8.
+        """Returns one image of the split as (3, size, size) uint8, RGB.
 
         Args:
             place: the index of the image in the split.
@@ -121,13 +124,13 @@ class FromFiles:
 
 
 def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.ndarray:
-    """Returns the digests (N, 8) uint8 of all N images.
+    """Returns the digests (N, 8) uint8 of the pixels of all N images, on all cores.
 
     It reads every image once, so unreadable ones are found before training.
 
     Args:
-        pixels: N images (3, S, S) uint8.
-        on_image: called after each image, for progress.
+        pixels: N images (3, S, S) uint8: a tensor (N, 3, S, S), or an object that reads item i from the disk.
+        on_image: called without arguments after each image, for progress.
 
     Raises:
         UnreadableImage: an image cannot be read; the message names its file.
@@ -149,7 +152,7 @@ def check(split: Split, size: int, on_image: Callable[[], None] = lambda: None) 
     Args:
         split: the images.
         size: side of the decoded images, in pixels.
-        on_image: called after each image, for progress.
+        on_image: called without arguments after each image, for progress.
     """
 
     def one(row: int) -> UserError | None:

@@ -59,12 +59,12 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 
 
 def folders(folder: Path) -> list[str]:
-    """Returns the names of the folders in a folder, sorted, including symbolic links to folders.
+    """Returns the names of the folders that lie directly in a folder, sorted, including symbolic links to folders.
 
-    Hidden folders are passed over.
+    Hidden folders (with a leading dot) are passed over.
 
     Args:
-        folder: the folder to look into; its subfolders are not.
+        folder: the folder to look into.
 
     Raises:
         UserError: the folder cannot be read, a link is broken or leads up the tree, or a name is no UTF-8.
@@ -79,13 +79,14 @@ def folders(folder: Path) -> list[str]:
 def pictures(folder: Path) -> list[Path]:
     """Returns the paths of the image files in a folder, sorted by name; its subfolders are not looked into.
 
-    They are recognised by their ending, in upper or lower case.
+    They are recognised by their ending, such as `.jpg` or `.png` (`ENDINGS` lists all), in upper or lower case. Hidden
+    files are passed over.
 
     Args:
         folder: the folder to look into.
 
     Raises:
-        UserError: the folder cannot be read, or a link with such an ending is broken.
+        UserError: the folder cannot be read, or a symbolic link with such an ending leads nowhere.
     """
     return [Path(entry.path) for entry in _scan(folder, _is_picture)]
 
@@ -96,7 +97,8 @@ def of_files(name: str, files: Sequence[Path], root: Path) -> Images:
     Args:
         name: the name of the images, for messages and the cache.
         files: the paths of the files; their order is that of the images.
-        root: the folder that contains all files.
+        root: a folder that contains all files. The cache finds decoded images again by the paths below it, so the files
+            can be moved together with this folder.
     """
     return Images(
         name=name,

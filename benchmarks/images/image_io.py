@@ -71,8 +71,8 @@ def read_rgb(images: Images, row: int) -> Image.Image:
         row: the index of the image among them.
 
     Raises:
-        UnreadableImage: the image cannot be read, is cut short, or has more than `MOST_PIXELS` pixels; the message
-            names its file.
+        UnreadableImage: the image cannot be read, is cut short, or has more than 178 956 970 pixels (`MOST_PIXELS`);
+            the message names its file.
     """
     try:
         with images.read(row) as picture:

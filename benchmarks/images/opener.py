@@ -15,13 +15,14 @@ from strategies.training.pixels import Pixels
 
 
 class Opener:
-    """Gives the pixels of splits: from memory, from the cache, or decoded at each reading.
+    """Opens splits (lists of image files) as decoded images of one size.
 
-    A split that several tasks share is opened once.
+    With a cache, `fill` decodes images into it once and `open` reads them there. Without one, generated images are kept
+    in memory, and all others are decoded at each reading. A split that several tasks share is opened once.
 
     Args:
         size: side of the decoded images, in pixels.
-        cache_root: the folder of all caches; None uses no cache.
+        cache_root: the folder of all caches on disk; None uses no cache.
         bar: shows the progress.
     """
 
@@ -41,12 +42,13 @@ class Opener:
         return self._files[id(images)]
 
     def read_all(self, splits: Sequence[Split], on_bad: Callable[[UserError], None]) -> int:
-        """Reads every image once, into the cache if there is one, and returns how many were read from their files.
+        """Checks that every image can be read, and returns how many were read from their files.
 
-        Images that are in the cache already are compared with their digests, and decoded again if they differ.
+        With a cache, missing images are decoded into it, and those in it already are compared with their digests and
+        decoded again if they differ.
 
         Args:
-            splits: the images.
+            splits: the images to check.
             on_bad: called with the error of each image that cannot be read.
 
         Raises:
@@ -64,10 +66,10 @@ class Opener:
         return count
 
     def fill(self, splits: Sequence[Split], on_bad: Callable[[UserError], None] = stop) -> int:
-        """Decodes the images of the splits that are missing in the cache, and returns their number; 0 without a cache.
+        """Decodes the images that are missing in the cache into it, and returns how many those were; 0 without a cache.
 
         Args:
-            splits: the images.
+            splits: the images that are wanted in the cache.
             on_bad: called with the error of each image that cannot be read; by default it raises the error.
 
         Raises:
@@ -97,11 +99,13 @@ class Opener:
         return {file: np.concatenate(each) for file, each in rows.items()}
 
     def open(self, split: Split, *, from_files: bool = False) -> tuple[Pixels, np.ndarray]:
-        """Returns the N images of a split, (3, size, size) uint8 each, and digests (N, 8) uint8 of their pixels.
+        """Returns the N images of a split, decoded, and the digests (N, 8) uint8 of their pixels.
+
+        Item i of the images is (3, size, size) uint8, and a slice is (B, 3, size, size).
 
         Args:
-            split: the images; those that are cached must have been decoded by `fill`.
-            from_files: whether they are decoded at each reading, without memory or cache.
+            split: the images; with a cache, `fill` must have decoded them before.
+            from_files: whether they are decoded from their files at each reading, even if they are cached.
 
         Raises:
             UserError: an image without cache cannot be read; the message names its file.

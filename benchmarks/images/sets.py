@@ -20,8 +20,10 @@ class Images:
         count: number of images.
         read: returns image i (from 0) in its original size and mode.
         where: returns the name of image i for messages: its file, if it has its own.
-        fingerprint: returns a text that changes when the data change; None for images that are never cached on disk.
-        drawn: whether the images are generated, and so few that they fit into memory when there is no cache.
+        fingerprint: returns a text that changes when the data change, by which the cache on disk is found; None for
+            images that are never cached on disk.
+        drawn: whether all images are decoded into memory when they are not cached on disk, as generated ones are; False
+            decodes them at each reading then.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one task, for training or for testing.
+    """The images of one task, for training or for testing: which ones of a data set, and their labels, not decoded.
 
     Attributes:
         images: the images that this split is a part of.
@@ -50,7 +52,7 @@ class Split:
         return len(self.rows)
 
     def take(self, places: np.ndarray) -> "Split":
-        """Returns the split of some of the images of this one.
+        """Returns a split with some of the images of this one, and their labels.
 
         Args:
             places: (M,) int64, the indices of these images in this split; their order is kept.
@@ -58,12 +60,10 @@ class Split:
         return replace(self, rows=self.rows[places], labels=self.labels[places])
 
     def of_classes(self, classes: np.ndarray) -> "Split":
-        """Returns the split of the images of some classes.
-
-        The new label of an image is the place of its class in `classes`.
+        """Returns a split with the images of some classes, in this split's order, labelled 0 to C - 1.
 
         Args:
-            classes: (C,) int64, the labels of the classes to keep.
+            classes: (C,) int64, the labels of the classes to keep; class `classes[i]` gets the label i.
         """
         kept = self.take(np.flatnonzero(np.isin(self.labels, classes)))
         place = {label: new for new, label in enumerate(classes.tolist())}
@@ -71,7 +71,7 @@ class Split:
 
 
 def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequence[int]) -> Split:
-    """Returns a split of images in memory, for a stream of one's own.
+    """Returns images that are in memory as a split, for the training or test images of a task in a user's own stream.
 
     Args:
         name: the name of the images, for messages.
