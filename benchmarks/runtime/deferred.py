@@ -18,10 +18,14 @@ PUBLIC = ("__all__", "__version__")  # of the names with underscores around them
 
 
 class DeferredModule(ModuleType):
-    """A module whose source has not been executed yet; afterwards it is an ordinary module."""
+    """A module that is imported without executing its source, which then takes no time unless it is needed.
+
+    Its source is executed by `execute`, which `dir()` and subclasses call; from then on it is an ordinary module. Errors
+    of its source, such as a missing library, are raised there and not by the import.
+    """
 
     def execute(self) -> None:
-        """Executes the module's source, and sets its already imported submodules as attributes, as an import does.
+        """Executes the module's source and makes this object an ordinary module, with its submodules as attributes.
 
         Does nothing if another thread has done it.
         """
@@ -43,7 +47,11 @@ class DeferredModule(ModuleType):
 
 
 class DeferredPackage(DeferredModule):
-    """A package whose submodules and their names can be used without executing its `__init__`."""
+    """A package, such as `torchvision.models`, whose `__init__` is executed only if an attribute cannot be had otherwise.
+
+    An attribute is taken directly from the submodule that the `__init__` would import it from, or is itself a submodule.
+    Only for any other attribute the `__init__` is executed.
+    """
 
     def __getattr__(self, name: str) -> Any:
         """Called for attributes that the package does not have yet."""
@@ -70,10 +78,10 @@ class DeferredPackage(DeferredModule):
 
 
 class DeferredCompiler(DeferredModule):
-    """torch's compiler, `torch._dynamo`, until something is compiled.
+    """Stands in for the module `torch._dynamo` (torch's compiler, slow to import) until something is compiled.
 
-    Every optimiser asks it to exclude some functions from compilation, which needs no compiler. Any other use executes
-    it.
+    `disable` and `graph_break`, which torch's optimisers call without compiling, are answered here. Requesting any other
+    attribute executes the real module, and this object becomes it.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -84,10 +92,14 @@ class DeferredCompiler(DeferredModule):
         return getattr(self, name)
 
     def disable(self, function: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Returns a function that calls another one, which is excluded from compilation once the compiler is executed.
+        """Returns a wrapper of a function, which excludes it from compilation as `torch._dynamo.disable` does.
+
+        The wrapper calls the function itself as long as this object stands in for `torch._dynamo`, and then the
+        function that `torch._dynamo.disable` returns.
 
         Args:
-            function: the function to exclude. Anything else, such as a class or None, executes the compiler at once.
+            function: the function to exclude. For anything else, such as a class or None, `torch._dynamo` is executed
+                and its result returned.
             args, kwargs: further arguments of `torch._dynamo.disable`.
         """
         if not inspect.isfunction(function):  # as a decorator with arguments, or of a module or class
@@ -106,4 +118,8 @@ class DeferredCompiler(DeferredModule):
         return call
 
     def graph_break(self, msg: str = "") -> None:
-        """Does nothing, since no graph is being compiled."""
+        """Stands in for `torch._dynamo.graph_break`, and does nothing, since nothing is being compiled.
+
+        Args:
+            msg: not used.
+        """

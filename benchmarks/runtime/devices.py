@@ -33,7 +33,7 @@ def pick_device(wanted: Device) -> Device:
 
 
 def check(device: Device, arithmetic: Arithmetic) -> None:
-    """Checks that the device and the torch installation support some settings.
+    """Checks that the device and the torch installation support the settings `--precision` and `--compile`.
 
     Args:
         device: `cpu` or `cuda`.
@@ -75,7 +75,7 @@ def _check_compiler(device: str) -> None:
 
 
 def less_memory(checkpointing: bool) -> str:
-    """Returns the advice for a run that is out of memory, as part of a message.
+    """Returns what to try with a run that is out of memory, such as `a smaller --batch-size`, as part of a message.
 
     Args:
         checkpointing: whether the run already uses `--checkpointing`.
@@ -107,7 +107,7 @@ def plain_torch() -> Iterator[None]:
 
 
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
-    """Makes a model compute as the settings say, in place; TF32 is set for the whole process.
+    """Sets precision, compilation and checkpointing of a model, in place; TF32 is set for the whole process.
 
     Args:
         classifier: the model, already on its device.
@@ -137,7 +137,8 @@ def memory_advice(lower: str, done: str = "") -> Iterator[None]:
     """Context manager that turns an out-of-memory error into a UserError with advice.
 
     Args:
-        lower: what would take less memory, as a part of the message.
+        lower: what would take less memory, for instance `a smaller --batch-size`; the message is `out of memory; try`
+            with this text.
         done: a sentence on what is kept of the run, for the end of the message.
 
     Raises:

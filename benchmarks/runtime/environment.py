@@ -30,7 +30,8 @@ def _writable(folder: Path) -> bool:
 def writable_home() -> Iterator[None]:
     """Context manager that sets HOME to a temporary folder if the user's home is missing or read-only.
 
-    Importing Avalanche writes ~/.avalanche/config.json and fails if it cannot; matplotlib stores its font list there.
+    Importing Avalanche writes ~/.avalanche/config.json and fails if it cannot; matplotlib stores its font list in the
+    temporary folder too. HOME is restored on leaving the context, and the folder is deleted when the process ends.
     """
     if _writable(Path(os.path.expanduser("~"), ".avalanche")):
         yield
@@ -50,9 +51,10 @@ def writable_home() -> Iterator[None]:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Context manager that disables Python's garbage collection during imports.
+    """Context manager, for use around imports, inside which Python's garbage collector does not run.
 
-    Collecting would take a tenth of their time and free nothing.
+    Collecting would take a tenth of the imports' time and free nothing. On leaving, the collector is enabled again, and
+    passes over all objects that exist then. A second use in a process does nothing.
     """
     if not gc.isenabled() or gc.get_freeze_count():  # done before: freezing again would keep a former run's model
         yield

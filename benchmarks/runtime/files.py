@@ -17,13 +17,13 @@ SAMPLED, SAMPLE_BYTES = 16, 2**20  # number of files whose first bytes enter a f
 
 
 def check_writable(path: Path) -> None:
-    """Checks that a folder could be written, and does not create it.
+    """Checks that files could be written into a folder, without creating anything.
 
     Args:
-        path: the folder, which need not exist yet.
+        path: the folder. If it does not exist, its nearest existing parent must be writable.
 
     Raises:
-        UserError: it could not be written.
+        UserError: no files could be written there.
     """
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -35,7 +35,8 @@ def check_writable(path: Path) -> None:
 def user_cache() -> Path | None:
     """Returns the folder for decoded images where none is named; None if it cannot be written.
 
-    It is the one in the environment variable `NUSA_BENCH_CACHE`, else this project's in the user's cache folder.
+    It is the one in the environment variable `NUSA_BENCH_CACHE`, else `nusa-bench` in the user's cache folder, such as
+    `~/.cache/nusa-bench` on Linux. It may not exist yet.
 
     Raises:
         UserError: the folder in `NUSA_BENCH_CACHE` cannot be written.
@@ -54,11 +55,12 @@ def user_cache() -> Path | None:
 def fingerprint(root: Path, paths: Iterable[Path]) -> str:
     """Returns a SHA-256 digest, in hexadecimal, by which a change of files is noticed without reading all of them.
 
-    It is of their names below `root`, sizes and modification times, and of the first bytes of some. Data that were
-    moved elsewhere have the same digest. A missing file is part of it as missing, and raises no error.
+    It is computed from the files' paths below `root`, sizes and modification times, and the first MiB of 16 to 31 of
+    them (all, if fewer). If all files are moved together with `root`, it stays the same. A missing file changes it, and
+    raises no error.
 
     Args:
-        root: the folder that the names are relative to.
+        root: the folder that contains all files.
         paths: the files, whose order counts.
     """
     paths, digest = list(paths), hashlib.sha256()
@@ -135,7 +137,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Args:
         path: the file; its folder is made if it does not exist.
-        value: what JSON can express.
+        value: dicts with keys of text, lists, texts, numbers, booleans and None.
 
     Raises:
         ValueError: a number in the value is NaN or infinite, which JSON does not have.

@@ -37,9 +37,10 @@ def _processor() -> str:
 def describe(device: str) -> dict[str, Any]:
     """Returns the environment of a run for `run.json`, without host name, user name or paths.
 
-    `versions` has the version of this project, of Python and of each library that matters, by its name. `git` has
-    `commit` and `uncommitted_changes`, both None where this is no checkout. `hardware` has `device`, `gpu` (its name,
-    or None), `processor`, `threads` (of torch), `processes` and `platform`.
+    The result has three dicts. `versions` has the version of `nusa-bench`, of `python` and of libraries such as `torch`,
+    by name. `git` has `commit` (the hash) and `uncommitted_changes` (whether there are any), both None if this project
+    does not run from its git repository. `hardware` has `device`, `gpu` and `processor` (model names; `gpu` is None on
+    the CPU), `threads` (number that torch uses), `processes` (number in the run) and `platform`, such as `linux`.
 
     Args:
         device: `cpu` or `cuda`.

@@ -37,10 +37,11 @@ COMPILER = "torch._dynamo"
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Context manager inside which the packages in `PACKAGES` are imported without executing their `__init__`.
+    """Context manager inside which some packages of torchvision, timm, open_clip and Avalanche are imported faster.
 
-    It is executed later, once an attribute is requested that their submodules do not have. Packages that were imported
-    before are not changed.
+    Their `__init__`, which would import much that a run does not use, is not executed. Each package executes it later,
+    once an attribute is requested that no submodule has. On leaving, torch's compiler is deferred in the same way until
+    something is compiled. `PACKAGES` lists the packages; those that were imported before are not changed.
     """
     finder = _Finder(every=True)
     sys.meta_path.insert(0, finder)

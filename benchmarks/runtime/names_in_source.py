@@ -9,9 +9,10 @@ from importlib.machinery import ModuleSpec, PathFinder
 
 
 def origin(package: str, name: str) -> tuple[str, str] | None:
-    """Returns the module from which a package imports a name, and the name in that module.
+    """Returns the module from which a package's `__init__` imports a name, and the name in that module.
 
-    Imports by name and star imports are considered; the last one in the `__init__` counts. The result is None if the
+    `("torchvision.models", "resnet18")` gives `("torchvision.models.resnet", "resnet18")`. The `__init__` is parsed, not
+    executed. Imports by name and star imports are considered, and the last one counts. The result is None if the
     `__init__` defines the name itself, does not mention it, or binds it below the top level.
 
     Args:

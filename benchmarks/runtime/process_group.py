@@ -17,13 +17,15 @@ PATIENCE = timedelta(hours=2)  # the first process may decode all images while t
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Context manager that connects the processes of a run; does nothing in a run of one process.
+    """Context manager inside which the processes that torchrun started can use `torch.distributed`.
+
+    It sets up the process group, NCCL on `cuda` and gloo on `cpu`; in a run of one process it does nothing.
 
     Args:
         device: `cpu` or `cuda`; on `cuda` each process uses the GPU whose index is its local rank.
 
     Raises:
-        UserError: there are fewer GPUs than processes, or another process was lost.
+        UserError: this machine has fewer GPUs than processes, or another process ended or cannot be reached.
     """
     if processes.count() == 1:
         yield

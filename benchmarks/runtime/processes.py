@@ -18,7 +18,7 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Returns whether this process is the one that writes the run folder and prints."""
+    """Returns whether this process is the first of the run (rank 0), which alone writes the run folder and prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -28,7 +28,7 @@ def check(strategy: str, batch: int, data_parallel: bool) -> None:
     Args:
         strategy: the strategy's name, for the message.
         batch: number of training images in a step, over all processes.
-        data_parallel: whether the method's loss can be computed on parts of a batch.
+        data_parallel: whether the method's loss can be computed on parts of a batch; if not, it needs one process.
 
     Raises:
         UserError: the batch cannot be divided evenly, the method needs one process, or a variable of torchrun is

@@ -7,10 +7,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class ProgressBar:
-    """A progress bar on stderr, used as a context manager. Without a terminal only the lines of `say` are printed.
+    """A progress bar on stderr, shown while it is used as a context manager.
+
+    Without a terminal there is no bar, and only the lines given to `say` are printed.
 
     Args:
-        silent: prints nothing at all.
+        silent: whether to print nothing at all, neither the bar nor the lines.
     """
 
     def __init__(self, *, silent: bool = False) -> None:
