@@ -56,7 +56,9 @@ class Task:
     source: Source
 
     def part(self, name: str, classes: np.ndarray) -> "Task":
-        """Returns a task with some of the classes of this one, without the published counts.
+        """Returns a task with some of the classes of this one, and their images.
+
+        Its `source.expected` is empty, since the published counts are those of the whole.
 
         Args:
             name: the new task's name.
@@ -74,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stream of which nothing has been read from disk yet.
+    """A stream whose tasks and orders are known by name, while no images have been read from disk yet.
 
     Attributes:
         names: the names of all tasks, in the default order.
@@ -142,7 +144,7 @@ def _describe(task: Task) -> dict[str, Any]:
 
 
 def refuse_argument(family: str, argument: str) -> None:
-    """Checks that nothing follows the colon in the name of a stream that takes nothing there.
+    """Checks that nothing follows the colon in a stream's name, for streams like `mtil` that take nothing there.
 
     Args:
         family: the stream's name before the colon.

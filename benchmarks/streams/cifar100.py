@@ -20,7 +20,7 @@ CLASS_ORDER = (
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of a class-incremental stream of CIFAR100, whose only order is the published one.
+    """Returns CIFAR100 as a class-incremental stream, with its classes in the published order; nothing is read yet.
 
     Args:
         argument: the text after the colon of the stream's name: the number of steps, that is, of tasks: "10", "20" or

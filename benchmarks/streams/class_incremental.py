@@ -24,7 +24,9 @@ PROTOCOL = (
 
 
 def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
-    """Returns the number of steps (tasks to learn) that follows the colon of a stream's name, as in `cifar100:10`.
+    """Returns the number that follows the colon of a stream's name, as in `cifar100:10`, checked.
+
+    It is the number of tasks that the classes are divided into, for `tinyimagenet` without the first task.
 
     Args:
         stream: the stream's name before the colon, for the message.
@@ -41,9 +43,9 @@ def steps(stream: str, argument: str, allowed: tuple[int, ...]) -> int:
 
 
 def numbered(classes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
-    """Returns the classes (C,) int64 of each of `count` tasks, by the names `step-01`, `step-02`, ...
+    """Divides classes into tasks `step-01`, `step-02`, ..., and returns the classes (C,) int64 of each by the task's name.
 
-    The tasks take the classes in their order; their sizes differ by at most one.
+    The classes keep their order; the tasks' numbers of classes differ by at most one.
 
     Args:
         classes: all classes, as indices into the data set's class list, in learning order.
@@ -54,11 +56,14 @@ def numbered(classes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
 
 
 def incremental(dataset: str, stream: str, classes: dict[str, np.ndarray], data_root: Path) -> Plan:
-    """Returns the plan of one data set learned class by class, in one order.
+    """Returns one data set as a class-incremental stream with one order; nothing is read from disk yet.
+
+    The classes learned so far compete at test time. The class names are the data set's own, and the only prompt is `a bad
+    photo of a {}.`
 
     Args:
         dataset: the data set's name in `benchmarks.datasets`.
-        stream: the stream's name, for messages and the protocol's name.
+        stream: the stream's name, such as `cifar100:10`, for messages and the protocol's name.
         classes: for each task name, in order, its classes (C,) as indices into the data set's class list.
         data_root: the folder of the published data sets.
     """

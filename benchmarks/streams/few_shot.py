@@ -20,11 +20,11 @@ from benchmarks.streams.base import Stream, Task
 def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
     """Returns the stream with `shots` training images of each class of each task; test sets are unchanged.
 
-    A class with fewer images keeps all of them, as in CoOp's few-shot code (in MTIL only Flowers, 10 each, at 16
-    shots). Tasks that share a training set still share it afterwards.
+    They are drawn at random, without replacement. A class with fewer images keeps all of them, as in CoOp's few-shot
+    code (in MTIL only Flowers, 10 each, at 16 shots). Tasks that share a training set get the same images.
 
     Args:
-        stream: the whole stream.
+        stream: the stream with all training images.
         shots: number of training images of each class.
         seed: the seed of the draw, which also depends on the names of data set and class.
 
@@ -44,10 +44,12 @@ def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
 
 
 def short(stream: Stream, shots: int) -> list[str]:
-    """Returns one line of text for each data set in which some classes have too few training images.
+    """Returns one line of text for each data set in which some classes have fewer training images than wanted.
+
+    It says how many classes these are, and their smallest number of images.
 
     Args:
-        stream: the whole stream.
+        stream: the stream with all training images.
         shots: number of training images wanted of each class.
     """
     lacking: dict[str, list[int]] = {}

@@ -9,7 +9,7 @@ from benchmarks.streams.base import Source, Task
 
 
 def whole_task(opened: Opened) -> Task:
-    """Returns a whole data set as one task, with its own prompts.
+    """Returns a whole data set as one task, with the data set's name, class names, prompts and published counts.
 
     Args:
         opened: the data set, as found on disk.
@@ -20,7 +20,9 @@ def whole_task(opened: Opened) -> Task:
 
 
 def open_datasets(names: tuple[str, ...], data_root: Path, stream: str) -> dict[str, Opened]:
-    """Returns data sets as found on disk, by name. All are tried, so that one error names all that are missing.
+    """Opens and checks data sets, and returns them by name; no images are decoded.
+
+    All are tried, so that one error names all that are missing.
 
     Args:
         names: names of the data sets in `benchmarks.datasets`.

@@ -47,11 +47,12 @@ SCANS = Source(
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain of images of the stream `micro`.
+    """A domain of images of the stream `micro`, such as `clocks`: its prompts, and how its images are rendered.
 
     Attributes:
-        templates: its prompts, with one `{}`.
-        shift: how its images differ from those with which the micro CLIP was pretrained.
+        templates: prompts with one `{}`; training uses the first.
+        shift: the random variations of its images (rotation, blur, noise and so on), by which they differ from those
+            with which the micro CLIP was pretrained. The default has the variations of pretraining.
     """
 
     templates: tuple[str, ...]
@@ -171,7 +172,9 @@ def _task(name: str) -> Task:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of the stream `micro`: eleven small domains, one task each, in alphabetical order.
+    """Returns the stream `micro`: eleven small domains of 32x32 images, one task each; nothing is rendered yet.
+
+    Its orders are `I` (alphabetical, the default) and `II`.
 
     Args:
         argument: the text after the colon of the stream's name; must be empty.

@@ -32,7 +32,10 @@ def _part(task: Task, name: str, parts: int) -> Task:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of MTIL with the classes of each data set cut into tasks, in order I.
+    """Returns MTIL with the classes of each data set cut into N tasks, `Aircraft-1` to `Aircraft-N` and so on.
+
+    Its orders are MTIL's `I` (the default) and `II`, with a data set's tasks one after the other, and `rounds`: the first
+    tasks of all data sets, then the second ones, and so on. Nothing is read from disk yet.
 
     Args:
         argument: the text after the colon of the stream's name: the number of tasks for each data set, from "2" to

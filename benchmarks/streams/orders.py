@@ -47,21 +47,21 @@ def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: s
 
 
 def arrange(plan: Plan, order: str) -> Stream:
-    """Returns the stream of a plan in the given order. Only the chosen tasks are opened.
+    """Opens the tasks of a stream in the given order, and returns them; tasks that the order leaves out are not opened.
 
     Args:
         plan: the stream, of which nothing has been read yet.
         order: `default`, the name of another order of the plan, `random:SEED`, or task names separated by commas.
 
     Raises:
-        UserError: the order is wrong, before anything is read; or data are missing.
+        UserError: the order names an unknown task or order, or a task twice; or data are missing on disk.
     """
     chosen = choose(plan.names, plan.orders, order)
     return Stream(plan.open(chosen), plan.orders, plan.protocol, plan.identity)
 
 
 def whole(plan: Plan) -> Stream:
-    """Returns the stream of all tasks of a plan in the default order.
+    """Opens all tasks of a stream in the default order, and returns them.
 
     Args:
         plan: the stream, of which nothing has been read yet.

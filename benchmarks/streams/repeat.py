@@ -30,9 +30,9 @@ def _open(inner: Plan, origin: Mapping[str, str], chosen: tuple[str, ...]) -> tu
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of a repeated stream: each of its orders, N times over.
+    """Returns another stream repeated N times: in each of its orders, all tasks are learned N times over.
 
-    The repetitions of a task have its images and the names `NAME (2)`, `NAME (3)`, ...
+    The repetitions of a task have its images and the names `NAME (2)`, `NAME (3)`, ... Nothing is read from disk yet.
 
     Args:
         argument: the text after the colon of the stream's name: "N:STREAM", or "N" for MTIL; N from 2 to 50.

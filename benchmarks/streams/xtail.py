@@ -33,7 +33,9 @@ def _open(data_root: Path, chosen: tuple[str, ...]) -> tuple[Task, ...]:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of X-TAIL, one task for each data set, in order I.
+    """Returns X-TAIL: MTIL's data sets without CIFAR100, one task each, where all class names compete at test time.
+
+    Its orders are `I` (alphabetical, the default) and `II`. Nothing is read from disk yet.
 
     Args:
         argument: the text after the colon of the stream's name; must be empty.

@@ -189,10 +189,13 @@ def _notes(root: Path, domains: list[str]) -> StreamNotes:
 
 
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
-    """Returns the plan of a folder of image folders, with one task for each of its domains.
+    """Returns a folder of the user's images as a stream, with one task for each domain; no images are read yet.
+
+    Of a domain without `test`, 80 % of each class's images are drawn for training, the rest is for testing.
 
     Args:
-        argument: the path of the folder, with images in `DOMAIN/train/CLASS/`, `DOMAIN/test/CLASS/` or `DOMAIN/CLASS/`.
+        argument: the path of the folder, with images in `DOMAIN/train/CLASS/` and `DOMAIN/test/CLASS/`, or in
+            `DOMAIN/CLASS/`. A file `stream.yaml` in it may name orders, prompts and classes.
         data_root: not used.
 
     Raises:

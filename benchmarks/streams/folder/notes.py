@@ -60,7 +60,7 @@ RIGHT = {
 
 @dataclass(frozen=True, config=STRICT)
 class DomainNotes:
-    """The entries of stream.yaml on one domain; None or empty where there is no entry.
+    """What stream.yaml says about one domain of a stream of image folders; None or empty where it says nothing.
 
     Attributes:
         name: the task's name in tables.
@@ -80,7 +80,7 @@ class DomainNotes:
 
 @dataclass(frozen=True, config=STRICT)
 class StreamNotes:
-    """The entries of stream.yaml, which describes a stream of image folders.
+    """The entries of stream.yaml, an optional file that describes a stream of image folders (`--stream folder:PATH`).
 
     Attributes:
         order: the default order, as names of domain folders; None for the alphabetical order.
@@ -102,7 +102,7 @@ class StreamNotes:
     domains: dict[str, DomainNotes] = field(default_factory=dict)
 
     def of(self, domain: str) -> DomainNotes:
-        """Returns the entries on one domain; empty ones if there are none.
+        """Returns what stream.yaml says about one domain; a `DomainNotes` without entries if it says nothing.
 
         Args:
             domain: the name of the domain's folder.
@@ -158,13 +158,13 @@ def _explain(error: ValidationError) -> str:
 
 
 def check_known(where: str, what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Checks that all of some names are known.
+    """Checks that all names in an entry of stream.yaml exist.
 
     Args:
-        where: the file and key, for the message.
+        where: the file and the entry's key, for the message.
         what: what the names stand for, such as `domain folder`, for the message.
         names: the names to check.
-        known: the known names.
+        known: the names that exist.
 
     Raises:
         UserError: a name is unknown; the message names the first such, with the nearest known name.
@@ -197,7 +197,7 @@ def _check_names(file: Path, notes: StreamNotes, domains: Sequence[str]) -> None
 
 
 def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
-    """Returns the entries of a stream.yaml, checked against the domain folders.
+    """Reads a stream.yaml and checks it, for instance that the domains it names exist, and returns its entries.
 
     Args:
         file: the path of the stream.yaml.
@@ -223,13 +223,13 @@ def read_notes(file: Path, domains: Sequence[str]) -> StreamNotes:
 
 
 def task_orders(notes: StreamNotes, domains: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Returns the task names of each named order, by the order's name; the first is `default`.
+    """Returns the orders in which the tasks can be learned: the task names in order, by the order's name.
 
-    The order `default` is the entry `order`, or else the order of `domains`.
+    The first is `default`: the entry `order` of stream.yaml, or else the order of `domains`.
 
     Args:
         notes: the entries of stream.yaml.
-        domains: names of the domain folders.
+        domains: names of the domain folders, in alphabetical order.
     """
     found = {"default": notes.order or domains, **notes.orders}
     return {name: tuple(notes.shown(domain) for domain in order) for name, order in found.items()}
