@@ -20,13 +20,15 @@ UNCOUNTED = 2  # number of ignored rounds: the first steps also compute the SVD 
 
 
 def kind(name: str, shapes: Sequence[Sequence[int]], rank: int) -> str:
-    """Returns the kind of an operation: `thin products` (low-rank), `wide products`, `dropout`, `optimiser` or `all
-    else`.
+    """Returns the kind of an operation in a step of NuSA-CL.
+
+    It is `thin products` (matrix products of the low-rank update), `wide products` (all other matrix products),
+    `dropout` or `optimiser` (known by the operation's name), or `all else`.
 
     Args:
         name: torch's name of the operation, for instance `aten::mm`.
         shapes: the shapes of its inputs.
-        rank: of the updates; a matrix product with a side of this length is low-rank.
+        rank: r of the updates; a matrix product is thin if a side of one of its inputs has this length.
     """
     if name in PRODUCTS:
         return "thin products" if any(rank in shape for shape in shapes) else "wide products"
@@ -48,19 +50,18 @@ def _seconds(watched: profile, setting: Setting, rank: int) -> Counter[str]:
 
 
 def beyond_floor(setting: Setting, plugin: StrategyPlugin, floor: Callable[[], None], rank: int) -> dict[str, float]:
-    """Returns, for each kind of operation, what a step takes beyond its lower bound, as a share of the lower bound's
-    time.
+    """Returns, for each kind of operation, how much longer a training step takes than its lower bound.
 
-    The keys are those that `kind` returns: `thin products`, `wide products`, `dropout`, `optimiser`, `all else`, as far
-    as they occur. A value is (seconds of this kind in the step - seconds of this kind in the lower bound) / seconds of
-    the whole lower bound: 0.1 is ten percent. Values are medians over the steps of one training; the lower bound is
-    profiled after each step. Seconds are the GPU's on a GPU, else the CPU's.
+    The lower bound is the forward pass and input-gradient of both towers with frozen weights, profiled after each step.
+    Keys are `thin products` (low-rank), `wide products`, `dropout`, `optimiser` and `all else`, as far as they occur. A
+    value is (seconds of this kind in the step - in the lower bound) / seconds of the whole lower bound: 0.1 is ten
+    percent. Values are medians over the steps of one training. Seconds are the GPU's on a GPU, else the CPU's.
 
     Args:
-        setting: the model and data.
-        plugin: the method, which has not begun.
-        floor: does the work of the lower bound once, as `Setting.floor` returns it.
-        rank: of the updates; a matrix product with a side of this length is low-rank, hence thin.
+        setting: the model, with random weights, and a task of random images.
+        plugin: the method; its `begin` has not been called yet.
+        floor: does the work of the lower bound once; made by `setting.floor()`.
+        rank: r of the updates; a matrix product is thin if a side of one of its inputs has this length.
     """
     plugin.begin(setting.classifier)
     rounds: list[dict[str, float]] = []

@@ -19,7 +19,7 @@ from benchmarks.runtime.memory import resident_bytes
 
 
 def make_photographs(folder: Path, count: int) -> Any:
-    """Writes generated photographs into a folder as JPEG files, and returns them as a split with the labels 0.
+    """Writes generated photographs into a folder as JPEG files, and returns them as a `Split`, all with the label 0.
 
     They have the size (500 x 375 pixels) and about the smoothness of photographs.
 
@@ -38,22 +38,22 @@ def make_photographs(folder: Path, count: int) -> Any:
 
 
 def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
-    """Returns the speeds of decoding images and of writing and reading their cache, and the ratios of these.
+    """Returns how fast images are decoded, and how fast a cache of decoded images is written and read.
 
     Speeds and times are those of the fastest of five rounds; a ratio is a dict with its `median`, `low` and `high` over
     the rounds.
 
     Args:
-        split: the images, as `make_photographs` returns them.
+        split: JPEG images with labels, as `make_photographs` returns them.
         place: a folder for the caches.
         size: side of the decoded images, in pixels.
 
     Returns:
         `plain_decoding_images_per_second`, `building_cache_images_per_second`: on all cores; building is decoding and
-            writing.
-        `building_over_plain_decoding`: the ratio of their times.
-        `decoding_ms_per_image`, `reading_cache_ms_per_image`: milliseconds on one core.
-        `decoding_over_reading`: the ratio of their times.
+        writing.
+        `building_over_plain_decoding`: the time of building / that of decoding alone.
+        `decoding_ms_per_image`, `reading_cache_ms_per_image`: milliseconds, one image after the other.
+        `decoding_over_reading`: the time of decoding / that of reading from the cache.
     """
     number = itertools.count()
 
@@ -80,7 +80,9 @@ def cache_ratios(split: Any, place: Path, size: int) -> dict[str, Any]:
 
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns the result of a function called in a new process, where memory freed earlier cannot hide what it takes.
+    """Returns the result of a function called in a new process.
+
+    There, a measurement of memory does not depend on what this process has allocated and freed before.
 
     Args:
         work: the function; it, its arguments and its result must be picklable.
@@ -93,7 +95,8 @@ def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
 def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str, int]:
     """Returns the peak memory that reading a whole cache adds to the process, in bytes.
 
-    The keys are `reading_COUNT_images_bytes`, one for each of `counts`. The caches hold no images, only room for them.
+    The keys are `reading_COUNT_images_bytes`, one for each of `counts`. The caches are files of the full size that hold
+    no images.
 
     Args:
         place: a folder for the caches.
@@ -115,7 +118,7 @@ def reading_memory(place: Path, size: int, counts: tuple[int, ...]) -> dict[str,
 
 
 def measure(images: int, model: str, place: Path) -> dict[str, Any]:
-    """Returns the values of the part `data`: speed and memory of the cache of decoded images.
+    """Returns what `python -m benchmarks.perf --part data` measures: speed and memory of the cache of decoded images.
 
     Args:
         images: number of generated photographs.

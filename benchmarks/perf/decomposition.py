@@ -46,7 +46,7 @@ def by_gram(weight: Tensor) -> None:
 
 
 def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
-    """Returns a function that applies an SVD algorithm to each of several matrices (n, d, d) in turn.
+    """Returns a function of several matrices (n, d, d) that applies an SVD algorithm to one after the other.
 
     Args:
         route: the algorithm, which takes one matrix (d, d).
@@ -57,7 +57,9 @@ def one_by_one(route: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
 def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
     """Returns SVD algorithms by name, each a function of the four matrices (4, d, d) of a block's attention.
 
-    They are those that a run may use on this device, and for comparison `svd`, `svd, batched` and `float64 W^T W`.
+    `svd` is torch's default, one matrix after the other; `svd, batched` the same for all four at once; `float64 W^T W`
+    as in `by_gram`. On a GPU there are also `on the host` (torch's on the CPU) and `gesvd` (torch's with that driver),
+    from which a run on a GPU chooses the faster; a run on a CPU uses `svd`.
 
     Args:
         device: `cpu` or `cuda`.
@@ -68,19 +70,19 @@ def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `decomposition`: the seconds that the SVD of all attention matrices takes.
+    """Returns what `python -m benchmarks.perf --part decomposition` measures: the SVD of all attention matrices.
 
     Args:
-        model: name of an open_clip model; only for the share of a task's time.
-        batch_size: images in a step, for that share.
-        classes: number of prompts, for that share.
+        model: name of an open_clip model, for the last two values.
+        batch_size: images in a training step, for the last value.
+        classes: number of classes, with one prompt each, for the last value.
         device: `cpu` or `cuda`.
 
     Returns:
-        `decomposition_seconds_of_all_attention_matrices`: seconds by backbone (`ViT-B-32` to `ViT-bigG-14`) and, below
-            it, by algorithm (the names of `routes`), over q, k, v and o of all blocks of both towers.
+        `decomposition_seconds_of_all_attention_matrices`: a dict by backbone (`ViT-B-32` to `ViT-bigG-14`) of dicts
+        by algorithm (the names of `routes`): seconds for q, k, v and o of all blocks of both towers.
         `decomposition_seconds`: seconds that NuSA-CL's decomposition takes before a task with `model`.
-        `decomposition_share_of_1000_steps`: these / (these + the time of 1000 steps), 0 to 1.
+        `decomposition_share_of_1000_steps`: these / (these + the seconds of 1000 training steps), 0 to 1.
     """
     setting = Setting(model, batch_size, classes, device)
     seconds: dict[int, dict[str, float]] = {}  # of a block's matrices, by width

@@ -14,17 +14,19 @@ SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter":
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `strategies`: a training step of every strategy that trains, except `joint`.
+    """Returns what `python -m benchmarks.perf --part strategies` measures: the training step of every strategy.
+
+    Strategies that do not train are left out, and `joint`, whose step is that of fine-tuning.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
 
     Returns:
-        `NAME_step_over_floor`: the time of the step of strategy NAME / that of the lower bound (forward pass and
-            input-gradient), as a dict with `median`, `low` and `high` over the steps of two trainings.
+        `NAME_step_over_floor`: the time of the step of strategy NAME / that of forward pass and input-gradient of both
+        towers with frozen weights, as a dict with `median`, `low` and `high` over the steps of two trainings.
     """
     figures: dict[str, Any] = {}
     for name in registry.names("strategy"):

@@ -13,19 +13,21 @@ ROUNDS = 3
 
 
 def measure(model: str, batch_size: int, classes: int, evaluated: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `evaluation`: zero-shot evaluation of random images that are in memory.
+    """Returns what `python -m benchmarks.perf --part evaluation` measures: zero-shot evaluation of random images.
+
+    The images are in memory as decoded pixels, so decoding is not timed.
 
     Args:
         model: name of an open_clip model.
         batch_size: images in a training step; it does not affect the result.
-        classes: number of prompts.
+        classes: number of classes, with one prompt each.
         evaluated: number of images.
         device: `cpu` or `cuda`.
 
     Returns:
-        `evaluation_share_inside_towers`: share of the time spent in the image and the text tower, 0 to 1.
+        `evaluation_share_inside_towers`: share of evaluation's time spent in the image and the text tower, 0 to 1.
         `evaluation_over_bare_image_tower`: the time of evaluation / that of the image tower alone on the same images,
-            as a dict with `median`, `low` and `high` over three rounds.
+        as a dict with `median`, `low` and `high` over three rounds.
         `evaluation_images_per_second`: in the fastest round.
     """
     setting = Setting(model, batch_size, classes, device)

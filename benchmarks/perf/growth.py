@@ -24,16 +24,18 @@ COMMAND = ("-m", "benchmarks.perf.one_by_one")
 
 
 class Run:
-    """NuSA-CL on the repeated tasks of `micro`, in another process that waits for a signal before each task.
+    """A run of NuSA-CL on the eleven tasks of `micro`, repeated, in another process that learns a task at each `learn`.
+
+    Making the object starts the process, and returns when the first `freely` tasks are learned.
 
     Args:
         times: how often the eleven tasks are repeated.
         device: `cpu` or `cuda`.
-        place: a folder for the run.
-        freely: number of tasks that it learns before it waits for the first time.
+        place: the folder in which the run folder is made.
+        freely: number of tasks that are learned without a call of `learn`; if all, the run is finished then.
 
     Raises:
-        UserError: the process failed; the message has its last line.
+        UserError: the process failed; the message has the last line of its stderr.
     """
 
     def __init__(self, times: int, device: str, place: Path, freely: int) -> None:
@@ -57,7 +59,11 @@ class Run:
             raise failure(self._process.returncode, self._errors.read_text(encoding="utf-8", errors="replace"))
 
     def learn(self) -> None:
-        """Lets the process learn one more task, and returns when it is done."""
+        """Lets the process learn one more task, and returns when this is done.
+
+        Raises:
+            UserError: the process failed; the message has the last line of its stderr.
+        """
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -68,12 +74,11 @@ class Run:
         self._process.communicate()
 
     def seconds(self) -> dict[str, list[float]]:
-        """Returns the seconds of each task by activity, with the keys `training`, `evaluation`, `spectrum` and
-        `saving`.
+        """Returns the seconds of each learned task by activity: `training`, `evaluation`, `spectrum` and `saving`.
 
-        Each list has one number for each finished task, in the order of learning; the entries before any training are
-        left out. `spectrum` is the time of all measurements, including the SVD that NuSA-CL uses. `saving` has one
-        entry less while the process waits, since the last one is not recorded yet.
+        Each list has one number for each task, in the order of learning. `spectrum` is the time of all measurements,
+        including the SVD that NuSA-CL uses; `saving` that of checkpoint and tables. `saving` lacks the last task until
+        the run is finished, since the time of saving is recorded with the next task.
         """
         (cost,) = self.place.rglob("cost.json")
         found = json.loads(cost.read_text(encoding="utf-8"))["seconds"]
@@ -83,29 +88,30 @@ class Run:
 
 
 def total(seconds: dict[str, list[float]]) -> list[float]:
-    """Returns the total seconds of each finished task, in the order of learning.
+    """Returns the seconds of each task, the sum over all activities, in the order of learning.
 
     Args:
-        seconds: the result of `Run.seconds`; tasks whose saving is not recorded are left out.
+        seconds: the result of `Run.seconds`; a last task whose saving is not recorded is left out.
     """
     return [sum(parts) for parts in zip(*seconds.values(), strict=False)]
 
 
 def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ratio]]:
-    """Returns the seconds of each task of a stream of 110, and the time of tasks 101 to 109 / that of tasks 2 to 10.
+    """Returns how long NuSA-CL takes for late tasks of a stream of 110, and relative to early ones.
 
-    The two sets of tasks are those of two runs, which learn one task each in turns, so that a slow phase of the machine
-    affects both. The first pair is ignored because a process learns its first task more slowly, and the last because
-    its saving is not recorded in both runs.
+    The stream is the eleven tasks of `micro`, ten times. One run learns tasks 100 to 110, another one tasks 1 to 11, in
+    turns, so that a slow phase of the machine affects both. Of these eleven pairs of equal tasks the first is ignored,
+    because a process learns its first task more slowly, and the last, because its saving is not recorded in both runs:
+    tasks 101 to 109 are compared with tasks 2 to 10.
 
     Args:
         device: `cpu` or `cuda`.
         place: a folder for the runs.
 
     Returns:
-        The seconds of each of the 110 tasks of the run that learns all. Then ratios, each a dict with `median`, `low`
-        and `high` over the nine pairs, by a suffix: the empty one for the whole task, `_training`, `_evaluation`,
-        `_spectrum` and `_saving` for a part of it.
+        The seconds of each of the 110 tasks of the run that learns all, and a dict of ratios late / early, each with
+        `median`, `low` and `high` over the nine pairs. Its keys are the empty text for the whole task, and `_training`,
+        `_evaluation`, `_spectrum` (measurements) and `_saving` for one activity.
     """
     late = Run(max(TIMES), device, place / "late", freely=ROUND * (max(TIMES) - 1))
     early = Run(max(TIMES), device, place / "early", freely=0)
@@ -120,24 +126,24 @@ def late_over_early(device: str, place: Path) -> tuple[list[float], dict[str, Ra
 
 
 def measure(batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns the values of the part `growth`: how the step grows with the backbone, and a task with the stream's
-    length.
+    """Returns what `python -m benchmarks.perf --part growth` measures: how time grows with backbone and stream.
 
-    Ratios are dicts with `median`, `low` and `high`.
+    Ratios are dicts with `median`, `low` and `high`. The lower bound of a step is the forward pass and input-gradient of
+    both towers with frozen weights.
 
     Args:
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
         place: a folder for the runs.
 
     Returns:
-        `nusa_step_over_floor_BACKBONE`: the time of NuSA-CL's step / its lower bound, for ViT-B-32, ViT-B-16 and
-            ViT-L-14 with QuickGELU.
-        `nusa_step_seconds_BACKBONE`: the fastest step.
+        `nusa_step_over_floor_BACKBONE`: the time of NuSA-CL's training step / its lower bound, for ViT-B-32, ViT-B-16 and
+        ViT-L-14 with QuickGELU.
+        `nusa_step_seconds_BACKBONE`: seconds of the fastest step.
         `seconds_of_a_task_of_N`: the median seconds of a task in a stream of N tasks (11, 33 and 110).
-        `tasks_101_to_109_over_2_to_10`: the time of late tasks / that of early ones; the same with `_training`,
-            `_evaluation`, `_spectrum` or `_saving` at the end for one activity.
+        `tasks_101_to_109_over_2_to_10`: the time of these late tasks / that of these early ones; the same with
+        `_training`, `_evaluation`, `_spectrum` (measurements) or `_saving` at the end for one activity.
     """
     figures: dict[str, Any] = {}
     for backbone in BACKBONES:

@@ -25,12 +25,14 @@ IMPORTS = "import torch, open_clip, avalanche"
 
 
 def bare_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does one training step of NuSA-CL, without Avalanche, loader, schedule and checks.
+    """Returns a function that does one training step of NuSA-CL in plain PyTorch.
+
+    The step has no Avalanche, no data loader, no learning-rate schedule and no check of the loss.
 
     It trains a copy of the setting's model, on the same batch in every call.
 
     Args:
-        setting: the model and data.
+        setting: the model, with random weights, and a task of random images.
     """
     plugin, model = nusa.Plugin(FULL), deepcopy(setting.classifier)
     images, labels = setting.batch, (torch.arange(setting.batch_size) % model.class_counts[0]).to(setting.device)
@@ -49,13 +51,14 @@ def bare_step(setting: Setting) -> Callable[[], None]:
 
 
 def share_outside(setting: Setting) -> float:
-    """Returns the share of a step's time outside forward pass, loss and backward pass, 0 to 1.
+    """Returns the share of a NuSA-CL step's time outside forward pass, loss and backward pass, 0 to 1.
 
-    That is the time of the optimiser and of the harness itself. Numerator and denominator come from the same steps of
-    one NuSA-CL training, without the first, so the machine's current speed does not matter.
+    That is the time of the optimiser and of the harness (this project's training loop on Avalanche). Numerator and
+    denominator come from the same steps of one training, without the first, so the machine's current speed does not
+    matter.
 
     Args:
-        setting: the model and data.
+        setting: the model, with random weights, and a task of random images.
     """
     plugin, laps = nusa.Plugin(FULL), Laps()
     plugin.begin(setting.classifier)
@@ -105,21 +108,21 @@ def run_imports(place: Path, device: str) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns the values of the part `harness`: what the harness adds to a plain loop, its start-up, and its imports.
+    """Returns what `python -m benchmarks.perf --part harness` measures: what the harness adds to a plain loop.
 
-    Start-up is the time of the command until the end of the first training step. Ratios are dicts with `median`, `low`
-    and `high`; seconds are those of the fastest round.
+    The harness is this project's training loop on Avalanche. Start-up is the time of the command until the end of the
+    first training step. Ratios are dicts with `median`, `low` and `high`; seconds are those of the fastest round.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
         place: a folder for the runs.
 
     Returns:
-        `harness_step_over_bare_loop`: the time of a step in the harness / in a plain loop.
-        `harness_step_share_outside_forward_loss_and_backward`: share of a step's time, 0 to 1.
+        `harness_step_over_bare_loop`: the time of NuSA-CL's step in the harness / in a plain PyTorch loop.
+        `harness_step_share_outside_forward_loss_and_backward`: share of a step's time in the harness, 0 to 1.
         `start_to_first_step_over_imports`: start-up / a process that only imports torch, open_clip and Avalanche.
         `start_to_first_step_seconds`, `imports_seconds`: the times of both.
         `run_imports_over_torch_import`: the time of all imports of a run / that of `import torch`.

@@ -82,15 +82,15 @@ def _tokens(setting: Setting, tower: str) -> int:
 
 
 def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
-    """Returns the computed bytes of NuSA-CL's or LoRA's low-rank factors, and of what backward needs of their inputs.
+    """Returns the computed bytes that NuSA-CL or LoRA needs in a training step beyond a frozen model.
 
-    The input x (B L, d) of each adapted matrix counts with dropout's mask, one byte for each element, and x V (B L, r),
-    from which the matrix after it is trained. LoRA, which also trains the first matrix, needs the dropped x (B L, d)
-    too.
+    For each of q, k, v and o of all blocks these are the low-rank factors, the trained ones with AdamW's two moments,
+    and what backward needs for each token x (d values): dropout's mask (d bytes) and the first factor's output (r
+    values). LoRA, which trains the first factor too, also needs x after dropout (d values).
 
     Args:
-        setting: the model and data.
-        rank: r, of the updates.
+        setting: the model, with random weights, and a task of random images.
+        rank: r of the updates.
         core: True for NuSA-CL, which trains a core (r, r) between fixed factors; False for LoRA, which trains both
             factors.
     """
@@ -105,16 +105,17 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
 
 
 def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
-    """Returns the computed bytes of MoE-Adapters: all experts and one router of each block, and what backward needs of
-    two experts.
+    """Returns the computed bytes that MoE-Adapters needs in a training step beyond its lower bound.
 
-    For each of the two experts of an image or prompt, that is the input x (L, d) and four tensors (L, width): the
-    ReLU's output, dropout's mask and product, and the gate's product. What the lower bound keeps of the first block is
-    subtracted, since here nothing is trained before the end of that block.
+    The lower bound is the forward pass and input-gradient of both towers with frozen weights. For each block are added
+    all experts and one router, with AdamW's two moments, and what backward needs for each token: for each of the two
+    experts that compute it, the input (d values) and four vectors of the expert's width (the output of ReLU, dropout's
+    mask and output, and this output times the gate). Subtracted is what the lower bound stores of the first block for
+    backward: here nothing before the end of that block is trained, so it is not stored.
 
     Args:
-        setting: the model and data.
-        settings: of MoE-Adapters.
+        setting: the model, with random weights, and a task of random images.
+        settings: those of MoE-Adapters; the number of experts and their width count.
     """
     floats = 0
     for matrix in weight_matrices(setting.classifier.clip, matrices=("o",)):
@@ -128,30 +129,35 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
 
 
 def zscl_bytes(setting: Setting) -> int:
-    """Returns the bytes of ZSCL's five copies of the model: teacher, task's start, running mean, and AdamW's two
-    moments.
+    """Returns the computed bytes that ZSCL needs in a training step beyond forward and backward of the whole model.
+
+    These are five times the model's parameters in float32: the teacher, the weights at the task's start, their running
+    mean, and AdamW's two moments.
 
     Args:
-        setting: the model and data.
+        setting: the model, with random weights, and a task of random images.
     """
     return 5 * FLOAT * sum(parameter.numel() for parameter in setting.classifier.clip.parameters())
 
 
 def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
-    """Returns the values of the part `memory`: the peak memory of a training step, relative to its computed size.
+    """Returns what `python -m benchmarks.perf --part memory` measures: the peak CPU memory of a training step.
+
+    The lower bound of a method is the forward pass and input-gradient of both towers with frozen weights; for ZSCL, it
+    is forward and backward of all parameters on task images, auxiliary images and prompts.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
 
     Returns:
         `NAME_memory_bytes`: the peak of a method's training minus that of its lower bound; NAME is `nusa`, `lora`,
-            `moe_adapter` or `zscl`.
-        `NAME_memory_reckoned_bytes`: the computed size of the method's own tensors.
-        `NAME_memory_floor_bytes`: the peak of the lower bound, beyond the model.
-        `NAME_memory_over_reckoned`: the first / the second.
-        `nusa_peak_over_lora_peak`: NuSA-CL's peak beyond the model / LoRA's, at equal rank.
+        `moe_adapter` or `zscl`.
+        `NAME_memory_reckoned_bytes`: what this difference should be, computed from the sizes of the method's tensors.
+        `NAME_memory_floor_bytes`: the peak of the lower bound, without the model itself.
+        `NAME_memory_over_reckoned`: `NAME_memory_bytes` / `NAME_memory_reckoned_bytes`.
+        `nusa_peak_over_lora_peak`: NuSA-CL's peak without the model itself / LoRA's, at equal rank.
     """
     rank = lora.Settings().rank
 

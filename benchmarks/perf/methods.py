@@ -29,15 +29,15 @@ def zscl_over_parts(setting: Setting) -> dict[str, Any]:
     """Returns the time of a ZSCL step relative to its necessary parts.
 
     The parts are the student's forward and backward pass on task images, auxiliary images and prompts, and the
-    teacher's forward pass.
+    teacher's forward pass on the auxiliary images.
 
     Args:
-        setting: the model and data.
+        setting: the model, with random weights, and a task of random images.
 
     Returns:
-        `zscl_step_seconds`: the fastest step.
+        `zscl_step_seconds`: seconds of the fastest step.
         `zscl_step_over_parts`: the time of a step / that of the parts, as a dict with `median`, `low` and `high` over
-            the steps.
+        the steps.
     """
     student = deepcopy(setting.classifier).train()
     teacher = deepcopy(student).requires_grad_(False)
@@ -55,19 +55,19 @@ def zscl_over_parts(setting: Setting) -> dict[str, Any]:
 
 
 def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
-    """Returns the times of MoE-Adapters' training step and evaluation, relative to what they cannot do without.
+    """Returns the time of MoE-Adapters' training step relative to its lower bound, and of its evaluation to zero-shot's.
 
     Ratios are dicts with `median`, `low` and `high`.
 
     Args:
-        setting: the model and data; its model is changed.
+        setting: the model, with random weights, and a task of random images; its model is changed.
         place: a folder for AlexNet's random weights.
 
     Returns:
-        `moe_step_seconds`: the fastest step.
-        `moe_step_over_floor`: the time of a step / its lower bound (forward pass and input-gradient).
-        `moe_evaluation_over_zero_shot`: the time of evaluating 128 images after eleven tasks, with AlexNet's features /
-            that of zero-shot CLIP.
+        `moe_step_seconds`: seconds of the fastest step.
+        `moe_step_over_floor`: the time of a step / that of forward pass and input-gradient with frozen weights.
+        `moe_evaluation_over_zero_shot`: the time in which MoE-Adapters, which has learned eleven tasks and decides on
+        the task by AlexNet's features, evaluates 128 images / that of zero-shot CLIP.
     """
     weights = place / "alexnet.pt"
     torch.save(torchvision.models.alexnet().state_dict(), weights)
@@ -97,12 +97,13 @@ def moe_over_floor(setting: Setting, place: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
-    """Gives MoE-Adapters the twelve auto-encoders that it has after eleven tasks; the first task's fits the images
-    best.
+    """Gives MoE-Adapters the twelve auto-encoders that it has after eleven tasks: the original CLIP's and each task's.
+
+    They are made such that the first task's reconstructs the images best, so that its router answers.
 
     Args:
         plugin: MoE-Adapters after its first task; changed in place.
-        images: (B, 3, S, S) uint8.
+        images: (B, 3, S, S) uint8, those that are evaluated afterwards.
     """
     plugin.threshold, best_one = None, plugin.autoencoders["0"]
     for route in (moe_adapter.ORIGINAL, *range(1, 11)):
@@ -113,17 +114,22 @@ def as_after_eleven_tasks(plugin: moe_adapter.Plugin, images: Tensor) -> None:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str, place: Path) -> dict[str, Any]:
-    """Returns the values of the part `methods`: ZSCL's and MoE-Adapters' training steps, and MoE-Adapters' evaluation.
+    """Returns what `python -m benchmarks.perf --part methods` measures: ZSCL and MoE-Adapters.
 
-    The keys are `zscl_step_seconds`, `zscl_step_over_parts`, `moe_step_seconds`, `moe_step_over_floor` and
-    `moe_evaluation_over_zero_shot`, as `zscl_over_parts` and `moe_over_floor` describe them.
+    These are the training steps of both, and MoE-Adapters' evaluation. Ratios are dicts with `median`, `low` and `high`.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
         place: a folder for AlexNet's random weights.
+
+    Returns:
+        `zscl_step_seconds`, `moe_step_seconds`: seconds of the fastest step.
+        `zscl_step_over_parts`: the time of a step / that of the forward and backward passes that it needs.
+        `moe_step_over_floor`: the time of a step / that of forward pass and input-gradient with frozen weights.
+        `moe_evaluation_over_zero_shot`: the time of evaluation after eleven tasks / that of zero-shot CLIP.
     """
     return {
         **zscl_over_parts(Setting(model, batch_size, classes, device, STEPS)),

@@ -44,7 +44,9 @@ KNOWN = ("H100 80GB HBM3", "H200")
 
 
 class Pool:
-    """As many random images as a data set has, made of at most `POOL` different ones, with the interface of `Pixels`.
+    """As many random images as a data set has, of which at most `POOL` (2048) differ.
+
+    An index gives one image (3, side, side) uint8, a slice gives images (B, 3, side, side).
 
     Args:
         count: number of images.
@@ -75,13 +77,21 @@ def _flops(work: Any) -> int:
 
 
 class Mtil:
-    """NuSA-CL on MTIL in the harness's own loop, with random weights and eleven tasks of random images.
+    """NuSA-CL on MTIL in the training loop of a real run, with random weights and eleven tasks of random images.
 
     Args:
         model: name of an open_clip model.
-        common: the settings, with the device resolved.
+        common: the settings of the run; its device is `cpu` or `cuda`.
         place: an empty folder for the checkpoints.
-        share: of the published numbers of images and classes that are used, above 0 and at most 1.
+        share: which share of the published numbers of images and classes is used, above 0 and at most 1.
+
+    Attributes:
+        counts: by data set, the numbers of `train` and `test` images and of `classes`.
+        side: height and width of the images, in pixels.
+        classifier: the model.
+        run: the state of the run.
+        loop: learns and tests; `loop.reach(template, 1)` learns the first task.
+        template: the Avalanche strategy that trains the model.
     """
 
     def __init__(self, model: str, common: Common, place: Path, share: float) -> None:
@@ -121,9 +131,10 @@ class Mtil:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The total seconds so far by activity, with the keys `training`, `evaluation`, `spectrum` and `saving`.
+        """The seconds so far, summed over the tasks, by activity: `training`, `evaluation`, `spectrum` and `saving`.
 
-        `training` includes decompositions within it; `spectrum` is the time of all measurements.
+        `training` includes NuSA-CL's decompositions; `spectrum` is the time of all measurements; `saving` is that of
+        checkpoints and tables.
         """
         cost = self.run.cost
         return {
@@ -146,14 +157,14 @@ def _counts(share: float) -> dict[str, dict[str, int]]:
 def measure(
     model: str, precision: Precision, device: str, place: Path, share: float = 1.0, estimate: bool = False
 ) -> dict[str, Any]:
-    """Returns the values of the part `mtil`: NuSA-CL on MTIL order I, on random images in memory.
+    """Returns what `python -m benchmarks.perf --part mtil` measures: NuSA-CL on MTIL order I, on random images in memory.
 
     Args:
         model: name of an open_clip model.
-        precision: of the towers: `float32`, `tf32` or `bf16`.
+        precision: in which the towers compute: `float32`, `tf32` or `bf16`.
         device: `cpu` or `cuda`.
         place: an empty folder for the checkpoints.
-        share: of images, steps and classes, above 0 and at most 1; below 1 for a trial.
+        share: which share of MTIL's images, steps and classes is used, above 0 and at most 1; below 1 for a trial.
         estimate: whether to measure only the first task and the evaluation after it, and estimate the whole as eleven
             trainings and twelve evaluations. The first task, Aircraft, has 100 classes; the mean is 109.
 
@@ -164,7 +175,7 @@ def measure(
         `mtil_measured_seconds`: only with `estimate`; the seconds that were measured, by the same keys.
         `evaluation_images_per_second`, `training_steps_per_second`: speeds over the whole stream.
         `training_model_flop_utilisation`, `evaluation_model_flop_utilisation`: only on an H100 or H200; floating-point
-            operations of the model per second / the GPU's published peak, 0 to 1.
+        operations of the model per second / the GPU's published peak, 0 to 1.
 
     Raises:
         UserError: the device is no GPU and `share` is 1.

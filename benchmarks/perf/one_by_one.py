@@ -12,13 +12,17 @@ from benchmarks.measurements.base import Callback, RunState
 
 
 class WhenTold(Callback):
-    """Waits before every task from number `freely` on, counted from 0."""
+    """Before every task from index `freely` on, prints `waiting` and waits for a line on stdin.
+
+    Args:
+        freely: number of tasks that are learned without waiting.
+    """
 
     def __init__(self, freely: int) -> None:
         self.freely = freely
 
     def on_task_begin(self, run: RunState) -> None:
-        """Prints `waiting` and reads a line; ends the process at the end of the input."""
+        """Prints `waiting` and reads a line, if the task's index is at least `freely`; ends the process at the end of stdin."""
         if run.task is not None and run.task >= self.freely:
             print("waiting", flush=True)
             if not sys.stdin.readline():

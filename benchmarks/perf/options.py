@@ -34,19 +34,22 @@ def _under(step: Callable[[], float], *, tf32: bool) -> Callable[[], float]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `options`: NuSA-CL's step with an option of the harness, relative to one without.
+    """Returns what `python -m benchmarks.perf --part options` measures: NuSA-CL's step with an option / without.
+
+    The options are `--precision tf32`, `--precision bf16`, `--compile` and `--checkpointing` of `benchmarks.run`.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
 
     Returns:
         `NAME_step_over_plain`: the time of a step with the option / without, as a dict with `median`, `low` and `high`
-            over three rounds, or the error's message if the device does not support the option; NAME is `tf32`, `bf16`,
-            `compile` or `checkpointing`.
-        `NAME_first_training_seconds`: the seconds of the first training with it, including compilation.
+        over three rounds, or the error's message if the device does not support the option; NAME is `tf32`, `bf16`,
+        `compile` or `checkpointing`.
+        `NAME_first_training_seconds`: the seconds of the first training of three steps with the option, including
+        decomposition and compilation; absent if the device does not support the option.
     """
     figures: dict[str, Any] = {}
     for name, settings in OPTIONS.items():

@@ -105,13 +105,15 @@ def _renamed(clip: Any) -> dict[str, Tensor]:
 def lora_of(
     classifier: ClipClassifier, *, quick_gelu: bool, rank: int, alpha: float, dropout: float
 ) -> HuggingFaceClip:
-    """Returns the model with `peft`'s LoRA on q, k, v and o of both towers, in training mode; all else is frozen.
+    """Returns a copy of a CLIP in `transformers`, with `peft`'s LoRA on q, k, v and o of both towers.
+
+    It is in training mode, and everything but LoRA's factors is frozen.
 
     Args:
         classifier: the open_clip model.
         quick_gelu: whether the model's activation is QuickGELU instead of GELU.
-        rank: of the updates.
-        alpha: scales the updates by alpha / sqrt(rank).
+        rank: the rank of the updates.
+        alpha: scales the updates by alpha / sqrt(rank); a fraction is cut off.
         dropout: probability with which an element of LoRA's input is set to zero.
     """
     import peft
@@ -130,12 +132,12 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 def peft_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does one training step of `peft`'s LoRA.
+    """Returns a function that does one training step of `peft`'s LoRA, on the same batch in every call.
 
-    Pretrained weights, number of trained parameters, images and prompts are those of this project's LoRA.
+    Weights of the CLIP, rank, images and prompts are those with which this project's LoRA is timed.
 
     Args:
-        setting: the model and data.
+        setting: the model, with random weights, and a task of random images.
     """
     quick_gelu = "quickgelu" in setting.model
     model = lora_of(setting.classifier, quick_gelu=quick_gelu, rank=RANK, alpha=ALPHA, dropout=DROPOUT)
@@ -154,20 +156,20 @@ def peft_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `peft`: Hugging Face's LoRA relative to this project's.
+    """Returns what `python -m benchmarks.perf --part peft` measures: Hugging Face's LoRA relative to this project's.
 
     Rank, scale and dropout are those of the NuSA-CL paper.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
-        classes: number of prompts.
+        batch_size: images in a training step.
+        classes: number of classes, with one prompt each.
         device: `cpu` or `cuda`.
 
     Returns:
         `peft_lora_step_over_lora`: the time of `peft`'s step / this project's, as a dict with `median`, `low` and
-            `high` over the steps.
-        `lora_step_seconds`: the fastest step of this project's.
+        `high` over the steps.
+        `lora_step_seconds`: seconds of the fastest step of this project's LoRA.
     """
     setting = Setting(model, batch_size, classes, device, STEPS)
     settings = lora.Settings(rank=RANK, alpha=ALPHA, dropout=DROPOUT)

@@ -30,17 +30,17 @@ class Setting:
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
+        batch_size: images in a training step.
         classes: number of classes; each has a prompt of twelve to fourteen tokens.
         device: `cpu` or `cuda`.
-        steps: number of steps of a training; the first is never counted.
+        steps: number of steps of a training; the first is never timed, since it includes the work before a task.
 
     Attributes:
         model, batch_size, steps: the arguments.
         device: the torch device.
         classifier: the model, on the device.
         images: (steps * batch_size, 3, S, S) uint8, on the CPU.
-        data: the images with their labels.
+        data: the images with their labels, for training.
 
     Raises:
         UserError: open_clip does not have the model, or the strategies cannot adapt it.
@@ -59,17 +59,19 @@ class Setting:
 
     @property
     def batch(self) -> Tensor:
-        """One batch of images (B, 3, S, S) uint8, on the device."""
+        """The first `batch_size` images, (B, 3, S, S) uint8, copied to the device."""
         return self.images[: self.batch_size].to(self.device)
 
     def wait(self) -> None:
-        """Returns when the device has finished all queued work."""
+        """Blocks until the GPU has finished all queued work; returns at once on a CPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     @contextmanager
     def clocked(self, owner: Any, *methods: str) -> Iterator[list[float]]:
-        """Context manager that yields a list of seconds, one for each call of some methods of an object.
+        """Context manager that times all calls of some methods of an object.
+
+        It yields a list to which each call appends its seconds, in the order in which the calls end.
 
         Args:
             owner: the object; its methods are wrapped until the context ends.
@@ -97,11 +99,11 @@ class Setting:
                 delattr(owner, method)
 
     def template(self, plugin: StrategyPlugin, on_step: Callable[[], None] = lambda: None) -> ClipTemplate:
-        """Returns the harness's training loop for this task.
+        """Returns the Avalanche strategy that trains the setting's model with a method, as in a run.
 
         Args:
             plugin: the method.
-            on_step: called after each step.
+            on_step: called without arguments after each step.
         """
         return ClipTemplate(
             model=self.classifier, plugins=plugin.plugins(), iterations=self.steps, batch_size=self.batch_size,
@@ -109,10 +111,10 @@ class Setting:
         )  # fmt: skip
 
     def training(self, template: ClipTemplate) -> Callable[[], None]:
-        """Returns a function that trains the task once, with as little as possible outside the steps.
+        """Returns a function that trains the setting's task for its number of steps, each time as a run's first task.
 
         Args:
-            template: the training loop, as the method `template` returns it.
+            template: the Avalanche strategy to train with, made by the method `template`.
         """
         (experience,) = make_benchmark([self.data]).train_stream
 
@@ -123,10 +125,10 @@ class Setting:
         return train
 
     def step(self, plugin: StrategyPlugin) -> Callable[[], float]:
-        """Returns a function that trains the task once and returns the mean seconds of a step, without the first.
+        """Returns a function that trains the task once and returns the mean seconds of a step, the first left out.
 
         Args:
-            plugin: the method, which has not begun.
+            plugin: the method; its `begin` has not been called yet.
         """
         train = self._clocked_training(plugin, {})
         return lambda: statistics.mean(train()["step"])
@@ -134,14 +136,14 @@ class Setting:
     def beside(
         self, plugin: StrategyPlugin, others: Mapping[str, Callable[[], None]], trainings: int = 1
     ) -> dict[str, list[float]]:
-        """Returns the seconds of each step, as `step`, and of other pieces of work, each done once after every step.
+        """Trains the task, does other pieces of work after every step, and returns the seconds of all.
 
-        Because they alternate, a slow phase of the machine affects all alike. Each list has one number for each step,
-        without the first step of each training.
+        Because they alternate, a slow phase of the machine affects all alike. The result has the key `step` and the
+        names in `others`; each list has `steps` - 1 numbers for each training, since the first step is left out.
 
         Args:
-            plugin: the method, which has not begun.
-            others: the other pieces of work; their names are the other keys of the result.
+            plugin: the method; its `begin` has not been called yet.
+            others: the other pieces of work by name; each is done once after every step.
             trainings: how often the task is trained.
         """
         train = self._clocked_training(plugin, others)
@@ -177,14 +179,14 @@ class Setting:
         return run
 
     def floor(self, *, copies: bool = False) -> Callable[[], None]:
-        """Returns a function that does the lower bound of a step: forward and input-gradient of both towers with frozen
-        weights.
+        """Returns a function that does the least work a training step can have, its lower bound.
 
+        This is the forward pass and input-gradient of both towers with frozen weights, on one batch and all prompts.
         Every method that adapts all blocks needs at least this.
 
         Args:
-            copies: uses torch's own attention, as open_clip does, which copies q, k and v; this is slower than the
-                lower bound.
+            copies: uses torch's own attention, as open_clip does, which copies q, k and v and so is slower; by default
+                this project's attention.
         """
         plain = deepcopy(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
@@ -200,9 +202,9 @@ class Setting:
         return step
 
     def refer(self, plugin: Any) -> None:
-        """Gives a plugin the task's images as auxiliary images, and the tokens of its prompts as auxiliary texts.
+        """Gives a method the task's images as auxiliary images, and the tokens of its prompts as auxiliary texts.
 
         Args:
-            plugin: the method.
+            plugin: the method; its `reference_images` and `reference_texts` are set.
         """
         plugin.reference_images, plugin.reference_texts = self.images, self.classifier.tokens(0)[0].cpu()

@@ -26,12 +26,13 @@ AT_ONCE = 100  # number of prompts of 77 tokens in one pass: 397 would take 20 G
 
 
 class DenseUpdate(nn.Module):
-    """Computes dropout(x) (s U M V^T)^T, with the d x d product formed at every step.
+    """NuSA-CL's update of a layer's output, dropout(x) (s U M V^T)^T, with the d x d product formed at every step.
 
-    U and V are fixed; the core M (rank, rank) is trained; s = alpha / sqrt(rank).
+    U and V are fixed; the core M (r, r) is trained and starts at zero; s = alpha / sqrt(r). Rank r = 128, alpha = 2 and
+    dropout 0.25 are the paper's.
 
     Args:
-        weight: (d_out, d_in); U and V are its singular vectors of the smallest singular values.
+        weight: the layer's W (d_out, d_in); U and V are its singular vectors of the r smallest singular values.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -42,15 +43,15 @@ class DenseUpdate(nn.Module):
         self.m = nn.Parameter(weight.new_zeros(RANK, RANK))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps x (..., d_in) to (..., d_out)."""
+        """Returns the update of the output, (..., d_out), for the layer's input x (..., d_in); W x is not included."""
         return F.linear(F.dropout(x, DROPOUT, self.training), ALPHA / RANK**0.5 * self.u @ self.m @ self.vh)
 
 
 class DenseAttention(nn.Module):
-    """Attention with a `DenseUpdate` on q, k, v and o, as in a straightforward implementation.
+    """Self-attention with a `DenseUpdate` added to the output of q, k, v and o, as a straightforward implementation does.
 
     Args:
-        base: open_clip's attention module.
+        base: open_clip's attention module, whose weights are used.
     """
 
     def __init__(self, base: Any) -> None:
@@ -62,7 +63,13 @@ class DenseAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool, attn_mask: Tensor | None = None
     ) -> Any:
-        """Returns the attention's output, shaped like `query` (B, L, d), and None; only self-attention is supported."""
+        """Returns the attention's output, shaped like `query` (B, L, d), and None in place of attention weights.
+
+        Only self-attention is supported: `key`, `value` and `need_weights` are not used.
+
+        Args:
+            attn_mask: as in `torch.nn.functional.scaled_dot_product_attention`; None for no mask.
+        """
         base, (*inward, outward) = self.base, self.updates
         parts = zip(F.linear(query, base.in_proj_weight, base.in_proj_bias).chunk(3, dim=-1), inward, strict=True)
         q, k, v = ((part + update(query)).unflatten(-1, (base.num_heads, -1)).transpose(1, 2) for part, update in parts)
@@ -71,12 +78,13 @@ class DenseAttention(nn.Module):
 
 
 def dense_step(setting: Setting) -> Callable[[], None]:
-    """Returns a function that does a training step with the update as a dense d x d product and prompts of 77 tokens.
+    """Returns a function that does a NuSA-CL step in a straightforward form, with which the project's form is compared.
 
-    The prompts pass through forward and backward `AT_ONCE` at a time, with an arbitrary gradient, to save memory.
+    Updates are dense d x d products (`DenseAttention`), and all prompts have 77 tokens. The prompts pass through
+    forward and backward 100 at a time to save memory, with the sum of the features in place of the loss.
 
     Args:
-        setting: the model and data; the step trains a copy of the model.
+        setting: the model, with random weights, and a task of random images; the step trains a copy of the model.
     """
     model = deepcopy(setting.classifier).requires_grad_(False).train()
     for tower in ("image", "text"):
@@ -96,23 +104,24 @@ def dense_step(setting: Setting) -> Callable[[], None]:
 
 
 def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
-    """Returns the values of the part `step`: NuSA-CL's training step, relative to its lower bound and to a dense form.
+    """Returns what `python -m benchmarks.perf --part step` measures: NuSA-CL's training step.
 
-    The lower bound is the forward pass and input-gradient of both towers. Ratios are dicts with `median`, `low` and
-    `high` over the steps. For `CLOSE` prompts the ratio to the lower bound comes from a longer training.
+    Its time is compared with its lower bound, the forward pass and input-gradient of both towers with frozen weights,
+    and with a straightforward form whose updates are dense d x d products. Ratios of times are dicts with `median`,
+    `low` and `high` over the steps.
 
     Args:
         model: name of an open_clip model.
-        batch_size: images in a step.
+        batch_size: images in a training step.
         device: `cpu` or `cuda`.
 
     Returns:
-        `nusa_step_over_floor_N_prompts`: a step / the lower bound, for N = 10, 100 and 397.
+        `nusa_step_over_floor_N_prompts`: a step / the lower bound, for N = 10, 100 and 397 classes with a prompt each.
         `nusa_step_over_copying_floor_N_prompts`: a step / the lower bound with torch's own attention.
-        `dense_step_over_nusa_N_prompts`: a step with the update as a dense product / a step.
-        `nusa_step_seconds_N_prompts`: the fastest step.
+        `dense_step_over_nusa_N_prompts`: a step in the dense form / a step.
+        `nusa_step_seconds_N_prompts`: seconds of the fastest step.
         `nusa_beyond_floor_100_prompts`: by kind of operation, the time beyond the lower bound as a share of it, as
-            `beyond_floor` returns it.
+        `beyond_floor` returns it.
     """
     figures: dict[str, Any] = {}
     for classes, steps in PROMPTS.items():

@@ -74,10 +74,10 @@ TARGETS = (
 
 
 def shown(value: Any) -> str:
-    """Returns a measured value as text.
+    """Returns a measured value as text: a number with three digits, a ratio as `1.14 (0.88 to 1.42)`.
 
     Args:
-        value: a number, or a ratio as a dict with its `median`, `low` and `high`: `1.14 (0.88 to 1.42)`.
+        value: a number, or a ratio as a dict with its `median`, `low` and `high`.
     """
     if isinstance(value, dict):
         return f"{value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
@@ -90,7 +90,8 @@ def main(folder: Path) -> None:
     A value that misses its target is marked.
 
     Args:
-        folder: holds the json file of each part of `benchmarks.perf`; targets of absent parts read "not measured".
+        folder: the folder into which `python -m benchmarks.perf` wrote PART.json for each part that was measured;
+            targets of other parts read "not measured".
     """
     print("| | target | measured | |\n| --- | --- | ---: | --- |")
     for target in TARGETS:

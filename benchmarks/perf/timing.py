@@ -18,10 +18,12 @@ Ratio = dict[str, float]  # `median`, `low` and `high` over some rounds
 
 
 class Laps:
-    """Records the seconds between consecutive marks, by the name of what was done.
+    """A stopwatch: `mark(NAME)` appends the seconds since the mark before it to the list `seconds[NAME]`.
+
+    The first mark of a new object records nothing, since there is no mark before it.
 
     Attributes:
-        seconds: the recorded times by name.
+        seconds: by name, the list of all recorded seconds, in the order of the marks.
     """
 
     def __init__(self) -> None:
@@ -29,15 +31,15 @@ class Laps:
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def begin(self) -> None:
-        """Deletes all records; the time until the next mark is not recorded."""
+        """Deletes all recorded seconds; the next mark records nothing, as in a new object."""
         self._last = None
         self.seconds.clear()
 
     def mark(self, what: str = "step") -> None:
-        """Records the time since the last mark.
+        """Appends the seconds since the mark before this one to `seconds[what]`; the first mark only starts the time.
 
         Args:
-            what: the name under which it is recorded: what was done since then.
+            what: the name of what was done between both marks.
         """
         now = time.perf_counter()
         if self._last is not None:
@@ -63,10 +65,10 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
 
 
 def python(*words: str) -> str:
-    """Runs Python in a new process, in the folder of this project, and returns what it wrote to stderr.
+    """Runs Python in a new process, in the root of this repository, and returns what it wrote to stderr.
 
     Args:
-        words: the arguments of Python.
+        words: the command-line arguments of Python, for instance `-m` and a module.
 
     Raises:
         UserError: the process failed; the message has the last line of its errors.
@@ -81,17 +83,17 @@ def import_seconds(*words: str) -> float:
     """Returns the seconds that a new process spends in all its imports, as `python -X importtime` reports them.
 
     Args:
-        words: the arguments of Python.
+        words: the command-line arguments of Python, for instance `-c` and `import torch`.
 
     Raises:
-        UserError: the process failed.
+        UserError: the process failed; the message has the last line of its errors.
     """
     lines = python("-X", "importtime", *words).splitlines()
     return sum(int(found[1]) for line in lines if (found := IMPORTED.match(line))) / 1e6
 
 
 def failure(status: int, errors: str) -> UserError:
-    """Returns the error for a failed process, with the last line of its errors.
+    """Returns the error to raise for a failed process; its message has the exit status and the last line of stderr.
 
     Args:
         status: its exit status.
@@ -102,11 +104,11 @@ def failure(status: int, errors: str) -> UserError:
 
 
 def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Returns the seconds of each piece of work in each round, by its name; each list has `rounds` numbers.
+    """Does some pieces of work in turns and returns the seconds of each by name, a list of one number for each round.
 
     Args:
-        works: functions by name, each of which does its work and returns its seconds.
-        rounds: how often each is done, in turns.
+        works: functions by name, each of which does its work and returns its seconds, as `timed` makes them.
+        rounds: in each round, every piece of work is done once.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -116,7 +118,7 @@ def in_turns(works: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> 
 
 
 def ratio(over: list[float], under: list[float]) -> Ratio:
-    """Returns the ratio of the times of two pieces of work, as a dict with `median`, `low` and `high` over the rounds.
+    """Returns the ratio of the times of two pieces of work: `median`, `low` (least) and `high` (greatest) over the rounds.
 
     Args:
         over: seconds of the numerator in each round.
