@@ -15,13 +15,13 @@ class Callbacks:
     """The callbacks of one run: tells them its events, and collects the rows of the measurements among them.
 
     Args:
-        given: the callbacks, in the order in which they are notified. The measurements among them are asked in the
-            order of their attribute `turn`.
+        given: the callbacks, in the order in which they are notified. The measurements among them are asked for their
+            rows in rising order of their attribute `turn`.
         bar: prints a line when an optional callback fails.
 
     Attributes:
         told: the callbacks that are notified; an optional one that failed is taken out.
-        measurements: the measurements among them, in the order in which they are asked.
+        measurements: the measurements among them, in rising order of `turn`.
 
     Raises:
         UserError: an object is no `Callback`, or two measurements fill the same column.
@@ -69,6 +69,8 @@ class Callbacks:
     def step_end(self, run: RunState) -> None:
         """Calls `on_step_end` of every callback, then collects the rows of the measurements whose cadence is `step`.
 
+        The next call of `measure` adds these rows to the run's tables.
+
         Args:
             run: the state of the run.
 
@@ -80,13 +82,14 @@ class Callbacks:
             self._steps.setdefault(id(each), []).extend(self._rows(each, run))
 
     def measure(self, run: RunState, record: RunRecord) -> None:
-        """Adds the rows that are due after an evaluation, and those collected in steps, to the tables of a record.
+        """Asks each measurement that is due after the evaluation just done for its rows, and adds them to the run's tables.
 
-        Rows of several measurements of one table that have the same keys become one row.
+        It also adds the rows that `step_end` has collected since the last call. Rows that several measurements give for
+        one table, with the same values in its key columns, become one row.
 
         Args:
             run: the state of the run.
-            record: the record of the run, to which the rows are added.
+            record: everything that the run has measured so far, among it the tables.
 
         Raises:
             UserError: a measurement that is not optional failed.
@@ -110,7 +113,8 @@ class Callbacks:
         """Returns the description of the measurements' tables for `run.json`, by the table's name.
 
         Each has the keys `file` (the csv's name), `keys` (names of the columns that identify a row) and `columns`, a
-        list with `name`, `kind`, `meaning`, `unit`, `since` and `default` of each column.
+        list of one dict for each column: the attributes `name`, `kind`, `meaning`, `unit`, `since` and `default` of its
+        `Column`.
         """
         found: dict[str, Any] = {}
         for each in self.measurements:
@@ -161,10 +165,10 @@ def _check(measurements: Iterable[Measurement]) -> None:
 
 
 def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
-    """Returns new instances of all measurements that are taken by default, and of those named in addition.
+    """Returns new instances of this project's measurements that are taken by default, and of those named in addition.
 
     Args:
-        named: names of measurements, as for `--measure`.
+        named: names of measurements, also of installed packages, as for `--measure`.
 
     Raises:
         UserError: a name is unknown (the message offers the nearest), or a measurement's file cannot be imported.

@@ -16,13 +16,15 @@ from benchmarks.runtime import files
 
 
 def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], record: RunRecord) -> None:
-    """Writes all that is needed to resume a run into one file of its folder, which is then either complete or absent.
+    """Writes all that is needed to resume a run into one file of its folder.
+
+    It replaces an earlier checkpoint only once it is complete, so an interruption leaves the earlier one.
 
     Args:
         path: the run folder.
         model: state dict of the open_clip model.
         strategy: state dict of the method's plugin.
-        record: everything measured so far.
+        record: everything measured so far: accuracies, tables of the measurements and costs.
 
     Raises:
         UserError: the file cannot be written.

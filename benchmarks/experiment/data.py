@@ -20,11 +20,11 @@ from strategies.training.experiences import LabelledImages
 
 @dataclass(frozen=True)
 class Data:
-    """The images and labels of all tasks, in learning order.
+    """The images and labels of the tasks of a stream.
 
     Attributes:
-        train: training images and labels of each task.
-        test: test images and labels of each task.
+        train: training images and labels of each task, in learning order.
+        test: test images and labels of each task, in learning order.
         sha256: hexadecimal digest of all images (at the backbone's size) and labels; a resumed run must find the same
             one.
     """

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 
 class Run(ReadRun):
-    """A finished run: its folder, settings, metrics and tables, and the model that it ended with."""
+    """A finished run, read from its folder: settings, metrics and tables, and the model that it ended with.
+
+    Its attributes are those of `benchmarks.runs.read.Run`. The most important are `folder`, the run folder; `config`,
+    the settings by name; `metrics`, percentages such as `metrics["known"]["last"]`, where `known` is task-aware,
+    `unknown` task-agnostic and `seen` class-incremental; and `table(NAME)`, the table NAME.csv as a pandas frame.
+    """
 
     def model(self) -> Any:
         """Returns the merged model after the last task, a plain open_clip model on the CPU in float32.
@@ -124,9 +129,9 @@ def request(
     again: bool = False,
     command: str = "",
 ) -> Request:
-    """Returns the run that `run` would do with these arguments, with all settings resolved and checked.
+    """Returns a request, from which `start` or `complete` does the run that `run` would do with these arguments.
 
-    It does not import torch.
+    All its settings are resolved and checked; nothing has been run. It does not import torch.
 
     Args:
         given: settings by name, among them `strategy` and `stream` as in `run`.
@@ -190,7 +195,7 @@ def _check_objects(strategy: Any, stream: Any) -> None:
 
 
 def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> Run:
-    """Does a requested run and returns it; returns a run that is already finished as it is.
+    """Does a requested run and returns it; if its folder holds a finished run already, returns that.
 
     Args:
         asked: the request, made by `request`.
@@ -206,9 +211,9 @@ def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool =
 
 
 def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> None:
-    """Does a requested run, unless it is finished already, and returns nothing.
+    """Does a requested run, unless its folder holds a finished one already, and returns nothing.
 
-    It does not read the run folder afterwards: of several processes only the first may see it.
+    Unlike `start`, it does not read the run folder afterwards: under torchrun that may be visible to one process only.
 
     Args:
         asked: the request, made by `request`.
@@ -275,7 +280,9 @@ def _with_model(found: ReadRun) -> Run:
 
 
 def load_runs(*places: str | Path) -> "Runs":
-    """Returns the finished runs at or below some folders. Damaged and unfinished runs are in the result's `left_out`.
+    """Returns a sequence of the finished runs at or below some folders.
+
+    Its attribute `left_out` holds a line of text for each damaged or unfinished run, with the reason.
 
     Args:
         places: run folders, or folders that contain some at any depth; `results` if none is given.
@@ -349,11 +356,11 @@ def stream(name: str, data_root: str | Path | None = None) -> Plan:
     """Returns the plan of a stream: the names and orders of its tasks, and `open(names)`, which returns the tasks.
 
     Args:
-        name: the stream's name, as on the command line.
+        name: the stream's name, as on the command line: `mtil`, or one with an argument, such as `folder:PATH`.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
 
     Raises:
-        UserError: the name is unknown, or what follows its colon is wrong.
+        UserError: the name is unknown, or the argument after its colon is wrong.
     """
     if not isinstance(name, str):
         raise UserError(f"stream: expected a name, got {name!r}")

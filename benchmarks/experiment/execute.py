@@ -39,7 +39,9 @@ def execute(
     silent: bool = False,
     is_locked: bool = False,
 ) -> None:
-    """Takes the request's strategy through a stream, or continues where it was stopped; leaves a finished run folder.
+    """Trains and tests the requested strategy on a stream, task by task, and leaves a finished run folder.
+
+    A run that was interrupted is continued after its last finished task.
 
     Args:
         request: the run that was asked for.

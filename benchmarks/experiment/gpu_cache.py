@@ -16,11 +16,13 @@ MARGIN = 2
 
 
 class Resident:
-    """A split's images that stay on a device once they have been read, with the interface of `Pixels`.
+    """The images of one task that stay on a device once they have been read.
+
+    An index gives one image (3, S, S) uint8, a slice gives images (B, 3, S, S), both on that device.
 
     Args:
-        images: the N images to read.
-        device: where they are kept, as (N, 3, S, S) uint8.
+        images: the N images to read, for instance from a file.
+        device: where they are kept; memory for all N, (N, 3, S, S) uint8, is allocated at once.
     """
 
     def __init__(self, images: Pixels, device: torch.device) -> None:
@@ -42,20 +44,20 @@ class Resident:
 
 
 def bytes_of(images: Pixels) -> int:
-    """Returns the size of N images (3, S, S) uint8 in bytes, N * 3 * S * S. N is at least 1."""
+    """Returns the size in bytes, N * 3 * S * S, of N images (3, S, S) uint8; there must be at least one."""
     return len(images) * images[0].nbytes
 
 
 def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
-    """Returns the ratio between the largest task's activation size and that of one task, a number of at least 1.
+    """Returns how many times as large a training step of the largest task is as one of a given task, at least 1.
 
-    The size of a training step is estimated as the number of values that enter the transformer blocks of both towers:
+    The size of a step is estimated as the number of values that enter the transformer blocks of both towers:
     `batch_size` images, and one prompt for each class of the task.
 
     Args:
         classifier: the model, which knows the prompts of all tasks.
         batch_size: training images in a step.
-        task: the index of the task to compare with.
+        task: the index of the given task.
     """
     image, text = (root(classifier.clip, tower).positional_embedding for tower in ("image", "text"))  # (L, d) each
     prompts = [count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True)]
@@ -67,11 +69,11 @@ def room(device: torch.device, larger: float) -> float:
     """Returns how many bytes of test images the device can hold; 0 on the CPU, where the images are in memory already.
 
     The result is the GPU's free memory less an estimate of what training on the largest task takes; it may be negative.
-    Call it after a task has been learned: the estimate is `larger` times this task's peak, with a safety factor of 2.
+    Call it after the first task that is trained: the estimate is 2 * `larger` * the peak of GPU memory so far.
 
     Args:
         device: the device of the model.
-        larger: the result of `growth` for the learned task, a ratio.
+        larger: the result of `growth` for this task: size of a step of the largest task / of this task.
     """
     if device.type != "cuda":
         return 0.0
@@ -82,7 +84,8 @@ def room(device: torch.device, larger: float) -> float:
 def resident(tests: Sequence[EvaluationSet], device: torch.device, left: float) -> Sequence[EvaluationSet]:
     """Returns the same test sets, but those that fit into the free memory of a device keep their images there.
 
-    They are considered in their order; such images are `Resident`, that is, copied to the device when first read.
+    Test sets take the memory in their order; one that no longer fits is returned unchanged. Those that fit have their
+    images as `Resident`, which copies them to the device when they are first read.
 
     Args:
         tests: the test set of each task; a repeated task has the same images, which are kept once.

@@ -37,7 +37,7 @@ class TaskLoop:
         bar: shows the progress.
 
     Attributes:
-        record: everything measured so far.
+        record: everything measured so far: accuracies, tables of the measurements and costs.
         counts: the number of test images of each task.
     """
 
@@ -62,14 +62,16 @@ class TaskLoop:
         self.record = RunRecord()
 
     def step_begin(self) -> None:
-        """Notifies the callbacks; the training template calls it before every step."""
+        """Calls `on_step_begin` of every callback. The training template calls this method before every step."""
         self.callbacks.tell("on_step_begin", self.run)
 
     def step_end(self, template: ClipTemplate) -> None:
-        """Notifies the callbacks of the step's loss; the training template calls it after every step.
+        """Stores the step's loss in the state of the run and calls `on_step_end` of every callback.
+
+        Then it counts the step and moves the progress bar. To be called after every training step.
 
         Args:
-            template: the training template, which has the step's loss.
+            template: the training template; its attribute `loss` is the step's loss.
         """
         self.run.loss = template.loss.detach()
         self.callbacks.step_end(self.run)
@@ -83,7 +85,7 @@ class TaskLoop:
         task.
 
         Args:
-            template: trains the run's model.
+            template: the Avalanche strategy that trains the run's model, as `make_template` returns it.
             about: metadata of the merged model's file: `model`, its name, and `quick_gelu`, `true` or `false`.
 
         Raises:
@@ -102,14 +104,14 @@ class TaskLoop:
         self.callbacks.tell("on_run_end", self.run)
 
     def reach(self, template: ClipTemplate, state: int) -> None:
-        """Learns one task, then tests on all tasks, measures and saves.
+        """Learns one task, tests on all tasks, takes the measurements, and writes checkpoint and tables.
 
         Args:
-            template: trains the run's model.
-            state: the number of the task, counted from 1; 0 learns nothing.
+            template: the Avalanche strategy that trains the run's model, as `make_template` returns it.
+            state: the number of tasks learned afterwards: 1 learns the first task, 0 learns none.
 
         Raises:
-            UserError: as in `go`.
+            UserError: the loss is not finite (the message names task and step), the disk is full, or a callback fails.
         """
         with devices.memory_advice(self.memory_hint, self._kept()):
             if state > 0:

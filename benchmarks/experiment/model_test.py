@@ -25,7 +25,7 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
 
     Args:
         model: the open_clip model; it is not changed.
-        plan: the stream.
+        plan: the stream, of which nothing has been read yet.
         tokenizer: turns a list of n prompts into token ids (n, L) int64; None takes the model's attribute `tokenizer`.
         order: `default`, the name of another order of the stream, `random:SEED`, or task names separated by commas,
             which select tasks.
@@ -37,7 +37,8 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
         classes, `task_agnostic` among the classes of all tasks.
 
     Raises:
-        UserError: the model has no tokenizer, or its towers are no plain transformers.
+        UserError: the model has no tokenizer, its towers are no plain transformers, the order is wrong, or data are
+            missing.
     """
     tokenize = tokenizer or getattr(model, "tokenizer", None)
     if tokenize is None:

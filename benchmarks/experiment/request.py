@@ -78,10 +78,10 @@ def cache_place(named: Path | None, *, wanted: bool) -> Path | None:
 
 @dataclass(frozen=True)
 class Request:
-    """One requested run.
+    """A run that was asked for, with all that is needed to do it.
 
     Attributes:
-        config: its settings.
+        config: the strategy, its settings and those that all strategies have.
         places: the folders and files that it reads or writes.
         plan: a stream that was given as an object; None if it was given by name.
         folder: the run folder.
@@ -98,7 +98,7 @@ class Request:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run folder holds a finished run."""
+        """Whether the run folder holds a finished run, by the `status` in its `run.json`."""
         return write.is_finished(self.folder)
 
     def check_finished(self) -> None:
@@ -171,14 +171,14 @@ class Request:
 
 
 def build_plan(stream: str, data_root: Path) -> Plan:
-    """Returns the plan of a stream by its name.
+    """Returns the plan of a stream, which names its tasks and opens them on demand.
 
     Args:
-        stream: its name on the command line, such as `mtil` or `folder:PATH`.
+        stream: its name on the command line: `mtil`, or one with an argument, such as `folder:PATH`.
         data_root: the folder of the published data sets.
 
     Raises:
-        UserError: the name is unknown, or what follows its colon is wrong.
+        UserError: the name is unknown, or the argument after its colon is wrong.
     """
     family, argument = stream_family(stream)
     plan: Plan = registry.find("stream", family).load().build(argument, data_root)
@@ -203,7 +203,7 @@ def check_batch(stream: Stream, batch: int) -> None:
 
 
 def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Checks that a resumed run reads the same data as when it began; a new run passes.
+    """Checks that a resumed run reads the same data as when it began; does nothing if the folder has no `run.json`.
 
     The same name may by now stand for other weights or images.
 

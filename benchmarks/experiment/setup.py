@@ -15,7 +15,9 @@ from strategies.training.template import ClipTemplate
 
 
 def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
-    """Returns the classifier over the prompts of all tasks of a stream, on the CPU.
+    """Returns a CLIP as a classifier over the classes of all tasks of a stream, on the CPU.
+
+    Each class is scored by the text feature of its prompts.
 
     Args:
         backbone: the model; the classifier uses its weights, not a copy.
@@ -26,9 +28,9 @@ def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
 
 
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:
-    """Returns the number of steps and the peak learning rate of each task, in learning order.
+    """Returns the training budget of each task, in learning order: number of steps and peak learning rate.
 
-    They are those of the settings, unless the method has its own.
+    The budgets are those of the settings, unless the method has its own.
 
     Args:
         plugin: the method.
@@ -57,7 +59,8 @@ def make_template(
         classifier: the model, on its device.
         plugin: the method; it must have begun (`StrategyPlugin.begin`).
         common: the settings of the run, among them those of the optimiser.
-        budgets: steps and peak learning rate of each task; the template starts with the first one's.
+        budgets: steps and peak learning rate of each task. The returned object has the first task's; its attributes
+            `iterations` and `lr` are to be set before it trains another task.
         on_step_begin: called before every training step.
         on_step_end: called after every training step.
     """
