@@ -204,9 +204,9 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
 
     Args:
         model: the model's open_clip name.
-        folder: the folder of a model of one's own, None for open_clip's; a vocabulary file in it replaces CLIP's
-            vocabulary.
-        clip: the open_clip model, for its context length.
+        folder: the folder of a model of one's own; None for open_clip's. If it holds `vocabulary.txt.gz`, this vocabulary
+            replaces CLIP's.
+        clip: the open_clip model, whose context length is used with such a vocabulary.
     """
     vocabulary = folder / VOCABULARY if folder else None
     if vocabulary and vocabulary.is_file():
@@ -263,18 +263,19 @@ def backbone_of(
     normalisation: Mapping[str, Any] | None = None,
     about: dict[str, str] | None = None,
 ) -> Backbone:
-    """Returns the backbone of a model that is already loaded.
+    """Returns a loaded model as a `Backbone`: with its tokenizer, image size, normalisation and digest. It is not copied.
 
     Args:
         clip: an open_clip model.
         tokenize: turns a list of n prompts into token ids (n, L) int64.
-        model: the model's name, for messages.
+        model: the model's name, for error messages.
         normalisation: `mean` and `std`, three numbers each, where they differ from those that open_clip states for the
-            model.
-        about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`.
+            model; None if they do not.
+        about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`; None
+            for no metadata.
 
     Raises:
-        UserError: the mean or std is not three numbers.
+        UserError: the mean or std is not three numbers, or a std is not above 0.
     """
     config: Any = open_clip.get_model_preprocess_cfg(clip) | dict(normalisation or {})
     size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]

@@ -33,7 +33,7 @@ class Weights:
         file: the path of the file.
         tensors: the weights by their names in open_clip.
         quick_gelu: whether they were trained with QuickGELU; None if unknown.
-        source: how `quick_gelu` is known, for a message; empty if unknown.
+        source: in words, where `quick_gelu` was read, for an error message; empty if unknown.
         normalisation: `mean` and `std` of the images, three numbers each, if a config in the same folder states them.
     """
 
@@ -179,7 +179,9 @@ def _shape(tensors: dict[str, Tensor], name: str) -> str:
 
 
 def fetch(model: str, tag: str) -> Path:
-    """Returns the path of a tag's weights file, downloaded from its hub unless it is in the cache.
+    """Returns the path of the weights file of one of open_clip's pretrained tags.
+
+    The file is downloaded from where open_clip lists it, unless it is in the local cache of earlier downloads.
 
     Args:
         model: an open_clip name.

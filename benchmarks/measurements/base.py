@@ -141,7 +141,7 @@ class Measurement(Callback):
 
     @classmethod
     def due(cls, run: RunState) -> bool:
-        """Returns whether the measurement is taken after the evaluation just done, according to its cadence.
+        """Returns whether `measure` is to be called after the evaluation just done; always False for the cadence `step`.
 
         Args:
             run: the state of the run; its `learned` says which evaluation it was.

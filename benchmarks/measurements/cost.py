@@ -41,8 +41,8 @@ class Meter(Measurement):
 
         `after` is the number of tasks learned. `trained_parameters` counts parameters, `carried_bytes` is the storage
         between tasks in bytes, `training_seconds` and `decomposition_seconds` are seconds; these four are None before
-        any training. `evaluation_seconds` is the time of the evaluation. `peak_memory_bytes` and
-        `peak_gpu_memory_bytes` (None without a GPU) are the peaks of the run so far.
+        any training. Training does not include the decompositions. `evaluation_seconds` is the time of the evaluation.
+        `peak_memory_bytes` and `peak_gpu_memory_bytes` (None without a GPU) are the peaks of the run so far.
 
         Args:
             run: the state of the run.

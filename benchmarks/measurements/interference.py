@@ -51,7 +51,8 @@ class Meter(Measurement):
     It fills columns of `rank.csv`: the update's norm, and its shares in these directions.
 
     Attributes:
-        before: each weight matrix in the last state, with its principal directions; empty before the first evaluation.
+        before: by weight matrix, its values at the last evaluation and their principal directions; empty before the
+            first evaluation.
     """
 
     table = "rank"
@@ -90,10 +91,11 @@ class Meter(Measurement):
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
         """Yields one row for each weight matrix and stores the weights for the next task.
 
-        A row has the keys `after` (number of tasks learned), `tower`, `block` and `matrix`, and further `update_norm`,
-        the Frobenius norm of the change dW since the state before; `interference_left` and `interference_right`, the
-        shares of that norm in the principal output and input directions, 0..1; and `interference`, the larger of both.
-        All four are None in the first state, and the last three also where dW is zero.
+        A row has `after` (number of tasks learned), `tower`, `block` and `matrix` (see `keys_of`), and further
+        `update_norm`, the Frobenius norm of the change dW since the last evaluation; `interference_left` and
+        `interference_right`, the shares of that norm in the principal output and input directions, 0..1; and
+        `interference`, the larger of both. All four are None before any training, and the last three also where dW is
+        zero.
 
         Args:
             run: the state of the run.

@@ -26,8 +26,8 @@ class Meter(Measurement):
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
         """Yields one row for each weight matrix: its singular values in falling order.
 
-        A row has the keys `after` (number of tasks learned), `tower`, `block`, `matrix`, and `1`, `2`, ... for the
-        values.
+        A row has `after` (number of tasks learned), `tower`, `block` and `matrix` (see `keys_of`), and `1`, `2`, ... for
+        the values.
 
         Args:
             run: the state of the run.

@@ -20,22 +20,25 @@ KEY_COLUMNS = (
 
 
 def matrices_of(run: RunState) -> list[WeightMatrix]:
-    """Returns the weight matrices that are measured, of both towers.
+    """Returns the weight matrices that are measured, of all blocks of both towers.
 
-    They are the attention's for every method, and the MLP's if the method adapts them.
+    They are q, k, v and o of the attention for every method, and those of the MLP if the method adapts them.
 
     Args:
-        run: the state of the run, with model and method.
+        run: the state of the run, whose model and method decide.
     """
     return weight_matrices(run.model.clip, "both", run.strategy.matrices)
 
 
 def keys_of(matrix: WeightMatrix, after: int) -> dict[str, Any]:
-    """Returns the key columns of a matrix's row: `after`, `tower` (`image` or `text`), `block` (from 0) and `matrix`.
+    """Returns the columns that identify a matrix's row: `after`, `tower` (`image` or `text`), `block` and `matrix`.
+
+    `block` is the transformer block, counted from 0; `matrix` is `q`, `k`, `v` or `o` of the attention, or `fc` or
+    `proj` of the MLP.
 
     Args:
         matrix: the weight matrix.
-        after: number of tasks learned.
+        after: number of tasks learned, the value of `after`.
     """
     return {"after": after, "tower": matrix.tower, "block": matrix.block, "matrix": matrix.matrix}
 
@@ -43,7 +46,8 @@ def keys_of(matrix: WeightMatrix, after: int) -> dict[str, Any]:
 class Meter(Measurement):
     """Measures ranks of each weight matrix from its singular values: one row of `rank.csv` for each.
 
-    The method's `rho` is the share of the energy (sum of squared singular values) that is called principal.
+    The method's attribute `rho`, 0 to 1, is the share of the energy (sum of squared singular values) that is called
+    principal.
     """
 
     table = "rank"
@@ -71,10 +75,11 @@ class Meter(Measurement):
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
         """Yields one row for each weight matrix.
 
-        A row has the keys `after` (number of tasks learned), `tower`, `block` and `matrix`, and further `dim`, the
-        number of singular values; `rho`; `energy_rank`, the least number of largest singular values with the share
-        `rho` of the energy; `energy_share`, `energy_rank` / `dim`; `effective_rank`, exp of the entropy of the singular
-        values scaled to sum 1; and `null_directions`, `dim` - `energy_rank`.
+        A row has `after` (number of tasks learned), `tower`, `block` and `matrix` (see `keys_of`), and further `dim`,
+        the number of singular values; `rho`, a share of the energy (sum of squared singular values); `energy_rank`, the
+        least number of largest singular values with this share; `energy_share`, `energy_rank` / `dim`;
+        `effective_rank`, exp of the entropy of the singular values scaled to sum 1; and `null_directions`, `dim` -
+        `energy_rank`.
 
         Args:
             run: the state of the run.

@@ -27,8 +27,8 @@ def draw_pairs(
     The last axis is red, green, blue; caption i describes image i.
 
     Args:
-        number: of pairs.
-        seed: of the set; equal seeds give equal pairs.
+        number: how many pairs are drawn.
+        seed: determines the pairs.
         on_pairs: called with the number of pairs just drawn, for progress.
     """
     captions: list[str] = []

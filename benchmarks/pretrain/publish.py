@@ -11,7 +11,7 @@ from benchmarks.streams.micro import build
 
 
 def publish(clip: Any, out: Path) -> None:
-    """Writes a model's weights in float32, its config and its vocabulary into a folder.
+    """Writes the weights in float32, the config and the vocabulary of the micro CLIP into a folder.
 
     Args:
         clip: the trained micro CLIP; it is converted to float32 in place.

@@ -20,10 +20,10 @@ LARGEST_SCALE = 100.0  # maximal factor on the cosines, as in CLIP
 
 
 def new_clip(seed: int) -> Any:
-    """Returns the micro CLIP (the model of `clip/open_clip_config.json`) with random weights.
+    """Returns the micro CLIP (as `benchmarks/micro/clip/open_clip_config.json` describes it) with random weights.
 
     Args:
-        seed: of the weights.
+        seed: determines the weights; it is set as torch's seed.
     """
     torch.manual_seed(seed)
     config = json.loads((MICRO / "open_clip_config.json").read_text(encoding="utf-8"))
@@ -31,7 +31,10 @@ def new_clip(seed: int) -> Any:
 
 
 def about() -> dict[str, Any]:
-    """Returns `threads`, the number of CPU threads, and `versions`, those of `torch` and `open_clip`."""
+    """Returns what a training's record says of its environment.
+
+    The keys are `threads`, the number of torch's CPU threads, and `versions`, with those of `torch` and `open_clip`.
+    """
     return {
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
@@ -39,7 +42,7 @@ def about() -> dict[str, Any]:
 
 
 def normalised(pictures: Tensor) -> Tensor:
-    """Converts images (B, H, W, 3) uint8 to normalised inputs (B, 3, H, W) float32 of the image tower."""
+    """Converts images (B, H, W, 3) uint8 to inputs (B, 3, H, W) float32, normalised by OpenAI's mean and std."""
     mean, std = (torch.tensor(v, device=pictures.device) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
@@ -92,9 +95,9 @@ def pretrain(
         pictures: the N images, (N, H, W, 3) uint8.
         steps: number of training steps.
         batch_size: pairs in a step; N if it is larger.
-        seed: of the order of the pairs.
-        device: `cpu` or `cuda`.
-        on_step: called with each step's loss.
+        seed: determines the order of the pairs.
+        device: `cpu` or `cuda`; the model stays there.
+        on_step: called after each step with its loss.
     """
     unique, inverse = np.unique(np.array(captions), return_inverse=True)
     tokens, ids = make_tokenizer("micro", MICRO, clip)(unique.tolist()), torch.from_numpy(inverse)
