@@ -35,7 +35,7 @@ def main(
     """Compare the run folders at or below RESULTS (default: results).
 
     Runs with different streams, protocols, backbones or shots are in separate tables. Unfinished and damaged runs are
-    left out and listed.
+    left out and listed. --stream, --order, --strategy and --setting restrict which runs are compared.
     """
     try:
         form = form or _by_suffix(output)

@@ -25,14 +25,17 @@ ABOUT = (
 
 
 class Runs(Sequence[Run]):
-    """A sequence of finished runs, sorted by the names of their folders.
+    """Finished runs as a sequence of `Run` objects, each of which reads one run folder, and their values as pandas
+    tables.
+
+    An index gives a `Run`, a slice a `Runs`.
 
     Args:
-        runs: the runs.
-        left_out: a line for each folder that is damaged or unfinished, with the reason.
+        runs: the runs, in the order that they shall have.
+        left_out: a line for each folder that was not taken, since it is damaged or unfinished, with the reason.
 
     Attributes:
-        left_out: see the argument.
+        left_out: the lines of the argument, as a list; empty in the result of a slice, `filter` or `group`.
     """
 
     def __init__(self, runs: Iterable[Run], left_out: Iterable[str] = ()) -> None:
@@ -62,7 +65,7 @@ class Runs(Sequence[Run]):
                 or range accepts any of its values.
 
         Raises:
-            UserError: none of the runs has such a setting.
+            UserError: a name is a setting of none of the runs.
         """
         self._check_settings("filter", settings)
 
@@ -80,10 +83,14 @@ class Runs(Sequence[Run]):
                 raise UserError(f"{what}: none of the runs has a setting {name}")
 
     def group(self, *settings: str) -> dict[tuple[Any, ...], "Runs"]:
-        """Returns the runs by the tuple of their values of some settings; a run without a setting has None there.
+        """Returns the runs in parts with equal values of some settings: a `Runs` by the tuple of these values.
 
         Args:
-            settings: names of settings; `group("strategy", "seed")` has keys such as `("nusa", 42)`.
+            settings: names of settings; `group("strategy", "seed")` has keys such as `("nusa", 42)`. A run without one
+                of the settings has None there.
+
+        Raises:
+            UserError: a name is a setting of none of the runs.
         """
         self._check_settings("group", settings)
         found: dict[tuple[Any, ...], list[Run]] = {}
@@ -93,11 +100,11 @@ class Runs(Sequence[Run]):
 
     @property
     def accuracy(self) -> pd.DataFrame:
-        """Accuracies with one row for each run, protocol, number of learned tasks, and task.
+        """Accuracies as a table with one row for each run, accuracy matrix, number of learned tasks, and task.
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `identity` (`known`: task-aware, `unknown`:
-        task-agnostic, `seen`: class-incremental); `after` (number of tasks learned, 0 to T); `task`; `accuracy` in
-        percent, NaN where it was not measured.
+        Columns: `run` (path of the run folder), and its settings `strategy`, `stream`, `order`, `seed`; `identity`, the
+        matrix (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental); `after` (number of tasks
+        learned, 0 to T); `task` (its name); `accuracy` in percent, NaN where it was not measured.
         """
         parts = []
         for run in self:
@@ -109,12 +116,13 @@ class Runs(Sequence[Run]):
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Metrics with one row for each run and protocol, in percent (`forgetting` in percentage points).
+        """Metrics as a table with one row for each run and accuracy matrix, in percent (`forgetting` in percentage
+        points).
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `identity` (`known`: task-aware, `unknown`:
-        task-agnostic, `seen`: class-incremental); `transfer`, `avg`, `last`, `forgetting`, `zero_shot` by ZSCL's
-        formulas; `learning_accuracy`, the mean over tasks of the accuracy on a task that has just been learned. NaN
-        where undefined.
+        Columns: `run` (path of the run folder), and its settings `strategy`, `stream`, `order`, `seed`; `identity`, the
+        matrix (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental); `transfer`, `avg`, `last`,
+        `forgetting`, `zero_shot` by ZSCL's formulas; `learning_accuracy`, the mean over tasks of the accuracy on a task
+        that has just been learned. NaN where undefined.
         """
         rows = []
         for run in self:
@@ -128,21 +136,24 @@ class Runs(Sequence[Run]):
 
     @property
     def rank(self) -> pd.DataFrame:
-        """Ranks with one row for each run, number of learned tasks, and weight matrix.
+        """Ranks of the weights as a table with one row for each run, number of learned tasks, and weight matrix.
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; then those of `rank.csv`: `after`, `tower`, `block`,
-        `matrix`, and measured values such as `effective_rank` in directions, which `results/README.md` describes.
+        Columns: `run` (path of the run folder), and its settings `strategy`, `stream`, `order`, `seed`; `after` (number
+        of tasks learned, 0 to T); `tower` (`image` or `text`), `block` (from 0) and `matrix` (`q`, `k`, `v`, `o`, `fc`
+        or `proj`); then the measured values such as `effective_rank` in directions, which `results/README.md` describes
+        under `rank.csv`.
         """
         return _joined([_about(run, run.rank) for run in self], ABOUT)
 
     @property
     def cost(self) -> pd.DataFrame:
-        """Costs with one row for each run.
+        """Costs as a table with one row for each run.
 
-        Columns: `run`, `strategy`, `stream`, `order`, `seed`; `trained_parameters`, their number in the first task;
-        `storage_bytes`, the maximal storage between tasks without the model itself; `peak_memory_bytes` of the process
-        and `peak_gpu_memory_bytes` (NaN without a GPU); `training_seconds` of all tasks including decompositions, and
-        `evaluation_seconds` of all evaluations.
+        Columns: `run` (path of the run folder), and its settings `strategy`, `stream`, `order`, `seed`;
+        `trained_parameters`, their number in the first task; `storage_bytes`, the maximal storage between tasks without
+        the model itself; `peak_memory_bytes` of the process and `peak_gpu_memory_bytes` (NaN without a GPU);
+        `training_seconds` of all tasks including decompositions of weights, and `evaluation_seconds` of all
+        evaluations.
         """
         return pd.DataFrame([{**_id(run), **_cost(run)} for run in self])
 
@@ -150,9 +161,15 @@ class Runs(Sequence[Run]):
         """Returns a comparison of methods: one row for each method and order of each set of comparable runs, as means
         over seeds.
 
-        Columns: `method`, `seeds` (their number); each metric that the protocol reports, in percent, and its standard
-        deviation over seeds as `<metric>_std` (NaN for a single seed); `order`; `runs_of` (stream, model and shots;
-        runs that differ in these are not compared). Rows are sorted by Avg, the best first.
+        Columns: `method`, `seeds` (their number); the metrics in percent, `forgetting` in percentage points, by the
+        accuracies that the stream's protocol reports: `transfer`, `avg`, `last`, `forgetting` and `learning_accuracy`,
+        or under a class-incremental protocol only `avg` and `last`; the standard deviation over seeds of each as
+        `<metric>_std` (NaN for a single seed); `order` (its name); `runs_of` (stream, model and shots in words; runs
+        that differ in these are in other rows and are not compared). Methods are sorted by Avg over all their runs, the
+        best first.
+
+        Raises:
+            UserError: a file of a run folder is damaged.
         """
         rows = []
         compared = sort([run.folder for run in self])
@@ -173,11 +190,12 @@ class Runs(Sequence[Run]):
 
 
 def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -> Runs:
-    """Returns the finished runs at or below some folders; the others are listed in `Runs.left_out`.
+    """Returns the finished runs at or below some folders; damaged and unfinished ones are only listed in
+    `Runs.left_out`.
 
     Args:
         places: run folders, zip files of packed runs, or folders above them.
-        make: converts each run, for instance into an object with more methods.
+        make: converts each run, for instance into an object with more methods; by default runs stay as they are.
 
     Raises:
         UserError: a folder is missing, or there is no run folder in it.

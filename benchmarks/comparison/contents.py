@@ -10,12 +10,14 @@ from benchmarks.comparison.tables import Section
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of runs, and the tables to make of them.
+    """Groups of runs, and which tables to make of them: what the command `benchmarks.compare` was asked for.
 
     Attributes:
-        groups: the groups of runs that may be compared.
+        groups: the groups; the runs of one have the same stream, protocol, model and shots, so that they may be
+            compared.
         per_task: whether to add tables of Transfer, Avg and Last of each task.
-        baseline: name of a method; adds paired differences of all others to it.
+        baseline: name of a method; adds the differences of all others to it, over pairs of runs with the same seed and
+            order. None adds none.
         published: whether to add the published results of the same protocol.
         width: width of the terminal in characters; None if the text is written to a file or a pipe.
     """
@@ -27,9 +29,9 @@ class Comparison:
     width: int | None = None
 
     def sections(self) -> list[Section]:
-        """Returns one section of tables for each group.
+        """Returns the tables with their titles and notes, as one `Section` for each group.
 
-        If published results are requested, each is followed by a section with those.
+        If published results are requested, the section of each group is followed by one with those.
 
         Raises:
             UserError: several methods of a group have the name of the baseline.

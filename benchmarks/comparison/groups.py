@@ -24,10 +24,11 @@ class Method:
     """A strategy with certain settings, and its runs with different seeds and orders.
 
     Attributes:
-        strategy: its name on the command line.
-        name: its title in tables and figures.
-        telling: ` name=value` for each setting that distinguishes it from others of the same strategy in the group.
-        runs: its runs.
+        strategy: the strategy's name on the command line, such as `moe_adapter`.
+        name: the strategy's title in tables and figures, such as `MoE-Adapters`.
+        telling: the settings in which the group's methods of this strategy differ, as text: a space and `name=value`
+            for each, such as `decision=image`; empty if there is only one such method.
+        runs: the runs.
     """
 
     strategy: str
@@ -37,21 +38,25 @@ class Method:
 
     @property
     def label(self) -> str:
-        """Its name in tables and figures, for instance `MoE-Adapters decision=image`."""
+        """The method in tables and figures: its title and the settings that distinguish it, `MoE-Adapters
+        decision=image`.
+        """
         return f"{self.name}{self.telling}"
 
     @property
     def key(self) -> str:
-        """Its name on the command line and in csv files, for instance `moe_adapter decision=image`."""
+        """The method in options and csv files: its name and the settings that distinguish it, `moe_adapter
+        decision=image`.
+        """
         return f"{self.strategy}{self.telling}"
 
     @property
     def about(self) -> About:
-        """Its title, reference, colour, marker and published results."""
+        """The strategy's title, reference, colour and marker in figures, and the published results to compare it with."""
         return self.runs[0].method
 
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
-        """Returns its runs that learn the tasks in a certain order, sorted by seed.
+        """Returns the method's runs that learn the tasks in a certain order, sorted by seed; empty if there are none.
 
         Args:
             tasks: the names of all tasks in that order.
@@ -61,11 +66,11 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be compared, by method.
+    """Runs that may be compared, by method: their stream, protocol, model, weights and number of shots are equal.
 
     Attributes:
-        methods: the methods, the best Avg first.
-        distinction: text that the title adds if another group would have the same title.
+        methods: the methods, each with its runs, the best Avg first.
+        distinction: text that the title adds if another group would have the same title; else empty.
     """
 
     methods: tuple[Method, ...]
@@ -73,26 +78,27 @@ class Group:
 
     @property
     def first(self) -> Run:
-        """The first run; all have the same stream, protocol and backbone."""
+        """The first run of the first method, to read what is equal in all runs: stream, protocol, backbone and shots."""
         return self.methods[0].runs[0]
 
     @property
     def runs(self) -> list[Run]:
-        """The runs of all methods."""
+        """The runs of all methods in one list, method by method."""
         return [run for method in self.methods for run in method.runs]
 
     @property
     def identity(self) -> str:
-        """The protocol's test condition: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-
-        incremental).
+        """What the protocol tells the model at test time: the task (`known`, task-aware), nothing (`unknown`,
+        task-agnostic) or the classes learned so far (`seen`, class-incremental).
         """
         return self.first.protocol.identity
 
     @cached_property
     def orders(self) -> dict[tuple[str, ...], str]:
-        """The name of each order in which runs learn the tasks, by the tuple of the tasks' names.
+        """The names of the orders in which runs learn the tasks: a dict from the tuple of the tasks' names in that
+        order.
 
-        The order named `default` comes first. An order that runs give by several names has them joined, as in `I, the
+        The order named `default` comes first. If runs name one order differently, the names are joined, as in `I, the
         default`.
         """
         names: dict[tuple[str, ...], set[str]] = {}
@@ -113,10 +119,11 @@ class Group:
         return self.first.protocol.accuracy_identity
 
     def named(self, name: str) -> Method | None:
-        """Returns the method with this key or label, or the only one with this strategy or name; None if there is none.
+        """Returns the method that has a name; None if there is none.
 
         Args:
-            name: for instance `nusa`, `NuSA-CL` or `moe_adapter decision=image`.
+            name: the strategy on the command line (`nusa`) or its title (`NuSA-CL`). If the group has that strategy
+                with several settings, these follow, as in `moe_adapter decision=image`.
 
         Raises:
             UserError: several methods have the name.
@@ -140,7 +147,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Stream, backbone and shots in one line."""
+        """Stream, number of tasks, model and shots in one line: `stream mtil, 11 tasks, model ViT-B-16, 5 shots`."""
         config = self.first.config
         shots = config.get("shots")
         model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
@@ -150,13 +157,15 @@ class Group:
 
 @dataclass
 class Sorted:
-    """The result of sorting run folders.
+    """Run folders, sorted into groups of runs that may be compared.
 
     Attributes:
-        groups: the groups of comparable runs.
-        there: by setting name, the values that occur in any readable run, even one that was not wanted.
-        left_out: a line with the reason for each folder that is in no group.
-        remarks: a line for each inconsistency in a folder that is in a group.
+        groups: the groups.
+        there: by setting name, the values that occur in any readable run, as text, also in runs that no group has.
+            Messages name them if a wanted value does not occur.
+        left_out: a line with the reason for each folder that should be in a group but is not: damaged, unfinished, or
+            the same run again.
+        remarks: a line for each folder in a group whose `metrics.json` differs from its accuracy matrices.
     """
 
     groups: list[Group]
@@ -167,12 +176,14 @@ class Sorted:
 
 @dataclass(frozen=True)
 class Filter:
-    """The runs that are wanted; an empty field accepts all.
+    """Which runs are wanted. A run must match one entry of each of the first three fields, and all entries of
+    `settings`; an empty field accepts all runs.
 
     Attributes:
-        streams, orders: names on the command line.
-        strategies: names on the command line or in tables.
-        settings: `name=value`, as in `config.yaml`.
+        streams: names of streams, as on the command line.
+        orders: names of orders, as on the command line.
+        strategies: names of strategies on the command line, or their titles in tables.
+        settings: texts `name=value` with names and values as in `config.yaml`.
     """
 
     streams: tuple[str, ...] = ()
@@ -181,7 +192,7 @@ class Filter:
     settings: tuple[str, ...] = ()
 
     def takes(self, run: Run) -> bool:
-        """Returns whether a run is wanted: it must have one of the values of every field that is not empty, and all
+        """Returns whether a run is wanted: it matches one entry of each field that is not empty, and all entries of
         `settings`.
 
         Args:
@@ -223,9 +234,11 @@ def shown(value: Any) -> str:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Returns what distinguishes a run's method, by name: the settings that are not of the group or of the single run.
+    """Returns the settings that define a run's method, by name; runs with equal ones are runs of the same method.
 
-    If the run read auxiliary images or texts, the key `references` has the first eight digits of their digest.
+    These are all but `seed`, `order`, `device` and `checkpointing`, which may differ between runs of a method, and
+    `stream`, `model`, `pretrained` and `shots`, by which runs are separated into groups. If the run read auxiliary
+    images or texts, the key `references` has the first eight digits of their SHA-256.
 
     Args:
         run: the run.
@@ -236,7 +249,10 @@ def settings(run: Run) -> dict[str, Any]:
 
 
 def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
-    """Reads run folders and returns the finished runs in groups.
+    """Reads run folders and returns the finished runs in groups of runs that may be compared.
+
+    No error is raised for a folder that is damaged or unfinished, or repeats a run with equal settings, seed and order:
+    the result lists it.
 
     Args:
         folders: the run folders.

@@ -12,12 +12,13 @@ from benchmarks.runs.read import Run
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of a table.
+    """A metric as a column of a table.
 
     Attributes:
-        heading: its name in tables and figures.
-        key: its name in csv files and `metrics.json`.
-        of: returns its value for a run, in percent or percentage points; None where it is undefined.
+        heading: its name in tables and figures, such as `Transfer`.
+        key: its name in csv files, such as `transfer`; that of learning accuracy is `right_after`.
+        of: takes a run and returns the metric's value in percent, or for forgetting in percentage points; None where it
+            is undefined.
         more_is_better: whether larger values are better.
     """
 
@@ -31,8 +32,8 @@ def headline(identity: str) -> list[Metric]:
     """Returns the metrics that tables show of an accuracy matrix, in the order of the columns.
 
     They are Transfer, Avg, Last, forgetting and learning accuracy, or only Avg and Last of the class-incremental
-    matrix. Their values are in percent, forgetting in percentage points. Of the task-aware and task-agnostic matrix, a
-    run that learns all tasks at once has only Last.
+    matrix. Their values are in percent, forgetting in percentage points. For a run that learns all tasks at once, the
+    task-aware and task-agnostic values are None except Last.
 
     Args:
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
@@ -114,7 +115,7 @@ def trained(run: Run) -> tuple[int, int]:
 
 
 def storage(run: Run) -> int:
-    """Returns the most bytes that a run stored between two tasks, without the model itself.
+    """Returns the most bytes that a run stored between two tasks, without the model itself; 0 if nothing was stored.
 
     Args:
         run: the run.
@@ -123,7 +124,7 @@ def storage(run: Run) -> int:
 
 
 def auxiliary_images(run: Run) -> int:
-    """Returns the number of auxiliary images of a run: those that the method read besides the tasks' own.
+    """Returns the number of auxiliary images of a run: those that the method read besides the tasks' own; 0 if none.
 
     Args:
         run: the run.
@@ -141,7 +142,7 @@ def memory(run: Run) -> int:
 
 
 def training_seconds(run: Run) -> float:
-    """Returns the seconds that all trainings of a run took together, including decompositions.
+    """Returns the seconds that all trainings of a run took together, including the decompositions (SVD) of weights.
 
     Args:
         run: the run.
@@ -161,7 +162,8 @@ def evaluation_seconds(run: Run) -> float:
 
 
 def machine(run: Run) -> str:
-    """Returns the name of the GPU on which a run's times were measured, or of the processor with the number of threads.
+    """Returns the machine on which a run's times were measured: the name of its GPU, or without one that of the
+    processor with the number of threads, as in `AMD EPYC 7B13, 2 threads`.
 
     Args:
         run: the run.

@@ -27,10 +27,11 @@ class Printed:
     """A published value.
 
     Attributes:
-        value: the number as its source prints it, as text; percent for the metrics of accuracy.
+        value: the number as its source prints it, as text; accuracies and what is computed from them in percent,
+            anything else in the unit that the metric's name states.
         standing: `original` (the authors' files), `derived` (computed from those) or `second-hand` (transcribed by
             others).
-        source: where it is published.
+        source: where it is published, such as a paper's arXiv number or a file of a repository.
     """
 
     value: str
@@ -43,10 +44,11 @@ def facts() -> dict[str, Any]:
     """Returns the content of `published.yaml`: with which runs published values are compared.
 
     Returns:
-        `tolerance`: the difference in percentage points that counts as agreement, unless a method says otherwise.
-        `protocols`: by the protocol's name, a dict with `stream` and `shots` (None for all training images), which the
-            runs must have; `identity` (`known`, `unknown` or `seen`), which of their accuracies is compared; and
-            sometimes `differs`, the reason why values are shown but not compared.
+        `tolerance`: the difference in percentage points that counts as agreement, unless a method's file says
+        otherwise.
+        `protocols`: by the name of a published protocol, such as `MTIL 5-shot`, a dict with `stream` and `shots` (None
+        for all training images), which the runs must have; `identity` (`known`, `unknown` or `seen`), which of their
+        accuracies is compared; and sometimes `differs`, the reason why values are shown but not compared.
         `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared.
     """
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
@@ -56,9 +58,9 @@ def facts() -> dict[str, Any]:
 def values() -> dict[tuple[str, str, str, str, str], Printed]:
     """Returns the content of `published.csv`, by the tuple of protocol, order, method, metric and task.
 
-    The metric is for instance `Transfer`, `Avg` or `Last`; the task is a data set's name, or `mean` for the mean over
-    them. If there are several values for the same key, the one nearest to its authors is returned: original, derived,
-    second-hand.
+    A key is for instance `("MTIL full-shot", "I", "ZSCL", "Avg", "mean")`; the task is a data set's name, or `mean` for
+    the mean over all of them. If several sources give a value for the same key, the one nearest to its authors is
+    returned: original, derived, second-hand.
     """
     with (HERE / "published.csv").open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: STANDINGS.index(row["standing"]))
@@ -71,13 +73,13 @@ def values() -> dict[tuple[str, str, str, str, str], Printed]:
 
 @dataclass(frozen=True)
 class Row:
-    """A published method and the runs to compare with it.
+    """A published method, as a row of a table, and the runs to compare with it.
 
     Attributes:
-        name: the published method.
-        here: the method of this project with its runs, or None without runs.
-        why_not: the reason why the two are not compared; empty without such a reason.
-        tolerance: difference in percentage points that counts as agreement.
+        name: the method's name in `published.csv`.
+        here: the method of this project with its runs, or None if the group has no runs of it.
+        why_not: the reason why the two are shown but not compared; empty if they are compared.
+        tolerance: largest difference in percentage points that counts as agreement.
     """
 
     name: str
@@ -229,11 +231,11 @@ def _agreement(differences: list[float | None], tolerance: float) -> str:
 
 
 def beside(group: Group, *, per_task: bool) -> Section:
-    """Returns the published results of every protocol that the group's runs have, next to the runs' results, in
-    percent.
+    """Returns tables of published results next to those of a group's runs, in percent.
 
-    For each protocol and order there is one table of the means of Transfer, Avg and Last, with one row for each
-    published method. The section has no tables but a note if nothing is published.
+    For each published protocol with the group's stream and number of shots, and each order, there is one table of the
+    means of Transfer, Avg and Last, with one row for each published method. The section has no tables but a note if
+    nothing is published.
 
     Args:
         group: the runs.

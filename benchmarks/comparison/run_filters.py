@@ -18,7 +18,8 @@ RESULTS = Path("results")
 def choice(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the argument RESULTS and the filter options to a click command, and returns the command.
 
-    The command gets them as the arguments `results`, `stream`, `order`, `strategy` and `setting`, for `chosen`.
+    They are `--stream`, `--order`, `--strategy` and `--setting`. The command gets them as the arguments `results`,
+    `stream`, `order`, `strategy` and `setting`, each a tuple, and passes them to `chosen`, which reads the runs.
 
     Args:
         command: the click command, or the function to become one.
@@ -39,7 +40,9 @@ def chosen(
     results: tuple[Path, ...], stream: tuple[str, ...], order: tuple[str, ...], strategy: tuple[str, ...],
     setting: tuple[str, ...],
 ) -> Sorted:  # fmt: skip
-    """Returns the runs at or below the folders, in groups; prints on stderr which folders are left out.
+    """Reads the finished runs at or below some folders, and returns them in groups of runs that may be compared.
+
+    It prints on stderr which folders are left out and why.
 
     Args:
         results: the folders; empty means `results`.
@@ -47,7 +50,7 @@ def chosen(
         setting: `NAME=VALUE` texts; only runs with all these settings are kept.
 
     Raises:
-        UserError: no run is left, or a setting is not of the form NAME=VALUE.
+        UserError: no run is left, a folder is missing or holds no run, or a setting is not of the form NAME=VALUE.
     """
     if wrong := [each for each in setting if "=" not in each]:
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
@@ -70,10 +73,11 @@ def chosen(
 
 
 def only_group(found: Sorted) -> Group:
-    """Returns the only group, since a figure cannot show runs under different protocols.
+    """Returns the only group of comparable runs. A figure needs this, since it cannot show runs under different
+    protocols.
 
     Args:
-        found: the sorted runs, with at least one group.
+        found: the groups, at least one.
 
     Raises:
         UserError: there are several groups; the message names the first two.

@@ -28,10 +28,10 @@ def _identity(path: Path) -> str:
 
 
 def matrix_table(path: Path) -> Table:
-    """Returns the protocol's accuracy matrix in percent: one row for each number of tasks learned, one column for each
-    task.
+    """Returns the accuracy matrix that a run's protocol reports, in percent, as a table for the terminal.
 
-    The first row is before any training (zero-shot). The accuracy on the task that has just been learned is bold.
+    There is one row for each number of tasks learned, from zero-shot on, and one column for each task, headed by its
+    number from 1. The accuracy on the task that has just been learned is bold; `-` was not measured.
 
     Args:
         path: the run folder.
@@ -52,10 +52,11 @@ def matrix_table(path: Path) -> Table:
 
 
 def metrics_table(path: Path) -> Table:
-    """Returns Transfer, Avg, Last and forgetting in percent, as means over the tasks: one row for each accuracy matrix.
+    """Returns Transfer, Avg, Last and forgetting of a run, as means over the tasks, as a table for the terminal.
 
-    The matrices are task-aware, task-agnostic and class-incremental; that which the stream's protocol reports is marked
-    `*`. Forgetting is in percentage points.
+    There is one row for each accuracy matrix: task-aware, task-agnostic and class-incremental. That which the stream's
+    protocol reports is marked `*`. Values are in percent, forgetting in percentage points, and `-` where undefined: the
+    class-incremental matrix has only Avg and Last; a run that learns all tasks at once has only Last of the other two.
 
     Args:
         path: the run folder.

@@ -16,12 +16,12 @@ Measure = Callable[[Run], float | None]
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over several runs, in the metric's unit.
+    """Mean and standard deviation of a metric over several runs, in the metric's unit.
 
     Attributes:
         mean: the mean.
-        deviation: the sample standard deviation; None for a single run.
-        count: the number of runs, or of orders.
+        deviation: the sample standard deviation; None for a single value.
+        count: the number of values: of runs, or where each value is an order's mean, of orders.
     """
 
     mean: float
@@ -30,7 +30,8 @@ class Spread:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Returns the mean and sample standard deviation of some values; None if there are none, or one is undefined.
+    """Returns the mean, the sample standard deviation and the number of some values; None if there are none, or one is
+    undefined.
 
     Args:
         values: the values of a metric, one for each run; None where it is undefined.
@@ -74,11 +75,12 @@ def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Meas
 
 @dataclass(frozen=True)
 class Difference:
-    """The paired difference between a method and the baseline, in the metric's unit.
+    """The difference between a method and the baseline, in the metric's unit, over pairs of runs with the same seed and
+    order.
 
     Attributes:
         mean: the mean over pairs of the method's value minus the baseline's.
-        half_width: of the 95 % confidence interval of the mean, by Student's t; None for a single pair.
+        half_width: half the width of the 95 % confidence interval of the mean, by Student's t; None for a single pair.
         pairs: the number of pairs.
     """
 
@@ -88,12 +90,13 @@ class Difference:
 
 
 def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
-    """Returns the mean of a method's metric minus the baseline's, over pairs of runs with the same seed and order.
+    """Returns the difference between a method's metric and the baseline's, over pairs of runs with the same seed and
+    order: its mean, and half the width of the 95 % confidence interval.
 
     The result is None if there are no pairs, or a value is undefined.
 
     Args:
-        method: the method.
+        method: the method, whose values count positive.
         baseline: the method that it is compared with.
         measure: returns the metric of a run; None where it is undefined.
     """

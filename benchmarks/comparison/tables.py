@@ -33,12 +33,12 @@ class Cell:
 
 @dataclass
 class Table:
-    """A table whose first column holds names, and all others values.
+    """A table whose first column holds names, and all others values. It has no format yet, such as Markdown.
 
     Attributes:
         title: the title.
-        header: the column headings.
-        rows: the cells of each row.
+        header: the headings of all columns, the first included.
+        rows: the cells of each row, one for each heading.
         notes: sentences below the table.
     """
 
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass
 class Section:
-    """All tables of a group, or of the published results for it.
+    """All tables of a group of comparable runs, or of the published results for it.
 
     Attributes:
         title: the title.
@@ -88,8 +88,9 @@ def shown(found: Spread | None) -> Cell:
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
-    """Returns a column's cells with the best and second best marked, by printed value, so that equal texts get equal
-    marks.
+    """Returns a column's cells with the best and second best marked.
+
+    Cells with equal values to one decimal get equal marks. Nothing is marked if there are not two different values.
 
     Args:
         cells: the column.
@@ -131,8 +132,9 @@ def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
 def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: str) -> Table:
     """Returns a table in percent with one row for each method and one column for each metric.
 
-    The metrics are those of `metric_columns.headline`. A cell is mean and standard deviation over the seeds of one
-    order, or over several orders. Best and second best of a column are marked.
+    The metrics are Transfer, Avg, Last, forgetting (in percentage points) and learning accuracy, or only Avg and Last
+    of the class-incremental accuracies. A cell is mean and standard deviation over the seeds of one order, or over
+    several orders. Best and second best of a column are marked, not counting zero-shot and joint training.
 
     Args:
         group: the runs.
@@ -251,7 +253,11 @@ def _thousands(number: float) -> str:
 
 
 def size(number: float) -> str:
-    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`; below a thousand without a unit."""
+    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`; below a thousand without a unit.
+
+    Args:
+        number: the number of bytes.
+    """
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"
@@ -270,10 +276,11 @@ def duration(seconds: float) -> str:
 
 
 def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
-    """Returns a table of the paired differences of every other method to the baseline, in percentage points.
+    """Returns a table of the differences of every other method to the baseline, in percentage points.
 
-    There is one row for each method, one column for each metric of `metric_columns.headline`, and a last column with
-    the number of pairs. A cell is the mean difference with its 95 % confidence interval.
+    There is one row for each method; one column for each metric (Transfer, Avg, Last, forgetting and learning accuracy,
+    or only Avg and Last of the class-incremental accuracies); and a last column with the number of pairs of runs with
+    the same seed and order. A cell is the mean difference over the pairs with its 95 % confidence interval.
 
     Args:
         group: the runs.
@@ -317,9 +324,10 @@ def signed(points: float, decimals: int = 1) -> str:
 
 
 def identities(group: Group) -> list[str]:
-    """Returns the accuracy matrices to make tables of, that of the protocol first, as far as all runs have them.
+    """Returns the accuracy matrices to make tables of, that which the protocol reports first.
 
-    They are `known` (task-aware) and `unknown` (task-agnostic), and `seen` if the protocol is class-incremental.
+    They are `known` (task-aware), `unknown` (task-agnostic), and under a class-incremental protocol also `seen`. One
+    that not all runs have is left out.
 
     Args:
         group: the runs.
@@ -330,13 +338,14 @@ def identities(group: Group) -> list[str]:
 
 
 def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
-    """Returns all tables of a group: accuracies for each order and over all orders, differences to a baseline, and
-    cost.
+    """Returns all tables of a group: accuracies for each order and, if there are several, over all orders; differences
+    to a baseline; and cost.
 
     Args:
         group: the runs.
         per_task: whether to add tables of Transfer, Avg and Last of each task.
-        baseline: name of a method; adds paired differences to it. None adds none.
+        baseline: name of a method; adds the differences of all others to it, over pairs of runs with the same seed and
+            order. None adds none; a name that the group does not have adds a note.
 
     Raises:
         UserError: several methods have the name of the baseline.

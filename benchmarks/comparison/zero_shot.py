@@ -25,18 +25,18 @@ CAUSES = f"""What usually causes a deviation of more than {TOLERANCE} points:
 
 
 def comparison(path: Path) -> tuple[Table, str] | None:
-    """Returns a table of a run's zero-shot accuracies in percent next to the published ones, and a text to print below
-    it.
+    """Returns a table of a run's zero-shot accuracies in percent next to the published ones of CLIP ViT-B/16, and a
+    text to print below it.
 
-    The table has one row for each data set, with the difference in percentage points; the text names deviating data
-    sets and usual causes. The result is None for a run of another stream than `mtil`, or of a strategy other than
-    `zeroshot`.
+    The table has one row for each data set, with the difference in percentage points. The text names the data sets that
+    differ by more than the tolerance (0.3 points), and usual causes. The result is None for a run of another stream
+    than `mtil`, or of a strategy other than `zeroshot`.
 
     Args:
         path: the run folder.
 
     Raises:
-        UserError: a file of the run folder is damaged.
+        UserError: `stream.json` is missing or damaged.
     """
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     if config["stream"] != "mtil" or config["strategy"] != "zeroshot":

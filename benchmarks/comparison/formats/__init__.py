@@ -12,23 +12,28 @@ from benchmarks.comparison.contents import Comparison
 
 
 class Format(Protocol):
-    """The interface of a format's file.
+    """A module of `benchmarks.comparison.formats`, which writes comparisons in one format, such as csv.
 
     Attributes:
-        SUFFIXES: the suffixes of file names that select this format.
+        SUFFIXES: the suffixes of file names that select this format, such as `(".csv",)`; may be empty.
     """
 
     SUFFIXES: tuple[str, ...]
 
     def write(self, comparison: Comparison) -> str:
-        """Returns the text of a comparison. Raises UserError if the format cannot represent what was requested.
+        """Returns a comparison as the complete text of a file in this format.
 
         Args:
             comparison: the groups of runs, and which tables to make of them.
+
+        Raises:
+            UserError: the format cannot represent what was requested.
         """
 
 
 def find() -> dict[str, Format]:
-    """Returns the formats by name, which is the name of their file, such as `csv`, `html` or `latex`."""
+    """Returns the modules that write comparisons, by the format's name, which is their file's: `csv`, `html`, `latex`
+    and others.
+    """
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     return {name: importlib.import_module(f"{__name__}.{name}") for name in names}  # type: ignore[misc]

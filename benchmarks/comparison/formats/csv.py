@@ -33,15 +33,19 @@ COSTS: dict[str, Measure] = {
 def write(comparison: Comparison) -> str:
     """Returns the csv text: one row for each method, order and metric, with mean and standard deviation over seeds.
 
-    The columns are those of `COLUMNS`. Metrics are in percent, `forgetting` and differences in percentage points; a
-    cost has its unit in its name or is a number. The column `count` is the number of runs; where `order` is `all`, the
-    number of orders; where `metric` is a difference, the number of pairs. A field that does not apply is empty.
+    Columns: `stream`, `protocol`, `model`, `pretrained`, `weights_sha256`, `shots`, `order`, `method`, `task_identity`
+    (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental), `metric` (`transfer`, or `transfer minus
+    lora` for a difference to the baseline `lora`), `task` (empty for the mean over tasks), `mean`,
+    `standard_deviation`, `interval_half_width` (of a difference's 95 % confidence interval) and `count`. Metrics are in
+    percent, `forgetting` and differences in percentage points; a cost has its unit in its name or is a number. `count`
+    is the number of runs; where `order` is `all`, the number of orders; for a difference, the number of pairs. A field
+    that does not apply is empty.
 
     Args:
         comparison: the groups of runs, and whether to add values of each task and differences to a baseline.
 
     Raises:
-        UserError: published results were requested.
+        UserError: published results were requested, or several methods of a group have the name of the baseline.
     """
     if comparison.published:
         raise UserError(

@@ -11,7 +11,7 @@ SUFFIXES = (".html", ".htm")
 
 
 def write(comparison: Comparison) -> str:
-    """Returns a web page with all tables, as one file that refers to no others.
+    """Returns the HTML text of a web page with all tables, complete in one file that refers to no others.
 
     Args:
         comparison: the groups of runs, and which tables to make of them.
@@ -20,6 +20,8 @@ def write(comparison: Comparison) -> str:
 
 
 def environment() -> Environment:
-    """Returns the jinja2 environment of the page templates, which escapes all inserted text."""
+    """Returns the jinja2 environment that loads the pages' templates by file name, such as `report.html`, and escapes
+    all inserted text.
+    """
     folder = Path(__file__).parent / "templates"
     return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True)

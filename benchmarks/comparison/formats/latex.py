@@ -16,8 +16,9 @@ ESCAPED = {
 
 
 def write(comparison: Comparison) -> str:
-    """Returns one LaTeX `table` for each table, best values bold, second best underlined; wide tables are scaled to the
-    line.
+    """Returns the LaTeX text of a comparison: a heading for each group of runs, and a `table` for each of its tables.
+
+    Best values are bold, second best underlined; tables that are wider than the line are scaled to it.
 
     Args:
         comparison: the groups of runs, and which tables to make of them.

@@ -26,9 +26,10 @@ PROVENANCE = (
 
 
 def write(comparison: Comparison) -> str:
-    """Returns the csv text: one row for each run, sorted by folder, with all columns that any run has.
+    """Returns the csv text with one row for each run, sorted by the path of the run folder.
 
-    The columns are those of `row`; missing values are empty.
+    The columns are all that any of the runs has: settings, metrics in percent, cost, and what identifies the run's
+    origin (versions, digests, machine). A field that a run does not have is empty.
 
     Args:
         comparison: the groups of runs.
@@ -52,13 +53,15 @@ def write(comparison: Comparison) -> str:
 
 
 def row(run: Run) -> dict[str, Any]:
-    """Returns a run's row by column name: settings, metrics, cost and provenance.
+    """Returns the values of one run by column name: settings, metrics, cost and provenance.
 
-    The names are those in the run folder, with nested keys joined by dots, as in `total_seconds.training`. Metrics are
-    in percent, `forgetting` in percentage points: `transfer`, `avg`, `last`, `forgetting`, `zero_shot` and
-    `learning_accuracy` (the mean over tasks of the accuracy on a task that has just been learned) of the task-aware
-    accuracies, the same behind `agnostic.` of the task-agnostic ones, and `seen.avg` and `seen.last`. For a strategy
-    that learns all tasks in one training (`joint`), only `last` and `zero_shot` are meaningful.
+    Settings, cost and provenance have the names of `config.yaml`, `cost.json` and `run.json`, with nested keys joined
+    by dots, as in `total_seconds.training`; of what `cost.json` lists for each task, only the largest
+    `trained_parameters` and `carried_bytes`. Metrics are in percent, `forgetting` in percentage points: `transfer`,
+    `avg`, `last`, `forgetting`, `zero_shot` and `learning_accuracy` (the mean over tasks of the accuracy on a task that
+    has just been learned) of the task-aware accuracies, the same behind `agnostic.` of the task-agnostic ones, and
+    `seen.avg` and `seen.last` of the class-incremental ones. For a strategy that learns all tasks in one training
+    (`joint`), only `last` and `zero_shot` are meaningful.
 
     Args:
         run: the run.
