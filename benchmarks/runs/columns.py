@@ -17,9 +17,9 @@ class Column:
         kind: the type of its values; in a csv, an empty field of any kind means "not measured" or "undefined".
         meaning: a description in one sentence.
         unit: for instance `percent`, `seconds`, `bytes`, `directions`; empty without a unit.
-        since: the schema version that introduced it. Give a new column the next version
-            (`benchmarks.runs.schema.VERSION`): folders of that version or a later one must have it; older ones are read
-            as if it held `default` in every row.
+        since: the version of the run folder's schema that introduced it, as in `1.1`. A folder of that version or a
+            later one must have it; an older folder is read as if it held `default` in every row. Whoever adds a column
+            raises `benchmarks.runs.schema.VERSION` and gives the new version here.
         default: its value in folders from before `since`; None for "not measured".
     """
 

@@ -29,14 +29,16 @@ NUMBERS = (
 
 
 def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
-    """Returns the T tasks in learning order, and the accuracy matrix (T+1, T) in percent.
+    """Returns an accuracy matrix from a csv file: the T task names in learning order, and the matrix (T+1, T) in
+    percent.
 
     Row i is the model after i tasks (0: before any training); the columns are the tasks. Cells that were not measured,
     and rows that the run has not reached yet, are NaN.
 
     Args:
         files: the run's files.
-        name: of the csv file, for instance `accuracy.csv`.
+        name: of the csv file: `accuracy.csv` (task-aware), `accuracy_agnostic.csv` or `accuracy_seen.csv`
+            (class-incremental).
 
     Raises:
         UserError: the file is missing or damaged.
@@ -60,8 +62,8 @@ def accuracies(files: RunFiles, name: str) -> tuple[list[str], np.ndarray]:
 def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     """Returns the entropy rank before any training and after the last task, in directions, from `rank.csv`.
 
-    Both are means over all attention matrices of both towers. The result is None if the table has no attention matrix.
-    For speed only the necessary lines are parsed: with ViT-B/16 there are thousands.
+    The entropy rank of a matrix is exp of the entropy of its singular values scaled to sum 1. Both values are means
+    over all attention matrices of both towers. The result is None if the table has no attention matrix.
 
     Args:
         files: the run's files.
@@ -121,12 +123,12 @@ def table_of(files: RunFiles, name: str, required: tuple[str, ...]) -> tuple[lis
 
 
 def numbers_of(rows: list[list[str]], files: RunFiles, name: str, columns: int) -> np.ndarray:
-    """Returns rows of text as an array (rows, columns); an empty field is NaN.
+    """Returns rows of text as a float array (rows, columns); an empty field is NaN.
 
     Args:
         rows: the fields of each row.
-        files: the run's files, for the message.
-        name: of the csv file, for the message.
+        files: the run's files, which an error's message names.
+        name: of the csv file, which an error's message names.
         columns: number of columns, needed if there are no rows.
 
     Raises:

@@ -22,7 +22,7 @@ MANY = "..."  # the end of a name that stands for several columns
 def tables(*, own: bool = False) -> dict[str, tuple[Column, ...]]:
     """Returns the descriptions of the columns of every table that measurements fill, by the table's name.
 
-    The name has no suffix: `rank` is the table in `rank.csv`.
+    A measurement is code that adds rows to one csv file of the run folder; `rank` is the table in `rank.csv`.
 
     Args:
         own: only this project's measurements, not those of installed packages.
@@ -36,8 +36,9 @@ def tables(*, own: bool = False) -> dict[str, tuple[Column, ...]]:
 
 
 def written(files: RunFiles, table: str) -> tuple[Column, ...]:
-    """Returns the descriptions of a table's columns that `run.json` declares; empty for folders from before version
-    1.0.
+    """Returns the descriptions of a table's columns that the run folder itself holds, in its `run.json`.
+
+    They are empty for a table that `run.json` does not describe, as in folders from before version 1.0.
 
     Args:
         files: the run's files.
@@ -56,12 +57,13 @@ def written(files: RunFiles, table: str) -> tuple[Column, ...]:
 
 
 def required(columns: Iterable[Column], version: tuple[int, int]) -> tuple[str, ...]:
-    """Returns the names of the columns that a table of a run folder must have.
+    """Returns the names of the columns that a table must have in a run folder of a certain schema version.
 
-    These are the columns that its schema version knows, without those whose number varies (their names end in `...`).
+    These are the columns introduced in that version or before, without those that stand for a varying number of columns
+    (their names end in `...`).
 
     Args:
-        columns: the known columns.
+        columns: the descriptions of all columns of the table.
         version: the folder's schema version, (major, minor).
     """
     return tuple(each.name for each in columns if not each.name.endswith(MANY) and number(each.since) <= version)

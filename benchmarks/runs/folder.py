@@ -28,14 +28,15 @@ class RunFiles:
     """Reads the files of one run, from its folder or from the zip file into which it was packed.
 
     Attributes:
-        folder: the run folder, which need not exist if the run is packed.
+        folder: the run folder. If it has no `config.yaml`, the files are read from the zip file of the same name plus
+            `.zip`.
     """
 
     folder: Path
 
     @classmethod
     def of(cls, place: Path) -> "RunFiles":
-        """Returns the files of a run.
+        """Returns the files of a run. Nothing is read yet, so that a place without a run raises no error.
 
         Args:
             place: the run folder, or the zip file of a packed run.
@@ -44,16 +45,16 @@ class RunFiles:
 
     @property
     def archive(self) -> Path:
-        """The path of the zip file of a packed run."""
+        """The path of the run's zip file, which is the folder's path plus `.zip`, whether it exists or not."""
         return Path(f"{self.folder}{PACKED}")
 
     @property
     def is_packed(self) -> bool:
-        """Whether the files are read from the zip file."""
+        """Whether the files are read from the zip file: it exists, and the folder has no `config.yaml`."""
         return not (self.folder / "config.yaml").exists() and self.archive.is_file()
 
     def at(self, name: str) -> Path:
-        """Returns a file's path for messages; for a packed run it leads into the zip file.
+        """Returns the path of a file to show in messages; for a packed run it leads into the zip file.
 
         Args:
             name: of the file, for instance `config.yaml`.
@@ -61,7 +62,7 @@ class RunFiles:
         return (self.archive if self.is_packed else self.folder) / name
 
     def names(self) -> list[str]:
-        """Returns the names of the files, sorted, without those in subfolders (plots).
+        """Returns the names of the run's files, sorted, without those in subfolders (plots).
 
         Raises:
             UserError: the zip file is damaged.
@@ -83,13 +84,16 @@ class RunFiles:
         return name in self.names() if self.is_packed else (self.folder / name).is_file()
 
     def data(self, name: str) -> bytes:
-        """Returns a file's bytes. For a packed run, `stream.json` is read from the folder `streams` above it.
+        """Returns a file's bytes.
+
+        Packed runs with equal `stream.json` have one copy of it, in a folder `streams` above them; then the bytes of
+        that copy are returned.
 
         Args:
             name: of the file, for instance `config.yaml`.
 
         Raises:
-            UserError: the file is missing or cannot be read, or the zip file is damaged.
+            UserError: the file is missing or cannot be read, or the zip file or the copy of `stream.json` is damaged.
         """
         try:
             found = self._data(name)
@@ -109,7 +113,7 @@ class RunFiles:
             name: of the file, for instance `config.yaml`.
 
         Raises:
-            UserError: as `data` raises it.
+            UserError: the file is missing or cannot be read, or the zip file is damaged.
             UnicodeDecodeError: the text is not UTF-8.
         """
         return self.data(name).decode("utf-8")
@@ -147,7 +151,9 @@ class RunFiles:
 
 
 def naming_digest(digest: str) -> bytes:
-    """Returns the bytes that replace `stream.json` in a packed run: a json file with the key `sha256`.
+    """Returns the bytes that a packed run has as its `stream.json`: `{"sha256": DIGEST}`.
+
+    They stand for the complete content, which is once in the file `streams/DIGEST.json` above all runs that have it.
 
     Args:
         digest: the SHA-256 of the complete `stream.json`, in hexadecimal.
@@ -156,10 +162,13 @@ def naming_digest(digest: str) -> bytes:
 
 
 def named_digest(data: bytes) -> str | None:
-    """Returns the digest in the result of `naming_digest`; None if the bytes are a complete or damaged `stream.json`.
+    """Returns the SHA-256, in hexadecimal, that a packed run's `stream.json` has in place of the complete content; None
+    if the bytes are not of the form `{"sha256": DIGEST}`, but complete or damaged.
+
+    The complete content is in the file `streams/DIGEST.json` of a folder above the run.
 
     Args:
-        data: the content of a `stream.json`.
+        data: the bytes of a `stream.json`.
     """
     try:
         found = json.loads(data)
@@ -169,10 +178,12 @@ def named_digest(data: bytes) -> str | None:
 
 
 def find(places: Iterable[Path]) -> list[Path]:
-    """Returns the folders of all runs at or below the given places, also of packed runs, each once, sorted.
+    """Returns the run folders at or below some places, each once: place by place, and sorted by path below each.
+
+    A packed run is named by the path of its run folder, which need not exist.
 
     Args:
-        places: run folders, their zip files, or folders above them.
+        places: run folders, zip files of packed runs, or folders above them.
 
     Raises:
         UserError: a place is missing, or there is no run in it.

@@ -24,10 +24,11 @@ def accuracy(states: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def rank(files: RunFiles) -> pd.DataFrame:
-    """Returns `rank.csv`: one row for each number of tasks learned, tower, block and weight matrix.
+    """Returns the content of `rank.csv`: one row for each number of tasks learned, tower, block and weight matrix.
 
-    These four are the columns `after`, `tower`, `block` and `matrix`; the others, with their units, are declared by the
-    measurements and described in `results/README.md`. A value that was not measured is NaN.
+    These four are the columns `after` (0 to T), `tower` (`image` or `text`), `block` (from 0) and `matrix` (`q`, `k`,
+    `v`, `o`, `fc` or `proj`); `results/README.md` describes the others with their units. A value that was not measured
+    is NaN.
 
     Args:
         files: the run's files.
@@ -66,14 +67,14 @@ def spectrum(files: RunFiles) -> pd.DataFrame | None:
 
 
 def measured(files: RunFiles, name: str) -> pd.DataFrame:
-    """Returns any table that a measurement filled, for instance `rank`.
+    """Returns a table that a measurement filled, such as `rank.csv`, as a frame with the columns of the file.
 
-    Columns are numbers if the measurement declares them so, or if they are undeclared and contain only numbers. A
-    column that is newer than the folder has its default value in every row.
+    A column is of numbers if a measurement describes it so, or if none describes it and all its fields are numbers. If
+    this version knows a column that the older folder lacks, the frame has it, with its default value in every row.
 
     Args:
         files: the run's files.
-        name: the table's name without suffix.
+        name: the table's name without suffix, such as `rank`.
 
     Raises:
         UserError: the run has no such table, or it is damaged.

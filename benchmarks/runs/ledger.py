@@ -12,19 +12,23 @@ TIMED = ("training", "decomposition", "evaluation", "spectrum", "saving")
 
 @dataclass
 class Ledger:
-    """The cost of a run, in the order of learning.
+    """The cost of a run so far: what it trained and stored, and how much time and memory it took.
 
-    Lists have one value for each task; `evaluation`, `spectrum` and `saving` also one before any training, first.
+    Each list has one value for each task in the order of learning; `evaluation`, `spectrum` and `saving` have one more
+    at the front, from before any training.
 
     Attributes:
         trained_parameters: number of parameters that the optimiser saw in each task.
         carried_bytes: storage between tasks besides the model itself, in bytes, after each task.
-        reference_images, reference_texts: number of auxiliary images and texts.
-        training, decomposition, evaluation, spectrum, saving: seconds. Training does not include the decomposition
-            within it; `spectrum` is the time of all measurements; saving is that of checkpoint and tables, 0 where a
-            run was interrupted directly afterwards.
-        peak_memory_bytes: of the process; for a resumed run the maximum over its parts.
-        peak_gpu_memory_bytes: allocated on the GPU; None without one.
+        reference_images, reference_texts: number of auxiliary images and texts, which the method reads besides the
+            tasks' own.
+        training: seconds of training, without the decompositions of weights in it.
+        decomposition: seconds of these decompositions (SVD).
+        evaluation: seconds of testing on all tasks.
+        spectrum: seconds of all measurements, such as those of the weights' rank.
+        saving: seconds of writing checkpoint and tables; 0 where a run was interrupted directly afterwards.
+        peak_memory_bytes: most memory of the process; of a resumed run the maximum over its starts.
+        peak_gpu_memory_bytes: most memory allocated on the GPU, likewise; None without one.
     """
 
     trained_parameters: list[int] = field(default_factory=list)
@@ -52,19 +56,19 @@ class Ledger:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Context manager that appends the seconds of its block to one of the lists.
+        """Context manager that measures its block and appends the seconds to one of the lists, unless the block raises.
 
         Args:
-            what: the list: `training`, `decomposition`, `evaluation`, `spectrum` or `saving`.
+            what: the list: `training`, `decomposition`, `evaluation`, `spectrum` (measurements) or `saving`.
         """
         began = time.perf_counter()
         yield
         getattr(self, what).append(time.perf_counter() - began)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the content of `cost.json`: the attributes by name, except that times are below two other keys.
+        """Returns the content of `cost.json`: the attributes by name, but the times one level lower.
 
-        `seconds` holds the lists of times by name, and `total_seconds` the sum of each.
+        The key `seconds` holds a dict of the lists of times by their names, and `total_seconds` a dict of their sums.
         """
         values = asdict(self)
         seconds = {name: values.pop(name) for name in TIMED}

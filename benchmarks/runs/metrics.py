@@ -69,8 +69,8 @@ def class_incremental(seen: np.ndarray, counts: np.ndarray) -> dict:
 
     Returns:
         `steps`: T accuracies, each over all test images of the tasks learned so far, None if a cell is unmeasured.
-        `avg`: their mean.
-        `last`: the final one (Avg and Last of ZSCL and Continual-CLIP).
+        `avg`: their mean, or None.
+        `last`: the final one, or None (Avg and Last of ZSCL and Continual-CLIP).
     """
     tasks = len(counts)
     steps = [np.average(seen[task, : task + 1], weights=counts[: task + 1]) for task in range(tasks)]
@@ -86,8 +86,9 @@ def summarise(states: np.ndarray) -> dict:
 
     Returns:
         `transfer`, `avg`, `last`, `forgetting`, `zero_shot`: each the mean over the tasks for which it is defined, or
-            None if it depends on an unmeasured cell; in percent, `forgetting` in percentage points.
-        `per_task`: the same names, each a list of T values or None, in task order. Floats have full precision.
+        None if it depends on an unmeasured cell; in percent, `forgetting` in percentage points.
+        `per_task`: a dict with the same names, each a list of T values or None, in task order. Floats have full
+        precision.
 
     Raises:
         ValueError: the matrix has another shape.

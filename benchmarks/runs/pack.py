@@ -32,10 +32,13 @@ EPOCH = (
 def pack(place: Path, target: Path | None = None) -> list[Path]:
     """Packs every finished run at or below a folder, keeps the run folders, and returns the paths of the zip files.
 
+    A zip file holds the run's csv, json and yaml files, but no weights or plots. Each different `stream.json` is stored
+    once for all runs, in the folder `streams`.
+
     Args:
         place: a run folder or a folder above some.
-        target: the folder for the zip files, with the same relative paths as below `place`, and for `streams`; None
-            puts each zip file next to its run folder.
+        target: the folder for the zip files, with the same relative paths as below `place`, and for the folder
+            `streams`; None puts each zip file next to its run folder.
 
     Raises:
         UserError: there is no run, one of its files cannot be read, or a zip file cannot be written.
@@ -65,7 +68,8 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
             its zip file. Existing run folders are not changed.
 
     Raises:
-        UserError: there is no run, a zip file is damaged or its stream missing, or a file cannot be written.
+        UserError: there is no run, a zip file is damaged, the run's `stream.json` is not in a folder `streams` above
+            it, or a file cannot be written.
     """
     made, root = [], _root(place)
     target = target or root
@@ -106,7 +110,10 @@ def _write_once(path: Path, data: bytes) -> None:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--unpack", "back", is_flag=True, help="make run folders from packed runs instead")
 def main(place: Path, target: Path | None, back: bool) -> None:
-    """Pack every finished run at or below PLACE into a zip file below TARGET (default: next to the run folder)."""
+    """Pack every finished run at or below PLACE into a zip file below TARGET (default: next to the run folder).
+
+    With --unpack, make a run folder of every zip file instead.
+    """
     try:
         for path in (unpack if back else pack)(place, target):
             print(path)

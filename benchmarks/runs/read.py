@@ -91,15 +91,15 @@ METHOD = TypeAdapter[Any](About)
 
 @dataclass(frozen=True)
 class Protocol:
-    """The test protocol of a stream.
+    """The test protocol of a run's stream.
 
     Attributes:
-        name: the protocol, in words.
+        name: the protocol's name and source, in words.
         identity: what the model is told at test time: the task (`known`, task-aware), nothing (`unknown`,
             task-agnostic), or the classes learned so far (`seen`, class-incremental).
         tests: (T,) test images of each task, in the run's order; empty in folders from before version 0.2.
-        digest: of the content of `stream.json`, with the tasks in any order: equal for equal splits, names, templates
-            and protocol.
+        digest: SHA-256 of the content of `stream.json`, with the tasks in any order: equal for equal splits, class
+            names, templates and protocol, so that runs may be compared.
     """
 
     name: str
@@ -118,13 +118,15 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run folder. Most files are read on first use, which raises UserError if the file is missing or damaged.
+    """One run, as its folder or its zip file holds it. Most files are read on first use, which raises UserError if the
+    file is missing or damaged.
 
     Attributes:
-        folder: the run folder; a packed run's files are in the zip file of that name.
+        folder: the run folder; a packed run's files are in the zip file of that name plus `.zip`.
         tasks: the T names in learning order.
-        accuracy: by `known` (task-aware), `unknown` (task-agnostic) and `seen` (class-incremental), (T+1, T) percent,
-            row 0 before any training; NaN is unmeasured. Folders from before version 0.2 have no `seen`.
+        accuracy: accuracy matrices by `known` (task-aware), `unknown` (task-agnostic) and `seen` (class-incremental),
+            each (T+1, T) in percent: row i after i tasks, row 0 before any training, a column for each task; NaN is
+            unmeasured. Folders from before version 0.2 have no `seen`.
     """
 
     folder: Path
@@ -133,12 +135,13 @@ class Run:
 
     @property
     def files(self) -> RunFiles:
-        """The files of the run folder, packed or not."""
+        """Reads any file of the run by its name, from the run folder or its zip file."""
         return RunFiles(self.folder)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The settings in `config.yaml` by name (with underscores), and the defaults of newer settings.
+        """All settings of the run by name (with underscores): those in `config.yaml`, and for settings that are newer
+        than the run the value that equals what it did.
 
         Among them are `strategy`, `stream`, `seed`, `order` and `model`.
         """
@@ -153,7 +156,9 @@ class Run:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The test protocol, from `stream.json`."""
+        """How the stream is tested, from `stream.json`: what the model is told at test time, and the number of test
+        images.
+        """
         file = self.files.at("stream.json")
         if not self.files.has("stream.json") and "seen" not in self.accuracy:
             digest = hashlib.sha256("\n".join(sorted(self.tasks)).encode()).hexdigest()
@@ -170,10 +175,10 @@ class Run:
     def cost(self) -> dict[str, Any]:
         """The content of `cost.json`.
 
-        Keys: `trained_parameters` (a list, by task), `carried_bytes` (storage between tasks; a list, by task),
-        `reference_images`, `reference_texts`, `peak_memory_bytes`, `peak_gpu_memory_bytes` (None without a GPU),
-        `seconds` (lists by `training`, `decomposition`, `evaluation`, `spectrum`, `saving`) and `total_seconds` (the
-        sum of each). Older folders lack some.
+        Keys: `trained_parameters` (a list, by task), `carried_bytes` (storage between tasks in bytes; a list, by task),
+        `reference_images` and `reference_texts` (numbers of auxiliary ones), `peak_memory_bytes`,
+        `peak_gpu_memory_bytes` (None without a GPU), `seconds` (lists by `training`, `decomposition`, `evaluation`,
+        `spectrum` (measurements), `saving`) and `total_seconds` (the sum of each). Older folders lack some.
         """
         file = self.files.at("cost.json")
         found = _checked(file, self.files.json("cost.json"), COST)
@@ -183,16 +188,19 @@ class Run:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """The content of `run.json`, where the run comes from.
+        """The content of `run.json`: the run's state and origin.
 
-        Keys: `status`, `started`, `seconds`, `command`, `method`, `weights_sha256`, `images_sha256`, `versions`, `git`,
-        `hardware` and others that `benchmarks.runs.keys` describes. Older folders lack some.
+        Keys: `status` (`running`, `finished`, `failed` or `interrupted`), `started` (UTC), `seconds` (of the last
+        start), `command`, `method`, `weights_sha256`, `images_sha256`, `versions`, `git`, `hardware` and others that
+        `benchmarks.runs.keys` describes. Older folders lack some.
         """
         return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
 
     @cached_property
     def method(self) -> About:
-        """The method's title, reference, colour and marker: from `run.json`, else from the installed strategy."""
+        """The method's title, reference, colour and marker in figures: from `run.json`, or if that has none, from the
+        installed strategy.
+        """
         written = self.about.get("method")
         if written is None:
             return registry.about(str(self.config["strategy"]))
@@ -202,7 +210,8 @@ class Run:
     def rank(self) -> "pd.DataFrame":
         """The table `rank.csv`: one row for each number of tasks learned, tower, block and weight matrix.
 
-        These four are its columns `after`, `tower`, `block` and `matrix`; `results/README.md` describes the others.
+        These four are its columns `after` (0 to T), `tower` (`image` or `text`), `block` (from 0) and `matrix` (`q`,
+        `k`, `v`, `o`, `fc` or `proj`); `results/README.md` describes the others, such as `effective_rank`.
         """
         return _frames().rank(self.files)
 
@@ -229,26 +238,27 @@ class Run:
     def entropy_rank(self) -> tuple[float, float] | None:
         """The entropy rank before any training and after the last task, in directions; None if not measured.
 
-        Both are means over the attention matrices of both towers.
+        The entropy rank of a matrix is exp of the entropy of its singular values scaled to sum 1. Both values are means
+        over the attention matrices of both towers.
         """
         return csv_files.entropy_rank(self.files, len(self.tasks))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is finished."""
+        """Whether the run has learned and evaluated all tasks: its `run.json` has the status `finished`."""
         return self.about["status"] == "finished"
 
     @property
     def learns_at_once(self) -> bool:
-        """Whether all tasks were learned in one training, the first; then only the accuracies after the last task are
-        meaningful.
+        """Whether all tasks were learned in one training, the first (joint training): no later task trained a
+        parameter. Then only zero-shot accuracies and those after the last task are meaningful.
         """
         first, *others = self.cost["trained_parameters"]
         return first > 0 and bool(others) and not any(others)
 
     @property
     def learns_nothing(self) -> bool:
-        """Whether no parameter was ever trained."""
+        """Whether no task trained a parameter, as under zero-shot CLIP."""
         return not any(self.cost["trained_parameters"])
 
     def frame(self, identity: str) -> "pd.DataFrame":
@@ -263,14 +273,15 @@ class Run:
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The metrics of each accuracy matrix, by `known` (task-aware), `unknown` (task-agnostic) and `seen`.
 
-        Each is a dict with `transfer`, `avg`, `last`, `forgetting`, `zero_shot` and `per_task`, as
-        `benchmarks.runs.metrics.summarise` returns it, in percent. They are computed from the matrices, not read from
-        `metrics.json`.
+        Each is a dict with `transfer`, `avg`, `last`, `forgetting`, `zero_shot` (means over tasks in percent,
+        `forgetting` in percentage points; None where unmeasured) and `per_task` (the same names, each a list with a
+        value for each task). They are computed from the matrices, not read from `metrics.json`.
         """
         return {identity: summarise(states) for identity, states in self.accuracy.items()}
 
     def contradiction(self) -> str | None:
-        """Returns the first place where `metrics.json` differs from the accuracy matrices, in one line.
+        """Returns the first place where `metrics.json` differs from what follows from the accuracy matrices, as a line
+        to print.
 
         The result is None if it does not differ, or is missing.
         """
@@ -313,14 +324,14 @@ def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Run:
-    """Returns the run in a folder, or in the folder's zip file.
+    """Returns the run in a folder, or in the folder's zip file. The run may be unfinished.
 
     Args:
         folder: the run folder; a packed run may be given by its zip file or by the folder's name.
 
     Raises:
-        UserError: there is no run, an accuracy matrix is damaged, or a newer version wrote the folder that this one
-            cannot read.
+        UserError: there is no run, an accuracy matrix is damaged, or the folder was written by a newer version of this
+            project that this one cannot read.
     """
     files = RunFiles.of(folder)
     if not files.is_packed and not folder.is_dir():

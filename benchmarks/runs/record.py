@@ -21,15 +21,16 @@ MATRIX_TABLES = ("accuracy", "accuracy_agnostic", "accuracy_seen")  # names that
 
 @dataclass
 class RunRecord:
-    """Everything that a run has measured so far, after 0, 1, ... tasks.
+    """Everything that a run has measured so far: before any training, and after each task learned.
 
     Values are stored as csv text, since all of it is written to disk again after every task.
 
     Attributes:
-        known, unknown, seen: csv lines, one for each number of tasks learned: accuracy in percent on each task in
-            learning order, empty if unmeasured; task-aware, task-agnostic and class-incremental.
-        tables: csv text of the measurements' tables, by the table's name, such as `rank`.
-        cost: the cost ledger.
+        known, unknown, seen: the rows of the task-aware, task-agnostic and class-incremental accuracy matrix. Row i,
+            after i tasks, is a text with the accuracy in percent on each task in learning order, joined by commas;
+            empty if unmeasured.
+        tables: the csv text of each table that measurements fill, by the table's name, such as `rank`.
+        cost: the parameters, storage, times and memory so far.
     """
 
     known: list[str] = field(default_factory=list)
@@ -44,7 +45,8 @@ class RunRecord:
         return len(self.known)
 
     def add_accuracies(self, known: Fields, unknown: Fields, seen: Fields) -> None:
-        """Adds the accuracies of an evaluation in percent, one for each task; None where unmeasured.
+        """Adds the next row of each accuracy matrix: the accuracies of an evaluation in percent, one for each task in
+        learning order; None where unmeasured.
 
         Args:
             known: task-aware.
@@ -56,11 +58,11 @@ class RunRecord:
         self.seen.append(_fields(seen))
 
     def add_rows(self, table: str, rows: list[dict[str, Any]], number_format: str | None = None) -> None:
-        """Appends rows to a table; the first rows decide its columns.
+        """Appends rows to a table that a measurement fills; the first rows decide its columns.
 
         Args:
             table: the table's name, such as `rank`.
-            rows: one dict for each row, values by column name.
+            rows: one dict for each row, values by column name; none changes nothing.
             number_format: printf format of floats, such as `"%.6g"`; None for full precision.
         """
         if not rows:
@@ -71,16 +73,16 @@ class RunRecord:
         self.tables[table] = text + frame.to_csv(index=False, header=not text, float_format=number_format)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the record in types that json can store, for the checkpoint.
+        """Returns the record as a dict that json can store, for the checkpoint from which a run is resumed.
 
-        The keys are the attributes' names; `cost` holds the content of `cost.json`.
+        The keys are the attributes' names; `cost` holds a dict as in `cost.json`.
         """
         return {**vars(self), "cost": self.cost.as_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunRecord":
-        """Returns the record that a checkpoint holds, also one of versions before 0.4, which stored two tables
-        separately.
+        """Returns the record that a checkpoint holds, also a checkpoint of an older version if it stored tables as csv
+        text.
 
         Args:
             values: what `as_json` returned.
@@ -106,7 +108,7 @@ def accuracy_csv(lines: list[str], tasks: list[str]) -> str:
     task.
 
     Args:
-        lines: for each row, its fields without the first, joined by commas; row i is after i tasks.
+        lines: for each row, its accuracies joined by commas; row i is after i tasks.
         tasks: names in learning order.
     """
     text = io.StringIO()
@@ -130,8 +132,12 @@ def metrics(record: RunRecord, counts: Sequence[int]) -> dict[str, Any]:
         counts: (T,) test images of each task, in learning order.
 
     Returns:
-        The keys of `summarise` for the task-aware accuracies; under `agnostic` the same keys for the task-agnostic
-        ones; under `seen` those of `class_incremental`.
+        `transfer`, `avg`, `last`, `forgetting`, `zero_shot`: means over the tasks of the task-aware accuracies, in
+        percent, `forgetting` in percentage points; None where unmeasured.
+        `per_task`: the same names, each a list of T values or None.
+        `agnostic`: a dict with all of these keys, of the task-agnostic accuracies.
+        `seen`: a dict with `steps` (accuracy after each task on all tasks learned so far), `avg` and `last` of the
+        class-incremental accuracies, in percent.
     """
     known, unknown, seen = (_matrix(lines, len(counts)) for lines in (record.known, record.unknown, record.seen))
     return {
@@ -142,8 +148,10 @@ def metrics(record: RunRecord, counts: Sequence[int]) -> dict[str, Any]:
 
 
 def save_tables(path: Path, record: RunRecord, tasks: list[str], counts: Sequence[int]) -> None:
-    """Writes everything measured so far into the run folder: accuracies, tables, metrics and cost. It is called after
-    each task.
+    """Writes everything measured so far into the run folder. It is called before any training and after each task.
+
+    The files are the three accuracy matrices `accuracy*.csv`, a csv file for each measured table, `metrics.json` and
+    `cost.json`.
 
     Args:
         path: the run folder.

@@ -22,15 +22,21 @@ VERSION = "1.0"
 
 
 def number(version: str) -> tuple[int, int]:
-    """Returns a version as two numbers, (major, minor): `"1.10"` gives `(1, 10)`. Raises ValueError if it is no
-    version.
+    """Returns a version as two numbers, (major, minor): `"1.10"` gives `(1, 10)`.
+
+    Args:
+        version: the version as text.
+
+    Raises:
+        ValueError: the text is no such version.
     """
     major, minor = version.split(".")
     return int(major), int(minor)
 
 
 def version(files: RunFiles) -> tuple[int, int]:
-    """Returns the schema version with which a run folder was written, as (major, minor).
+    """Returns the version of the run folder's format (names of files, columns and keys) with which a folder was
+    written, as (major, minor).
 
     Before 1.0 it equals the project's version, and it is (0, 1) for folders that state none.
 
@@ -38,7 +44,7 @@ def version(files: RunFiles) -> tuple[int, int]:
         files: the run's files.
 
     Raises:
-        UserError: `run.json` is damaged, or this version cannot read the folder.
+        UserError: `run.json` is damaged, or the folder has a higher major version than this project can read.
     """
     about = files.json("run.json") if files.has("run.json") else {}
     try:
@@ -57,9 +63,10 @@ def version(files: RunFiles) -> tuple[int, int]:
 
 
 def settings(strategy: str) -> dict[str, Any]:
-    """Returns pydantic's `FieldInfo` (type, default, description) of every setting of a strategy's runs, by name.
+    """Returns the definitions of all settings of a strategy's runs, by the setting's name.
 
-    These are the settings of every run and the strategy's own; for an unknown strategy only the former.
+    A definition is pydantic's `FieldInfo` (type, default, description). The settings are those of every run and the
+    strategy's own; for an unknown strategy only the former.
 
     Args:
         strategy: its name on the command line.
@@ -72,10 +79,10 @@ def settings(strategy: str) -> dict[str, Any]:
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns all settings of a run: those of `config.yaml`, and the defaults of newer settings.
+    """Returns all settings of a run: those of `config.yaml`, and values for settings that are newer than the run.
 
-    A setting's default is what runs did before the setting existed. If that differs, or there is no default, the field
-    states it as `json_schema_extra={"before": VALUE}`.
+    A newer setting gets the value that equals what the run did: what the setting's field states as
+    `json_schema_extra={"before": VALUE}`, else its default.
 
     Args:
         config: the content of `config.yaml`.

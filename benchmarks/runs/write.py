@@ -20,9 +20,10 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
-    """Returns the path of a run folder: RESULTS/STREAM/STRATEGY/LABEL, without making it.
+    """Returns the path of a run folder, RESULTS/STREAM/STRATEGY/LABEL, without making it.
 
-    LABEL is the seed and the settings that differ from the recipe, as in `seed42`.
+    LABEL is the seed, and the settings that differ from their default for the stream and the strategy:
+    `seed42,rank=16`.
 
     Args:
         results: the folder of all results.
@@ -43,18 +44,21 @@ def is_finished(path: Path) -> bool:
 
     Args:
         path: the run folder, which need not exist.
+
+    Raises:
+        UserError: `run.json` is damaged.
     """
     return RunFiles(path).has("run.json") and run_json(path).get("status") == "finished"
 
 
 def run_json(path: Path) -> dict[str, Any]:
-    """Returns the content of `run.json` in a run folder; `benchmarks.runs.keys` describes its keys.
+    """Returns the content of `run.json` in a run folder, such as status, start, versions and machine.
 
     Args:
-        path: the run folder.
+        path: the run folder; `benchmarks.runs.keys` describes the keys.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is missing or damaged.
     """
     found = RunFiles(path).json("run.json")
     if not isinstance(found, dict):
@@ -63,9 +67,9 @@ def run_json(path: Path) -> dict[str, Any]:
 
 
 def next_path(path: Path) -> Path:
-    """Returns the folder for another run with the same settings.
+    """Returns the folder for a further run with the same settings, next to that of the first.
 
-    It is the first of `path-2`, `path-3`, ... that holds no finished run.
+    It is the first of `path-2`, `path-3`, ... that holds no finished run; it may hold an unfinished one.
 
     Args:
         path: the run folder of the first run.
@@ -77,7 +81,7 @@ def next_path(path: Path) -> Path:
 
 
 def lock(path: Path) -> FileLock:
-    """Makes a run folder and locks it for this process; returns the lock.
+    """Makes a run folder if there is none, and locks it, so that no other process writes there; returns the lock.
 
     The operating system releases the lock when the process ends.
 
@@ -101,14 +105,15 @@ def lock(path: Path) -> FileLock:
 
 
 def save_config(path: Path, settings: Mapping[str, Any]) -> None:
-    """Writes `config.yaml`; for a run that is resumed it checks that the settings are the same.
+    """Writes the settings into `config.yaml`; if the file exists, since a run is resumed, checks that they are the
+    same.
 
     Args:
         path: the run folder.
         settings: all settings of the run by name.
 
     Raises:
-        UserError: the folder holds a run with other settings, or the file cannot be written.
+        UserError: the folder holds a run with other settings, or a file is damaged or cannot be written.
     """
     if (path / "config.yaml").exists():
         check_config(path, settings)
@@ -118,16 +123,16 @@ def save_config(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Checks that a run folder has these settings. Its name alone does not tell, because a recipe may have changed
-    since.
+    """Checks that a run folder's `config.yaml` has certain settings. The folder's name does not tell, because it omits
+    settings with their default values for the stream, which may have changed since.
 
     Args:
         path: the run folder.
-        wanted: settings by name.
+        wanted: all settings by name; `checkpointing`, and a device `auto`, may differ.
 
     Raises:
-        UserError: the folder holds a run with other settings (the message names the first that differs), or a damaged
-            file.
+        UserError: the folder holds a run with other settings (the message names the first that differs), or
+            `config.yaml` is missing or damaged.
     """
     file = RunFiles(path).at("config.yaml")
     try:
@@ -147,12 +152,12 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def save_stream(path: Path, about: dict[str, Any]) -> None:
-    """Writes `stream.json`; for a run that is resumed it checks that the content is the same.
+    """Writes `stream.json`; if it exists, since a run is resumed, checks that the content is the same.
 
     Args:
         path: the run folder.
-        about: the stream's protocol and tasks, as `Stream.describe` returns them; `benchmarks.runs.keys` describes the
-            keys.
+        about: the content: `protocol`, `identity` (what the model is told at test time) and `tasks`, a list of dicts
+            with each task's name, data set, counts, prompts and class names; `Stream.describe` returns it.
 
     Raises:
         UserError: the run there had other tasks, prompts or splits, or the file cannot be written.
