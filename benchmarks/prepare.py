@@ -23,13 +23,13 @@ from benchmarks.streams.base import Plan
 
 @dataclass(frozen=True)
 class Found:
-    """The result of looking for one data set.
+    """Whether one data set is complete on disk; or one task, of a stream that uses no published data sets.
 
     Attributes:
         name: of the data set, or of the task.
         state: `complete`, `incomplete` or `missing`.
-        words: its counts, or what is wrong and how to get it.
-        splits: its images, if they can be read.
+        words: its numbers of images and classes, or what is wrong and how to get it, in one line.
+        splits: its training images and its test images; empty if they cannot be read.
     """
 
     name: str
@@ -44,7 +44,12 @@ def _counts(splits: tuple[Split, ...], classes: int) -> str:
 
 
 def look(name: str, data_root: Path) -> Found:
-    """Returns what is found of a published data set in the data root, the folder of all published data sets."""
+    """Returns whether a published data set is complete on disk.
+
+    Args:
+        name: the data set's name, such as `Caltech101`.
+        data_root: the folder of all published data sets.
+    """
     try:
         opened = open_dataset(name, data_root)
     except UserError as error:
@@ -57,7 +62,13 @@ def look(name: str, data_root: Path) -> Found:
 
 
 def look_at_task(name: str, plan: Plan) -> Found:
-    """Returns what is found of one task of a stream that uses no published data sets."""
+    """Returns whether the images of one task can be read, for a stream that uses no published data sets, such as a
+    folder of own images.
+
+    Args:
+        name: the task's name.
+        plan: the stream.
+    """
     try:
         (task,) = plan.open((name,))
     except UserError as error:
@@ -66,7 +77,13 @@ def look_at_task(name: str, plan: Plan) -> Found:
 
 
 def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
-    """Yields what is found of each data set of a plan, or of each task if it uses no published data sets."""
+    """Yields for each published data set of a stream whether it is complete on disk; for a stream that uses none, the
+    same of each task.
+
+    Args:
+        plan: the stream.
+        data_root: the folder of all published data sets.
+    """
     if plan.datasets:
         yield from (look(name, data_root) for name in plan.datasets)
     else:
@@ -74,12 +91,13 @@ def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
 
 
 def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
-    """Prints a line for each data set and returns what is found.
+    """Checks each data set of a stream, or each task if it uses no published data sets; prints a line for each (name,
+    state, and numbers or what is wrong), and returns the results in this order.
 
     Args:
         plan: the stream.
         data_root: the folder of the published data sets.
-        fetch: whether to try to download missing data sets first.
+        fetch: whether to try to download missing data sets first; incomplete ones are left as they are.
     """
     found = []
     for each in look_at_all(plan, data_root):
@@ -102,8 +120,8 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     """Reads every image of the complete data sets once, prints the errors of unreadable ones, and returns their number.
 
     Args:
-        found: the data sets.
-        model: the name of the model whose input size the cache uses.
+        found: the results of checking the data sets; those that are not complete are passed over.
+        model: name of the model, such as `ViT-B-16`; the cache stores images at its input size.
         cache: the folder for decoded images; None stores none.
     """
     # Imported only for --check, since they import torch and open_clip.

@@ -19,9 +19,16 @@ FIRST_SPEAKS = 20  # seconds
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command and returns the exit status: 0 done, 2 an error that the user can correct, 130 interrupted.
+    """Runs the command `python -m benchmarks.run`: trains on a stream with a strategy, or shows the run if it is
+    finished.
 
     Errors are printed in one line on stderr.
+
+    Args:
+        argv: the command's options and values, without its name.
+
+    Returns:
+        The exit status: 0 done, 2 an error that the user can correct, 130 interrupted.
     """
     try:
         given = command_line.parse(argv)

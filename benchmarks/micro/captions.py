@@ -50,13 +50,13 @@ THINGS = {"digits": "digit", "letters": "letter", "symbols": "sign"}
 
 
 def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) -> str:
-    """Returns a caption of a scene in one of many wordings, drawn at random.
+    """Returns a caption of a scene in one of many wordings, drawn at random, such as `a red circle.`
 
     Args:
-        family: the family of images, a key of `FAMILIES`.
+        family: the family of images, a key of `benchmarks.micro.names.FAMILIES`, such as `shapes`.
         label: the class within the family, an index into `FAMILIES[family]`.
-        scene: what the image shows.
-        rng: the random numbers.
+        scene: what the image shows: objects and colours.
+        rng: the source of the random choices.
     """
     colours = tuple(COLOURS)
     phrase = PHRASES[family][rng.integers(len(PHRASES[family]))].format(
@@ -70,11 +70,11 @@ def describe(family: str, label: int, scene: Scene, rng: np.random.Generator) ->
 
 
 def pair(index: int, seed: int) -> tuple[str, Image.Image]:
-    """Returns the caption and the image (32, 32) RGB of one pair of the pretraining set.
+    """Returns the caption and the image (32, 32) RGB of one pair of the micro CLIP's pretraining set.
 
     Args:
         index: number of the pair in the set, from 0; a pair does not depend on the others.
-        seed: of the whole set.
+        seed: the seed of the whole set. Equal index and seed give the same pair.
     """
     rng = generator("pretraining", seed, index)
     shares = np.array([SHARES.get(family, 1.0) for family in FAMILIES])

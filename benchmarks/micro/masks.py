@@ -59,7 +59,8 @@ def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
     """Returns the mask of a polygon: a grey image (mode `L`) of side x side pixels, 255 on the polygon and 0 elsewhere.
 
     Args:
-        name: a key of `POLYGONS`.
+        name: `arrow` (to the right) or a class of the family `shapes`, such as `circle` or `star`; the keys of
+            `POLYGONS`.
         side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
         outline: whether to draw the outline only.
@@ -86,7 +87,7 @@ def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:
 
     Args:
         character: the character.
-        font: file name of one of matplotlib's fonts.
+        font: file name of one of the fonts that matplotlib installs, such as `DejaVuSans.ttf`.
         side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
     """
@@ -104,7 +105,7 @@ def clock(hour: int, side: int, degrees: float) -> Image.Image:
     It is 255 on the rim and the two hands, and 0 elsewhere.
 
     Args:
-        hour: the full hour, 0 (twelve o'clock) to 11.
+        hour: the full hour, 0 (twelve o'clock) to 11, to which the short hand points.
         side: height and width of the mask, in pixels.
         degrees: rotation of the whole clock, clockwise.
     """
@@ -122,11 +123,11 @@ def texture(label: int, side: int, degrees: float, period: float, rng: np.random
     """Returns the mask of a pattern that fills the image: a grey image (mode `L`) of side x side pixels, 255 or 0.
 
     Args:
-        label: the class within the family `textures`, an index into `FAMILIES["textures"]`.
+        label: the class within the family `textures`, an index into `benchmarks.micro.names.FAMILIES["textures"]`.
         side: height and width of the mask, in pixels; for speckles a multiple of 4.
         degrees: rotation clockwise; speckles are not rotated.
-        period: of the pattern, in pixels; speckles have none.
-        rng: the random numbers, for the pattern's position or the speckles.
+        period: distance after which the pattern repeats, in pixels; speckles have none.
+        rng: the source of the random numbers, for the pattern's position or the speckles.
     """
     steps = np.arange(side) / period
     grid = np.stack(np.meshgrid(steps, steps), axis=-1) @ _turn(-degrees) + rng.random(2)
@@ -161,11 +162,12 @@ def subject(kind: str, label: int, side: int, degrees: float, font: str, outline
 
     Args:
         kind: its family: `shapes`, `arrows`, `clocks`, `digits`, `letters` or `symbols`.
-        label: the class within the family, an index into `FAMILIES[kind]`.
+        label: the class within the family, an index into `benchmarks.micro.names.FAMILIES[kind]`.
         side: height and width of the mask, in pixels.
         degrees: rotation clockwise.
-        font: for digits, letters and symbols, the file name of one of matplotlib's fonts.
-        outline: for shapes and arrows, whether to draw the outline only.
+        font: for digits, letters and symbols, the file name of one of the fonts that matplotlib installs, such as
+            `DejaVuSans.ttf`; not used otherwise.
+        outline: for shapes and arrows, whether to draw the outline only; not used otherwise.
     """
     if kind == "shapes":
         return polygon(FAMILIES["shapes"][label], side, degrees, outline)

@@ -17,14 +17,16 @@ PALETTE = np.array(list(COLOURS.values()), dtype=np.float64)
 
 @dataclass(frozen=True)
 class Scene:
-    """What an image shows; a `Shift` decides how it is drawn.
+    """What an image shows. How it is drawn (position, size, rotation, tint, light, noise) is drawn at random later.
 
     Attributes:
-        kind: the family of the objects, a key of `FAMILIES`.
+        kind: the family of the objects, a key of `benchmarks.micro.names.FAMILIES`, such as `shapes`.
         label: their class within the family, an index into `FAMILIES[kind]`.
-        colour, ground: colours of objects and background, as indices into `COLOURS`.
-        count: number of objects.
-        place: where the object is: an index into `FAMILIES["positions"]`, or None for the middle.
+        colour, ground: colours of objects and background, as indices into the twelve of
+            `benchmarks.micro.names.COLOURS`.
+        count: number of equal objects, 1 to 7.
+        place: for the family `positions`, where the object is: an index into the nine of `FAMILIES["positions"]`. Else
+            None: a single object is in the middle, several are on random places.
     """
 
     kind: str
@@ -36,13 +38,14 @@ class Scene:
 
 
 def sample(family: str, label: int, shift: Shift, rng: np.random.Generator) -> Scene:
-    """Returns a scene of a class; everything that the class does not determine is drawn at random.
+    """Returns a random scene that shows a class; everything that the class does not determine is drawn, for instance
+    the colour of a digit, or which objects are counted.
 
     Args:
-        family: the family of images, a key of `FAMILIES`.
+        family: the family of images, a key of `benchmarks.micro.names.FAMILIES`, such as `digits` or `counting`.
         label: the class within the family, an index into `FAMILIES[family]`.
-        shift: how images vary.
-        rng: the random numbers.
+        shift: how images vary: it names the family of the objects that are counted or placed, and the least contrast.
+        rng: the source of the random numbers.
     """
     kind = shift.things if family in ("counting", "positions") else family
     if family == "colours":
@@ -107,12 +110,12 @@ def _mask(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
 
 
 def finish(picture: Image.Image, shift: Shift, rng: np.random.Generator) -> Image.Image:
-    """Returns an image with blur, light and noise added, RGB.
+    """Returns a copy of an image with blur, uneven light, a colour cast and noise, (32, 32) RGB.
 
     Args:
         picture: the image, (32, 32) RGB.
-        shift: the ranges of blur, light and noise.
-        rng: the random numbers.
+        shift: the ranges from which blur, light and noise are drawn, and the colour cast.
+        rng: the source of the random numbers.
     """
     blurred = picture.filter(ImageFilter.GaussianBlur(rng.uniform(*shift.blur)))
     pixels = np.asarray(blurred, dtype=np.float32)
@@ -127,9 +130,9 @@ def render(scene: Scene, shift: Shift, rng: np.random.Generator) -> Image.Image:
     """Returns the image of a scene, (32, 32) RGB.
 
     Args:
-        scene: what it shows.
-        shift: how images vary: position, size, rotation, colours, light and noise.
-        rng: the random numbers.
+        scene: what it shows: objects and colours.
+        shift: how images vary: the ranges from which position, size, rotation, tint, light and noise are drawn.
+        rng: the source of the random numbers.
     """
     picture = Image.new("RGB", (CANVAS, CANVAS), _tinted(scene.ground, shift, rng))
     _strokes(picture, shift.clutter, (2, 6), rng)

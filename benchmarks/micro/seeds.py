@@ -7,22 +7,22 @@ SETS = ("pretraining", "train", "test")
 
 
 def sequence(subset: str, seed: int, *place: int) -> np.random.SeedSequence:
-    """Returns the seed of one image, different for every image of every set.
+    """Returns the NumPy seed of one image; those of different images, also of different sets, are independent.
 
     Args:
         subset: `pretraining`, `train` or `test`.
-        seed: of the whole set.
+        seed: the seed of the whole set.
         place: numbers that identify the image in its set, for instance its index.
     """
     return np.random.SeedSequence(seed, spawn_key=(SETS.index(subset), *place))
 
 
 def generator(subset: str, seed: int, *place: int) -> np.random.Generator:
-    """Returns a new generator with the seed of one image, different for every image of every set.
+    """Returns a new NumPy generator for one image; those of different images, also of different sets, are independent.
 
     Args:
         subset: `pretraining`, `train` or `test`.
-        seed: of the whole set.
+        seed: the seed of the whole set.
         place: numbers that identify the image in its set, for instance its index.
     """
     return np.random.default_rng(sequence(subset, seed, *place))
