@@ -27,12 +27,12 @@ class Captioned:
 
 
 def each(group: Group, of: Callable[[Run], Any]) -> str:
-    """Returns values of each method as text, with one decimal: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`.
+    """Returns a value of each method as text, with one decimal: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`.
 
-    Each is the mean over the method's runs for which it is defined, or `none` without such runs.
+    It is the mean over those of the method's runs for which it is defined, or `none` if there are no such runs.
 
     Args:
-        group: the methods.
+        group: the methods with their runs.
         of: returns a number or a tuple of numbers of a run; None where it is undefined.
     """
     words = []

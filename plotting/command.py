@@ -18,10 +18,10 @@ FORMS = ("png", "svg", "pdf")
 
 
 def output(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options `--output FILE` and `--width` (`column` or `page`) to a click command, and returns the command.
+    """Adds the options `--output FILE` (required) and `--width` to a click command, and returns the command.
 
     Args:
-        command: takes `output`, a path, and `width`, one of these two words.
+        command: takes `output`, a path, and `width`, which is `column` or `page`: the figure's width in a paper.
     """
     command = click.option(
         "-o",
@@ -40,10 +40,12 @@ def output(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write(make: Callable[[], Figure], output: Path) -> None:
-    """Makes a figure and writes it to a file. Errors are printed in one line on stderr, with exit status 2.
+    """Makes a figure, writes it to a file and prints the file's path.
+
+    Errors are printed in one line on stderr, and end the program with exit status 2.
 
     Args:
-        make: returns the figure.
+        make: returns the figure; may raise UserError.
         output: a .png, .svg or .pdf.
     """
     try:
@@ -57,10 +59,13 @@ def write(make: Callable[[], Figure], output: Path) -> None:
 
 
 def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
-    """Returns a click command that chooses a group of runs, draws it, and writes the figure to a file.
+    """Returns a click command that reads runs, draws them in one figure, and writes it to a file.
+
+    The command has the argument RESULTS, options that choose among the runs, `--output` and `--width`. It ends with an
+    error if the chosen runs may not be compared: with different streams, protocols, backbones or shots.
 
     Args:
-        figure: takes a `Group` and a width in inches, and returns the figure.
+        figure: takes a `Group` (runs that may be compared, by method) and a width in inches, and returns the figure.
         name: the command's name, for its help.
         words: its help text.
     """

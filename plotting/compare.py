@@ -98,8 +98,11 @@ def _transfer_and_last(run: Run) -> tuple[float, float] | None:
 
 
 def short(label: str) -> str:
-    """Returns a method's label for an axis, cut to `LONGEST` characters with `…` at the end; the legend shows it in
-    full.
+    """Returns a method's label for an axis, cut to 28 characters (`LONGEST`) with `…` at the end; the legend shows it
+    in full.
+
+    Args:
+        label: the method's title, with the settings that distinguish it.
     """
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 

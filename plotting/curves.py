@@ -76,9 +76,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the figure of a single run's accuracy in percent over the number of tasks learned, as `figure` draws it.
+    """Returns the figure of a single run's accuracy in percent (y axis) over the number of tasks learned (x axis, 0 to
+    T).
 
-    It is written to `plots/curves.png` and `.svg` of the run folder.
+    There is a panel for the mean over the tasks learned so far, one for the mean over those to come, and one for each
+    task. It is written to `plots/curves.png` and `.svg` of the run folder.
 
     Args:
         run: the run.
@@ -89,7 +91,8 @@ def of_run(run: Run) -> Figure:
 def in_report(group: Group) -> Iterator[Captioned]:
     """Yields one figure for each order of a group for the report: accuracy in percent over the number of tasks learned.
 
-    The figures are those of `figure`.
+    Each has a line for each method, and a panel for the mean over the tasks learned so far, one for the mean over those
+    to come, and one for each task.
 
     Args:
         group: the runs, with any number of orders.

@@ -8,11 +8,14 @@ from plotting.found import OF_RUN, find
 
 
 def draw_all(folder: Path) -> list[Path]:
-    """Draws every figure of a run, writes each as `plots/FIGURE.png` and `.svg` of its run folder, and returns the
-    paths.
+    """Draws every figure that shows a single run, and writes each as a PNG and an SVG into the folder `plots` of the
+    run folder.
 
     Args:
         folder: the run folder.
+
+    Returns:
+        The paths of the files, such as `plots/matrix.png` in the run folder.
 
     Raises:
         UserError: the folder is no run folder, one of its files is damaged, or a figure cannot be written.
@@ -31,13 +34,13 @@ def draw_all(folder: Path) -> list[Path]:
 
 
 def draw_missing(folder: Path) -> None:
-    """Draws all figures of a run folder into its folder `plots` unless all exist.
+    """Draws all figures of a run folder into its folder `plots`, unless all are there already.
 
     Args:
         folder: the run folder.
 
     Raises:
-        UserError: one of its files is damaged, or a figure cannot be written.
+        UserError: the folder is no run folder, one of its files is damaged, or a figure cannot be written.
     """
     files = (folder / "plots" / f"{name}.{suffix}" for name in find(OF_RUN) for suffix in ("png", "svg"))
     if not all(file.is_file() for file in files):

@@ -15,19 +15,22 @@ IN_REPORT = "in_report"  # in_report(group) -> Iterable[Captioned]; the figures 
 
 
 def find(function: str) -> dict[str, Callable[..., Any]]:
-    """Returns a function from each file of figures that defines it, by the file's name, in alphabetical order.
+    """Returns the functions of a certain name in the files of `plotting`, by the file's name, in alphabetical order.
 
     Files are parsed first, and only those that define the function are imported.
 
     Args:
-        function: the function's name, `of_run` or `in_report`.
+        function: `of_run` (draws the figure of one run for its folder `plots`) or `in_report` (yields the figures of a
+            group of runs for the report).
     """
     found = (name for name, tree in _trees().items() if function in _defined(tree))
     return {name: getattr(importlib.import_module(f"plotting.{name}"), function) for name in found}
 
 
 def commands() -> dict[str, str]:
-    """Returns the one-line description of each file that is a command `python -m plotting.NAME`, by NAME."""
+    """Returns the files of `plotting` that are a command `python -m plotting.NAME`: the first line of the file's
+    docstring, by NAME.
+    """
     return {
         name: (ast.get_docstring(tree) or "").partition("\n")[0]
         for name, tree in _trees().items()

@@ -24,10 +24,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of forgetting (y axis, percentage points) against interference (x axis, 0 to 1).
 
     Interference is the share of an update's Frobenius norm that lies in the principal directions of the weight before
-    the task (of the shares in its left and right directions the larger), as the mean over the changed attention
-    matrices. Forgetting is the mean drop, during this task, of the accuracy on the tasks learned before. Left is one
-    mark for each method, the mean over tasks and runs, with one standard deviation over runs to each side; right is one
-    mark for each run and task from the second. A method whose later tasks change no weight is only in the legend.
+    the task, which are those of the largest singular values (of the shares in its left and right directions the
+    larger), as the mean over the changed attention matrices. Forgetting is the mean drop, during this task, of the
+    accuracy on the tasks learned before. Left is one mark for each method, the mean over tasks and runs, with one
+    standard deviation over runs to each side; right is one mark for each run and task from the second. A method whose
+    later tasks change no weight is only in the legend.
 
     Args:
         group: the runs.
@@ -85,10 +86,10 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Returns the interference and the forgetting of each task, two arrays (n,) in the order of learning.
 
     The n tasks are those of 2..T that changed an attention matrix; there may be none. Interference, 0 to 1, is the
-    share of an update's Frobenius norm that lies in the principal directions of the weight before the task, as the mean
-    over the changed attention matrices; of the shares in the left and the right directions it is the larger.
-    Forgetting, in percentage points, is the mean drop during this task of the accuracy on the tasks learned before; it
-    is negative if the accuracy rises.
+    share of an update's Frobenius norm that lies in the principal directions of the weight before the task (those of
+    the largest singular values), as the mean over the changed attention matrices; of the shares in the left and the
+    right directions it is the larger. Forgetting, in percentage points, is the mean drop during this task of the
+    accuracy on the tasks learned before; it is negative if the accuracy rises.
 
     Args:
         run: the run.

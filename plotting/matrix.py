@@ -126,7 +126,10 @@ def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) ->
     help="known: task-aware, unknown: task-agnostic, seen: class-incremental",
 )
 def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
-    """Draw the accuracy matrix of a run folder, or of two run folders the first minus the second."""
+    """Draw the accuracy matrix of a run folder, or of two run folders the first minus the second.
+
+    The matrix has a row for each number of tasks learned and a column for each task.
+    """
 
     def make() -> Figure:
         found = [_only(place, identity) for place in runs]

@@ -23,10 +23,11 @@ LINES = {
 def of_run(run: Run) -> Figure:
     """Returns the figure of the number of null directions (y axis) over the number of tasks learned (x axis, 0 to T).
 
-    Null directions are the singular directions of a weight matrix beyond the principal ones, which hold the share `rho`
-    of its energy (sum of squared singular values). Left is the image tower, right the text tower; the upper row is the
-    mean over blocks, the lower row the minimum over blocks. There is a line for each measured kind of weight matrix:
-    `q`, `k`, `v`, `o`, `fc`, `proj`. It is written to `plots/null.png` and `.svg` of the run folder.
+    Null directions are the singular directions of a weight matrix beyond the principal ones. The principal ones are
+    those of the largest singular values, as few as hold the share `rho` (the method's, a column of `rank.csv`) of the
+    energy (sum of squared singular values). Left is the image tower, right the text tower; the upper row is the mean
+    over blocks, the lower row the minimum over blocks. There is a line for each measured kind of weight matrix: `q`,
+    `k`, `v`, `o`, `fc`, `proj`. It is written to `plots/null.png` and `.svg` of the run folder.
 
     Args:
         run: the run.

@@ -37,10 +37,11 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of energy share, entropy rank and null directions (rows) over the number of tasks learned (x
     axis).
 
-    Energy share (NuSA-CL's effective rank) is in percent of the dimension; entropy rank (Roy and Vetterli, 2007) and
-    null directions are in directions. The columns are the image and the text tower. Lines are means over a tower's
-    attention matrices and over runs. Bands are one standard deviation over runs, or for a single run the quartiles over
-    matrices.
+    Energy share (NuSA-CL's effective rank) is how many of the largest singular values hold the share `rho` (the
+    method's, a column of `rank.csv`) of the sum of their squares, in percent of their number; null directions are the
+    others, as a number. Entropy rank (Roy and Vetterli, 2007) is exp of the entropy of the singular values scaled to
+    sum 1, in directions. The columns are the image and the text tower. Lines are means over a tower's attention
+    matrices and over runs. Bands are one standard deviation over runs, or for a single run the quartiles over matrices.
 
     Args:
         group: the runs.
@@ -68,9 +69,13 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 
 def of_run(run: Run) -> Figure:
-    """Returns the figure of a single run's energy share, entropy rank and null directions, as `figure` draws it.
+    """Returns the figure of a single run's energy share, entropy rank and null directions (rows) over the number of
+    tasks learned (x axis).
 
-    It is written to `plots/rank.png` and `.svg` of the run folder.
+    Energy share is how many of the largest singular values hold the share `rho` (a column of `rank.csv`) of the sum of
+    their squares, in percent of their number; null directions are the others, as a number. Entropy rank is exp of the
+    entropy of the singular values scaled to sum 1. The columns are the image and the text tower. Lines are means over a
+    tower's attention matrices, bands the quartiles. It is written to `plots/rank.png` and `.svg` of the run folder.
 
     Args:
         run: the run.
@@ -82,9 +87,8 @@ def of_run(run: Run) -> Figure:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: energy share, entropy rank and null directions.
-
-    The figure is that of `figure`, over the number of tasks learned.
+    """Yields the one figure of a group for the report: energy share, entropy rank and null directions (rows) of the
+    attention matrices over the number of tasks learned, with a line for each method.
 
     Args:
         group: the runs.
@@ -98,9 +102,9 @@ def in_report(group: Group) -> Iterator[Captioned]:
 
 
 def over_states(run: Run, tower: str, name: str) -> np.ndarray:
-    """Returns a column of `rank.csv` after 0 to T tasks, (T+1,), as the mean over a tower's attention matrices.
+    """Returns a column of `rank.csv` after 0, 1, ..., T tasks, (T+1,), as the mean over a tower's attention matrices.
 
-    States that were not measured are NaN. The unit is that of the column.
+    It is NaN after a task where nothing was measured. The unit is that of the column.
 
     Args:
         run: the run.
@@ -127,9 +131,10 @@ def by_block(method: Method, width: float = style.PAGE) -> Figure:
     """Returns the figure of one method's entropy rank in percent of the dimension, with a line for each block of a
     tower.
 
-    The y axis is the entropy rank, the x axis the number of tasks learned, 0 to T. There is one panel for each tower
-    (rows) and each of the attention matrices q, k, v and o (columns). The first block is dark, the last light. Lines
-    are means over the method's runs.
+    The y axis is the entropy rank (exp of the entropy of the singular values scaled to sum 1) in percent of the number
+    of singular values, the x axis the number of tasks learned, 0 to T. There is one panel for each tower (rows) and
+    each of the attention matrices q, k, v and o (columns). The first block is dark, the last light. Lines are means
+    over the method's runs.
 
     Args:
         method: the method, with runs of equal numbers of tasks.
@@ -161,7 +166,12 @@ def by_block(method: Method, width: float = style.PAGE) -> Figure:
 @output
 @click.option("--by-block", "blocks", is_flag=True, help="draw one method's matrices, with a line for each block")
 def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
-    """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS."""
+    """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS (default:
+    results).
+
+    The x axis is the number of tasks learned. Without --by-block, the rows are energy share, entropy rank and null
+    directions left. --stream, --order, --strategy and --setting restrict which runs are drawn.
+    """
 
     def make() -> Figure:
         group = only_group(chosen(**choice))

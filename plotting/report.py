@@ -20,10 +20,10 @@ from plotting.found import IN_REPORT, find
 
 
 def figures(group: Group) -> list[dict[str, Any]]:
-    """Returns every figure of a group for the page, one dict each.
+    """Returns every figure of a group of runs for the page, one dict each.
 
-    The keys are `svg` (the drawing, in base64), `caption`, `alt` (the alternative text), `width` and `height` (in CSS
-    pixels).
+    The keys are `svg` (the drawing, as base64 text), `caption`, `alt` (the alternative text), `width` and `height` (in
+    CSS pixels).
 
     Args:
         group: the runs.
@@ -39,7 +39,7 @@ def figures(group: Group) -> list[dict[str, Any]]:
 
 
 def about_group(group: Group) -> list[tuple[str, str]]:
-    """Returns what was run, as pairs of heading and text for the page.
+    """Returns what a group of comparable runs consists of, as pairs of heading and text for the report's page.
 
     The headings, in order: `protocol`, `tasks`, `test images`, `methods`, `orders`, `seeds`, `versions of this
     project`, `machines`.
@@ -98,7 +98,7 @@ def page(found: Sorted) -> str:
     """Returns the HTML text of the report, with all tables and figures inside.
 
     Args:
-        found: the groups of runs, and the lines about folders that are left out.
+        found: the groups of runs, of each of which the page has a part, and the lines about folders that are left out.
     """
     groups = []
     for group in found.groups:
@@ -139,7 +139,11 @@ def _count(number: int, what: str) -> str:
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the page to write, .html"
 )
 def main(output: Path, **choice: Any) -> None:
-    """Write one page with tables, figures, settings and costs of the run folders at or below RESULTS."""
+    """Write one page with tables, figures, settings and costs of the run folders at or below RESULTS (default:
+    results).
+
+    --stream, --order, --strategy and --setting restrict which runs are on the page.
+    """
     try:
         if output.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"{output}: expected a name that ends in .html")

@@ -79,7 +79,7 @@ def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ign
     over runs.
 
     Args:
-        runs: the runs; those without a spectrum are left out, and at least one must have it.
+        runs: the runs, as a tuple of `Run`; those without a spectrum are left out, and at least one must have it.
         tower: `image` or `text`.
         after: number of tasks learned: 0 or T.
     """

@@ -75,12 +75,12 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn in all figures.
+    """How a method is drawn in a figure.
 
     Attributes:
         colour: as `#RRGGBB`.
-        marker: matplotlib's marker.
-        dash: matplotlib's line style.
+        marker: matplotlib's marker, such as `o`.
+        dash: matplotlib's line style, such as `--`. Markers are filled if it is `-`, else open.
     """
 
     colour: str
@@ -95,10 +95,10 @@ class Look:
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
-    """Returns how to draw each method, in the order of `methods`.
+    """Returns colour, marker and line style of each method, in the order of `methods`.
 
-    Variants of one strategy share its colour; they differ in line style and in filled or open markers, then in the
-    marker.
+    Methods of the same strategy, which differ in their settings, have its colour; they differ in line style and in
+    filled or open markers, then in the marker.
 
     Args:
         methods: the methods of one figure.
@@ -115,7 +115,9 @@ def looks(methods: Sequence[Method]) -> list[Look]:
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Context manager or decorator with the settings for drawing and saving, independent of the user's matplotlibrc."""
+    """Context manager or decorator: within it figures are drawn and saved in this project's style (sizes, fonts, lines
+    for a two-column paper), independent of the user's matplotlibrc.
+    """
     with matplotlib.style.context(["default", SETTINGS, {"font.family": fonts()}]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `say_missing_letters` reports it once
         yield
@@ -123,13 +125,15 @@ def paper() -> Iterator[None]:
 
 @cache
 def fonts() -> list[str]:
-    """Returns the names of the fonts to use; the first that has a letter draws it."""
+    """Returns the names of the installed fonts for the figures' text, in order of preference: a letter is drawn in the
+    first that has it.
+    """
     installed = {font.name for font in fontManager.ttflist}
     return [FONT, *(name for name in MORE_FONTS if name in installed)]
 
 
 def missing_letters(texts: Iterable[str]) -> str:
-    """Returns the letters that no font has, each once; figures show boxes instead.
+    """Returns the letters that none of the installed fonts for figures has, each once; figures show boxes instead.
 
     Args:
         texts: the texts of the figures, such as names of tasks.
@@ -140,7 +144,7 @@ def missing_letters(texts: Iterable[str]) -> str:
 
 
 def say_missing_letters(texts: Iterable[str]) -> None:
-    """Prints the letters that no font has on stderr, if there are any.
+    """Prints a line on stderr with the letters that none of the installed fonts for figures has, if there are any.
 
     Args:
         texts: the texts of the figures, such as names of tasks.
@@ -150,7 +154,7 @@ def say_missing_letters(texts: Iterable[str]) -> None:
 
 
 def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:
-    """Sets up an x axis for the number of tasks learned, 0 to T.
+    """Sets limits and integer ticks of an x axis that shows the number of tasks learned, 0 to T.
 
     Args:
         axes: the panel.
@@ -162,7 +166,7 @@ def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:
 
 
 def legend(figure: Figure, columns: int | None = None) -> None:
-    """Adds one legend above all panels, for the lines of the first panel.
+    """Adds one legend above all panels, with the labelled lines of the first panel.
 
     Args:
         figure: the figure.
@@ -187,7 +191,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 
 def legend_height(labels: Sequence[str], width: float) -> float:
-    """Returns the height of a legend in inches.
+    """Returns the height of a figure's legend in inches, estimated for as many columns as fit.
 
     Args:
         labels: the names in the legend.
@@ -198,15 +202,15 @@ def legend_height(labels: Sequence[str], width: float) -> float:
 
 
 def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = None) -> np.ndarray:
-    """Draws the mean over R runs against the number of tasks learned, 0..S-1, and returns it, (S,).
+    """Draws the mean over R runs of a value after 0 to S-1 tasks, and returns the mean, (S,).
 
     A band shows one standard deviation to each side; a single run has none.
 
     Args:
         axes: the panel.
-        values: (R, S), one row for each run.
+        values: (R, S), one row for each run, one column for each number of tasks learned.
         look: colour, marker and line style.
-        label: the line's name in the legend.
+        label: the line's name in the legend; None for none.
     """
     mean = values.mean(axis=0)  # (S,)
     axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())
@@ -229,7 +233,7 @@ def wrap(name: str, width: float) -> str:
 
 @paper()
 def image(figure: Figure, form: str) -> bytes:
-    """Returns the bytes of a figure's file.
+    """Returns the content of a figure's file as bytes. Equal figures give equal bytes.
 
     Args:
         figure: the figure.
@@ -247,6 +251,9 @@ def save(figure: Figure, path: Path) -> None:
 
     Args:
         figure: the figure.
-        path: the file; its suffix, png, svg or pdf, is the format.
+        path: the file; its suffix, `.png`, `.svg` or `.pdf`, is the format. A missing folder is made.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     files.write_bytes(path, image(figure, path.suffix[1:].lower()))
