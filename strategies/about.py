@@ -61,10 +61,10 @@ class About:
         reference: the paper, or what else defines the method, in one line.
         colour: the method's colour in every figure, as `#RRGGBB`.
         marker: the method's marker in every figure, one of Matplotlib's.
-        published: which rows of `benchmarks/comparison/published.csv` report this method, by the row's entry in the
-            column `method`.
-        figures: the version of the method's results. Raise it by hand when a change alters the numbers the method
-            computes.
+        published: the rows of `benchmarks/comparison/published.csv` that report this method. The key is the row's entry
+            in the column `method`, the value says which runs may be compared with it.
+        figures: the version of the method's results, an integer. Raise it by hand when a change alters the numbers the
+            method computes.
     """
 
     name: Line
@@ -76,9 +76,10 @@ class About:
 
 
 def default(strategy: str) -> About:
-    """Returns the `About` of a strategy whose file defines none: its name is the strategy's, its reference empty.
+    """Returns the `About` (name, colour, marker) of a strategy whose file defines none.
 
-    Its colour and marker depend only on the strategy's name, and differ from those of all built-in methods.
+    The name is the strategy's, and the reference is empty. Colour and marker depend only on the strategy's name, and
+    differ from those of all built-in methods.
 
     Args:
         strategy: the strategy's name on the command line.

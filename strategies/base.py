@@ -36,7 +36,7 @@ class Budget:
 class StrategyPlugin(SupervisedPlugin):
     """Base class of all strategies: a subclass overrides Avalanche's hooks and, where needed, the methods below.
 
-    A strategy works under any Avalanche strategy whose model is a `ClipClassifier`.
+    A strategy works under any Avalanche strategy whose model is a `ClipClassifier`, CLIP as a classifier over prompts.
 
     Args:
         settings: an instance of the `Settings` class in the method's file.
@@ -49,16 +49,17 @@ class StrategyPlugin(SupervisedPlugin):
         trains: whether the method trains anything.
         data_parallel: whether several processes, which each compute a part of every batch and average their gradients,
             train as one process would. This needs a loss that is a mean over images, and no random draw for them, apart
-            from the dropout of `shared.fused_low_rank`.
+            from the dropout of low-rank updates (`strategies/shared/fused_low_rank.py`).
         settings: the settings given.
         notes: messages for the terminal about the last task, for instance that a matrix was skipped.
-        decomposition_seconds: seconds, over all tasks so far, of the decompositions that the method used, also of those
-            that it found cached.
+        decomposition_seconds: seconds, over all tasks so far, of the decompositions that the method used. One that was
+            found in the cache counts with the seconds that it took when it was made.
         ready_seconds: the part of `decomposition_seconds` that belongs to decompositions found in the cache.
-        decompositions: the cache of the weights' SVDs. The harness replaces it by the one that its measurements fill.
+        decompositions: the cache of the weights' SVDs. At first it keeps nothing; `benchmarks.run` replaces it by one
+            that also the measurements fill.
         files: paths of files that the settings name and on which the results depend. A run resumes only with unchanged
             files.
-        reads: the auxiliary data that the method needs, any of `images` and `texts`; the harness sets the next two
+        reads: the auxiliary data that the method needs, any of `images` and `texts`; `benchmarks.run` sets the next two
             attributes accordingly before `begin`.
         reference_images: the N auxiliary images, (3, S, S) uint8 each, or None if the method reads none.
         reference_texts: the tokens (M, L) int64 of the M auxiliary texts, or None if the method reads none.
@@ -82,9 +83,12 @@ class StrategyPlugin(SupervisedPlugin):
         self.decompositions = Decompositions(keep=False)
 
     def decompose(self, weight: Tensor) -> Decomposition:
-        """Returns the SVD of a weight (d_out, d_in) on the weight's device, from the cache where it is there.
+        """Returns the thin SVD (u, s, vh) of a weight, on the weight's device, from the cache where it is there.
 
-        Adds its seconds to `decomposition_seconds` and, if it was cached, also to `ready_seconds`.
+        Adds the seconds that the SVD took to `decomposition_seconds` and, if it was cached, also to `ready_seconds`.
+
+        Args:
+            weight: (d_out, d_in).
         """
         made, ready = self.decompositions.of(weight)
         self.decomposition_seconds += made.seconds
@@ -111,9 +115,9 @@ class StrategyPlugin(SupervisedPlugin):
         return [self]
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
-        """Returns the training budget of each of the T tasks, in learning order; by default the one of the settings.
+        """Returns the training budget of each of the T tasks, in learning order; by default the given `budgets`.
 
-        Called once, before any task.
+        Called once, before any task. A method overrides it to train other numbers of steps, as joint training does.
 
         Args:
             budgets: the T budgets that the settings give, in learning order.
@@ -138,7 +142,10 @@ class StrategyPlugin(SupervisedPlugin):
 
 
 class FullPlugin(StrategyPlugin):
-    """Base of methods that train every parameter of both towers, except the logit scale."""
+    """Base of methods that train every parameter of both towers, except the logit scale.
+
+    Before each task it makes exactly these parameters require a gradient.
+    """
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(True)

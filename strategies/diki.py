@@ -72,6 +72,12 @@ class Settings:
     """Settings of DIKI: the number of prompts, the blocks that have them, and who decides on a test image's task.
 
     The defaults are the published ones, except for `decision`, where each image decides for itself.
+
+    Attributes:
+        length: the number of key prompts in a block, and of value prompts.
+        depth: the number of blocks of each tower, from the first, that have prompts.
+        decision: `image` if each test image chooses its task alone, `batch` if all images of a test batch take the task
+            that most of them would choose.
     """
 
     length: int = Field(
@@ -93,7 +99,7 @@ class Settings:
 
 
 class TaskPrompts(nn.Module):
-    """The parts of one task: key and value prompts of both towers, and the Gaussian of its image features.
+    """What DIKI has of one task: key and value prompts of both towers, and the Gaussian of the task's image features.
 
     Args:
         clip: the open_clip model to whose blocks the prompts belong.
@@ -121,9 +127,10 @@ class TaskPrompts(nn.Module):
         self.register_buffer("covariance", covariance)
 
     def gaussian(self) -> MultivariateNormal:
-        """Returns the task's Gaussian, over image features (..., D) in float64.
+        """Returns the task's Gaussian over image features (..., D), in float64.
 
-        In float32 a nearly singular covariance may have no Cholesky factor.
+        Its covariance is `covariance` with 1e-7 added to the diagonal. In float32 a nearly singular covariance may have
+        no Cholesky factor.
         """
         covariance = self.covariance.double() + RIDGE * torch.eye(len(self.mean), device=self.mean.device)
         return MultivariateNormal(self.mean.double(), covariance)
@@ -170,13 +177,13 @@ def decide(scores: Tensor, together: bool) -> tuple[Tensor, Tensor]:
 
 
 class Plugin(StrategyPlugin):
-    """DIKI as an Avalanche plugin, and as the classifier's `Routing`.
+    """DIKI: trains key and value prompts for each task, and chooses a test image's task by a Gaussian of its features.
 
-    A route is a task's index, or -1 for the original model. A hook on each attention adds the prompts' branch to its
-    output, so that the model itself stays a plain open_clip one.
+    As the classifier's `Routing` it gives each test image a route: a task's index, or -1 for the original model. A hook
+    on each attention adds the prompts' branch to its output, so that the model itself stays a plain open_clip one.
 
     Attributes:
-        tasks: the `TaskPrompts` of each learned task, in learning order.
+        tasks: the `TaskPrompts` (prompts and Gaussian) of each learned task, in learning order.
         classifier: the model of the run; None before `begin`.
     """
 
@@ -199,7 +206,8 @@ class Plugin(StrategyPlugin):
         """Begins a run without learned tasks, and hooks the prompts onto the model's attention.
 
         Args:
-            classifier: the model of the run; this plugin becomes its `routing`.
+            classifier: the model of the run; its `routing` becomes this plugin, which then decides on the task of each
+                test image.
         """
         for hook in self._hooks:
             hook.remove()
@@ -262,8 +270,9 @@ class Plugin(StrategyPlugin):
     def choose(self, images: Tensor) -> Tensor:
         """Returns each image's route (B,) int64: the task whose Gaussian gives its features the highest density.
 
-        The route is -1, the original model, where that density is below 1, and before any task is learned. With
-        `decision` batch, all images are given the same task, but each can still be sent to the original model.
+        The route is -1, the original model, where that density is below 1, and before any task is learned. With the
+        setting `decision` = `batch`, the task is the one that most images would choose, but each image can still have
+        -1.
 
         Args:
             images: (B, 3, H, W) uint8, the images that are evaluated together.
@@ -281,7 +290,8 @@ class Plugin(StrategyPlugin):
 
         Args:
             route: the task's index; -1 for the original model.
-            rows: (B,) bool, which images of the last call of `choose` take this route; their weights w apply.
+            rows: (B,) bool, which images of the last call of `choose` take this route. The prompts' part of each image
+                is multiplied by its density p under the task's Gaussian, as p / (1 + p).
         """
         self._used = self.tasks[route] if route >= 0 else None  # type: ignore[assignment]
         if route >= 0:
@@ -299,8 +309,8 @@ class Plugin(StrategyPlugin):
         """Restores the prompts and Gaussians of the learned tasks. `begin` is to be called before.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `TASK.keys.TOWER`, `TASK.values.TOWER`, `TASK.mean`
-                and `TASK.covariance`.
+            state: what `state_dict` returned, for each task's index TASK and each TOWER (`image`, `text`):
+                `TASK.keys.TOWER`, `TASK.values.TOWER`, `TASK.mean` and `TASK.covariance`.
         """
         assert self.classifier is not None
         for task in range(len({name.partition(".")[0] for name in state})):

@@ -26,6 +26,6 @@ class Settings:
 
 
 class Plugin(FullPlugin):
-    """Continual fine-tuning as an Avalanche plugin."""
+    """Continual fine-tuning: trains all parameters, except the logit scale, on one task after the other."""
 
     data_parallel = True

@@ -47,7 +47,11 @@ BATCH = 128  # images whose features are computed at once
 class Settings(DistillationSettings):
     """Settings of iCaRL: the distillation that LwF-like methods share, and the size of its memory of images.
 
-    The defaults are those of ZSCL's description of this baseline.
+    The defaults are those of ZSCL's description of this baseline. `temperature` and `distillation` are as in
+    `DistillationSettings`: temperature and weight of the distillation.
+
+    Attributes:
+        memory: the number of images stored from all tasks together; each class seen has an equal part.
     """
 
     memory: int = Field(
@@ -58,8 +62,8 @@ class Settings(DistillationSettings):
 def herd(features: Tensor, count: int) -> list[int]:
     """Returns the indices of the images that herding chooses, in the order chosen.
 
-    Each image brings the mean of the chosen features as near as possible to the mean of all N: image k minimises ||
-    mean - (f(x) + sum of the features chosen before) / k ||.
+    Each image brings the mean of the chosen features as near as possible to the mean of all N: image k has the feature
+    f with the least |mean - (f + sum of the features chosen before) / k|.
 
     Args:
         features: (N, D), the unit-length features of one class's images.
@@ -89,7 +93,9 @@ def image_features(model: ClipClassifier, images: Tensor, device: torch.device) 
 
 
 class Plugin(DistillationPlugin):
-    """iCaRL as an Avalanche plugin.
+    """iCaRL: fine-tuning of all parameters, with distillation from the model before the task on stored images.
+
+    The images stored after a task are chosen by herding, the same number of each class.
 
     Attributes:
         images: (M, 3, S, S) uint8, the M images in memory.

@@ -63,7 +63,13 @@ ABOUT = About(
 class Settings(LowRankSettings):
     """Settings of InfLoRA: those of all low-rank methods, and what it keeps of each task's attention inputs.
 
-    The defaults are the comparison setting of the NuSA-CL paper.
+    The defaults are the comparison setting of the NuSA-CL paper. The settings `rank`, `alpha`, `dropout`, `towers` and
+    `matrices` are as in `LowRankSettings`.
+
+    Attributes:
+        threshold: the share of the energy (sum of squares) of a task's attention inputs that the remembered directions
+            have to hold after it, in 0..1.
+        samples: the largest number of a task's images whose attention inputs are gathered.
     """
 
     threshold: float = Field(
@@ -78,11 +84,13 @@ class Settings(LowRankSettings):
 
 
 class Plugin(LowRankPlugin):
-    """InfLoRA as an Avalanche plugin.
+    """InfLoRA: trains a low-rank update of each chosen matrix, and merges it into the weight after the task.
+
+    The input directions of the updates of k and v avoid those of earlier tasks' inputs.
 
     Attributes:
-        memory: the gradient projection memory of each block's attention input, by names such as `image.0` (tower and
-            index of the block).
+        memory: for each block the directions that the attention's inputs of earlier tasks span (a `GradientMemory`), by
+            names such as `image.0` (tower and index of the block).
     """
 
     settings: Settings
@@ -94,7 +102,7 @@ class Plugin(LowRankPlugin):
         self._down: dict[str, Tensor] = {}  # by block, the A (r, d) of its k and v
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without memories.
+        """Begins a run in which no block remembers any input direction.
 
         Args:
             classifier: not used.
@@ -110,10 +118,11 @@ class Plugin(LowRankPlugin):
         return {f"{name}.{'free' if dual else 'remembered'}": basis for name, (basis, dual) in self.memory.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the memories of all blocks.
+        """Restores, for every block, the input directions that it remembers from earlier tasks.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `BLOCK.remembered` or `BLOCK.free`.
+            state: what `state_dict` returned: for each BLOCK (such as `image.0`) a basis (d, b), named
+                `BLOCK.remembered`, or `BLOCK.free` if it spans the complement.
         """
         self.memory = {
             key.rpartition(".")[0]: GradientMemory(basis, dual=key.endswith(".free")) for key, basis in state.items()
@@ -130,10 +139,11 @@ class Plugin(LowRankPlugin):
         self._down = {}
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
-        """Returns the update of a matrix, dW proportional to B A: A (r, d_in) is frozen, B (d_out, r) learns from zero.
+        """Returns the update of a matrix for the coming task: dW = alpha / sqrt(rank) * B A.
 
-        For k and v the rows of A are the leading free input directions of the task, otherwise they are drawn at random.
-        The result is None for k and v if no input direction is free.
+        A (r, d_in) is frozen; B (d_out, r) is learned from zero. For k and v the rows of A are the leading directions
+        of the task's inputs among those that no earlier task's inputs span, over sqrt(3). For the other matrices they
+        are drawn at random. The result is None for k and v if no such direction is left.
 
         Args:
             matrix: the weight matrix to be updated.
@@ -167,12 +177,12 @@ def _block(tower: str, index: int) -> str:
 def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Tensor]:
     """Returns the uncentred covariance of each block's attention input in the current task: H^T H (d, d), float64.
 
-    The key is tower and index of the block, such as `image.0`. The rows of H are all tokens of at most `samples` of the
-    task's images, or of all its training prompts.
+    The key is tower and index of the block, such as `image.0`. In the image tower the rows of H are all tokens of at
+    most `samples` of the task's images, in the text tower those of all its training prompts.
 
     Args:
         strategy: the Avalanche strategy that trains, at the current experience.
-        towers: `image`, `text` or both.
+        towers: the towers, of `image` and `text`.
         samples: the largest number of images.
     """
     model: ClipClassifier = strategy.model

@@ -44,7 +44,10 @@ class Settings:
 
 
 class Plugin(FullPlugin):
-    """Joint training as an Avalanche plugin: at the first task it replaces the loader by one over all tasks."""
+    """Joint training: at the first task all parameters are trained on the images of all tasks, at the others nothing.
+
+    At the first task it replaces the Avalanche strategy's loader by one over all tasks.
+    """
 
     data_parallel = True
 
@@ -78,8 +81,9 @@ class Plugin(FullPlugin):
 def mixed_batches(counts: Sequence[int], steps: Sequence[int], batch_size: int, seed: int) -> list[int]:
     """Returns the image indices of shuffled batches, one batch after the other; each batch has images of one task only.
 
-    There are sum of `steps` times `batch_size` indices. An index counts the images of all tasks, one task after the
-    other. Within a task, images are drawn without replacement until all have been seen, then anew.
+    There are sum(steps) * batch_size indices. Index i of a task's images is counted on from the images of all earlier
+    tasks, as in their concatenation. Within a task, images are drawn without replacement until all have been seen, then
+    anew.
 
     Args:
         counts: the number of images of each of the T tasks.

@@ -32,15 +32,15 @@ ABOUT = About(
 class Settings(LowRankSettings):
     """Settings of LoRA, the same as those of all low-rank methods: rank, scale, dropout, towers and matrices.
 
-    The defaults are the comparison setting of the NuSA-CL paper.
+    The defaults are the comparison setting of the NuSA-CL paper. Each setting is explained in `LowRankSettings`.
     """
 
 
 class Plugin(LowRankPlugin):
-    """LoRA as an Avalanche plugin."""
+    """LoRA: trains an unconstrained low-rank update of each chosen matrix, and merges it after the task."""
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        """Returns LoRA's update of a weight, dW proportional to up @ down, with both factors trained.
+        """Returns LoRA's update of a weight, dW = alpha / sqrt(rank) * up @ down, with both factors trained.
 
         `down` (rank, d_in) starts Kaiming-uniform, and `up` (d_out, rank) at zero.
 

@@ -31,9 +31,13 @@ ABOUT = About(
 class Settings(DistillationSettings):
     """Settings of LwF (Learning without Forgetting) as ZSCL runs it: temperature and weight of the distillation.
 
-    The defaults are those of ZSCL's MTIL scripts.
+    The defaults are those of ZSCL's MTIL scripts. `temperature` divides the logits of model and teacher, and
+    `distillation` is the factor on each of the two distillation terms.
     """
 
 
 class Plugin(DistillationPlugin):
-    """LwF, as ZSCL runs it, as an Avalanche plugin."""
+    """LwF as ZSCL runs it: fine-tuning of all parameters, with distillation from the model before the task.
+
+    The distillation compares the two models on the task's own images and prompts.
+    """

@@ -34,7 +34,11 @@ ABOUT = About(
 class Settings(DistillationSettings):
     """Settings of LwF-VR: temperature and weight of the distillation, and number and length of the random texts.
 
-    The defaults are those of ZSCL's MTIL scripts.
+    The defaults are those of ZSCL's MTIL scripts. `temperature` and `distillation` are as in `DistillationSettings`.
+
+    Attributes:
+        sentences: the number of random texts, drawn anew for each task.
+        length: the number of random tokens of each text, between its start and end token.
     """
 
     sentences: int = Field(
@@ -66,7 +70,7 @@ def random_texts(number: int, length: int, vocabulary: int, context: int) -> Ten
 
 
 class Plugin(DistillationPlugin):
-    """LwF-VR as an Avalanche plugin."""
+    """LwF-VR: fine-tuning with distillation from the model before the task, on the task's images and random texts."""
 
     settings: Settings
 

@@ -48,7 +48,12 @@ ABOUT = About(
 class Settings(LowRankSettings):
     """Settings of MiLoRA: those of all low-rank methods, and which of its two variants is run.
 
-    The defaults are the comparison setting of the NuSA-CL paper, but with the variant `original`.
+    The defaults are the comparison setting of the NuSA-CL paper, but with the variant `original`. The settings `rank`,
+    `alpha`, `dropout`, `towers` and `matrices` are as in `LowRankSettings`.
+
+    Attributes:
+        variant: `original` subtracts the initial product of the factors, so that a task starts from unchanged weights.
+            `released` does not, as in the NuSA-CL paper's comparison.
     """
 
     variant: Literal["original", "released"] = Field(
@@ -79,7 +84,10 @@ class TailUpdate(LowRankUpdate):
         self.register_buffer("up_0", up.clone())
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        """Returns both products, each as a `Part` and its factors (down, None, up), as `adapted_linear` takes them.
+        """Returns dW as its two products, each as a `Part` (rows, scale, dropout) and its factors (down, None, up).
+
+        The first product is scale * up @ down, with dropout of its input in training; the second is -scale * up_0 @
+        down_0.
 
         Args:
             first: the first of the weight's rows that the update covers; it covers d_out rows.
@@ -89,15 +97,18 @@ class TailUpdate(LowRankUpdate):
 
 
 class Plugin(LowRankPlugin):
-    """MiLoRA as an Avalanche plugin."""
+    """MiLoRA: trains a low-rank update that starts from the weight's smallest singular triplets.
+
+    After the task the update is merged into the weight.
+    """
 
     settings: Settings
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
         """Returns the update of a weight that starts from the weight's `rank` smallest singular triplets.
 
-        The singular vectors are scaled by the square roots of their singular values. With the variant `original` the
-        update is a `TailUpdate`, which starts at 0; with `released` nothing is subtracted.
+        The factors start as up_0 = U_r S_r^(1/2) and down_0 = S_r^(1/2) V_r^T, and both are trained. With s = alpha /
+        sqrt(rank), dW = s (up @ down - up_0 @ down_0) for the variant `original`, and dW = s up @ down for `released`.
 
         Args:
             weight: (d_out, d_in), the weight to be updated.

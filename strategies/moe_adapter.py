@@ -84,7 +84,21 @@ ABOUT = About(
 class Settings(ReferenceSettings):
     """Settings of MoE-Adapters: its experts, how a test image's task is decided, and how its auto-encoders are trained.
 
-    The defaults are the paper's full-shot MTIL setting.
+    The defaults are the paper's full-shot MTIL setting. `pool` is the largest number of auxiliary images, as in
+    `ReferenceSettings`.
+
+    Attributes:
+        experts: the number of adapters in each block.
+        width: the number of hidden values of an adapter.
+        dropout: the probability of dropping a hidden value of an adapter while training.
+        decision: `image` if each test image's task is decided alone, `batch` (published) if all images of an evaluation
+            batch are given one task, which uses that they are of one data set.
+        threshold: the largest reconstruction error (mean squared difference of features in 0..1) at which a learned
+            task answers; above it the original CLIP does. None: no limit, or 0.0655 if `alexnet` is given.
+        alexnet: path of torchvision's AlexNet weights, whose features decide on the task; None for CLIP's own features.
+        autoencoder_steps: the number of optimiser steps of a task's auto-encoder.
+        reference_steps: the number of optimiser steps of the auxiliary images' auto-encoder.
+        autoencoder_lr: the learning rate (Adam) of all auto-encoders.
     """
 
     experts: int = Field(default=22, ge=2, description="adapters in each block", json_schema_extra={"unit": "adapters"})
@@ -123,17 +137,19 @@ ALEXNET_SMALLEST = 31  # pixels on a side; smaller images leave nothing for its 
 
 
 class Plugin(StrategyPlugin):
-    """MoE-Adapters as an Avalanche plugin, and as the classifier's `Routing`.
+    """MoE-Adapters: trains experts beside every MLP, a router for each task, and auto-encoders of image features.
 
-    A route is a task's index, or `ORIGINAL` (-1) for the original CLIP.
+    As the classifier's `Routing` it gives each test image a route, decided by the auto-encoders: a task's index, or
+    `ORIGINAL` (-1) for the original CLIP.
 
     Attributes:
-        mixtures: the mixture of each block, by tower and index of the block, such as `image-0`.
+        mixtures: the experts and routers of each block (a `Mixture`), by tower and index of the block, such as
+            `image-0`.
         autoencoders: the auto-encoder of each route, by the route as text; that of `-1` has learned the auxiliary
             images.
-        extract: the feature extractor of DDAS, images (B, 3, H, W) uint8 to features (B, F) in 0..1.
-        threshold: the largest reconstruction error (mean squared difference of features in 0..1) that a router answers,
-            or None.
+        extract: turns images (B, 3, H, W) uint8 into the features (B, F) in 0..1 that the auto-encoders reconstruct.
+        threshold: the largest reconstruction error (mean squared difference of features in 0..1) at which a task's
+            router answers, or None for no limit.
     """
 
     settings: Settings
@@ -149,10 +165,11 @@ class Plugin(StrategyPlugin):
             self.threshold = settings.threshold or ALEXNET_THRESHOLD
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Makes the feature extractor and attaches new mixtures to the model.
+        """Begins a run without learned tasks: makes the feature extractor, and attaches new experts to the model.
 
         Args:
-            classifier: the model of the run; this plugin becomes its `routing`.
+            classifier: the model of the run; its `routing` becomes this plugin, which then decides on the task of each
+                test image.
 
         Raises:
             Unfit: the model's images are too small for AlexNet.
@@ -217,7 +234,7 @@ class Plugin(StrategyPlugin):
         return decide(encoders, self.extract(images), self.settings.decision, self.threshold, ORIGINAL)
 
     def use(self, route: int, rows: Tensor | None = None) -> None:
-        """Makes the router of a route choose the experts from now on; with `ORIGINAL` (-1), no expert computes.
+        """Makes the router of a task choose the experts from now on; with `ORIGINAL` (-1), no expert computes.
 
         Args:
             route: a task's index, or `ORIGINAL`.
@@ -244,8 +261,8 @@ class Plugin(StrategyPlugin):
         """Restores experts, routers, which experts are frozen, and auto-encoders. To be called after `begin`.
 
         Args:
-            state: the tensors by name that `state_dict` returned: `mixtures.BLOCK...` and `autoencoders.ROUTE...`, or
-                nothing.
+            state: what `state_dict` returned: tensors whose names begin with `mixtures.BLOCK.` (BLOCK such as
+                `image-0`) or with `autoencoders.ROUTE.` (ROUTE a task's index or -1); or nothing.
         """
         for name, tensor in state.items():
             if name.startswith("autoencoders.") and name.endswith("encode.weight"):

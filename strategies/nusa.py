@@ -50,7 +50,15 @@ ABOUT = About(
 class Settings(LowRankSettings):
     """Settings of NuSA-CL: those of all low-rank methods, and what of a weight's spectrum counts as knowledge.
 
-    The defaults are the paper's full-shot MTIL setting. `directions` and `trained` are for the paper's ablations.
+    The defaults are the paper's full-shot MTIL setting. `directions` and `trained` are for the paper's ablations. The
+    settings `rank`, `alpha`, `dropout`, `towers` and `matrices` are as in `LowRankSettings`.
+
+    Attributes:
+        rho: the share of the sum of squared singular values, in 0..1, that the largest (principal) directions hold. The
+            update's rank is at most the number of the others.
+        directions: which singular directions carry the update: `tail` for the smallest singular values, `top` for the
+            largest, `random` for a random draw.
+        trained: which factors of dW = s U M V^T learn: M alone, M and V, or all three.
     """
 
     rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is knowledge")
@@ -66,7 +74,7 @@ FACTORS = {"M": ("core",), "M+V": ("core", "down"), "M+U+V": ("core", "down", "u
 
 
 class Plugin(LowRankPlugin):
-    """NuSA-CL as an Avalanche plugin."""
+    """NuSA-CL: trains an update of each chosen matrix in its approximate null space, and merges it after the task."""
 
     settings: Settings
     why_none = "no null direction left"
@@ -78,8 +86,10 @@ class Plugin(LowRankPlugin):
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         """Returns the update of a weight in its approximate null space, or None if that is empty.
 
-        The update is dW = alpha / sqrt(rank) * up @ core @ down. Its `core` (r, r) starts at zero; `up` (d_out, r) and
-        `down` (r, d_in) are singular vectors, with r the smaller of the setting `rank` and the size of the null space.
+        The null space has the singular directions left when the largest ones hold the share `rho` of the squared
+        singular values. The update is dW = alpha / sqrt(rank) * up @ core @ down. Its `core` (r, r) starts at zero;
+        `up` (d_out, r) and `down` (r, d_in) start as singular vectors, with r the smaller of the setting `rank` and the
+        size of the null space. By default only `core` is trained.
 
         Args:
             weight: (d_out, d_in), the weight to be updated.

@@ -51,6 +51,12 @@ class Settings(LowRankSettings):
     """Settings of O-LoRA: those of all low-rank methods, and the weight of its orthogonality penalty.
 
     The defaults of `rank` and `orthogonality` are those of its paper, the rest as in the NuSA-CL paper's comparison.
+    The settings `alpha`, `dropout`, `towers` and `matrices` are as in `LowRankSettings`.
+
+    Attributes:
+        rank: the rank of each task's update; over all tasks the ranks should not add up to the width of the model.
+        orthogonality: the factor lambda on the penalty, the sum of the absolute entries of A_i A_t^T, with A_t of the
+            new task and A_i of all earlier ones.
     """
 
     rank: int = Field(
@@ -70,7 +76,9 @@ def overlap(old: Tensor, new: Tensor) -> Tensor:
 
 
 class Plugin(LowRankPlugin):
-    """O-LoRA as an Avalanche plugin.
+    """O-LoRA: trains a LoRA pair (A, B) for each task, whose A a penalty makes orthogonal to earlier ones.
+
+    dW = alpha / sqrt(rank) * B A is merged into the weight after the task, and the pair is stored for the penalty.
 
     Attributes:
         old_a: by the matrix's name, such as `image.0.q`, the A of all t past tasks below one another, (t * rank, d_in).
@@ -85,7 +93,7 @@ class Plugin(LowRankPlugin):
         self.old_b: dict[str, Tensor] = {}
 
     def begin(self, classifier: ClipClassifier) -> None:
-        """Begins a run without pairs (A, B) of past tasks.
+        """Begins a run without stored LoRA pairs (A, B) of past tasks.
 
         Args:
             classifier: not used.
@@ -106,15 +114,16 @@ class Plugin(LowRankPlugin):
         """Restores the LoRA pairs of past tasks.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `NAME.A` and `NAME.B`.
+            state: what `state_dict` returned: for each matrix NAME, such as `image.0.q`, the A of all past tasks as
+                `NAME.A` and their B as `NAME.B`.
         """
         self.old_a = {key.removesuffix(".A"): stored for key, stored in state.items() if key.endswith(".A")}
         self.old_b = {key.removesuffix(".B"): stored for key, stored in state.items() if key.endswith(".B")}
 
     def make_update(self, weight: Tensor) -> LowRankUpdate:
-        """Returns the new task's LoRA pair for a weight: A (rank, d_in) Kaiming-uniform, B (d_out, rank) zero.
+        """Returns the new task's update of a weight, dW = alpha / sqrt(rank) * B A: A (rank, d_in), B (d_out, rank).
 
-        Both are trained.
+        A starts Kaiming-uniform, B at zero; both are trained.
 
         Args:
             weight: (d_out, d_in), the weight to be updated.

@@ -34,13 +34,16 @@ class Settings:
     """Settings of WiSE-FT: the share of the fine-tuned weights in the average with those at the start of the task.
 
     The default is that of ZSCL's scripts.
+
+    Attributes:
+        alpha: the share, in 0..1: after a task, W = alpha * W_finetuned + (1 - alpha) * W_start.
     """
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="share of the fine-tuned weights in the average")
 
 
 class Plugin(FullPlugin):
-    """WiSE-FT as an Avalanche plugin."""
+    """WiSE-FT: fine-tunes all parameters on each task, then averages them with those at its start."""
 
     settings: Settings
     data_parallel = True

@@ -46,7 +46,13 @@ ABOUT = About(
 class Settings(ReferenceSettings, DistillationSettings):
     """Settings of ZSCL: its distillation on auxiliary images, the pull to the task's start, and the weight average.
 
-    The defaults are those of the authors' MTIL scripts.
+    The defaults are those of the authors' MTIL scripts. `temperature` and `distillation` are as in
+    `DistillationSettings`, `pool` (largest number of auxiliary images) as in `ReferenceSettings`.
+
+    Attributes:
+        l2: the factor on sum (W - W_start)^2 in the loss, with W_start the weights at the start of the task; 0 is
+            ZSCL*.
+        interval: the number of steps between the snapshots of the weights whose mean is the result of a task.
     """
 
     l2: float = Field(default=1.0, ge=0, description="weight of the squared distance to the task's start; 0 is ZSCL*")
@@ -59,7 +65,7 @@ class Settings(ReferenceSettings, DistillationSettings):
 
 
 class WeightMean:
-    """The running mean of a model's parameters over snapshots, of which their values at the start are the first.
+    """The running mean of a model's parameters over snapshots; the first snapshot is taken at the start.
 
     Args:
         parameters: the parameters, with the values of the first snapshot; they are copied.
@@ -101,7 +107,11 @@ def add_l2_gradient(parameters: list[Tensor], starts: list[Tensor], l2: float) -
 
 
 class Plugin(DistillationPlugin):
-    """ZSCL as an Avalanche plugin."""
+    """ZSCL: fine-tunes all parameters, with distillation from the initial CLIP on auxiliary images and texts.
+
+    The weights are held near those at the start of the task, and the task ends with the mean of several snapshots of
+    them.
+    """
 
     settings: Settings
     reads = ("images", "texts")
@@ -149,7 +159,7 @@ class Plugin(DistillationPlugin):
         return self.reference_images
 
     def make_texts(self, strategy: Any, teacher: ClipClassifier) -> Tensor:
-        """Returns the captions' unit-length features (N, D) by the teacher.
+        """Returns the teacher's unit-length features (N, D) of the auxiliary captions.
 
         They are computed once in a run, since the teacher is frozen.
 

@@ -39,6 +39,10 @@ class Settings:
     """Settings of A-GEM (Averaged Gradient Episodic Memory): how many images it stores and how many a step reads.
 
     The default of `sample_size` is smaller than in the paper (256 to 1300), to limit the cost of a step.
+
+    Attributes:
+        patterns_per_exp: the number of images of each task that are stored.
+        sample_size: the number of stored images, the same of each past task, whose loss a step may not raise.
     """
 
     patterns_per_exp: int = Field(
@@ -56,7 +60,7 @@ class Plugin(MemoryPlugin):
     """A-GEM: fine-tuning of all parameters with Avalanche's `AGEMPlugin`, whose stored images are kept as pixels.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which stores the images and projects the gradients; `begin` makes a new one.
     """
 
     stock: AGEMPlugin
@@ -92,7 +96,8 @@ class Plugin(MemoryPlugin):
         """Replaces the stored images by those of other buffers.
 
         Args:
-            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+            buffers: one for each past task, in learning order; item i of each is (image (3, S, S) uint8, label within
+                the task, task index).
         """
         self.stock.buffers.clear()
         for buffer in buffers:

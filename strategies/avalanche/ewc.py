@@ -40,6 +40,11 @@ class Settings:
     """Settings of EWC (Elastic Weight Consolidation): its penalty's weight, and whether each task has a penalty.
 
     Avalanche has no default for `ewc_lambda`; the 1 here is a start for a search, not a recommendation.
+
+    Attributes:
+        ewc_lambda: the weight of the penalty in the loss.
+        decay_factor: None for one penalty for each past task. A number d in 0..1 gives online EWC: one penalty whose
+            importances are d times the old ones plus those of the last task.
     """
 
     ewc_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
@@ -55,7 +60,7 @@ class Plugin(StockPlugin):
     """EWC: fine-tuning of all parameters with Avalanche's `EWCPlugin`, whose importances and old weights are stored.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which computes importances and penalty; `begin` makes a new one.
     """
 
     stock: EWCPlugin
@@ -69,9 +74,9 @@ class Plugin(StockPlugin):
     def state_dict(self) -> dict[str, Tensor]:
         """Returns importances and old weights of past tasks by name, each of the shape of the model's parameter NAME.
 
-        `importance.TASK.NAME` is the mean squared gradient after task TASK, and `weight.TASK.NAME` the weight then.
-        With
-        `decay_factor` only those of the last task are there. The result is empty before the first task.
+        `weight.TASK.NAME` is the parameter after task TASK (an index), and `importance.TASK.NAME` its squared gradient
+        then, as a mean over batches. With `decay_factor`, only the last task has entries, and its importances include
+        the faded earlier ones. The result is empty before the first task.
         """
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         return {
@@ -82,10 +87,11 @@ class Plugin(StockPlugin):
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the importances and weights of past tasks, on the model's device.
+        """Restores the importances and weights of past tasks, on the model's device. `begin` is to be called before.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `importance.TASK.NAME` and `weight.TASK.NAME`.
+            state: what `state_dict` returned: by the names `importance.TASK.NAME` and `weight.TASK.NAME`, the
+                importance and the old value of parameter NAME after the task of index TASK.
         """
         kept = {"importance": self.stock.importances, "weight": self.stock.saved_params}
         device = self.classifier.mean.device

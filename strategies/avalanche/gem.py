@@ -35,6 +35,11 @@ class Settings:
     """Settings of GEM (Gradient Episodic Memory): how many images it stores, and the least weight of a past task.
 
     Avalanche has no defaults for them; the one of `memory_strength` is the paper's.
+
+    Attributes:
+        patterns_per_exp: the number of images of each task that are stored.
+        memory_strength: the least factor on each past task's gradient where it is added to a projected gradient; larger
+            values favour past tasks.
     """
 
     patterns_per_exp: int = Field(
@@ -47,7 +52,7 @@ class Plugin(StockPlugin):
     """GEM: fine-tuning of all parameters with Avalanche's `GEMPlugin`, and the images that it stores.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which stores the images and projects the gradients; `begin` makes a new one.
     """
 
     stock: GEMPlugin
@@ -60,18 +65,19 @@ class Plugin(StockPlugin):
         return {"images": self.stock.memory_x, "labels": self.stock.memory_y, "tasks": self.stock.memory_tid}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the stored images of every past task TASK, by name.
+        """Returns the stored images of every past task by name; TASK is the task's index.
 
         `images.TASK` (n, 3, S, S) uint8 has the images, `labels.TASK` (n,) int64 their classes within the task, and
-        `tasks.TASK` (n,) int64 the task's index for each.
+        `tasks.TASK` (n,) int64 the task's index for each. The result is empty before the first task.
         """
         return {f"{what}.{task}": tensor for what, tasks in self._kept().items() for task, tensor in tasks.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the stored images, labels and tasks.
+        """Restores the stored images of past tasks, their labels, and the task of each. `begin` is to be called before.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `images.TASK`, `labels.TASK` and `tasks.TASK`.
+            state: what `state_dict` returned: tensors by the names `images.TASK`, `labels.TASK` and `tasks.TASK`, with
+                TASK the index of a past task.
         """
         for key, tensor in state.items():
             what, task = key.split(".")

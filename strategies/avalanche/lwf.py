@@ -41,6 +41,10 @@ class Settings:
     """Settings of Avalanche's LwF (Learning without Forgetting): weight and temperature of the distillation.
 
     The defaults are those of Avalanche's `LwFPlugin`.
+
+    Attributes:
+        alpha: the factor on the distillation loss, a sum over the past tasks; cross-entropy has factor 1.
+        temperature: divides the logits of the model and of the previous model before their softmax.
     """
 
     alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the distillation")
@@ -51,7 +55,7 @@ class Plugin(StockPlugin):
     """LwF: fine-tuning of all parameters with Avalanche's `LwFPlugin`, and the previous model that it stores.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which computes the distillation; `begin` makes a new one.
     """
 
     stock: LwFPlugin
@@ -63,9 +67,8 @@ class Plugin(StockPlugin):
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the previous model and the classes seen, by name; empty before the first task.
 
-        `model.NAME` is a parameter or buffer of the previous open_clip model. `classes` (n, 2) int64 has a row (task
-        index,
-        class within the task) for each class seen.
+        `model.NAME` is a parameter or buffer of the previous open_clip model, the one after the last task. `classes`
+        (n, 2) int64 has a row (task index, class within the task) for each class seen.
         """
         lwf = self.stock.lwf
         if lwf.prev_model is None:
@@ -75,10 +78,11 @@ class Plugin(StockPlugin):
         return {**model, "classes": torch.tensor(seen)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores the previous model and the classes seen. `begin` is to be called before.
+        """Restores the model after the last task, and the classes seen. `begin` is to be called before.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `model.NAME` and `classes`.
+            state: what `state_dict` returned: a tensor `model.NAME` for each parameter or buffer of the model, and
+                `classes` (n, 2), rows of task index and class; or nothing.
         """
         if state:
             lwf = self.stock.lwf

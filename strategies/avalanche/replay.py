@@ -42,7 +42,11 @@ ABOUT = About(
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of experience replay: how many images it keeps. The default is that of Avalanche's `ReplayPlugin`."""
+    """Settings of experience replay: how many images it keeps. The default is that of Avalanche's `ReplayPlugin`.
+
+    Attributes:
+        mem_size: the number of images stored from all tasks together; each past task has an equal part.
+    """
 
     mem_size: int = Field(
         default=200,
@@ -53,16 +57,17 @@ class Settings:
 
 
 class Memory(ExperienceBalancedBuffer):
-    """Avalanche's `ExperienceBalancedBuffer`, which keeps as many images of each task, without its deprecation warning.
+    """Avalanche's `ExperienceBalancedBuffer`, which keeps the same number of images of each task, without its warning.
 
-    That warning would come at every task, and change the process's filter of warnings.
+    The stock class calls a deprecated method after every task, which prints a warning and changes the process's filter
+    of warnings.
     """
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
-        """Adds a random sample of the task that was just learned to the buffer, and shrinks those of the other tasks.
+        """Adds a random sample of the last task's images, and drops earlier ones, so that all tasks have equal parts.
 
         Args:
-            strategy: the Avalanche strategy that trains; its `experience` is that task.
+            strategy: the Avalanche strategy that trains; its `experience` is the task that was just learned.
             kwargs: not used.
         """
         self.post_adapt(strategy, strategy.experience)
@@ -72,7 +77,7 @@ class Plugin(MemoryPlugin):
     """Replay: fine-tuning of all parameters with Avalanche's `ReplayPlugin`, whose stored images are kept as pixels.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which stores images and mixes them into the batches; `begin` makes a new one.
     """
 
     stock: ReplayPlugin
@@ -123,7 +128,8 @@ class Plugin(MemoryPlugin):
         """Replaces the stored images by those of other buffers.
 
         Args:
-            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+            buffers: one for each past task, in learning order; item i of each is (image (3, S, S) uint8, label within
+                the task, task index).
         """
         memory = self.stock.storage_policy
         memory._num_exps = len(buffers)

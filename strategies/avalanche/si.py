@@ -39,6 +39,10 @@ class Settings:
     """Settings of SI (Synaptic Intelligence): the weight of its penalty, and a constant that keeps its quotient finite.
 
     Avalanche has no default for `si_lambda`; the 1 here is a start for a search, not a recommendation.
+
+    Attributes:
+        si_lambda: the weight lambda of the penalty, lambda / 2 * sum of importance * (change of the weight)^2.
+        eps: a small number added to the denominator of the importance, the squared change of a weight in a task.
     """
 
     si_lambda: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="weight of the penalty")
@@ -48,10 +52,11 @@ class Settings:
 class Plugin(StockPlugin):
     """SI: fine-tuning of all parameters with Avalanche's `SynapticIntelligencePlugin`, with real copies of the weights.
 
-    It stores the importances and the running sums from which they are computed.
+    On the CPU the stock plugin's copies share the model's memory, so that every importance would be 0. Stored between
+    tasks are the importances and the running sums from which they are computed.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin, which computes importances and penalty; `begin` makes a new one.
     """
 
     stock: SynapticIntelligencePlugin
@@ -72,9 +77,8 @@ class Plugin(StockPlugin):
     def state_dict(self) -> dict[str, Tensor]:
         """Returns importances and sums by name, each flat (number of values,), for every parameter NAME of the model.
 
-        `importance.NAME` is Omega, the importance of each weight in the penalty. `sum.NAME` is the sum, over the steps
-        of
-        past tasks, from which the next Omega is computed. The result is empty before the first task.
+        `importance.NAME` is Omega, the importance of each weight in the penalty. `sum.NAME` is the sum over past tasks
+        from which the next Omega is computed. The result is empty before the first task.
         """
         return {f"{what}.{name}": data.data for what, kept in self._kept().items() for name, data in kept.items()}
 
@@ -82,7 +86,8 @@ class Plugin(StockPlugin):
         """Restores the importances and sums. `begin` is to be called before.
 
         Args:
-            state: what `state_dict` returned: tensors by the names `importance.NAME` and `sum.NAME`, or nothing.
+            state: what `state_dict` returned: for each parameter NAME its importances `importance.NAME` and running
+                sums `sum.NAME`, both flat; or nothing.
         """
         if state:
             stock = self.stock

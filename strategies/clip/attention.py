@@ -26,9 +26,10 @@ def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """Replacement for `torch.nn.MultiheadAttention` in open_clip's batch-first self-attention.
+    """Replacement for `torch.nn.MultiheadAttention` in open_clip's self-attention, without its copies of q, k and v.
 
-    The parameters and their names stay those of torch's module, so that a state dict fits both.
+    It takes batch-first inputs. The parameters and their names stay those of torch's module, so that a state dict fits
+    both.
     """
 
     def forward(  # type: ignore[override]
@@ -50,7 +51,8 @@ class SelfAttention(nn.MultiheadAttention):
 def spare_copies(clip: nn.Module) -> None:
     """Turns the attention of every plain residual attention block of an open_clip model into `SelfAttention`, in place.
 
-    Blocks with cross-attention, blocks with special attention modules, and attention poolers stay as they are.
+    It computes the same, without torch's copies of q, k and v. Blocks with cross-attention, blocks with special
+    attention modules, and attention poolers stay as they are.
     """
     for block in clip.modules():
         plain = isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv")  # has it: cross-attention

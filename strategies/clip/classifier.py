@@ -17,7 +17,8 @@ class Routing(Protocol):
     """Protocol of a method that evaluates different images with different weights ("routes").
 
     The classifier asks for the route of each image, so the code that evaluates sees a single model. A route is an
-    integer; the method decides what it stands for, for instance the index of a learned task.
+    integer; the method decides what it stands for, for instance the index of a learned task. For each batch the
+    classifier calls `choose` once, then `use` before it computes the images of a route.
     """
 
     def choose(self, images: Tensor) -> Tensor:
@@ -131,8 +132,8 @@ class ClipClassifier(MultiTaskModule):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Returns unit-length features (N, D) of N texts, given as tokens (N, L) int64.
 
-        L may be shorter than the model's context, but not below what `strategies.clip.prompts.length` returns for the
-        tokens.
+        L may be shorter than the model's context length if only padding is cut that the text tower does not need: in a
+        causal tower such as CLIP's, the positions after the last end-of-text token of all N texts.
         """
         with self._autocast():
             return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
@@ -151,11 +152,12 @@ class ClipClassifier(MultiTaskModule):
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
         """Returns unit-length text features (C, D) of a task's C classes: the normalised mean over all its templates.
 
-        They are cached until the next call of `train`.
+        They are cached, by task and route, until the next call of `train` or `eval`.
 
         Args:
             task: the task's index.
-            route: the route whose weights the model computes with at present (see `Routing`); 0 without routing.
+            route: the number of the weights that the model computes with at present, if the method has several (see
+                `Routing`); otherwise 0.
         """
         task = self.firsts[task]
         if (route, task) not in self._features:
@@ -254,9 +256,12 @@ class ClipClassifier(MultiTaskModule):
         return super().train(mode)
 
     def adaptation(self, experience: Any) -> None:
-        """In training mode, records the tasks of an Avalanche experience as seen.
+        """In training mode, records the tasks of an Avalanche experience as seen, in `known_train_tasks_labels`.
 
         Nothing grows: class prompts take the place of a classifier head.
+
+        Args:
+            experience: the experience, whose `task_labels` are the indices of its tasks.
         """
         if self.training:
             self.known_train_tasks_labels = self.known_train_tasks_labels | set(experience.task_labels)

@@ -58,8 +58,8 @@ def encode(clip: Any, tokens: Tensor) -> Tensor:
 
     Args:
         clip: the open_clip model.
-        tokens: (N, L) int64. L may be less than the text tower's context, but not below what `length` returns for the
-            tokens.
+        tokens: (N, L) int64. L may be less than the text tower's context length if only padding is cut that the tower
+            does not need; `length` returns the least L.
     """
     tower, kept = root(clip, "text"), tokens.shape[-1]
     if kept == clip.context_length:

@@ -20,7 +20,9 @@ from torch import Tensor
 
 
 class Free(NamedTuple):
-    """The f free directions of a memory, in falling order of the energy that a task's inputs have along them.
+    """The f free directions of a layer's inputs: those orthogonal to all directions that the layer's memory holds.
+
+    They are in falling order of the energy that a task's inputs have along them.
 
     Attributes:
         energy: (f,) float64, the sum of the squared components of the inputs along each direction.
@@ -34,6 +36,8 @@ class Free(NamedTuple):
 class GradientMemory(NamedTuple):
     """The gradient projection memory of one layer with inputs of d dimensions: the input directions to leave alone.
 
+    These are the directions of most of the energy of earlier tasks' inputs. Their orthogonal complement is called free.
+
     Attributes:
         basis: (d, b) float32, orthonormal columns.
         dual: True if the columns span the free space, False if they span the remembered inputs.
@@ -43,12 +47,18 @@ class GradientMemory(NamedTuple):
     dual: bool
 
     def complement(self, device: torch.device) -> Tensor:
-        """Returns an orthonormal basis (d, f) of the free space, float64, on `device`."""
+        """Returns an orthonormal basis (d, f), float64, of the complement of the remembered directions.
+
+        Args:
+            device: the device of the result.
+        """
         basis = self.basis.to(device).double()
         return basis if self.dual else torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
 
     def free(self, covariance: Tensor) -> Free:
-        """Returns the free directions of the memory, ordered by the energy of a task's inputs along them.
+        """Returns the directions orthogonal to all remembered ones, ordered by a task's energy along them.
+
+        The energy along a direction is the sum of the inputs' squared components.
 
         Args:
             covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
@@ -60,8 +70,8 @@ class GradientMemory(NamedTuple):
     def leading(self, covariance: Tensor, count: int) -> Tensor:
         """Returns the leading left singular vectors of C - M M^T C, as columns (d, min(count, f)) in float64.
 
-        M has the remembered directions as columns, and f is the dimension of the free space. InfLoRA (arXiv 2404.00228)
-        takes these as the input directions of a new task's update.
+        M has the remembered directions as columns, and f is the dimension of the free space, their orthogonal
+        complement. InfLoRA (arXiv 2404.00228) takes these as the input directions of a new task's update.
 
         Args:
             covariance: C (d, d), the uncentred covariance of the new task's inputs, up to a positive factor.
@@ -74,7 +84,8 @@ class GradientMemory(NamedTuple):
     def extended(self, covariance: Tensor, threshold: float) -> "GradientMemory":
         """Returns the memory after a task: itself if it holds enough of the task's energy already, else a larger one.
 
-        The energy is the sum of the squared inputs, the trace of their covariance.
+        The energy is the sum of the squared inputs, the trace of their covariance. The larger memory has as many more
+        directions as are needed to hold the share `threshold` of it.
 
         Args:
             covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.

@@ -23,7 +23,7 @@ def set_tf32(on: bool) -> None:
 def full_precision() -> Iterator[None]:
     """Context in which float32 matrix products are computed in float32, whatever precision the towers use.
 
-    It switches off autocast on CPU and GPU, and TF32 products; both are as before afterwards.
+    It switches off autocast on CPU and GPU, and TF32 in matrix products; at its end both are as they were before it.
     """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False

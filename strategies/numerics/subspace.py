@@ -67,7 +67,7 @@ class Decompositions:
         self._made: dict[tuple[int, torch.Size], Made] = {}  # by the weight's address and shape
 
     def of(self, weight: Tensor) -> tuple[Made, bool]:
-        """Returns the SVD of a weight, with the seconds it took, and whether it was found in the cache.
+        """Returns the SVD of a weight, with the seconds that making it took, and whether it was found in the cache.
 
         Args:
             weight: (d_out, d_in).
@@ -128,7 +128,8 @@ def choose(decomposition: Decomposition, count: int, directions: Directions) -> 
             global generator.
 
     Returns:
-        u (d_out, count) and vh (count, d_in), copies, so that the full bases can be freed.
+        u (d_out, count) and vh (count, d_in), in falling order of the singular values; copies, so that the full bases
+        can be freed.
     """
     n = len(decomposition.s)
     if directions == "random":

@@ -28,12 +28,12 @@ def torch_svd(weight: Tensor, driver: str | None = None) -> tuple[Tensor, Tensor
 
 
 def routes(device: torch.device) -> dict[str, Route]:
-    """Returns the SVD algorithms to choose from on a device: `svd` on the CPU, `on the host` and `gesvd` on a GPU.
+    """Returns by name the SVD algorithms for a device: `svd` on the CPU, `on the host` and `gesvd` on a GPU.
 
-    Each takes a weight (d_out, d_in) and returns U (d_out, n), S (n,), Vh (n, d_in). `on the host` computes on the CPU,
-    so that its results are those of a run without a GPU. Torch's default on a GPU, `gesvdj`, is left out: torch's
-    documentation reports some loss of precision and recommends `gesvd` where that matters, as it does to a method that
-    learns in the smallest singular directions.
+    Each takes a weight (d_out, d_in) and returns U (d_out, n), S (n,), Vh (n, d_in). `on the host` computes on the CPU
+    and returns CPU tensors, so that its results are those of a run without a GPU. Torch's default on a GPU, `gesvdj`,
+    is left out: torch's documentation reports some loss of precision and recommends `gesvd` where that matters, as it
+    does to a method that learns in the smallest singular directions.
 
     Args:
         device: the device of the weights.
@@ -46,8 +46,9 @@ def routes(device: torch.device) -> dict[str, Route]:
 def route(weight: Tensor) -> Route:
     """Returns the SVD algorithm to use for weights of this shape on this device, one of `routes(weight.device)`.
 
-    The first call for a shape times the alternatives on `weight`; later calls return the same. Several processes add
-    their times and so choose the same one.
+    It is a function from a weight (d_out, d_in) to U (d_out, n), S (n,), Vh (n, d_in). The first call for a shape times
+    the algorithms on `weight`; later calls return the same. Several processes add their times and so choose the same
+    one.
 
     Args:
         weight: (d_out, d_in), on the device where its SVD is wanted.
@@ -65,13 +66,13 @@ def _fastest(among: Mapping[str, Route], weight: Tensor) -> str:
 
 
 def clearly_fastest(seconds: Mapping[str, float]) -> str:
-    """Returns the name of the algorithm to use.
+    """Returns the name of the SVD algorithm to use, given how long each took.
 
     It is the first one, unless another is more than `CLEARLY` (1.5) times as fast: a smaller lead could turn with the
     next timing.
 
     Args:
-        seconds: the seconds that each algorithm took, by its name.
+        seconds: the seconds that each algorithm took, by its name, in order of preference.
     """
     first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
     return best if seconds[best] * CLEARLY < seconds[first] else first

@@ -16,13 +16,13 @@ from strategies.training.experiences import LabelledImages, make_benchmark
 
 
 class StockPlugin(FullPlugin):
-    """Fine-tuning of all parameters together with one of Avalanche's plugins, which receives every event first.
+    """Fine-tuning of all parameters together with one of Avalanche's plugins, whose hooks are called first.
 
-    A subclass makes the plugin in `make`, and says in `state_dict` and `load_state_dict` what of it is stored between
-    tasks.
+    A subclass makes Avalanche's plugin in `make`, and says in `state_dict` and `load_state_dict` what of it is stored
+    between tasks.
 
     Attributes:
-        stock: Avalanche's plugin, a new one for every run.
+        stock: Avalanche's plugin; `begin` makes a new one.
         classifier: the model of the run; set by `begin`.
     """
 
@@ -76,7 +76,8 @@ class MemoryPlugin(StockPlugin):
         """Replaces the buffers of Avalanche's plugin by others. A subclass defines it.
 
         Args:
-            buffers: one for each past task, in learning order; their items are as in `buffers()`.
+            buffers: one for each past task, in learning order; item i of each is (image (3, S, S) uint8, label within
+                the task, task index).
         """
         raise NotImplementedError
 

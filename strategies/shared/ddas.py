@@ -42,10 +42,10 @@ class AutoEncoder(nn.Module):
 
 
 def train_autoencoder(features: Tensor, steps: int, batch: int, lr: float) -> AutoEncoder:
-    """Returns an auto-encoder trained on features by Adam with weight decay 1e-4; it is frozen.
+    """Returns an auto-encoder trained to reconstruct features, by Adam with weight decay 1e-4; it is frozen.
 
-    The initial weights and the order of the features are drawn on the CPU from torch's global generator. Each epoch has
-    a new order.
+    The loss is the mean squared difference. The initial weights and the order of the features are drawn on the CPU from
+    torch's global generator. Each epoch has a new order.
 
     Args:
         features: (N, F) in 0..1, those of N images, on the device where the training is done.
@@ -92,10 +92,11 @@ def decide(
 
 
 class ClipFeatures:
-    """Feature extractor of DDAS by CLIP itself: sigmoid(sqrt(D) * unit image feature), D values for each image.
+    """CLIP itself as extractor of the features by which MoE-Adapters' auto-encoders decide on an image's task (DDAS).
 
-    The factor sqrt(D) makes the mean square of the sigmoid's inputs 1, whatever the model. Calling the extractor with
-    images (B, 3, H, W) uint8 returns their features (B, D) in 0..1.
+    The features are sigmoid(sqrt(D) * unit image feature), D values for each image. The factor sqrt(D) makes the mean
+    square of the sigmoid's inputs 1, whatever the model. Calling the extractor with images (B, 3, H, W) uint8 returns
+    their features (B, D) in 0..1.
 
     Args:
         classifier: the model whose image tower is used, with the weights that it has at the call.
@@ -112,10 +113,10 @@ class ClipFeatures:
 
 
 class AlexNetFeatures:
-    """Feature extractor of DDAS by AlexNet: the sigmoid of its last convolution, before that layer's ReLU and pooling.
+    """AlexNet as extractor of the features by which MoE-Adapters' auto-encoders decide on an image's task (DDAS).
 
-    Calling the extractor with images (B, 3, H, W) uint8 returns their features (B, F) in 0..1. Images of 224 pixels
-    have F = 256 * 13 * 13.
+    The features are the sigmoid of its last convolution, before that layer's ReLU and pooling. Calling the extractor
+    with images (B, 3, H, W) uint8 returns their features (B, F) in 0..1. Images of 224 pixels have F = 256 * 13 * 13.
 
     Args:
         file: torchvision's AlexNet weights, as a state dict saved by torch or safetensors.

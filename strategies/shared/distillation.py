@@ -30,9 +30,10 @@ TEXTS = 256  # texts that are encoded at once
 
 
 def distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Returns the cross-entropy of softmax(student / T) under softmax(teacher / T), times T^2, as the mean over rows.
+    """Returns the distillation loss, a scalar: cross-entropy of the student's softmax under the teacher's, times T^2.
 
-    The softmax is over the columns; the result is a scalar.
+    The target is softmax(teacher / T), the prediction softmax(student / T), both over the columns; the mean is over the
+    rows.
 
     Args:
         student, teacher: logits (B, N), for instance of B images over N texts.
@@ -84,13 +85,14 @@ class _Images:
 class DistillationPlugin(FullPlugin):
     """Base of methods that fine-tune all parameters with distillation from a teacher, on auxiliary images and texts.
 
-    Two distillation terms are added to the cross-entropy: with S and T the logits (B, N) of student and teacher for B
-    images over N texts, these are distill(S, T) and distill(S^T, T^T). A subclass chooses the teacher in
+    With S and T the logits (B, N) of student and teacher for B images over N texts, distill(S, T) + distill(S^T, T^T)
+    is added to the cross-entropy, times the setting `distillation`. Here distill is the cross-entropy under the
+    teacher's softmax at the setting `temperature`, times the square of that. A subclass chooses the teacher in
     `make_teacher`, the texts in `reference_tokens` and the images in `reference_data`. By default they are those of
     LwF: the model before the task, and the task's own prompts and images.
 
     Attributes:
-        teacher: the teacher of the current task, or None if there is no distillation.
+        teacher: the teacher of the current task; None between tasks, and where there is no distillation.
         texts: (N, D), the teacher's unit-length features of the auxiliary texts.
     """
 

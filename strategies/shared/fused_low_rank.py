@@ -25,11 +25,14 @@ from strategies.numerics.data_parallel import WHOLE, Share
 
 @dataclass(frozen=True)
 class Part:
-    """A low-rank update of some rows of a weight W (d_out, d_in), apart from its factors.
+    """Where and how one low-rank term is added to a weight W (d_out, d_in): W[rows] += scale * up @ core @ down.
+
+    The factors up, core and down are given beside it; without a core the product is up @ down. In a layer this adds
+    scale / (1 - dropout) * up @ core @ down @ (the input, with some values dropped) to the output's columns `rows`.
 
     Attributes:
         rows: the rows of W that are updated, hence the columns of the layer's output.
-        scale: the factor on the product of the factors.
+        scale: the factor on the product.
         dropout: the probability that an input value is dropped; 0 outside training.
         share: which part of the global batch the layer's input is. Dropout is drawn for the global batch, so that
             several processes drop the same values as one process would.
@@ -42,7 +45,10 @@ class Part:
 
     @property
     def gain(self) -> float:
-        """`scale` / (1 - dropout probability): the factor on the update of the inputs that were not dropped."""
+        """`scale` / (1 - dropout probability): the factor on the product of the factors for an input after dropout.
+
+        The division keeps the mean of the output, as in torch's dropout.
+        """
         return self.scale / (1 - _dropped(self.dropout))
 
 
@@ -61,7 +67,7 @@ def _dropped(dropout: float) -> float:
 
 
 def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
-    """Returns a random mask (n, d) int8 for inputs of a layer: 1 with probability 1 - dropout, otherwise 0.
+    """Returns a random dropout mask (n, d) int8 for inputs of a layer: 1 with probability 1 - dropout, otherwise 0.
 
     It draws 64 random bits at once, which is many times faster than drawing value by value. The type is int8 because
     torch's CPU loops make it, and convert it to float, several times faster than bool.
@@ -69,8 +75,8 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     Args:
         x: (n, d), the inputs; only shape and device are used.
         dropout: the probability of 0, rounded to a multiple of 1 / 65536.
-        share: which part of the global batch x is. The mask is drawn for the whole global batch, and this part
-            returned.
+        share: which of the equal parts of the global batch x is. The mask is drawn for the whole global batch, and this
+            part returned.
     """
     bits, (n, d) = _bits(dropout), x.shape
     count = share.size * n * d
@@ -86,7 +92,7 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
 
 
 def left(up: Tensor, core: Tensor | None) -> Tensor:
-    """Returns the factor (rows, r) to the left of `down` in dW: `up`, times `core` where there is one.
+    """Returns up @ core (rows, r), or `up` where there is no core: the factor to the left of `down` in an update.
 
     Args:
         up: (rows, r).
@@ -168,12 +174,14 @@ class _Adapted(torch.autograd.Function):
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
     """Returns the outputs (..., d_out) of a linear layer with low-rank updates: (W + dW) x + bias.
 
-    Under autocast it computes in autocast's dtype.
+    Each term (part, (down, core, up)) adds part.scale * up @ core @ down to the rows part.rows of dW, or part.scale *
+    up @ down without a core. Each has its own dropout of x, with probability part.dropout. Under autocast the layer
+    computes in autocast's dtype.
 
     Args:
         x: (..., d_in), the inputs.
         weight, bias: the layer's W (d_out, d_in) and (d_out,) or None; the weight must be frozen.
-        terms: the updates, each as its `Part` and its factors down (r, d_in), core (r, r) or None, up (rows, r).
+        terms: the updates; down is (r, d_in), core (r, r) or None, and up (number of rows, r). There may be none.
     """
     assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
     tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]

@@ -34,7 +34,7 @@ class LowRankUpdate(nn.Module):
         trained: names of the factors that are parameters, of `down`, `up` and `core`; the others are frozen buffers.
 
     Attributes:
-        share: the part of each global batch that this process computes.
+        share: the part of each global batch that this process computes: the whole batch, unless `attach` sets another.
     """
 
     down: Tensor
@@ -53,7 +53,10 @@ class LowRankUpdate(nn.Module):
                 self.register_buffer(name, factor)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
-        """Returns the update as pairs of a `Part` and its factors (down, core, up), as `adapted_linear` takes them.
+        """Returns the update as pairs of a `Part` (rows, scale, dropout) and its factors (down, core, up).
+
+        Each pair stands for scale * up @ core @ down, added to the rows of a weight; dW is their sum. By default there
+        is one pair.
 
         Args:
             first: the first of the weight's rows that the update covers; it covers d_out rows.
@@ -63,18 +66,18 @@ class LowRankUpdate(nn.Module):
         return [(Part(rows, self.scale, dropout, self.share), (self.down, self.core, self.up))]
 
     def delta(self) -> Tensor:
-        """Returns dW (d_out, d_in)."""
+        """Returns dW (d_out, d_in), without dropout."""
         each = (part.scale * (left(up, core) @ down) for part, (down, core, up) in self.terms(0))
         return reduce(torch.add, each)
 
 
 def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int, Any]) -> Tensor:
-    """Returns the outputs (..., d_out) of a linear layer plus its updates.
+    """Returns the outputs (..., d_out) of a linear layer with low-rank updates: (W + dW) x + bias.
 
     Args:
         x: (..., d_in), the inputs.
         weight, bias: the layer's, (d_out, d_in) and (d_out,) or None.
-        updates: `LowRankUpdate`s, each by the first row of the weight that it covers.
+        updates: the `LowRankUpdate`s; the key is the first row of the weight that the update covers.
     """
     terms = [term for first, update in updates.items() for term in update.terms(first)]
     return adapted_linear(x, weight, bias, terms)
@@ -205,10 +208,12 @@ def kaiming(weight: Tensor, rank: int) -> Tensor:
 def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: tuple[str, ...]) -> LowRankUpdate:
     """Returns an update of a weight (d_out, d_in) whose `up` (d_out, r) is zero, so that dW starts at 0.
 
+    The update is dW = alpha / sqrt(rank) * up @ down.
+
     Args:
         weight: the weight; only shape and device are used.
         down: (r, d_in), the initial value of the other factor.
-        settings: they give scale and dropout.
+        settings: they give `alpha` and `rank`, hence the scale, and the dropout.
         trained: names of the factors that are trained, of `down` and `up`.
     """
     return LowRankUpdate(
@@ -224,10 +229,11 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
 class LowRankPlugin(StrategyPlugin):
     """Base of methods that train one low-rank update for each chosen matrix, and merge it after the task.
 
-    Everything else is frozen. A subclass defines the update of a matrix in `make_update` or in `update_of`.
+    The settings `towers` and `matrices` choose. Everything else is frozen. A subclass defines the update of a matrix in
+    `make_update` or in `update_of`.
 
     Attributes:
-        updates: the current task's updates, by matrix; empty between tasks.
+        updates: the current task's updates, a dict by `WeightMatrix`; empty between tasks.
         why_none: the reason given in `notes` for a matrix that gets no update.
     """
 

@@ -91,24 +91,23 @@ class _AddRows(torch.autograd.Function):
 
 
 class Mixture(nn.Module):
-    """The mixture of one block: E experts, and a router for each task.
+    """The mixture of adapters that is added to one block's output: E adapters (experts), and a router for each task.
 
-    Its output is 0.1 * sum over the top k experts of gate * adapter(x).
-
+    It adds 0.1 * sum over the top k experts of gate * adapter(x), with x the input of the block's second layer norm.
     All tokens of an image or prompt go to the experts that the router chooses for its first token.
 
     Args:
         dim: d, the number of values of a token.
         experts: E.
         top_k: k, the number of experts that compute an image or prompt.
-        width, dropout: hidden values and dropout probability of each expert.
+        width, dropout: the number of hidden values and the dropout probability of each expert.
 
     Attributes:
         experts: the E experts.
         routers: the router of each task, by the task's index as text.
-        route: the index of the task whose router chooses, or `ORIGINAL` (-1), where the mixture adds nothing.
+        route: the index of the task whose router chooses, or `ORIGINAL` (-1, at first), where the mixture adds nothing.
         frozen: (E,) bool, the experts that no longer learn.
-        used: (E,) int64, how often each expert was chosen while the current task was trained.
+        used: (E,) int64, how many images or prompts each expert was chosen for while the current task was trained.
     """
 
     frozen: Tensor
@@ -144,14 +143,19 @@ class Mixture(nn.Module):
             expert.requires_grad_(not frozen)
 
     def freeze(self, count: int) -> None:
-        """Freezes, for good, the `count` experts that were chosen most while this task was trained.
+        """Freezes, for good, the experts that were chosen most while the current task was trained.
 
         Experts among them that are frozen already are not replaced by others.
+
+        Args:
+            count: the number of experts.
         """
         self.frozen[self.used.topk(min(count, len(self.used))).indices] = True
 
     def gate(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the k chosen experts (B, k) int64 and their gates (B, k), which sum to 1 in each row.
+        """Returns the k experts that the router of task `route` chooses, (B, k) int64, and their gates (B, k).
+
+        The gates of a row sum to 1: they are the softmax of the k largest scores.
 
         Args:
             first: (B, d), the first token of each of B images or prompts.
@@ -201,9 +205,10 @@ def _attach(block: Any, mixture: Mixture) -> None:
 
 
 def attach_mixtures(clip: nn.Module, experts: int, top_k: int, width: int, dropout: float) -> nn.ModuleDict:
-    """Attaches a mixture to every block of both towers, and returns the mixtures by names such as `image-0`.
+    """Attaches a mixture of adapters to every block of both towers; returns the mixtures by names such as `image-0`.
 
-    A name has the tower (`image` or `text`) and the index of the block. The mixtures are on the model's device.
+    A name has the tower (`image` or `text`) and the index of the block. The mixtures are on the model's device. They
+    add nothing to the model's outputs until their `route` is set.
 
     Args:
         clip: the open_clip model.

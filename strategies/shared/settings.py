@@ -21,6 +21,10 @@ class DistillationSettings:
 
     The two distillation terms compare the similarities of images to texts, and of texts to images. Defaults: ZSCL's
     MTIL scripts.
+
+    Attributes:
+        temperature: divides the logits of model and teacher before the softmax, in both terms.
+        distillation: the factor on each of the two terms; the cross-entropy has factor 1.
     """
 
     temperature: float = Field(default=2.0, gt=0, description="softens the logits of teacher and student")
@@ -29,7 +33,11 @@ class DistillationSettings:
 
 @dataclass(frozen=True)
 class ReferenceSettings:
-    """Settings of every method that reads auxiliary images, that is, images besides those of the tasks."""
+    """Settings of every method that reads auxiliary images, that is, images besides those of the tasks.
+
+    Attributes:
+        pool: the largest number of auxiliary images that are used; if the folder has more, so many are drawn at random.
+    """
 
     pool: int = Field(
         default=100_000,
@@ -44,6 +52,14 @@ class LowRankSettings:
     """Settings of every method with low-rank updates: their rank, scale and dropout, and the matrices that have one.
 
     The defaults are those of all methods in the released NuSA-CL code.
+
+    Attributes:
+        rank: the largest rank of the update of one matrix.
+        alpha: the update is multiplied by alpha / sqrt(rank).
+        dropout: the probability that a value of the update's input is dropped while training.
+        towers: which towers have updates: `image`, `text` or `both`.
+        matrices: which matrices of each block have one: `q`, `k`, `v`, `o` of the attention and `fc`, `proj` of the
+            MLP.
     """
 
     rank: int = Field(default=128, ge=1, description="largest rank of the update of one matrix")

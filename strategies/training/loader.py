@@ -39,7 +39,11 @@ def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
 
 
 def threads(strategy: Any) -> int:
-    """Returns the number of prefetching threads of an Avalanche strategy; 1 if the strategy does not set it."""
+    """Returns the number of threads that read images ahead in a run; 1 if the strategy does not set it.
+
+    Args:
+        strategy: the Avalanche strategy that trains; `ClipTemplate` has the number as `threads`.
+    """
     return getattr(strategy, "threads", 1)
 
 
@@ -48,12 +52,12 @@ class Loader:
 
     A batch of a classification data set is [images (B, 3, S, S) uint8, labels (B,), task labels (B,)]. The loader reads
     in threads, not processes: image decoding releases Python's lock, and threads need not be started anew for each
-    task. The contents of a batch do not depend on the number of threads.
+    task. The contents of a batch do not depend on the number of threads. Its length is the number of batches.
 
     Args:
         data: an Avalanche data set; `data[i]` is (image, label, task label).
         sampler: the indices of the images in order; a list will do.
-        batch_size: images in a global batch.
+        batch_size: images in a batch over all processes.
         seed: the task's seed, for random augmentation; None for no augmentation.
         threads: the number of threads that read.
         pin: whether to copy batches to page-locked memory, from which a GPU copies faster.

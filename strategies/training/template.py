@@ -27,7 +27,8 @@ class NotFinite(ArithmeticError):
 
     Args:
         what: what is not finite, `loss` or `weight`.
-        step: the step of the task at which it was found, from 0.
+        step: the first step of the task, from 0, whose loss is not finite; for a weight the task's last step, since
+            weights are checked after the task.
     """
 
     def __init__(self, what: str, step: int) -> None:
@@ -97,7 +98,7 @@ class ClipTemplate(SupervisedTemplate):
         model, plugins, device: as in Avalanche.
         iterations: steps for each task, 0 for none; the images are reshuffled whenever all have been seen.
         batch_size: images in a step, over all processes.
-        lr: the peak learning rate; it rises and falls as `learning_rate_share` says.
+        lr: the peak learning rate; it rises linearly during the warm-up, then falls along half a cosine towards 0.
         weight_decay: the weight decay of AdamW.
         label_smoothing: the share of the target that is spread over the classes of the image's task, in 0..1.
         warmup: steps until the peak of `lr`: their number if at least 1, their share of `iterations` if below 1.
@@ -107,7 +108,7 @@ class ClipTemplate(SupervisedTemplate):
         on_step: called after every step.
 
     Attributes:
-        losses: (iterations,), the loss of each step of the current task.
+        losses: (iterations,), the loss of each step of the current task, on the device; 0 for steps to come.
         batch_task: the index of the task of the current batch, or None if the batch mixes tasks.
         trained_count: the number of values in the current task's trained parameters.
 
@@ -177,15 +178,19 @@ class ClipTemplate(SupervisedTemplate):
         )
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
-        """Adapts the model to the experience, gives all processes the same weights, and makes the optimiser."""
+        """Avalanche's hook before a task: prepares model and optimiser.
+
+        It records the task as seen in the model, gives all processes the same weights, and makes a fresh optimiser.
+        """
         self.model = self.model_adaptation()
         data_parallel.same_everywhere(self.model)
         self.make_optimizer()
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """Sets `optimizer` to a fresh AdamW over the parameters that require a gradient, and `schedule` to its rates.
+        """Sets `optimizer` to a fresh AdamW over the parameters that require a gradient, and `schedule` to a scheduler.
 
-        Stock Avalanche would give the optimiser every parameter.
+        The scheduler sets the learning rate of each step. Nothing is set if no parameter requires a gradient. Stock
+        Avalanche would give the optimiser every parameter.
         """
         parameters = self.trained_parameters()
         self.trained_count = sum(parameter.numel() for parameter in parameters)
@@ -214,7 +219,8 @@ class ClipTemplate(SupervisedTemplate):
     def forward(self) -> Tensor:
         """Returns the logits (B, C) of the current batch over the classes of each image's own task.
 
-        They are padded only if a plugin (replay) mixes tasks in the batch.
+        If a plugin (replay) mixes tasks in the batch, C is the largest number of classes, and rows of tasks with fewer
+        are padded with the dtype's minimum.
         """
         return self.model(self.mb_x, self.mb_task_id if self.batch_task is None else self.batch_task)
 
@@ -225,7 +231,11 @@ class ClipTemplate(SupervisedTemplate):
         return F.cross_entropy(self.mb_output, self.mb_y, label_smoothing=self._criterion.label_smoothing)
 
     def optimizer_step(self) -> None:
-        """Averages the gradients over the processes, checks past losses, and takes a step of optimiser and schedule."""
+        """Averages the gradients over the processes, checks past losses, and takes a step of optimiser and schedule.
+
+        Raises:
+            NotFinite: a loss of this task, up to 20 steps ago, is infinite or NaN.
+        """
         step = self.clock.train_exp_iterations
         self.losses[step] = self.loss.detach()
         gradients = (parameter.grad for parameter in self.optimizer.param_groups[0]["params"])
