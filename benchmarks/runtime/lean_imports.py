@@ -20,7 +20,6 @@ from benchmarks.runtime.deferred import DeferredCompiler, DeferredPackage
 # Packages whose `__init__` does little more than import from their modules, and what a run saves without it.
 PACKAGES = {
     "avalanche.benchmarks": "all benchmarks of the literature, and the metrics",
-    "avalanche.benchmarks.classic": "the same",
     "avalanche.evaluation.metrics": "torchmetrics and SciPy's signal processing",
     "avalanche.logging": "TensorBoard and wandb",
     "avalanche.training": "all of Avalanche's strategies",
