@@ -16,7 +16,7 @@ def test_the_pages_code_runs(
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 4 and len(blocks[0].splitlines()) <= 20
     monkeypatch.chdir(tmp_path)
-    quick = {"plots": False, "silent": True}
+    quick = {"plots": False, "silent": True, "iterations": 5}
     run = nb.run
     monkeypatch.setattr(nb, "run", lambda *words, **more: run(*words, **{**more, **quick}))
     exec(compile("\n".join(blocks), "docs/python.md", "exec"), {"__name__": "page"})
@@ -26,4 +26,4 @@ def test_the_pages_code_runs(
     assert len(runs) == 7 and {run.config["strategy"] for run in runs} == {"nusa", "lora", "biases"}
     assert len(runs.filter(stream="my-colours")) == 1
     (losses,) = [run.table("losses") for run in runs if (run.folder / "losses.csv").is_file()]
-    assert len(losses) == 2 * 20
+    assert len(losses) == 2 * 5

@@ -47,7 +47,9 @@ class GradientMemory(NamedTuple):
     dual: bool
 
     def complement(self, device: torch.device) -> Tensor:
-        """Returns an orthonormal basis (d, f), float64, of the complement of the remembered directions.
+        """Returns an orthonormal basis of the directions that are not remembered: (d, f) float64, in its columns.
+
+        d is the input width of the matrix, f = d - (number of remembered directions); f may be 0.
 
         Args:
             device: the device of the result.

@@ -81,7 +81,9 @@ def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-@pytest.mark.parametrize(("tasks", "done"), [(1, 0), (1, 1), (3, 3), (11, 11), (33, 33)])
+@pytest.mark.parametrize(
+    ("tasks", "done"), [(1, 0), (1, 1), (3, 3), (11, 11), pytest.param(33, 33, marks=pytest.mark.slow)]
+)
 def test_labels_are_readable_and_apart(tmp_path: Path, plot: str, tasks: int, done: int) -> None:
     figure = PLOTS[plot](read(make_run(tmp_path / "run", tasks, done)))
     texts = drawn(figure)

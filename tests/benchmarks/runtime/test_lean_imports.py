@@ -88,11 +88,11 @@ def test_a_run_imports_no_more_than_it_uses(images: Path, tiny_clip: Path, tmp_p
     "names",
     [
         "avalanche.training.plugins EvaluationPlugin",
-        "avalanche.training.supervised Naive",
-        "avalanche.training.templates SupervisedTemplate",
-        "avalanche.benchmarks.classic SplitMNIST",
-        "avalanche.evaluation.metrics accuracy_metrics",
         "strategies.training.template ClipTemplate",
+        pytest.param("avalanche.training.supervised Naive", marks=pytest.mark.slow),
+        pytest.param("avalanche.training.templates SupervisedTemplate", marks=pytest.mark.slow),
+        pytest.param("avalanche.benchmarks.classic SplitMNIST", marks=pytest.mark.slow),
+        pytest.param("avalanche.evaluation.metrics accuracy_metrics", marks=pytest.mark.slow),
     ],
 )
 def test_a_notebook_can_import_the_rest_itself_after_one_name(names: str) -> None:

@@ -110,6 +110,7 @@ class Stop(nb.Callback):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_and_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings: dict[str, Any] = {
         "strategy": "nusa",
@@ -180,8 +181,8 @@ def brief(images: Path, tiny_clip: Path, strategy: str = "finetune") -> tuple[ob
 
 
 @pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)])  # the first is the one that speaks
-def test_the_survivor_of_a_lost_process_says_so_in_a_line(
-    lost: int, images: Path, tiny_clip: Path, tmp_path: Path
+def test_the_survivor_of_a_lost_process_says_so_in_a_line_and_one_process_goes_on(
+    lost: int, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     starts: list[Sequence[str]] = [PLAIN, PLAIN]
     starts[lost] = ("-c", DYING)
@@ -194,6 +195,8 @@ def test_the_survivor_of_a_lost_process_says_so_in_a_line(
     assert line.startswith("error: another process of this run was lost, or can't be reached (")
     assert "typically" not in line  # gloo's advice
     assert line.endswith("); the same command goes on after the last finished task")
+    assert main([*map(str, brief(images, tiny_clip)), "--results", str(tmp_path)]) == 0
+    assert "going on after 1 of 3 tasks" in capsys.readouterr().err
 
 
 @pytest.mark.slow
