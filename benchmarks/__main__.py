@@ -6,6 +6,7 @@ import runpy
 import sys
 
 from benchmarks import __version__
+from benchmarks.config.terminal import say
 from plotting.found import commands
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         print(HELP)
         return
     if name not in COMMANDS:
-        print(f'error: no command "{name}"; there are {", ".join(COMMANDS)}', file=sys.stderr)
+        say(f'error: no command "{name}"; there are {", ".join(COMMANDS)}')
         sys.exit(2)
     module, _ = COMMANDS[name]
     if name == "plot" and words and words[0] in commands():

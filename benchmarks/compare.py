@@ -11,6 +11,7 @@ from benchmarks.comparison import formats
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.runtime import files
 
 
@@ -18,7 +19,7 @@ FORMATS = formats.find()
 SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.SUFFIXES}
 
 
-@click.command()
+@click.command(cls=Command)
 @choice
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), help="output format  [terminal, or by FILE's suffix]"
@@ -37,19 +38,16 @@ def main(
     Runs with different streams, protocols, backbones or shots are in separate tables. Unfinished and damaged runs are
     left out and listed. --stream, --order, --strategy and --setting restrict which runs are compared.
     """
-    try:
-        form = form or _by_suffix(output)
-        width = get_terminal_size().columns if output is None and sys.stdout.isatty() else None
-        found = Comparison(chosen(**choice).groups, per_task, baseline, published, width)
-        _check_baseline(found)
-        text = FORMATS[form].write(found)
-        if output is None:
-            print(text, end="")
-        else:
-            files.write_text(output, text)
-    except (UserError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    form = form or _by_suffix(output)
+    width = get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+    found = Comparison(chosen(**choice).groups, per_task, baseline, published, width)
+    _check_baseline(found)
+    text = FORMATS[form].write(found)
+    if output is None:
+        print(text, end="")
+    else:
+        files.write_text(output, text)
+        print(output)
 
 
 def _by_suffix(output: Path | None) -> str:

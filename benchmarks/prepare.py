@@ -1,6 +1,5 @@
 """Checks a stream's data, and downloads or caches what is missing: `python -m benchmarks.prepare --stream mtil`."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from benchmarks.config import registry
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import recipe, stream_family
+from benchmarks.config.terminal import Command, say
 from benchmarks.datasets.about import info
 from benchmarks.datasets.checks import problems
 from benchmarks.datasets.download import download
@@ -105,7 +105,7 @@ def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
             each = replace(each, words=f"{each.words}; to have it fetched anew, move it away first")
         if fetch and each.state == "missing":
             if info(each.name).download:
-                print(f"{each.name:<13} fetching ...", file=sys.stderr)
+                say(f"{each.name:<13} fetching ...")
             try:
                 download(each.name, data_root)
                 each = look(each.name, data_root)
@@ -139,7 +139,7 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
     return len(bad)
 
 
-@click.command(params=[*place_options()])
+@click.command(cls=Command, params=[*place_options()])
 @click.option("--stream", default="mtil", metavar="TEXT", help="name of the stream, as for benchmarks.run  [mtil]")
 @click.option("--download", "fetch", is_flag=True, help="download missing data sets, if torchvision can")
 @click.option(
@@ -156,26 +156,19 @@ def main(
 
     Nothing is written without --download or --check; if interrupted, both continue where they stopped.
     """
-    try:
-        family, argument = stream_family(stream)
-        plan = registry.find("stream", family).load().build(argument, data_root)
-        place = None if no_cache else cache or files.user_cache()
-        if check and place is not None:
-            files.check_writable(place)
-        if plan.datasets and not fetch:
-            check_root(data_root)
-        found = inspect(plan, data_root, fetch=fetch)
-        bad = read_images(found, model or recipe(stream, "nusa")["model"], place) if check else 0
-        if lacking := [each.name for each in found if each.state != "complete"]:
-            raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")
-        if bad:
-            raise UserError(f"{bad} image{'s' if bad > 1 else ''} cannot be read")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except (UserError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    family, argument = stream_family(stream)
+    plan = registry.find("stream", family).load().build(argument, data_root)
+    place = None if no_cache else cache or files.user_cache()
+    if check and place is not None:
+        files.check_writable(place)
+    if plan.datasets and not fetch:
+        check_root(data_root)
+    found = inspect(plan, data_root, fetch=fetch)
+    bad = read_images(found, model or recipe(stream, "nusa")["model"], place) if check else 0
+    if lacking := [each.name for each in found if each.state != "complete"]:
+        raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")
+    if bad:
+        raise UserError(f"{bad} image{'s' if bad > 1 else ''} cannot be read")
 
 
 if __name__ == "__main__":

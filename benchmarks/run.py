@@ -4,14 +4,19 @@ nusa`.
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from benchmarks import api
 from benchmarks.config import command_line
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import HARNESS_NAMES
+from benchmarks.config.terminal import plain, say, say_error, use_any_encoding
 from benchmarks.runtime import processes
 
 
@@ -30,22 +35,48 @@ def main(argv: list[str]) -> int:
     Returns:
         The exit status: 0 done, 2 an error that the user can correct, 130 interrupted.
     """
+    use_any_encoding()
     try:
         given = command_line.parse(argv)
-        _run(given, {name: given.pop(name, None) for name in HARNESS_NAMES}, argv)
+        with _stopped_by_signals():
+            _run(given, {name: given.pop(name, None) for name in HARNESS_NAMES}, argv)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on after the last finished task", file=sys.stderr)
+        say("\ninterrupted; the same command goes on after the last finished task")
         return 130
     except (UserError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
         if not processes.is_first() and not isinstance(error, OwnError):
             time.sleep(FIRST_SPEAKS)  # meanwhile the first process prints the same error, and torchrun ends this one
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        say_error(error)
         if processes.count() > 1:
             os._exit(2)  # without cleaning up: torch would wait for the other processes
         return 2
     return 0
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP stop the run as Ctrl-C does, so that its folder says `interrupted`.
+
+    A cluster's scheduler sends SIGTERM, a closed terminal SIGHUP. One that is ignored (nohup) stays so. One of several
+    processes may be waiting for the others inside torch, where it would not notice: there the signals end it at once.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if processes.count() == 1 and threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(given: dict, harness: dict, argv: list[str]) -> None:
@@ -54,6 +85,7 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
         config=harness["config"], results=harness["results"], data_root=harness["data_root"], cache=harness["cache"],
         use_cache=not harness["no_cache"], auxiliary_images=harness["reference_images"],
         auxiliary_texts=harness["reference_texts"], again=harness["again"],
+        trust_model_code=harness["trust_model_code"],
         measure=[name.strip() for name in (harness["measure"] or "").split(",") if name.strip()],
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
     )  # fmt: skip
@@ -61,7 +93,7 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
     api.complete(request, plots=not harness["no_plots"])
     if processes.is_first():
         if before:
-            print(f"finished before; shown from {request.folder} (--again runs it once more)\n")
+            print(plain(f"finished before; shown from {request.folder} (--again runs it once more)\n"))
         api.show(request.folder)
 
 

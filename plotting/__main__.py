@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command, say_error
 from plotting.draw import draw_all
 from plotting.found import commands
 
@@ -14,6 +15,7 @@ COMMANDS = "\n".join(f"{name:<14}{words}" for name, words in commands().items())
 
 
 @click.command(
+    cls=Command,
     help="Redraw the figures of each RUN_FOLDER, into its folder plots/.",
     epilog=f"\b\nFigures of many runs, python -m plotting.NAME --help:\n{COMMANDS}",
     context_settings={"max_content_width": 140},
@@ -25,9 +27,9 @@ def main(folders: tuple[Path, ...]) -> None:
     for folder in folders:
         try:
             for path in draw_all(folder):
-                click.echo(path)
+                print(path)
         except (UserError, OSError) as error:
-            click.echo(f"error: {error}", err=True)
+            say_error(error)
             failed = True
     sys.exit(2 if failed else 0)
 

@@ -1,6 +1,5 @@
 """Common parts of the commands `python -m plotting.NAME`: choosing runs, and writing one figure."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from plotting import style
 
 
@@ -42,20 +42,17 @@ def output(command: Callable[..., Any]) -> Callable[..., Any]:
 def write(make: Callable[[], Figure], output: Path) -> None:
     """Makes a figure, writes it to a file and prints the file's path.
 
-    Errors are printed in one line on stderr, and end the program with exit status 2.
-
     Args:
         make: returns the figure; may raise UserError.
         output: a .png, .svg or .pdf.
+
+    Raises:
+        UserError: the file's name has another ending, or the file cannot be written.
     """
-    try:
-        if output.suffix[1:].lower() not in FORMS:
-            raise UserError(f"{output}: unknown format; expected a name that ends in .png, .svg or .pdf")
-        style.save(make(), output)
-        print(output)
-    except (UserError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    if output.suffix[1:].lower() not in FORMS:
+        raise UserError(f"{output}: unknown format; expected a name that ends in .png, .svg or .pdf")
+    style.save(make(), output)
+    print(output)
 
 
 def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
@@ -70,7 +67,7 @@ def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Com
         words: its help text.
     """
 
-    @click.command(name, help=words)
+    @click.command(name, cls=Command, help=words)
     @choice
     @output
     def command(width: str, output: Path, **choice: Any) -> None:

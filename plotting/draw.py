@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmarks.config.errors import UserError
 from benchmarks.runs.read import read
 from plotting import style
 from plotting.found import OF_RUN, find
@@ -23,6 +24,8 @@ def draw_all(folder: Path) -> list[Path]:
     run = read(folder)
     style.say_missing_letters(run.tasks)
     target = run.folder / "plots"
+    if target.is_symlink():  # a stranger's run folder must not write elsewhere
+        raise UserError(f"{target}: a link, through which no plots are written; delete it")
     written = []
     for name, of_run in find(OF_RUN).items():
         drawing = of_run(run)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
@@ -109,7 +110,7 @@ def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) ->
             axes.text(column, row, f"{percent:.{decimals}f}", ha="center", va="center", color=colour)
 
 
-@click.command("python -m plotting.matrix")
+@click.command("python -m plotting.matrix", cls=Command)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN]")
 @click.option(
     "-o",

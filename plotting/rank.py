@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
 from plotting import style
@@ -161,7 +162,7 @@ def by_block(method: Method, width: float = style.PAGE) -> Figure:
     return drawing
 
 
-@click.command("python -m plotting.rank")
+@click.command("python -m plotting.rank", cls=Command)
 @choice
 @output
 @click.option("--by-block", "blocks", is_flag=True, help="draw one method's matrices, with a line for each block")

@@ -1,7 +1,6 @@
 """Writes one page about some runs: `python -m plotting.report [RESULTS...] -o report.html`."""
 
 import base64
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from benchmarks.comparison.formats.html import environment
 from benchmarks.comparison.groups import Group, Sorted
 from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.runtime import files
 from plotting import style
 from plotting.found import IN_REPORT, find
@@ -133,7 +133,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-@click.command("python -m plotting.report")
+@click.command("python -m plotting.report", cls=Command)
 @choice
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="the page to write, .html"
@@ -144,14 +144,10 @@ def main(output: Path, **choice: Any) -> None:
 
     --stream, --order, --strategy and --setting restrict which runs are on the page.
     """
-    try:
-        if output.suffix.lower() not in (".html", ".htm"):
-            raise UserError(f"{output}: expected a name that ends in .html")
-        files.write_text(output, page(chosen(**choice)))
-        print(output)
-    except (UserError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{output}: expected a name that ends in .html")
+    files.write_text(output, page(chosen(**choice)))
+    print(output)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Equal values give files that are equal byte for byte.
 
 import io
 import math
-import sys
 import textwrap
 import warnings
 from collections import Counter
@@ -24,6 +23,7 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.comparison.groups import Method
+from benchmarks.config.terminal import say
 from benchmarks.runtime import files
 from strategies.about import MARKERS
 
@@ -150,7 +150,7 @@ def say_missing_letters(texts: Iterable[str]) -> None:
         texts: the texts of the figures, such as names of tasks.
     """
     if letters := missing_letters(texts):
-        print(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do", file=sys.stderr)
+        say(f"no font here has {letters}: boxes in the plots; Noto Sans CJK and others would do")
 
 
 def over_tasks(axes: Axes, tasks: int, ticks: int) -> None:

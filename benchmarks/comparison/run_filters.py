@@ -1,6 +1,5 @@
 """The arguments with which commands choose run folders, and the messages about those that are left out."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from benchmarks.comparison.groups import Filter, Group, Sorted, sort
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import say
 from benchmarks.runs.folder import find
 
 
@@ -56,7 +56,7 @@ def chosen(
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
     found = sort(find(results or (RESULTS,)), Filter(stream, order, strategy, setting))
     for line in [*(f"left out: {line}" for line in found.left_out), *(f"note: {line}" for line in found.remarks)]:
-        print(line, file=sys.stderr)
+        say(line)
     pairs = [("stream", value) for value in stream] + [("order", value) for value in order]
     pairs += [("strategy", value) for value in strategy]
     for name, value in pairs:

@@ -1,7 +1,6 @@
 """Measures the harness: `python -m benchmarks.perf`, or one part of it with `--part`."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command, say
 from benchmarks.runtime.environment import keep_freed_memory, writable_home
 from benchmarks.runtime.files import check_writable, write_json
 
@@ -39,7 +39,7 @@ MODULES = {"strategies": "each_strategy", "peft": "peft_lora"}  # parts whose mo
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 
 
-@click.command(help="\n\n".join(HELP))
+@click.command(cls=Command, help="\n\n".join(HELP))
 @click.option(
     "--part", type=click.Choice(["all", *PARTS]), default="all", show_default=True, help="the part to measure"
 )
@@ -88,31 +88,27 @@ def main(part: str, results: Path, **settings: Any) -> None:
     """Prints each part's values and writes them with hardware and versions."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences torch's profiler, which prints two lines at each use
     names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
-    try:
-        check_writable(results)
-        if "peft" in names and find_spec("peft") is None:
-            raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
-        keep_freed_memory()
-        with writable_home():
-            from benchmarks.runtime import devices, hardware
+    check_writable(results)
+    if "peft" in names and find_spec("peft") is None:
+        raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
+    keep_freed_memory()
+    with writable_home():
+        from benchmarks.runtime import devices, hardware
 
-            settings["device"] = devices.pick_device(settings["device"])
-            for name in names:
-                print(f"{name}: {PARTS[name]} ...", file=sys.stderr)
-                with (
-                    tempfile.TemporaryDirectory() as folder,
-                    devices.memory_advice("a smaller --model, --batch-size or --classes"),
-                ):
-                    figures, used = _measure(name, Path(folder), settings)
-                for line in _lines(figures):
-                    print(line)
-                write_json(
-                    results / f"{name}.json",
-                    {**figures, "settings": used, **hardware.describe(used.get("device", "cpu"))},
-                )
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        settings["device"] = devices.pick_device(settings["device"])
+        for name in names:
+            say(f"{name}: {PARTS[name]} ...")
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                devices.memory_advice("a smaller --model, --batch-size or --classes"),
+            ):
+                figures, used = _measure(name, Path(folder), settings)
+            for line in _lines(figures):
+                print(line)
+            write_json(
+                results / f"{name}.json",
+                {**figures, "settings": used, **hardware.describe(used.get("device", "cpu"))},
+            )
 
 
 def _measure(part: str, place: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

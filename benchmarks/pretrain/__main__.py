@@ -2,7 +2,6 @@
 benchmarks.pretrain`.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.pretrain.pairs import draw_pairs
 from benchmarks.runtime.environment import writable_home
 from benchmarks.runtime.files import check_writable, write_json
@@ -54,7 +54,7 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
     }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of data, weights and batches"
 )
@@ -80,13 +80,9 @@ def _run(seed: int, steps: int, batch_size: int, pairs: int, device: str) -> tup
 def main(seed: int, steps: int, batch_size: int, pairs: int, out: Path, device: str) -> None:
     """Pretrain the micro CLIP on rendered images and write it in open_clip's layout, together with pretraining.json."""
     settings = {"seed": seed, "steps": steps, "batch_size": batch_size, "pairs": pairs, "device": device}
-    try:
-        _check(out, device)
-        clip, record = _run(seed, steps, batch_size, pairs, device)
-        accuracies = _publish(clip, out, settings | record)
-    except UserError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    _check(out, device)
+    clip, record = _run(seed, steps, batch_size, pairs, device)
+    accuracies = _publish(clip, out, settings | record)
     for name, accuracy in accuracies.items():
         click.echo(f"{name:<12}{accuracy:6.1f}")
 

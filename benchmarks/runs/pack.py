@@ -7,13 +7,12 @@ folder `streams` above them, named by its sha256. All code that reads run folder
 
 import hashlib
 import io
-import sys
 import zipfile
 from pathlib import Path
 
 import click
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
 from benchmarks.runs.folder import STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runtime.files import write_bytes
 
@@ -105,7 +104,7 @@ def _write_once(path: Path, data: bytes) -> None:
         write_bytes(path, data)
 
 
-@click.command("python -m benchmarks.runs.pack")
+@click.command("python -m benchmarks.runs.pack", cls=Command)
 @click.argument("place", type=click.Path(path_type=Path))
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--unpack", "back", is_flag=True, help="make run folders from packed runs instead")
@@ -114,12 +113,8 @@ def main(place: Path, target: Path | None, back: bool) -> None:
 
     With --unpack, make a run folder of every zip file instead.
     """
-    try:
-        for path in (unpack if back else pack)(place, target):
-            print(path)
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    for path in (unpack if back else pack)(place, target):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.config.terminal import plain
+
 
 class ProgressBar:
     """A progress bar on stderr, shown while it is used as a context manager.
@@ -45,7 +47,7 @@ class ProgressBar:
             what: the bar's label.
             total: the amount of work, in any unit; None means that it is unknown.
         """
-        self._bar.reset(self._task, description=what, total=total, visible=True)
+        self._bar.reset(self._task, description=plain(what), total=total, visible=True)
 
     def advance(self, amount: float = 1) -> None:
         """Moves the bar forward.
@@ -61,8 +63,8 @@ class ProgressBar:
         Args:
             what: what is being done now.
         """
-        self._bar.update(self._task, description=what)
+        self._bar.update(self._task, description=plain(what))
 
     def say(self, line: str) -> None:
         """Prints a line on stderr that stays above the bar."""
-        self.console.print(line, markup=False)
+        self.console.print(plain(line), markup=False)

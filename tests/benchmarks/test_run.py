@@ -182,6 +182,29 @@ def test_killed_and_started_again_it_ends_with_the_same_files(
     assert len(json.loads((run / "cost.json").read_text())["seconds"]["saving"]) == 4  # one of them 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_scheduler_or_a_closed_terminal_leaves_it_interrupted(
+    number: int, images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    line = ["--strategy", "zeroshot", *words(images, tiny_clip, tmp_path)]
+    replace = os.replace
+
+    def signalling(source: str, target: Path) -> None:
+        replace(source, target)
+        if Path(target).name == "checkpoint.safetensors":
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", signalling)
+        assert main(line) == 130
+    assert signal.getsignal(number) is before
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["status"] == "interrupted"
+    assert "the same command goes on" in capsys.readouterr().err
+    assert main(line) == 0
+
+
 def _run_until_write(line: list[str], deadly: int, before: bool, name: str = "") -> None:
     """Runs the command, and dies like a killed process just before or after a file is put in its place.
 

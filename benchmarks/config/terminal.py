@@ -1,0 +1,92 @@
+"""What the commands print: errors in one line with exit status 2, and only characters that a terminal can show."""
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from benchmarks.config.errors import UserError
+
+
+# Characters that control a terminal or turn the direction of writing, and those that no encoding has; not tab and newline.
+UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    r"""Returns a text in which characters that a terminal would execute are written out, such as `\x1b` for escape.
+
+    Tabs and newlines are kept.
+
+    Args:
+        text: any text, for instance a folder's name or a value from somebody else's file.
+    """
+    return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr. Nothing happens where stderr is closed or full, since a message must not end a run.
+
+    Args:
+        line: the line, shown as `plain` returns it.
+    """
+    if sys.stderr is None:  # closed when the process began
+        return
+    try:
+        print(plain(line), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+def say_error(error: BaseException) -> None:
+    """Prints `error: ` and an error's message on stderr, in one line.
+
+    Args:
+        error: the error.
+    """
+    say(f"error: {' '.join(str(error).split())}")
+
+
+def use_any_encoding() -> None:
+    """Makes stdout replace characters that its encoding lacks, instead of raising an error."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+class Command(click.Command):
+    """A click command that prints each error in one line on stderr and then exits with status 2.
+
+    That holds for wrong options, for `UserError` and for `OSError`. Interrupted, it exits with status 130. Pass it as
+    `click.command(cls=Command)`.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command, as `click.Command.main` does."""
+        use_any_encoding()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parses the words of the command line, as `click.Command.make_context` does."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _OneLine(error.format_message()) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Calls the command's function, as `click.Command.invoke` does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output has left; click ends quietly then
+            raise
+        except (UserError, OSError) as error:
+            raise _OneLine(str(error)) from error
+        except KeyboardInterrupt:
+            say("\ninterrupted")
+            ctx.exit(130)
+
+
+class _OneLine(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        say_error(self)
