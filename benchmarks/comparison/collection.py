@@ -12,7 +12,7 @@ from benchmarks.comparison.metric_columns import headline, learning_accuracy
 from benchmarks.comparison.statistics import over_seeds
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
-from benchmarks.runs.read import Run, read
+from benchmarks.runs.read import Run, read_whole
 
 
 ABOUT = (
@@ -203,8 +203,7 @@ def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -
     runs, left_out = [], []
     for folder in find(places):
         try:
-            run = read(folder)
-            _ = run.config, run.protocol, run.cost, run.about, run.method  # read now, so that damaged ones are found
+            run = read_whole(folder)
             if run.is_finished:
                 runs.append(make(run))
             else:

@@ -1,4 +1,4 @@
-"""Groups runs that may be compared (same stream, protocol, backbone and shots), and within a group by method."""
+"""Groups runs that may be compared (same stream, protocol, images, backbone and shots), and within a group by method."""
 
 import contextlib
 from collections import Counter
@@ -10,12 +10,13 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE
-from benchmarks.runs.read import Run, read
+from benchmarks.runs.read import Run, read_whole
 from strategies.about import About
 
 
 # Settings that identify a run within its method, and those that are equal in a group; all others define the method.
 OF_THE_RUN = ("seed", "order", "device", FREE)
+Piles = dict[tuple[str, ...], dict[tuple[str, ...], list[Run]]]  # runs by what they share, and then by their settings
 OF_THE_GROUP = ("stream", "model", "pretrained", "shots")
 
 
@@ -66,7 +67,7 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be compared, by method: their stream, protocol, model, weights and number of shots are equal.
+    """Runs that may be compared, by method: their stream, protocol, images, model, weights and number of shots are equal.
 
     Attributes:
         methods: the methods, each with its runs, the best Avg first.
@@ -259,10 +260,10 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
         wanted: which runs to keep; None keeps all.
     """
     found = Sorted([])
-    piles: dict[tuple[str, ...], dict[tuple[str, ...], list[Run]]] = {}
+    piles: Piles = {}
     for folder in folders:
         try:
-            run = read(folder)
+            run = read_whole(folder)
             for name, value in run.config.items():
                 found.there.setdefault(name, set()).add(shown(value))
             found.there["strategy"].add(run.method.name)
@@ -274,7 +275,6 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             if remark := run.contradiction():
                 found.remarks.append(remark)
             key = _key(run)
-            _ = run.cost, run.entropy_rank  # read here, so that damaged files are found
             if not any(states[-1, -1] >= 0 for states in run.accuracy.values()):
                 raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
         except UserError as error:
@@ -282,7 +282,7 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             continue
         method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         piles.setdefault(key, {}).setdefault(method, []).append(run)
-    found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(piles.items())]
+    found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(_with_old(piles).items())]
     titles = Counter(group.title for group in found.groups)
     found.groups = [
         replace(group, distinction=_distinction(group)) if titles[group.title] > 1 else group for group in found.groups
@@ -294,7 +294,11 @@ def _distinction(group: Group) -> str:
     """Returns what distinguishes groups whose stream, model and shots have the same names."""
     weights = str(group.first.about.get("weights_sha256"))[:8]
     protocol = group.first.protocol
-    return f", weights {weights}, protocol {protocol.digest[:8]} ({protocol.name}, task {protocol.identity})"
+    images = str(group.first.about.get("stream_sha256", "unknown"))[:8]
+    return (
+        f", weights {weights}, images {images}, "
+        f"protocol {protocol.digest[:8]} ({protocol.name}, task {protocol.identity})"
+    )
 
 
 def alone(run: Run) -> Group:
@@ -312,7 +316,21 @@ def _key(run: Run) -> tuple[str, ...]:
     stream = (
         str(config["stream"]).partition(":")[0] if str(config["stream"]).startswith("folder:") else config["stream"]
     )
-    return str(stream), run.protocol.digest, str(config["model"]), weights, shown(config.get("shots"))
+    images = str(run.about.get("stream_sha256", ""))
+    return str(stream), run.protocol.digest, str(config["model"]), weights, shown(config.get("shots")), images
+
+
+def _with_old(piles: Piles) -> Piles:
+    """Returns the piles; runs of versions that did not write the images' digest join the only pile that they can be of."""
+    found = {key: {method: list(runs) for method, runs in pile.items()} for key, pile in piles.items()}
+    for key, pile in piles.items():
+        *rest, images = key
+        same = [other for other in found if list(other[:-1]) == rest and other[-1]]
+        if not images and len(same) == 1:
+            for method, runs in pile.items():
+                found[same[0]].setdefault(method, []).extend(runs)
+            del found[key]
+    return found
 
 
 def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tuple[Method, ...]:

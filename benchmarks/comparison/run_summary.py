@@ -1,57 +1,45 @@
 """Prints a run folder on the terminal: the accuracy matrix, its metrics, and the place of its files."""
 
-import csv
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.comparison.zero_shot import comparison
-from benchmarks.runs.read import MATRICES, read
-from benchmarks.runtime import files
+from benchmarks.config.terminal import plain
+from benchmarks.runs.read import MATRICES, Run, read
 
 
 METRICS = (("transfer", "Transfer"), ("avg", "Avg"), ("last", "Last"), ("forgetting", "forgetting"))
 
 
-def _shown(value: float | str | None) -> str:
-    return "-" if value in (None, "") else f"{float(value):.1f}"
+def _shown(value: Any) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.1f}"
 
 
-def _identity(path: Path) -> str:
-    """Returns what the run's protocol tells a model at test time."""
-    file = path / "stream.json"
-    return (
-        files.read_json(file)["identity"] if file.exists() else "known"
-    )  # all runs before version 0.2 were task-aware
-
-
-def matrix_table(path: Path) -> Table:
+def matrix_table(run: Run) -> Table:
     """Returns the accuracy matrix that a run's protocol reports, in percent, as a table for the terminal.
 
     There is one row for each number of tasks learned, from zero-shot on, and one column for each task, headed by its
     number from 1. The accuracy on the task that has just been learned is bold; `-` was not measured.
 
     Args:
-        path: the run folder.
+        run: the run.
     """
-    name, _ = MATRICES[_identity(path)]
-    with (path / name).open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    tasks = header[1:]
     table = Table(padding=(0, 1, 0, 0))
     table.add_column("after", no_wrap=True)
-    for number, _ in enumerate(tasks, start=1):
+    for number, _ in enumerate(run.tasks, start=1):
         table.add_column(str(number), justify="right", no_wrap=True)
-    for after, *cells in rows:
-        state = int(after)
+    for state, cells in enumerate(run.accuracy[run.protocol.identity]):
         shown = [f"[bold]{_shown(c)}[/]" if number == state else _shown(c) for number, c in enumerate(cells, start=1)]
-        table.add_row(f"{state} {escape(tasks[state - 1])}" if state else "zero-shot", *shown)
+        table.add_row(f"{state} {escape(run.tasks[state - 1])}" if state else "zero-shot", *shown)
     return table
 
 
-def metrics_table(path: Path) -> Table:
+def metrics_table(run: Run) -> Table:
     """Returns Transfer, Avg, Last and forgetting of a run, as means over the tasks, as a table for the terminal.
 
     There is one row for each accuracy matrix: task-aware, task-agnostic and class-incremental. That which the stream's
@@ -59,10 +47,10 @@ def metrics_table(path: Path) -> Table:
     class-incremental matrix has only Avg and Last; a run that learns all tasks at once has only Last of the other two.
 
     Args:
-        path: the run folder.
+        run: the run.
     """
-    metrics = files.read_json(path / "metrics.json")
-    if read(path).learns_at_once:  # all tasks in one training: only Last is defined
+    metrics = run.files.json("metrics.json")
+    if run.learns_at_once:  # all tasks in one training: only Last is defined
         metrics = {"last": metrics["last"], "agnostic": {"last": metrics["agnostic"]["last"]}, "seen": {}}
     values = {"known": metrics, "unknown": metrics["agnostic"], "seen": metrics.get("seen", {})}
     table = Table()
@@ -70,7 +58,7 @@ def metrics_table(path: Path) -> Table:
     for _, heading in METRICS:
         table.add_column(heading, justify="right")
     for identity, (_, how) in MATRICES.items():
-        mark = " *" if identity == _identity(path) else ""
+        mark = " *" if identity == run.protocol.identity else ""
         table.add_row(how + mark, *(_shown(values[identity].get(name)) for name, _ in METRICS))
     return table
 
@@ -81,14 +69,15 @@ def show(path: Path) -> None:
     Args:
         path: the run folder.
     """
+    run = read(path)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
-    console.print(f"accuracy in %, {MATRICES[_identity(path)][1]}", style="italic", soft_wrap=True)
-    console.print(matrix_table(path))
+    console.print(f"accuracy in %, {MATRICES[run.protocol.identity][1]}", style="italic", soft_wrap=True)
+    console.print(matrix_table(run))
     console.print("\npercent; *: what the stream's protocol reports", style="italic", soft_wrap=True)
-    console.print(metrics_table(path))
-    if compared := comparison(path):
+    console.print(metrics_table(run))
+    if compared := comparison(run):
         console.print(compared[0])
         console.print(compared[1], markup=False, soft_wrap=True)
-    console.print(f"files: {path}", markup=False, soft_wrap=True)
+    console.print(plain(f"files: {path}"), markup=False, soft_wrap=True)

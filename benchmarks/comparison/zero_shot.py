@@ -1,14 +1,10 @@
 """Compares a run's accuracies before training with the published zero-shot results of CLIP ViT-B/16 on MTIL."""
 
-import csv
-from pathlib import Path
-
-import yaml
 from rich.table import Table
 
 from benchmarks.comparison.published import values
 from benchmarks.config import registry
-from benchmarks.runtime import files
+from benchmarks.runs.read import Run
 
 
 MODEL = "ViT-B-16-quickgelu"  # with OpenAI's weights: the model of the published results
@@ -24,7 +20,7 @@ CAUSES = f"""What usually causes a deviation of more than {TOLERANCE} points:
   one data set by far: its class names or templates, as stream.json in the run folder lists them"""
 
 
-def comparison(path: Path) -> tuple[Table, str] | None:
+def comparison(run: Run) -> tuple[Table, str] | None:
     """Returns a table of a run's zero-shot accuracies in percent next to the published ones of CLIP ViT-B/16, and a
     text to print below it.
 
@@ -33,27 +29,24 @@ def comparison(path: Path) -> tuple[Table, str] | None:
     than `mtil`, or of a strategy other than `zeroshot`.
 
     Args:
-        path: the run folder.
+        run: the run.
 
     Raises:
-        UserError: `stream.json` is missing or damaged.
+        UserError: `config.yaml` is missing or damaged.
     """
-    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    if config["stream"] != "mtil" or config["strategy"] != "zeroshot":
+    if run.config["stream"] != "mtil" or run.config["strategy"] != "zeroshot":
         return None
-    with (path / "accuracy.csv").open(encoding="utf-8", newline="") as file:
-        row = next(csv.DictReader(file))
     table = Table(title=f"zero-shot in %, published: CLIP ViT-B/16, {SOURCE}", title_justify="left")
     for heading in ("", "here", "published", "difference"):
         table.add_column(heading, justify="right" if heading else "left")
     deviating = []
-    for task in (task["name"] for task in files.read_json(path / "stream.json")["tasks"]):
-        here, published = float(row[task]), float(values()[*PUBLISHED, task].value)
+    for task, here in zip(run.tasks, run.accuracy["known"][0], strict=True):
+        published = float(values()[*PUBLISHED, task].value)
         difference = here - published
         table.add_row(task, f"{here:.1f}", f"{published:.1f}", f"{difference:+.1f}")
         if abs(difference) > TOLERANCE:
             deviating.append(task)
-    return table, _verdict(deviating, config["model"])
+    return table, _verdict(deviating, run.config["model"])
 
 
 def _verdict(deviating: list[str], model: str) -> str:

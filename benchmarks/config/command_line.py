@@ -108,6 +108,11 @@ def _harness_options() -> list[click.Parameter]:
         click.Option(
             ["--no-plots"], is_flag=True, help="draw no plots at the end; python -m plotting can draw them later"
         ),
+        click.Option(
+            ["--trust-model-code"],
+            is_flag=True,
+            help="let the config of a local-dir: model name a Hugging Face tokenizer, which may run code",
+        ),
         click.Option(["--again"], is_flag=True, help="repeat a finished run, into a new folder"),
         click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
         click.Option(

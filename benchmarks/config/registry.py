@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import say
 from strategies.about import About, default
 
 
@@ -169,7 +170,7 @@ def _installed(kind: str, path: tuple[str, ...]) -> dict[str, Source]:
 
 @cache
 def _say_hidden(kind: str, name: str) -> None:
-    print(f"{kind} {name}: this project's is taken, not the one that an installed package calls so", file=sys.stderr)
+    say(f"{kind} {name}: this project's is taken, not the one that an installed package calls so")
 
 
 def sources(kind: str) -> dict[str, Source]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.config import registry
+from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import ANY_STREAM, recipe
 from benchmarks.config.registry import Strategy, strategy_of
@@ -159,11 +160,11 @@ def read_file(path: Path) -> dict[str, Any]:
             must not load code.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = from_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise UserError(f"--config {path}: not valid YAML: {error}") from error
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise UserError(f"--config {path}: expected lines of the form `name: value`")
     if str(data.get("strategy", "")).endswith(".py"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -33,11 +34,23 @@ def _split_tasks(value: object) -> object:
     return value
 
 
+def _spelled(value: object) -> object:
+    """Converts a path, alone or after `folder:` or `local-dir:`, to its usual spelling: `./a//b/` to `a/b`.
+
+    So the same folder is the same setting. What has no slash is returned unchanged.
+    """
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    before, path = re.fullmatch(r"(.*?folder:|local-dir:)?(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{before or ''}{Path(path)}"
+
+
 def _all_shots(value: object) -> object:
     """Converts `all`, which a command line can express, to None."""
     return None if value == "all" else value
 
 
+Spelled = Annotated[str, BeforeValidator(_spelled)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One number for all tasks, or a default and one number for each named task or data set.
@@ -92,14 +105,14 @@ class Common:
     """
 
     strategy: str = Field(default="nusa", description="name of the method; see --list")
-    stream: str = Field(default="micro", description="name of the stream of tasks; see --list")
+    stream: Spelled = Field(default="micro", description="name of the stream of tasks; see --list")
     order: str = Field(
         default="default", description="a named order of the stream, task names with commas, or random:SEED"
     )
     seed: int = Field(default=42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
     device: Device = Field(default="auto", description="cpu, cuda, or auto: CUDA if available")
-    model: str = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
-    pretrained: str | None = Field(description="an open_clip tag or a weights file")
+    model: Spelled = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
+    pretrained: Spelled | None = Field(description="an open_clip tag or a weights file")
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
         default=None,
         description="number of training images of each class, or all",
@@ -212,6 +225,6 @@ FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be
 # Options of the command that are no settings: none of them changes a metric.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
-    "no_plots", "debug", "list", "version", "help",
+    "no_plots", "trust_model_code", "debug", "list", "version", "help",
     "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts",
 )  # fmt: skip

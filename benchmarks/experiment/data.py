@@ -25,16 +25,28 @@ class Data:
     Attributes:
         train: training images and labels of each task, in learning order.
         test: test images and labels of each task, in learning order.
+        stream_sha256: hexadecimal digest of what is learned and tested, the same in any order of the tasks: of the names,
+            test images and test labels, and with all training images also of those and their labels. Runs with other
+            digests can't be compared.
         sha256: hexadecimal digest of all images (at the backbone's size) and labels; a resumed run must find the same
             one.
     """
 
     train: Sequence[LabelledImages]
     test: Sequence[EvaluationSet]
+    stream_sha256: str
     sha256: str
 
 
-def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path | None, bar: ProgressBar) -> Data:
+def load(
+    stream: Stream,
+    size: int,
+    augmentation: Augmentation,
+    cache_root: Path | None,
+    bar: ProgressBar,
+    *,
+    drawn: bool = False,
+) -> Data:
     """Returns the images of a stream at `size` pixels a side. Every image is read once here unless the cache has it.
 
     Args:
@@ -44,6 +56,8 @@ def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path
             at each reading.
         cache_root: folder for decoded images; None decodes them at each reading.
         bar: shows the progress.
+        drawn: whether the training images are a few that the seed drew (few-shot), so that the stream's digest is of the
+            test images only.
 
     Raises:
         UserError: an image cannot be read (the message names it), or there is too little space for the cache.
@@ -52,14 +66,16 @@ def load(stream: Stream, size: int, augmentation: Augmentation, cache_root: Path
     trains, tests = [task.train for task in stream.tasks], [task.test for task in stream.tasks]
     cropped = augmentation != "none"
     opener.fill(tests if cropped else trains + tests)
-    total = hashlib.sha256()
+    total, of_tasks = hashlib.sha256(), []
     train, test = [], []
     for task in stream.tasks:
         pixels, found = opener.open(task.train, from_files=cropped)
         labels = torch.from_numpy(task.train.labels)
         train.append(LabelledImages(Cropped(task.train, size) if cropped else pixels, labels))
-        total.update(found.tobytes() + task.train.labels.tobytes())
+        trained = found.tobytes() + task.train.labels.tobytes()
         pixels, found = opener.open(task.test)
         test.append(EvaluationSet(pixels, torch.from_numpy(task.test.labels)))
-        total.update(found.tobytes() + task.test.labels.tobytes())
-    return Data(train, test, total.hexdigest())
+        tested = found.tobytes() + task.test.labels.tobytes()
+        total.update(trained + tested)
+        of_tasks.append(hashlib.sha256(f"{task.name}\n".encode() + tested + (b"" if drawn else trained)).hexdigest())
+    return Data(train, test, hashlib.sha256("".join(sorted(of_tasks)).encode()).hexdigest(), total.hexdigest())

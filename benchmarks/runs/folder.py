@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 
 
@@ -116,7 +117,7 @@ class RunFiles:
             UserError: the file is missing or cannot be read, or the zip file is damaged.
             UnicodeDecodeError: the text is not UTF-8.
         """
-        return self.data(name).decode("utf-8")
+        return self.data(name).decode("utf-8-sig")  # some editors write a mark at the beginning
 
     def json(self, name: str) -> Any:
         """Returns the value in a json file; `benchmarks.runs.keys` describes the keys of each.
@@ -128,7 +129,7 @@ class RunFiles:
             UserError: the file is missing or damaged.
         """
         try:
-            return json.loads(self.text(name))
+            return from_json(self.text(name))
         except ValueError as error:
             raise UserError(f"{self.at(name)}: damaged, not valid JSON") from error
 
@@ -171,7 +172,7 @@ def named_digest(data: bytes) -> str | None:
         data: the bytes of a `stream.json`.
     """
     try:
-        found = json.loads(data)
+        found = from_json(data.decode())
     except ValueError:
         return None
     return found["sha256"] if isinstance(found, dict) and found.keys() == {"sha256"} else None

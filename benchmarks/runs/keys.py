@@ -72,7 +72,15 @@ KEYS: dict[str, tuple[Column, ...]] = {
         ),
         Column("tables", "mapping", "each measured table: its file, keys, and columns as described here", since="1.0"),
         Column("weights_sha256", "text", "digest of the pretrained weights"),
+        Column(
+            "preprocessing", "mapping", "`mean` and `std` of the model's images, `interpolation` and `resize_mode`",
+            since="1.0",
+        ),
         Column("images_sha256", "text", "digest of all images, at the model's size, and labels; another sum before 0.2"),
+        Column(
+            "stream_sha256", "text", "digest of all tasks' test images and labels, and without `shots` of the training ones, "
+            "in any order; runs are compared only where it is the same", since="1.0",
+        ),
         Column("reference_images", "text", "what `--reference-images` named; `null` for nothing", since="0.3"),
         Column("reference_texts", "text", "what `--reference-texts` named; `null` for nothing", since="0.3"),
         Column("reference_sha256", "text", "digest of the auxiliary images and texts; only where there are any"),

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks.config import registry
+from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import plain
 from benchmarks.runs import csv_files, schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
@@ -76,13 +77,22 @@ class _Cost(_Open):
     total_seconds: _Seconds
 
 
+class _Hardware(_Open):
+    device: NotRequired[str | None]
+    gpu: NotRequired[str | None]
+    processor: NotRequired[str | None]
+    threads: NotRequired[int | None]
+    processes: NotRequired[int | None]
+    platform: NotRequired[str | None]
+
+
 class _About(_Open):
     status: str
     weights_sha256: NotRequired[str]
     reference_sha256: NotRequired[str]
     versions: NotRequired[dict[str, str]]
     git: NotRequired[dict[str, Any] | None]
-    hardware: NotRequired[dict[str, Any]]
+    hardware: NotRequired[_Hardware]
 
 
 CONFIG, STREAM, COST, ABOUT = (TypeAdapter[Any](shape) for shape in (_Config, _Stream, _Cost, _About))
@@ -147,11 +157,9 @@ class Run:
         """
         file = self.files.at("config.yaml")
         try:
-            # The C loader, if available, is six times as fast.
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            found = yaml.load(self.files.text("config.yaml"), Loader=loader)
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{file}: damaged, not valid YAML") from error
+            found = from_yaml(self.files.text("config.yaml"))
+        except ValueError as error:
+            raise UserError(f"{file}: damaged, not valid YAML ({error})") from error
         return schema.complete(_checked(file, found, CONFIG))
 
     @cached_property
@@ -253,8 +261,8 @@ class Run:
         """Whether all tasks were learned in one training, the first (joint training): no later task trained a
         parameter. Then only zero-shot accuracies and those after the last task are meaningful.
         """
-        first, *others = self.cost["trained_parameters"]
-        return first > 0 and bool(others) and not any(others)
+        trained = self.cost["trained_parameters"]
+        return len(trained) > 1 and trained[0] > 0 and not any(trained[1:])
 
     @property
     def learns_nothing(self) -> bool:
@@ -314,9 +322,18 @@ def _short(value: Any) -> str:
     return "none" if value is None else f"{value:.2f}" if isinstance(value, int | float) else "no number"
 
 
+def _printable(value: Any) -> Any:
+    """The value with all texts in it as a terminal can show them: a stranger may have written them."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_printable(part) for part in value]
+    return plain(value) if isinstance(value, str) else value
+
+
 def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
     try:
-        return shape.validate_python(found)
+        return shape.validate_python(_printable(found))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
@@ -346,7 +363,31 @@ def read(folder: Path) -> Run:
     for identity, (names, _) in found.items():
         if names != tasks:
             raise UserError(f"{files.at(there[identity])}: other tasks than in accuracy.csv")
-    return Run(files.folder, tuple(tasks), {identity: states for identity, (_, states) in found.items()})
+    return Run(files.folder, tuple(map(plain, tasks)), {identity: states for identity, (_, states) in found.items()})
+
+
+def read_whole(folder: Path) -> Run:
+    """Returns the run in a folder like `read`, and has read its files, but not the large tables.
+
+    Whatever is wrong with one of many folders becomes a UserError, so that the others can be used.
+
+    Args:
+        folder: the run folder; a packed run may be given by its zip file or by the folder's name.
+
+    Raises:
+        UserError: one of the files is missing or damaged in any way.
+    """
+    try:
+        run = read(folder)
+        _ = run.config, run.about, run.method
+        if run.is_finished:
+            _ = run.protocol, run.cost, run.metrics, run.entropy_rank
+    except UserError:
+        raise
+    except Exception as error:  # of any kind: a stranger's files may hold anything
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{folder}: damaged ({why:.200})") from error
+    return run
 
 
 def _frames() -> Any:

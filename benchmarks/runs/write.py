@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.runs import schema
@@ -136,8 +137,8 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
     """
     file = RunFiles(path).at("config.yaml")
     try:
-        found = yaml.safe_load(RunFiles(path).text("config.yaml"))
-    except (UserError, ValueError, yaml.YAMLError):
+        found = from_yaml(RunFiles(path).text("config.yaml"))
+    except (UserError, ValueError):
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{file}: missing or damaged; move the folder away to start anew")
@@ -145,10 +146,18 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
     for name in [*wanted, *found]:
         if name == FREE or wanted.get(name) == "auto":  # with `auto` any device is accepted
             continue
-        if found.get(name) != wanted.get(name):
+        if found.get(name) != wanted.get(name) and not _same_place(found.get(name), wanted.get(name)):
             raise UserError(
                 f"{file}: the run there has {name} {found.get(name)}, not {wanted.get(name)}; choose another --results"
             )
+
+
+def _same_place(one: Any, other: Any) -> bool:
+    """Whether two settings are the same path, alone or after a colon: relative and absolute, or through a link."""
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    (kind, _, path), (kind_2, _, path_2) = one.rpartition(":"), other.rpartition(":")
+    return kind == kind_2 and "/" in path + path_2 and Path(path).resolve() == Path(path_2).resolve()
 
 
 def save_stream(path: Path, about: dict[str, Any]) -> None:

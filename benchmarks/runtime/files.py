@@ -10,6 +10,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 
 
@@ -95,6 +96,8 @@ def checksum(paths: Iterable[Path]) -> str:
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all: to a temporary file, which is flushed to disk and then renamed.
 
+    A symbolic link is replaced by the file, and what it leads to is left alone.
+
     Args:
         path: the file; its folder is made if it does not exist.
         data: the whole content.
@@ -104,11 +107,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be written: it is no file; choose another name")
-    path = path.resolve()  # a symbolic link is kept
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # left by a killed process, or a link that somebody put there
+        with temporary.open("xb") as file:  # which follows no link
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -156,7 +159,7 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or damaged; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -6,9 +6,18 @@ returns the text. It knows the tables and groups of a comparison, but no run fol
 
 import importlib
 import pkgutil
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.comparison.contents import Comparison
+
+
+def cell(value: Any) -> Any:
+    """Returns a value for a cell of a csv file: a text that a spreadsheet would take for a formula gets a `'` in front.
+
+    Args:
+        value: a text, a number or None; numbers are returned as they are.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 class Format(Protocol):

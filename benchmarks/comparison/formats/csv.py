@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.comparison import metric_columns
 from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired
 from benchmarks.comparison.tables import PER_TASK, identities
@@ -15,8 +16,8 @@ from benchmarks.config.errors import UserError
 
 SUFFIXES = (".csv",)
 COLUMNS = (
-    "stream", "protocol", "model", "pretrained", "weights_sha256", "shots", "order", "method", "task_identity", "metric",
-    "task", "mean", "standard_deviation", "interval_half_width", "count",
+    "stream", "protocol", "model", "pretrained", "weights_sha256", "stream_sha256", "shots", "order", "method",
+    "task_identity", "metric", "task", "mean", "standard_deviation", "interval_half_width", "count",
 )  # fmt: skip
 COSTS: dict[str, Measure] = {
     "trained_parameters": lambda run: metric_columns.trained(run)[0],
@@ -33,13 +34,13 @@ COSTS: dict[str, Measure] = {
 def write(comparison: Comparison) -> str:
     """Returns the csv text: one row for each method, order and metric, with mean and standard deviation over seeds.
 
-    Columns: `stream`, `protocol`, `model`, `pretrained`, `weights_sha256`, `shots`, `order`, `method`, `task_identity`
-    (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental), `metric` (`transfer`, or `transfer minus
-    lora` for a difference to the baseline `lora`), `task` (empty for the mean over tasks), `mean`,
+    Columns: `stream`, `protocol`, `model`, `pretrained`, `weights_sha256`, `stream_sha256`, `shots`, `order`, `method`,
+    `task_identity` (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental), `metric` (`transfer`, or
+    `transfer minus lora` for a difference to the baseline `lora`), `task` (empty for the mean over tasks), `mean`,
     `standard_deviation`, `interval_half_width` (of a difference's 95 % confidence interval) and `count`. Metrics are in
     percent, `forgetting` and differences in percentage points; a cost has its unit in its name or is a number. `count`
     is the number of runs; where `order` is `all`, the number of orders; for a difference, the number of pairs. A field
-    that does not apply is empty.
+    that does not apply is empty. A text that a spreadsheet would take for a formula has a `'` in front.
 
     Args:
         comparison: the groups of runs, and whether to add values of each task and differences to a baseline.
@@ -58,11 +59,11 @@ def write(comparison: Comparison) -> str:
         config = group.first.config
         about = {name: config.get(name) for name in ("stream", "model", "pretrained", "shots")}
         about |= {"protocol": f"{group.first.protocol.name} [{group.first.protocol.digest[:8]}]"}
-        about |= {"weights_sha256": group.first.about.get("weights_sha256")}
+        about |= {name: group.first.about.get(name) for name in ("weights_sha256", "stream_sha256")}
         baseline = None if comparison.baseline is None else group.named(comparison.baseline)
         for method in group.methods:
             for row in _rows(group, method, comparison.per_task, baseline):
-                writer.writerow({**about, "method": method.key, **row})
+                writer.writerow({k: cell(v) for k, v in ({**about, "method": method.key} | row).items()})
     return out.getvalue()
 
 

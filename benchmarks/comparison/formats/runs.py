@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import shown
 from benchmarks.config.errors import UserError
 from benchmarks.runs.metrics import class_incremental
@@ -21,6 +22,7 @@ METRICS = ("transfer", "avg", "last", "forgetting", "zero_shot")
 # The entries of run.json that identify the origin of the metrics.
 PROVENANCE = (
     "started", "seconds", "schema_version", "command", "strategy_sha256", "figures_version", "weights_sha256", "images_sha256",
+    "stream_sha256",
     "reference_sha256", "files_sha256", "versions", "git", "hardware",
 )  # fmt: skip
 
@@ -82,7 +84,7 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def _field(value: Any) -> Any:
-    return "" if value is None else shown(value) if isinstance(value, bool | list | dict) else value
+    return "" if value is None else cell(shown(value) if isinstance(value, bool | list | dict) else value)
 
 
 def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from benchmarks.config import registry
+from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
 
 
@@ -131,13 +132,13 @@ class _Texts(yaml.BaseLoader):
 
 def _load(file: Path) -> object:
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Texts)
+        return from_yaml(file.read_text(encoding="utf-8"), _Texts)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: cannot be read: it is not UTF-8 text") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise UserError(f"{file}: not valid YAML: {error}") from error
 
 
 def _wrong(message: str) -> UserError:

@@ -277,6 +277,85 @@ def test_runs_of_other_weights_or_references_are_told_apart(tmp_path: Path) -> N
     assert len(set(keys)) == len(keys)
 
 
+def _add(run: Path, **about: Any) -> None:
+    file = run / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | about))
+
+
+def test_runs_of_other_images_are_told_apart(tmp_path: Path) -> None:
+    """A clean folder and its corrupted copy; a run of an older version joins where there is one stream only."""
+    for seed, images in enumerate(("clean", "clean", "corrupt", "")):
+        run = write_run(tmp_path / f"{seed}", states(seed), ["one", "two", "three"], seed=seed)
+        _add(run, **({"stream_sha256": f"{images} and more"} if images else {}))
+    both = [row for row in csv_rows(tmp_path) if row["metric"] == "avg" and row["task_identity"] == "known"]
+    assert sorted((row["count"], row["stream_sha256"][:5]) for row in both) == [
+        ("1", ""),
+        ("1", "corru"),
+        ("2", "clean"),
+    ]
+    shown = compare(tmp_path).stdout
+    assert "images clean an" in shown and "images corrupt " in shown and "images unknown" in shown
+    shutil.rmtree(tmp_path / "2")
+    assert {row["count"] for row in csv_rows(tmp_path) if row["metric"] == "avg"} == {"3"}
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", states(1), ["=one", "+two", "@three"], order="-2+3")
+    for form in ("csv", "runs"):
+        rows = csv.reader(
+            io.StringIO(compare(tmp_path, "--format", form, *(["--per-task"] if form == "csv" else [])).stdout)
+        )
+        cells = [cell for row in rows for cell in row]
+        assert "'-2+3" in cells and not any(cell.startswith(("=", "+", "@")) for cell in cells)
+
+
+def test_versions_are_said_where_they_differ(tmp_path: Path) -> None:
+    for seed, strategy in enumerate(("nusa", "nusa", "lora")):
+        run = write_run(tmp_path / f"{seed}", states(seed), ["one", "two", "three"], strategy, seed=seed)
+        _add(run, versions={"nusa-bench": "0.3.0"})
+    assert "different versions" not in compare(tmp_path).stdout
+    _add(tmp_path / "2", versions={"nusa-bench": "0.2.0"})
+    _add(tmp_path / "1", figures_version={"method": 2, "shared": 1, "template": 1})
+    shown = " ".join(compare(tmp_path).stdout.split())
+    assert (
+        "different versions of this project, whose results may differ. " in shown
+        and "0.2.0: LoRA" in shown
+        and "The means of NuSA-CL mix runs" in shown
+    )
+
+
+def test_what_a_stranger_wrote_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", states(1), ["one\x1b[2J", "two", "three"], order="\x1b]0;title\x07red")
+    done = compare(tmp_path, "--per-task")
+    assert done.exit_code == 0 and "\\x1b]0;title\\x07red" in done.stdout and "one\\x1b[2J" in done.stdout
+    assert not any(sign in done.output for sign in "\x1b\x07")
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.yaml", "zzz: 2020-13-45\n"),
+        ("config.yaml", "zzz: !!bool x\n"),
+        ("config.yaml", f"zzz: {'[' * 50_000}{']' * 50_000}\n"),
+        ("config.yaml", "seed: 1\nseed: 2\n"),
+        ("run.json", "[" * 100_000 + "]" * 100_000),
+        ("stream.json", "[" * 100_000 + "]" * 100_000),
+        ("cost.json", '{"peak_memory_bytes": ' + "9" * 400 + "}"),
+        ("metrics.json", "[" * 100_000 + "]" * 100_000),
+        ("run.json", '{"status": "finished", "hardware": {"gpu": 5}}'),
+        ("run.json", '{"status": "finished", "versions": {"nusa-bench": []}}'),
+    ],
+    ids=range(10),
+)
+def test_a_folder_that_is_no_good_leaves_the_others_alone(file: str, change: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "good", states(1), ["one", "two", "three"], "lora")
+    bad = write_run(tmp_path / "bad", states(2), ["one", "two", "three"])
+    (bad / file).write_text((bad / file).read_text() + change if file == "config.yaml" else change)
+    done = compare(tmp_path)
+    assert done.exit_code == 0 and "LoRA" in done.stdout and "NuSA-CL" not in done.stdout
+    assert f"left out: {bad / file}" in done.stderr
+
+
 def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", states(1), TASKS)
     metrics = json.loads((run / "metrics.json").read_text())
@@ -354,7 +433,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     written = compare(
         tmp_path / "runs", "--per-task", "--baseline", "lora", "--format", "latex", "-o", tmp_path / "tables.tex"
     )
-    assert written.exit_code == 0 and not written.stdout
+    assert written.exit_code == 0 and written.stdout == f"{tmp_path / 'tables.tex'}\n"
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{tables}\\end{document}"
     )
