@@ -83,7 +83,7 @@ def _sizes(classes: int) -> tuple[int, ...]:
 
 def _made_up(name: str, count: int) -> list[str]:
     """Class names, the awkward ones of this data set first."""
-    return [*AWKWARD[name], *(f"{name.lower()}_class_{number:03}" for number in range(count - len(AWKWARD[name])))]
+    return [*AWKWARD[name], *(f"{name[0].lower()}_{number:03}" for number in range(count - len(AWKWARD[name])))]
 
 
 def _aircraft(root: Path) -> None:

@@ -1,10 +1,12 @@
 """Loads an open_clip model with its tokenizer and image normalisation, from this project, a file, a tag or a folder."""
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,16 @@ from benchmarks.backbones import weights
 from benchmarks.backbones.weights import WEIGHTS, Weights
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
+from benchmarks.runtime import files
 from benchmarks.runtime.devices import plain_torch
 from strategies.clip.weight_matrices import blocks
 
 
 MICRO = Path(__file__).parents[1] / "micro" / "clip"
 VOCABULARY = "vocabulary.txt.gz"
+RESIZED = {"interpolation": "bicubic", "resize_mode": "shortest"}  # as `benchmarks.images.decode` does
+USUAL: dict[str, Any] = asdict(open_clip.transform.PreprocessCfg())  # of a model that states nothing else
+Tokenizer = Callable[[list[str]], Tensor]  # n texts -> (n, L) int64, L the context length
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,12 @@ class Backbone:
         mean, std: three numbers each, for red, green and blue: what is subtracted from images in 0..1, and by what the
             difference is divided.
         sha256: hexadecimal digest of the names and bytes of all weights.
-        about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`.
+        about: metadata for files of models trained from this one: `model`, `quick_gelu` as `true` or `false`, and
+            `preprocessing`, json of `mean`, `std`, `interpolation` and `resize_mode`.
     """
 
     clip: torch.nn.Module
-    tokenize: Callable[[list[str]], Tensor]
+    tokenize: Tokenizer
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -135,13 +142,14 @@ def image_size(model: str) -> int:
         model: `micro`, an open_clip name, or `local-dir:FOLDER`.
 
     Raises:
-        UserError: the model is unknown, or its config names no image size.
+        UserError: the model is unknown, its config names no image size, or its images are not square.
     """
     folder = _folder(model)
     try:
         config: Any = open_clip.get_model_config(_config_name(model, folder))
-        size = config["vision_cfg"]["image_size"]
-        return int(size[0] if isinstance(size, (list, tuple)) else size)
+        return _side(model, config["vision_cfg"]["image_size"])
+    except UserError:
+        raise
     except Exception as error:  # open_clip raises many kinds of errors on a wrong file
         raise UserError(f"--model {model}: its config names no image size ({weights.line(error)})") from error
 
@@ -167,13 +175,13 @@ def _check_activation(model: str, folder: Path | None, trained: bool, where: str
 
 
 def _from_tag(model: str, tag: str) -> Weights:
-    """Returns the weights of a tag; the normalisation that open_clip states for the tag replaces that of a file in the
-    cache.
+    """Returns the weights of a tag; the preprocessing that open_clip states for the tag replaces that of a file in
+    the cache.
     """
     told = open_clip.get_pretrained_cfg(model, tag)
     found = weights.read(weights.fetch(model, tag))
     # The activation was checked before anything was fetched.
-    return replace(found, quick_gelu=None, normalisation={name: told[name] for name in ("mean", "std") if name in told})
+    return replace(found, quick_gelu=None, preprocessing=weights.stated(told))
 
 
 def _about(model: str, folder: Path | None) -> dict[str, str]:
@@ -182,12 +190,31 @@ def _about(model: str, folder: Path | None) -> dict[str, str]:
     return {"model": name, "quick_gelu": str(_uses_quick_gelu(model, folder)).lower()}
 
 
-def _check_normalisation(model: str, config: Any) -> None:
-    """Raises UserError unless mean and std are three numbers each, std above zero."""
+def _side(model: str, size: Any) -> int:
+    """The side of square images, from one number or two equal ones."""
+    sides = set(size) if isinstance(size, (list, tuple)) else {size}
+    side = sides.pop()
+    if not isinstance(side, int) or side < 1:
+        raise UserError(f"--model {model}: its image size is {size!r}, expected a number of pixels")
+    if sides:
+        raise UserError(f"--model {model}: its images are of {size} pixels; only models of square images work here")
+    return side
+
+
+def _check_preprocessing(model: str, config: Mapping[str, Any]) -> None:
+    """Raises UserError unless mean and std are three numbers each, std above zero, and images are resized as here."""
+    for name, ours in RESIZED.items():
+        if config[name] != ours:
+            raise UserError(
+                f"--model {model}: its {name} is {config[name]}; here images are resized with {name} {ours}, so its results "
+                "would be wrong"
+            )
     for name in ("mean", "std"):
         values = config[name]
         whole = isinstance(values, (list, tuple)) and len(values) == 3
-        if not whole or not all(isinstance(value, (int, float)) and (value > 0 or name == "mean") for value in values):
+        if not whole or not all(
+            isinstance(value, (int, float)) and isfinite(value) and (value > 0 or name == "mean") for value in values
+        ):
             raise UserError(f"--model {model}: its {name} must be three numbers for the colours, got {values!r}")
 
 
@@ -199,7 +226,7 @@ def _digest(clip: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list[str]], Tensor]:
+def make_tokenizer(model: str, folder: Path | None, clip: Any, *, trusted: bool = False) -> Tokenizer:
     """Returns the function that turns a list of n prompts into token ids (n, L) int64, L the context length.
 
     Args:
@@ -207,15 +234,40 @@ def make_tokenizer(model: str, folder: Path | None, clip: Any) -> Callable[[list
         folder: the folder of a model of one's own; None for open_clip's. If it holds `vocabulary.txt.gz`, this vocabulary
             replaces CLIP's.
         clip: the open_clip model, whose context length is used with such a vocabulary.
+        trusted: whether a folder's config may name a Hugging Face tokenizer, which may run code of the folder's.
+
+    Raises:
+        UserError: the folder's config names such a tokenizer and is not trusted, or the tokenizer cannot be loaded.
     """
     vocabulary = folder / VOCABULARY if folder else None
     if vocabulary and vocabulary.is_file():
         return open_clip.SimpleTokenizer(str(vocabulary), context_length=clip.context_length)
-    return open_clip.get_tokenizer(model)
+    if folder and not trusted:
+        _check_config_runs_no_code(folder)
+    try:
+        return open_clip.get_tokenizer(model)
+    except Exception as error:  # of transformers, and of the hub's client
+        text: Any = (open_clip.get_model_config(_config_name(model, folder)) or {}).get("text_cfg", {})
+        raise UserError(
+            f"--model {model}: its tokenizer {text.get('hf_tokenizer_name', '')} cannot be loaded ({weights.line(error)}); "
+            "install transformers, and fill its cache where there is no network"
+        ) from error
+
+
+def _check_config_runs_no_code(folder: Path) -> None:
+    """Raises UserError for a config that names a tokenizer of Hugging Face's, for which transformers may run code."""
+    config = files.read_json(folder / weights.CONFIG)
+    text = (config.get("model_cfg") or {}).get("text_cfg") or {} if isinstance(config, dict) else {}
+    for name in ("hf_tokenizer_name", "tokenizer_kwargs"):
+        if text.get(name):
+            raise UserError(
+                f"--model local-dir:{folder}: its {weights.CONFIG} has {name} {text[name]!r}, a tokenizer of Hugging Face's "
+                f"that may run code; give the folder a {VOCABULARY}, or --trust-model-code if you trust it"
+            )
 
 
 @plain_torch()
-def load_backbone(model: str, pretrained: str | None) -> Backbone:
+def load_backbone(model: str, pretrained: str | None, *, trusted: bool = False) -> Backbone:
     """Returns a model with the weights of a tag or file.
 
     The model's name decides the activation, GELU or QuickGELU. Weights that are known to be trained with the other one
@@ -224,6 +276,7 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     Args:
         model: `micro`, an open_clip name, or `local-dir:FOLDER` in open_clip's layout.
         pretrained: an open_clip tag, the path of a weights file, or None for the weights in the model's own folder.
+        trusted: whether the config of a model's own folder may name a tokenizer that may run code.
 
     Raises:
         UserError: the model, tag or file is unknown; the weights are damaged, of another architecture or cannot be
@@ -236,7 +289,7 @@ def load_backbone(model: str, pretrained: str | None) -> Backbone:
     if found.quick_gelu is not None:
         _check_activation(model, folder, found.quick_gelu, f"{found.file} ({found.source})")
     weights.fit(clip, found, model)
-    return _with_surroundings(clip, model, folder, found.normalisation)
+    return _with_surroundings(clip, model, folder, found.preprocessing, trusted=trusted)
 
 
 def random_backbone(model: str) -> Backbone:
@@ -252,15 +305,18 @@ def random_backbone(model: str) -> Backbone:
     return _with_surroundings(_build(model, folder), model, folder, {})
 
 
-def _with_surroundings(clip: Any, model: str, folder: Path | None, normalisation: dict[str, Any]) -> Backbone:
-    return backbone_of(clip, make_tokenizer(model, folder, clip), model, normalisation, _about(model, folder))
+def _with_surroundings(
+    clip: Any, model: str, folder: Path | None, preprocessing: dict[str, Any], *, trusted: bool = False
+) -> Backbone:
+    tokenize = make_tokenizer(model, folder, clip, trusted=trusted)
+    return backbone_of(clip, tokenize, model, preprocessing, _about(model, folder))
 
 
 def backbone_of(
     clip: Any,
-    tokenize: Callable[[list[str]], Tensor],
+    tokenize: Tokenizer,
     model: str,
-    normalisation: Mapping[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     about: dict[str, str] | None = None,
 ) -> Backbone:
     """Returns a loaded model as a `Backbone`: with its tokenizer, image size, normalisation and digest. It is not copied.
@@ -269,29 +325,37 @@ def backbone_of(
         clip: an open_clip model.
         tokenize: turns a list of n prompts into token ids (n, L) int64.
         model: the model's name, for error messages.
-        normalisation: `mean` and `std`, three numbers each, where they differ from those that open_clip states for the
-            model; None if they do not.
+        preprocessing: `mean` and `std` (three numbers each), `interpolation` and `resize_mode`, where they differ from
+            those that open_clip states for the model; None if they do not.
         about: metadata for files of models trained from this one: `model`, and `quick_gelu` as `true` or `false`; None
             for no metadata.
 
     Raises:
-        UserError: the mean or std is not three numbers, or a std is not above 0.
+        UserError: the mean or std is not three numbers, a std is not above 0, or the model wants images of another
+            shape than a square, or resized in another way than this project resizes them.
     """
-    config: Any = open_clip.get_model_preprocess_cfg(clip) | dict(normalisation or {})
-    size = config["size"][0] if isinstance(config["size"], (tuple, list)) else config["size"]
-    _check_normalisation(model, config)
-    return Backbone(clip, tokenize, size, tuple(config["mean"]), tuple(config["std"]), _digest(clip), about or {})
+    config = USUAL | open_clip.get_model_preprocess_cfg(clip) | dict(preprocessing or {})
+    size = _side(model, config["size"])
+    if size != _side(model, clip.visual.image_size):
+        raise UserError(
+            f"--model {model}: its images are of {size} pixels by its preprocess_cfg, but not by its model_cfg"
+        )
+    _check_preprocessing(model, config)
+    open_clip.model.set_model_preprocess_cfg(clip, config)
+    mean, std = tuple(map(float, config["mean"])), tuple(map(float, config["std"]))
+    told = {"mean": mean, "std": std, **{name: config[name] for name in RESIZED}}
+    return Backbone(
+        clip, tokenize, size, mean, std, _digest(clip), {**(about or {}), "preprocessing": json.dumps(told)}
+    )
 
 
-def tokenize_prompts(backbone: Backbone, class_names: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
+def tokenize_prompts(tokenize: Tokenizer, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Returns the token ids (K, C, L) int64 of C class names in K templates, L the context length.
 
     Args:
-        backbone: the model whose tokenizer is used.
+        tokenize: turns a list of n prompts into token ids (n, L) int64.
         class_names: C names.
         templates: K prompts with one `{}`, which each name replaces.
     """
     # Replaced, not formatted: a class name or template may hold braces.
-    return torch.stack(
-        [backbone.tokenize([template.replace("{}", name) for name in class_names]) for template in templates]
-    )
+    return torch.stack([tokenize([template.replace("{}", name) for name in class_names]) for template in templates])

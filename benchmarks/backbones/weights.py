@@ -1,9 +1,9 @@
 """Weight files: downloads, reads without executing code, detects the activation, and copies weights into a model."""
 
+import json
 import pickle
-import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,15 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import safe_open
 from torch import Tensor
 
+from benchmarks.backbones import torchscript
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 
 
 WEIGHTS = "open_clip_model.safetensors"  # the file's name on the Hugging Face hub and in a folder in open_clip's layout
 CONFIG, CONFIG_PARTS = "open_clip_config.json", ("model_cfg", "preprocess_cfg")
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # before all names: of several GPUs, torch.compile, an outer module
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}  # entries of OpenAI's files that are no parameters
 
 
@@ -34,14 +37,15 @@ class Weights:
         tensors: the weights by their names in open_clip.
         quick_gelu: whether they were trained with QuickGELU; None if unknown.
         source: in words, where `quick_gelu` was read, for an error message; empty if unknown.
-        normalisation: `mean` and `std` of the images, three numbers each, if a config in the same folder states them.
+        preprocessing: what is stated of how images are prepared, by the keys in `PREPROCESSING`: in the metadata of this
+            project's own models, else in open_clip_config.json in the same folder.
     """
 
     file: Path
     tensors: dict[str, Tensor]
     quick_gelu: bool | None = None
     source: str = ""
-    normalisation: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
 
 
 def read(file: Path) -> Weights:
@@ -61,10 +65,29 @@ def read(file: Path) -> Weights:
     """
     entries, metadata = _entries(file)
     config = _config_beside(file)
-    preprocess = config.get("preprocess_cfg", {})
-    normalisation = {name: preprocess[name] for name in ("mean", "std") if name in preprocess}
     quick_gelu, source = _activation(file, entries, metadata, config)
-    return Weights(file, _state_dict(file, entries), quick_gelu, source, normalisation)
+    preprocessing = _preprocessing(file, metadata) or config.get("preprocess_cfg", {})
+    return Weights(file, _state_dict(file, entries), quick_gelu, source, stated(preprocessing))
+
+
+def stated(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those entries of a preprocessing config that belong to the weights and not to the architecture.
+
+    Args:
+        preprocessing: a `preprocess_cfg` of open_clip's, or the config of a pretrained tag.
+    """
+    return {name: preprocessing[name] for name in PREPROCESSING if name in preprocessing}
+
+
+def _preprocessing(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Returns the preprocessing that this project wrote into a file's metadata; empty if there is none."""
+    try:
+        found = json.loads(metadata.get("preprocessing", "{}"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: damaged metadata, its preprocessing is no mapping")
+    return found
 
 
 def _entries(file: Path) -> tuple[Any, dict[str, str]]:
@@ -74,7 +97,9 @@ def _entries(file: Path) -> tuple[Any, dict[str, str]]:
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
                 return tensors, opened.metadata() or {}
-        found = _archive(file) if _is_torchscript(file) else torch.load(file, map_location="cpu", weights_only=True)
+        found = (
+            torchscript.read(file) if _is_torchscript(file) else torch.load(file, map_location="cpu", weights_only=True)
+        )
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such weights file") from error
     except pickle.UnpicklingError as error:
@@ -95,18 +120,6 @@ def _is_torchscript(file: Path) -> bool:
         return False
     with zipfile.ZipFile(file) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _archive(file: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a TorchScript file. Torch reads it in C++, without Python's pickle; only `__setstate__`
-    could run code.
-    """
-    with zipfile.ZipFile(file) as archive:
-        if any(b"def __setstate__" in archive.read(name) for name in archive.namelist() if name.endswith(".py")):
-            raise pickle.UnpicklingError("TorchScript that would run while it is loaded")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.*")  # deprecated, but OpenAI's files cannot be read without
-        return dict(torch.jit.load(str(file), map_location="cpu").state_dict())
 
 
 def _config_beside(file: Path) -> dict[str, Any]:
@@ -134,8 +147,8 @@ def _state_dict(file: Path, entries: Any) -> dict[str, Tensor]:
     )
     if not tensors or not all(isinstance(name, str) and isinstance(it, Tensor) for name, it in tensors.items()):
         raise UserError(f"{file}: not the weights of a CLIP: it holds no tensors by name")
-    if all(name.startswith("module.") for name in tensors):  # as trained on several GPUs
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    while prefix := next((each for each in WRAPPERS if all(name.startswith(each) for name in tensors)), ""):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
@@ -169,6 +182,10 @@ def fit(clip: torch.nn.Module, weights: Weights, model: str) -> None:
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or not tensor.isfinite().all():
             raise UserError(f"{weights.file}: {name} does not hold finite numbers; the file is damaged")
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise UserError(
+                f"{weights.file}: {name} is {tensor.dtype}, expected {wanted[name].dtype}; no weights of {model}"
+            )
     clip.load_state_dict(tensors)
 
 

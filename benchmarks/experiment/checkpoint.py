@@ -3,12 +3,16 @@ end.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
+import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 from benchmarks.runs.record import RunRecord
 from benchmarks.runs.write import CHECKPOINT, MODEL
@@ -31,7 +35,7 @@ def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Te
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
-    metadata = {"progress": json.dumps(record.as_json(), allow_nan=False)}
+    metadata = {"progress": json.dumps(record.as_json(), allow_nan=False), "digest": digest(tensors)}
     files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
@@ -52,13 +56,34 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], R
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            record = RunRecord.from_json(json.loads(opened.metadata()["progress"]))
+            record, written = (
+                RunRecord.from_json(from_json(opened.metadata()["progress"])),
+                opened.metadata().get("digest"),
+            )
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: damaged checkpoint, or of another version; move the folder away to start anew"
         ) from error
+    if written is not None and written != digest(tensors):  # versions before 0.4 wrote none
+        raise UserError(
+            f"{file}: damaged checkpoint: other tensors than were written; move the folder away to start anew"
+        )
     return _below("model.", tensors), _below("strategy.", tensors), record
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Returns a digest, in hexadecimal, of tensors with their names, types and shapes.
+
+    Args:
+        tensors: the tensors by name, on any device.
+    """
+    found = xxhash.xxh3_128()
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        found.update(f"{name} {plain.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(plain.view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -71,7 +96,7 @@ def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> N
     Args:
         path: the run folder.
         model: state dict of the open_clip model.
-        about: metadata of the file: `model`, the model's name, and `quick_gelu`, `true` or `false`.
+        about: metadata of the file: `model`, the model's name, `quick_gelu`, `true` or `false`, and `preprocessing`, json.
 
     Raises:
         UserError: the file cannot be written.

@@ -1,6 +1,5 @@
 """The functions behind `benchmarks.api`: they take plain arguments, run or read or test, and return objects."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -12,6 +11,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import resolve
 from benchmarks.config.settings import default_data_root
+from benchmarks.config.terminal import say
 from benchmarks.experiment.own import NAME
 from benchmarks.experiment.request import Places, Request, build_plan, cache_place
 from benchmarks.runs import schema, write
@@ -39,10 +39,14 @@ class Run(ReadRun):
     `unknown` task-agnostic and `seen` class-incremental; and `table(NAME)`, the table NAME.csv as a pandas frame.
     """
 
-    def model(self) -> Any:
+    def model(self, *, trust_model_code: bool = False) -> Any:
         """Returns the merged model after the last task, a plain open_clip model on the CPU in float32.
 
         It is in evaluation mode. Its attribute `tokenizer` turns a list of n prompts into token ids (n, L) int64.
+
+        Args:
+            trust_model_code: whether the config in the model's folder (`local-dir:`) may name a tokenizer that may run
+                code.
 
         Raises:
             UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
@@ -53,7 +57,7 @@ class Run(ReadRun):
         file = self.folder / write.MODEL
         if not file.is_file():
             raise UserError(f"{file}: no such file; only a run that finished on this machine has its model")
-        backbone = load_backbone(self.config["model"], str(file))
+        backbone = load_backbone(self.config["model"], str(file), trusted=trust_model_code)
         clip: Any = backbone.clip.eval()
         clip.tokenizer = backbone.tokenize
         return clip
@@ -72,6 +76,7 @@ def run(
     use_cache: bool = True,
     auxiliary_images: str | Path | None = None,
     auxiliary_texts: str | Path | None = None,
+    trust_model_code: bool = False,
     again: bool = False,
     plots: bool = True,
     silent: bool = False,
@@ -98,6 +103,8 @@ def run(
         auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
         auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
             if not given.
+        trust_model_code: whether the config in a model's folder (`local-dir:`) may name a Hugging Face tokenizer, for
+            which transformers may run code in that folder.
         again: runs a finished run once more, into a new folder.
         plots: whether the folder `plots/` of the run is drawn at the end.
         silent: prints no progress bar and no lines on stderr.
@@ -110,7 +117,7 @@ def run(
     asked = request(
         {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, config=config,
         data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
-        auxiliary_texts=auxiliary_texts, again=again,
+        auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
     )  # fmt: skip
     return start(asked, callbacks, plots=plots, silent=silent)
 
@@ -126,6 +133,7 @@ def request(
     use_cache: bool = True,
     auxiliary_images: str | Path | None = None,
     auxiliary_texts: str | Path | None = None,
+    trust_model_code: bool = False,
     again: bool = False,
     command: str = "",
 ) -> Request:
@@ -144,6 +152,7 @@ def request(
         auxiliary_images: a folder of images, for methods that read images besides the tasks'; None if not given.
         auxiliary_texts: a text file with one caption in each line, for methods that read texts besides the tasks'; None
             if not given.
+        trust_model_code: whether the config in a model's folder may name a tokenizer that may run code.
         again: if the run is finished already, a new folder is chosen, so that it is done once more.
         command: the command that `run.json` records; by default the call of `nb.run`.
 
@@ -174,8 +183,10 @@ def request(
     folder = write.run_path(places.results, resolved)
     if again and write.is_finished(folder):
         folder = write.next_path(folder)
-    words = ", ".join(f"{name}={value!r}" for name, value in resolved.flat().items())
-    return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure))
+    told = {**resolved.flat(), **{name: str(place) for name, place in paths.items() if place and place != "results"}}
+    told |= {"measure": list(measure)} if measure else {}
+    words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
+    return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
 
 
 def _data_root(named: str | Path | None) -> Path:
@@ -233,10 +244,7 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
         if was_finished:
             asked.check_finished()
             if callbacks:
-                print(
-                    "the run was finished before: its callbacks are not called; again=True runs it anew",
-                    file=sys.stderr,
-                )
+                say("the run was finished before: its callbacks are not called; again=True runs it anew")
         else:
             _execute(asked, callbacks, silent)
     except OSError as error:
@@ -255,7 +263,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         with writable_home(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:
-                print("loading torch, open_clip and Avalanche ...", file=sys.stderr)
+                say("loading torch, open_clip and Avalanche ...")
             from benchmarks.experiment.execute import execute
         execute(asked, stream, callbacks, silent=silent, is_locked=is_locked)
 
@@ -271,7 +279,7 @@ def _draw(folder: Path, *, must: bool) -> None:
     except UserError as error:
         if must:
             raise
-        print(f"not drawn: {error}", file=sys.stderr)
+        say(f"not drawn: {error}")
 
 
 def _with_model(found: ReadRun) -> Run:

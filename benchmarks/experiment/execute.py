@@ -1,6 +1,7 @@
 """Does one run: from a checked request to a finished run folder."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from benchmarks.config.settings import Common, Device
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
+from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
@@ -94,13 +96,15 @@ class Ready:
 
     Attributes:
         go: starts the run and returns when it is done.
-        inputs: SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`, and where
+        inputs: what must be the same when the run is resumed: `preprocessing`, the image normalisation and resizing,
+            and SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`,
+            `stream_sha256` (the images independently of the order), and where
             there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (code of a user's strategy)
             and `files_sha256` (files that the settings name).
     """
 
     go: Callable[[], None]
-    inputs: dict[str, str]
+    inputs: dict[str, Any]
 
 
 def _get_ready(
@@ -114,7 +118,7 @@ def _get_ready(
 ) -> Ready:
     """Loads the model and all images, and puts the loop together."""
     common, cache = request.config.common, request.places.cache
-    backbone = load_backbone(common.model, common.pretrained)
+    backbone = load_backbone(common.model, common.pretrained, trusted=request.trusted)
     classifier = make_classifier(backbone, stream).to(device)
     devices.prepare(classifier, common.arithmetic)
     plugin.decompositions = Decompositions(keep=True)
@@ -131,7 +135,7 @@ def _get_ready(
         RunState(request.folder, settings, names, classifier, plugin, is_first=processes.is_first()),
         told,
         tests=data.test,
-        class_names=[task.class_names for task in stream.tasks],
+        class_names=one_name_each(backbone.tokenize, stream),
         budgets=budgets,
         experiences=make_benchmark(data.train).train_stream,
         batch_size=common.batch_size,
@@ -139,7 +143,10 @@ def _get_ready(
         bar=bar,
     )
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
-    inputs = {"weights_sha256": backbone.sha256, "images_sha256": data.sha256, **read_sha256}
+    inputs: dict[str, Any] = {
+        "weights_sha256": backbone.sha256, "images_sha256": data.sha256, "stream_sha256": data.stream_sha256, **read_sha256,
+        "preprocessing": json.loads(backbone.about["preprocessing"]),
+    }  # fmt: skip
     if request.config.strategy.is_own:
         inputs["strategy_sha256"] = request.config.strategy.sha256
     if plugin.files:
@@ -179,7 +186,7 @@ def make_plugin(request: Request) -> StrategyPlugin:
 
 def _load(stream: Stream, size: int, common: Common, cache: Path | None, bar: ProgressBar) -> Data:
     try:
-        return load(stream, size, common.augmentation, cache, bar)
+        return load(stream, size, common.augmentation, cache, bar, drawn=common.shots is not None)
     except UnreadableImage as error:
         raise UserError(
             f"{error}; benchmarks.prepare --stream {common.stream} --check names all such images"

@@ -86,7 +86,8 @@ class TaskLoop:
 
         Args:
             template: the Avalanche strategy that trains the run's model, as `make_template` returns it.
-            about: metadata of the merged model's file: `model`, its name, and `quick_gelu`, `true` or `false`.
+            about: metadata of the merged model's file: `model`, its name, `quick_gelu`, `true` or
+                `false`, and `preprocessing`, json.
 
         Raises:
             UserError: the loss is not finite (the message names task and step), the checkpoint is damaged, the disk is
@@ -146,7 +147,7 @@ class TaskLoop:
         try:
             run.model.clip.load_state_dict(model)
             run.strategy.load_state_dict(strategy)
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{run.folder / CHECKPOINT}: not a checkpoint of this model and strategy") from error
         run.resumed, run.learned = True, self.record.states - 1
         run.model.known_train_tasks_labels = set(range(run.learned))

@@ -10,6 +10,7 @@ import torch
 from benchmarks.backbones.loading import backbone_of
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
+from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.setup import make_classifier
 from benchmarks.images.opener import Opener
 from benchmarks.runtime.devices import pick_device, plain_torch
@@ -57,6 +58,6 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
         opener = Opener(backbone.size, cache, bar)
         opener.fill([task.test for task in stream.tasks])
         tests = [EvaluationSet(opener.open(t.test)[0], torch.from_numpy(t.test.labels)) for t in stream.tasks]
-    found = evaluate(classifier, tests, [task.class_names for task in stream.tasks], on)
+    found = evaluate(classifier, tests, one_name_each(tokenize, stream), on)
     index = pd.Index([task.name for task in stream.tasks], name="task")
     return pd.DataFrame({"task_aware": found.known, "task_agnostic": found.unknown}, index=index)

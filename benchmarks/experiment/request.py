@@ -1,7 +1,6 @@
 """What is to be run, checked without torch: settings, tasks, folders, and what the run folder already holds."""
 
 import contextlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import ANY_STREAM, recipe, stream_family
 from benchmarks.config.settings import RunConfig
+from benchmarks.config.terminal import say
 from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files
@@ -19,6 +19,7 @@ from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange
 
 
+NEW = ("preprocessing", "stream_sha256")  # versions before 0.4 did not write them
 INPUTS = {  # what an error message calls the inputs whose name in `run.json` does not say it
     "reference_sha256": "reference images or texts",
     "files_sha256": "files that its settings name",
@@ -72,7 +73,7 @@ def cache_place(named: Path | None, *, wanted: bool) -> Path | None:
         files.check_writable(named)
         return named
     if (own := files.user_cache()) is None:
-        print("no place for a cache of decoded images; name one with --cache", file=sys.stderr)
+        say("no place for a cache of decoded images; name one with --cache")
     return own
 
 
@@ -87,6 +88,7 @@ class Request:
         folder: the run folder.
         command: the command or call that starts the same run again, for `run.json`.
         measure: names of measurements in addition to those taken by default.
+        trusted: whether the config of a model's folder may name a tokenizer that may run code.
     """
 
     config: RunConfig
@@ -95,6 +97,7 @@ class Request:
     folder: Path
     command: str = ""
     measure: tuple[str, ...] = ()
+    trusted: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -115,12 +118,9 @@ class Request:
         found = write.run_json(self.folder)
         _check_auxiliary(self.folder, found, self.places.auxiliary)
         if self.measure:
-            print(
-                f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew",
-                file=sys.stderr,
-            )
+            say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
         if self.config.strategy.is_own and found.get("strategy_sha256") != self.config.strategy.sha256:
-            print("the strategy's code is other now than when this run was made; --again runs it anew", file=sys.stderr)
+            say("the strategy's code is other now than when this run was made; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.plan and not self._has_same_stream():
             raise UserError(
@@ -130,10 +130,9 @@ class Request:
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
                 if not self._has_same_stream():
-                    print(
+                    say(
                         "the folders have other images or names now than when this run was made: this is the old result, "
-                        "--again runs the present ones",
-                        file=sys.stderr,
+                        "--again runs the present ones"
                     )
 
     def _has_same_stream(self) -> bool:
@@ -154,7 +153,7 @@ class Request:
             return stream
         few = few_shot(stream, common.shots, common.seed)
         for line in short(stream, common.shots):
-            print(line, file=sys.stderr)
+            say(line)
         return few
 
     def _check_names(self, known: tuple[str, ...], stream: Stream) -> None:
@@ -209,14 +208,15 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
 
     Args:
         folder: the run folder.
-        inputs: SHA-256 digests by their name in `run.json`, for instance `weights_sha256` and `images_sha256`.
+        inputs: SHA-256 digests by their name in `run.json`, for instance `weights_sha256` and `images_sha256`, and
+            `preprocessing`.
 
     Raises:
         UserError: a digest differs from the one in `run.json`.
     """
     found = write.run_json(folder) if (folder / "run.json").exists() else inputs
     for name, sha256 in inputs.items():
-        if found.get(name) != sha256:
+        if found.get(name, sha256 if name in NEW else None) != sha256:
             words = INPUTS.get(name, name.removesuffix("_sha256"))
             raise UserError(
                 f"{folder}: the run there began with other {words}; name those again, or choose another --results"
@@ -240,7 +240,7 @@ def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
     began = found.get("tables", tables)  # a version before 0.4 did not write them
     for name in sorted({*tables, *began}):
         if name not in tables or name not in began:
-            print(f"{name}.csv: not measured during the whole run, only in one part of it", file=sys.stderr)
+            say(f"{name}.csv: not measured during the whole run, only in one part of it")
         elif (now := _column_names(tables[name])) != (then := _column_names(began[name])):
             raise UserError(
                 f"{folder}: the run there began with the columns {', '.join(then)} in {name}.csv, not {', '.join(now)}; "

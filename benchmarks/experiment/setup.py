@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.backbones.loading import Backbone, tokenize_prompts
+from benchmarks.backbones.loading import Backbone
 from benchmarks.config.settings import Common, for_task
+from benchmarks.experiment.prompts import tokenized
 from benchmarks.images.decode import threads
 from benchmarks.streams.base import Stream
 from strategies.base import Budget, StrategyPlugin
@@ -22,9 +23,11 @@ def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
     Args:
         backbone: the model; the classifier uses its weights, not a copy.
         stream: the tasks, in learning order.
+
+    Raises:
+        UserError: two classes of a task have the same prompt for this model.
     """
-    prompts = [tokenize_prompts(backbone, task.class_names, task.templates) for task in stream.tasks]
-    return ClipClassifier(backbone.clip, prompts, backbone.mean, backbone.std)
+    return ClipClassifier(backbone.clip, tokenized(backbone.tokenize, stream), backbone.mean, backbone.std)
 
 
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:

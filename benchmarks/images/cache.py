@@ -19,6 +19,7 @@ import json
 import mmap
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -106,10 +107,15 @@ class CacheFile:
 
     def _whole(self) -> bool:
         try:
-            lengths = self.pixels.stat().st_size, self.digests.stat().st_size
+            found = self.pixels.lstat(), self.digests.lstat()
         except FileNotFoundError:
             return False
-        return lengths == (self.images.count * self.image_bytes, self.images.count * DIGEST)
+        if not all(stat.S_ISREG(each.st_mode) for each in found):  # a link that somebody put there is not followed
+            return False
+        return tuple(each.st_size for each in found) == (
+            self.images.count * self.image_bytes,
+            self.images.count * DIGEST,
+        )
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Returns the rows that have not been decoded yet, sorted, without repetitions.
@@ -156,6 +162,10 @@ class CacheFile:
             UserError: an image cannot be read (earlier ones are kept), the disk is full, or the folder cannot be
                 written.
         """
+        if self.folder.is_symlink():
+            raise UserError(
+                f"{self.folder}: a link, which no cache is written through; delete it, or name another --cache"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
@@ -178,7 +188,8 @@ class CacheFile:
             return
         files.write_json(self.folder / "about.json", self.about)
         for file, each in ((self.digests, DIGEST), (self.pixels, self.image_bytes)):
-            with file.open("wb") as opened:
+            file.unlink(missing_ok=True)
+            with file.open("xb") as opened:  # which follows no link
                 opened.truncate(self.images.count * each)
 
     def _forget_unwritten(self) -> None:

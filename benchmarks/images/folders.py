@@ -12,7 +12,12 @@ from benchmarks.images.sets import Images
 from benchmarks.runtime.files import fingerprint
 
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Of the formats of pictures that Pillow reads by itself; not of films, vector graphics and data.
+ENDINGS = (
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg",
+    ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+NO_PICTURES = ("desktop.ini", "thumbs.db")  # files of Windows' own, in lower case
 
 
 def shown(path: Path) -> str:
@@ -47,7 +52,7 @@ def _check_link(entry: os.DirEntry[str]) -> None:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     if entry.is_symlink():
         _check_link(entry)
-    return entry.is_dir()
+    return entry.name != "__MACOSX" and entry.is_dir()  # which a Mac adds to its archives
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
@@ -89,6 +94,21 @@ def pictures(folder: Path) -> list[Path]:
         UserError: the folder cannot be read, or a symbolic link with such an ending leads nowhere.
     """
     return [Path(entry.path) for entry in _scan(folder, _is_picture)]
+
+
+def others(folder: Path) -> list[Path]:
+    """Returns the paths in a folder that `pictures` passes over and that may be meant to count: other files, and folders.
+
+    Hidden ones, and files that Windows puts into every folder, are not among them.
+
+    Args:
+        folder: the folder to look into.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    known = (*ENDINGS, *NO_PICTURES)
+    return [Path(entry.path) for entry in _scan(folder, lambda entry: not entry.name.lower().endswith(known))]
 
 
 def of_files(name: str, files: Sequence[Path], root: Path) -> Images:

@@ -103,7 +103,7 @@ class Mtil:
             tuple(f"{name} number {label}" for label in range(self.counts[name]["classes"])) for name in NAMES
         ]
         prompts = [
-            tokenize_prompts(backbone, classes, info(name).templates)
+            tokenize_prompts(backbone.tokenize, classes, info(name).templates)
             for name, classes in zip(NAMES, class_names, strict=True)
         ]  # for each task (K, C, L)
         device = torch.device(common.device)

@@ -51,7 +51,7 @@ class Setting:
         torch.manual_seed(0)
         self.model, self.batch_size, self.steps, self.device = model, batch_size, steps, torch.device(device)
         backbone, sign = random_backbone(model), ("a photo of the number {}, a kind of sign.",)
-        prompts = tokenize_prompts(backbone, tuple(map(str, range(classes))), sign)  # (1, C, L)
+        prompts = tokenize_prompts(backbone.tokenize, list(map(str, range(classes))), sign)  # (1, C, L)
         self.classifier = ClipClassifier(backbone.clip, [prompts], backbone.mean, backbone.std).to(self.device)
         side = backbone.size
         self.images = torch.randint(0, 256, (steps * batch_size, 3, side, side), dtype=torch.uint8)

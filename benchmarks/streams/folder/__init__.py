@@ -2,7 +2,7 @@
 
 Each domain is a task, in alphabetical order. Class names are the class folders' names, underscores turned into spaces; the
 one template is "a photo of a {}.". Hidden files, files that are no images by their ending, and folders within class folders
-are passed over.
+are passed over, and a line says how many of which kind.
 
 A domain without `test` (PATH/<domain>/train/<class>/<image> or PATH/<domain>/<class>/<image>) is split here: of each class's
 images, sorted by name, 80 % (rounded down) are drawn for training by NumPy's `default_rng`, seeded with the SHA-256 of
@@ -29,13 +29,15 @@ text, so that `007` and `no` need no quotes:
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.images.folders import ENDINGS, folders, of_files, pictures, shown
+from benchmarks.config.terminal import say
+from benchmarks.images.folders import ENDINGS, folders, of_files, others, pictures, shown
 from benchmarks.images.sets import Images, Split
 from benchmarks.streams.base import DATA_ROOT, Plan, Source, Task
 from benchmarks.streams.folder.notes import FILE, StreamNotes, check_known, read_notes, task_orders
@@ -61,9 +63,11 @@ class _Half:
         return np.repeat(np.arange(len(self.files), dtype=np.int64), [len(each) for each in self.files])
 
 
-def _half(place: Path, classes: list[str]) -> _Half:
+def _half(place: Path, classes: list[str], over: list[Path]) -> _Half:
+    """Lists the images; what else lies in the class folders is appended to `over`."""
     there = folders(place)
     files = [pictures(place / name) if name in there else [] for name in classes]
+    over += [other for name in classes if name in there for other in others(place / name)]
     for name, found in zip(classes, files, strict=True):
         if not found:
             raise UserError(f"{place / name}: no image in this class (known endings: {', '.join(ENDINGS)})")
@@ -81,7 +85,7 @@ def _classes(place: Path) -> list[str]:
     return found
 
 
-def _given(root: Path, domain: str) -> tuple[list[str], Split, Split]:
+def _given(root: Path, domain: str, over: list[Path]) -> tuple[list[str], Split, Split]:
     """Returns classes and both splits of a domain that has the folders train and test."""
     train, test = root / domain / "train", root / domain / "test"
     classes = _classes(train)
@@ -89,7 +93,7 @@ def _given(root: Path, domain: str) -> tuple[list[str], Split, Split]:
         raise UserError(f'{test}: class "{strange[0]}" has no folder in train')
     splits = []
     for place in (train, test):
-        half = _half(place, classes)
+        half = _half(place, classes, over)
         images = _images(root, f"{domain}-{place.name}", half)
         splits.append(Split(images, np.arange(images.count), half.labels()))
     return classes, splits[0], splits[1]
@@ -103,9 +107,9 @@ def _training(domain: str, class_folder: str, count: int) -> np.ndarray:
     return drawn
 
 
-def _drawn(root: Path, domain: str, place: Path) -> tuple[list[str], Split, Split]:
+def _drawn(root: Path, domain: str, place: Path, over: list[Path]) -> tuple[list[str], Split, Split]:
     """Returns classes and both splits of a domain whose class folders are all in one folder."""
-    half = _half(place, _classes(place))
+    half = _half(place, _classes(place), over)
     for name, found in zip(half.classes, half.files, strict=True):
         if len(found) == 1:
             raise UserError(f"{place / name}: one image, which can't be both for training and for testing; add another")
@@ -117,7 +121,7 @@ def _drawn(root: Path, domain: str, place: Path) -> tuple[list[str], Split, Spli
     return half.classes, Split(images, train, labels[train]), Split(images, test, labels[test])
 
 
-def _splits(root: Path, domain: str) -> tuple[list[str], Split, Split, str]:
+def _splits(root: Path, domain: str, over: list[Path]) -> tuple[list[str], Split, Split, str]:
     """Returns the class folders, both splits, and a description of how they were made.
 
     Raises:
@@ -125,15 +129,18 @@ def _splits(root: Path, domain: str) -> tuple[list[str], Split, Split, str]:
     """
     path = root / domain
     found = folders(path)
-    if {"train", "test"} <= set(found):
-        return *_given(root, domain), GIVEN
-    if "test" in found:
+    halves = {
+        name for name in ("train", "test") if name in found and not pictures(path / name)
+    }  # else a class of trains
+    if halves == {"train", "test"}:
+        return *_given(root, domain, over), GIVEN
+    if "test" in halves:
         raise UserError(f"{path}: has test but no train; a domain has both, or train alone, or its class folders")
-    if "train" not in found:
-        return *_drawn(root, domain, path), DRAWN
+    if not halves:
+        return *_drawn(root, domain, path, over), DRAWN
     if others := [name for name in found if name != "train"]:
         raise UserError(f"{path}: {others[0]} beside train; call it test if it holds the test images, or move it away")
-    return *_drawn(root, domain, path / "train"), DRAWN
+    return *_drawn(root, domain, path / "train", over), DRAWN
 
 
 def _class_names(root: Path, domain: str, classes: list[str], notes: StreamNotes) -> tuple[str, ...]:
@@ -150,8 +157,8 @@ def _class_names(root: Path, domain: str, classes: list[str], notes: StreamNotes
     return tuple(names)
 
 
-def _task(root: Path, notes: StreamNotes, domain: str) -> Task:
-    classes, train, test, split = _splits(root, domain)
+def _task(root: Path, notes: StreamNotes, domain: str, over: list[Path]) -> Task:
+    classes, train, test, split = _splits(root, domain, over)
     own = notes.of(domain)
     return Task(
         name=notes.shown(domain),
@@ -188,6 +195,19 @@ def _notes(root: Path, domains: list[str]) -> StreamNotes:
     return StreamNotes()
 
 
+def _open(root: Path, notes: StreamNotes, domains: list[str]) -> tuple[Task, ...]:
+    """Returns the tasks; a line on stderr says what in the class folders is no image by its ending."""
+    over: list[Path] = []
+    tasks = tuple(_task(root, notes, domain, over) for domain in domains)
+    if over:
+        kinds = Counter("folders" if path.is_dir() else path.suffix.lower() or "no ending" for path in over)
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(5))
+        say(
+            f"passed over in the class folders of {shown(root)}: {listed}, the first {shown(over[0])}; no image endings"
+        )
+    return tasks
+
+
 def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     """Returns a folder of the user's images as a stream, with one task for each domain; no images are read yet.
 
@@ -213,5 +233,5 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
         names=orders["default"],
         orders=orders,
         protocol=notes.protocol,
-        open=lambda chosen: tuple(_task(root, notes, folder_of[name]) for name in chosen),
+        open=lambda chosen: _open(root, notes, [folder_of[name] for name in chosen]),
     )

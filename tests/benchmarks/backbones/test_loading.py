@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from benchmarks.backbones.loading import Backbone, load_backbone, weights
+from benchmarks.backbones import torchscript
+from benchmarks.backbones.loading import WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import checkpoint
 from tests.conftest import TINY
@@ -197,7 +199,7 @@ def test_no_torchscript_is_run(tmp_path: Path) -> None:
         torch.jit.script(Restored()).save(str(file))
         with pytest.raises(Exception, match="was run"):
             torch.jit.load(str(file))
-    assert "a pickle of more than tensors" in refusal("Tiny", file)
+    assert "it holds no tensors by name" in refusal("Tiny", file)
 
 
 @pytest.mark.parametrize("kind", ["pt", "numbers.pt", "safetensors"])
@@ -253,12 +255,122 @@ def test_merged_models_keep_their_activation(trained: bool, tmp_path: Path) -> N
     checkpoint.save_model(tmp_path, backbone.clip.state_dict(), backbone.about)
     file = tmp_path / "model.safetensors"
     with safe_open(file, framework="pt") as opened:
-        assert opened.metadata() == {"model": NAMES[trained], "quick_gelu": str(trained).lower()}
+        metadata = opened.metadata()
+    assert json.loads(metadata.pop("preprocessing"))["interpolation"] == "bicubic"
+    assert metadata == {"model": NAMES[trained], "quick_gelu": str(trained).lower()}
     assert all(torch.equal(tensor, clip.state_dict()[name]) for name, tensor in load_file(file).items())
     assert_same(load_backbone(NAMES[trained], str(file)), clip)
     message = refusal(NAMES[not trained], file)
     assert_mismatch(message, file, trained=trained)
     assert f"metadata, written for {NAMES[trained]}" in message
+
+
+def test_merged_models_keep_their_preprocessing(plain: Any, tmp_path: Path) -> None:
+    """As the hub's config beside the weights states it: elsewhere, the merged model states it itself."""
+    start = tmp_path / "hub" / "open_clip_model.safetensors"
+    start.parent.mkdir()
+    save_file(plain.state_dict(), start)
+    own = {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.25, 0.125]}
+    (start.parent / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": own}))
+    first = load_backbone("Tiny", str(start))
+    checkpoint.save_model(tmp_path, first.clip.state_dict(), first.about)
+    again = load_backbone("Tiny", str(tmp_path / "model.safetensors"))
+    assert (again.mean, again.std) == (first.mean, first.std) == ((0.5, 0.4, 0.3), (0.5, 0.25, 0.125))
+    assert backbone_of(again.clip, again.tokenize, "Tiny").mean == first.mean  # also of the model alone
+    assert again.about == first.about
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"resize_mode": "squash"}, "resize_mode is squash; here images are resized with resize_mode shortest"),
+        ({"interpolation": "bilinear"}, "interpolation is bilinear"),
+        ({"mean": [0.5, 0.5]}, "its mean must be three numbers"),
+        ({"std": [0.5, 0.5, float("inf")]}, "its std must be three numbers"),
+    ],
+)
+def test_preprocessing_that_is_not_done_here_is_refused(
+    changed: dict[str, Any], said: str, plain: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "open_clip_model.safetensors"
+    save_file(plain.state_dict(), file)
+    config = json.dumps({"model_cfg": TINY, "preprocess_cfg": changed})
+    (tmp_path / "open_clip_config.json").write_text(config)
+    assert said in refusal("Tiny", file)
+    assert said in refusal(f"local-dir:{tmp_path}", file)
+
+
+@pytest.mark.parametrize("size", [[16, 32], "16", 0])
+def test_only_square_images(size: Any, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config(image_size=size)}))
+    with pytest.raises(UserError) as error:
+        image_size(f"local-dir:{tmp_path}")
+    assert "\n" not in str(error.value) and "size" in str(error.value)
+
+
+def test_a_folder_whose_config_names_a_tokenizer_that_may_run_code(tiny_clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_clip, folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    for name, value in (("hf_tokenizer_name", "x/y"), ("tokenizer_kwargs", {"trust_remote_code": True})):
+        told = {
+            **config,
+            "model_cfg": {**config["model_cfg"], "text_cfg": {**config["model_cfg"]["text_cfg"], name: value}},
+        }
+        (folder / "open_clip_config.json").write_text(json.dumps(told))
+        with pytest.raises(UserError, match=f"has {name} .*--trust-model-code"):
+            load_backbone(f"local-dir:{folder}", str(folder / WEIGHTS))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_names_with_a_wrappers_prefix(prefix: str, plain: Any, tmp_path: Path) -> None:
+    torch.save({f"{prefix}{name}": tensor for name, tensor in plain.state_dict().items()}, tmp_path / "wrapped.pt")
+    assert_same(load_backbone("Tiny", str(tmp_path / "wrapped.pt")), plain)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.uint8])
+def test_weights_of_another_type_are_refused(kind: torch.dtype, plain: Any, tmp_path: Path) -> None:
+    torch.save({name: tensor.to(kind) for name, tensor in plain.state_dict().items()}, tmp_path / "whole.pt")
+    assert f"is {kind}, expected torch.float32" in refusal("Tiny", tmp_path / "whole.pt")
+
+
+def test_torchscript_is_read_as_torch_reads_it(tmp_path: Path) -> None:
+    """Shared storages, slices, empty tensors, all types, nested modules; not attributes that are no parameters."""
+
+    class Inner(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(4, 6).T[1:3])
+            self.register_buffer("count", torch.tensor(7))
+            self.register_buffer("short", torch.randn(3).half())
+            self.register_buffer("low", torch.randn(2, 2).bfloat16())
+            self.register_buffer("empty", torch.empty(0, 3))
+            self.register_buffer("flags", torch.tensor([True, False]))
+            self.other = torch.ones(2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.other.sum() + self.weight.sum()
+
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Inner(), Inner()
+            self.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                x = block(x)
+            return self.first(x) + self.second(x)
+
+    file = tmp_path / "script.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(Outer())
+        scripted.save(str(file))
+    found = torchscript.read(file)
+    assert found.keys() == scripted.state_dict().keys()
+    for name, tensor in scripted.state_dict().items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
 
 
 def test_equal_models_are_equal_files() -> None:
@@ -277,11 +389,10 @@ def test_packed_files_read_back(tmp_path: Path) -> None:
 
 
 def test_metadata_of_a_folder_names_no_place(tiny_clip: Path) -> None:
-    assert load_backbone(f"local-dir:{tiny_clip}", None).about == {
-        "model": f"local-dir:{tiny_clip.name}",
-        "quick_gelu": "false",
-    }
-    assert load_backbone("micro", None).about == {"model": "micro", "quick_gelu": "false"}
+    about = load_backbone(f"local-dir:{tiny_clip}", None).about
+    assert about.keys() == {"model", "quick_gelu", "preprocessing"}
+    assert about["model"] == f"local-dir:{tiny_clip.name}" and str(tiny_clip.parent) not in str(about)
+    assert load_backbone("micro", None).about["model"] == "micro"
 
 
 def test_a_folder_is_told_what_its_config_lacks(tiny_clip: Path, quick: Any, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ PROTOCOL = {
 CLASS_NAMES = {
     "Aircraft": {0: "707-320", 1: "F/A-18", 2: "Cessna 172"},
     "Caltech101": {0: "off-center face", 3: "motorbike", 29: "head of a  crocodile", 95: "water lilly"},
-    "CIFAR100": {0: "aquarium fish", 99: "cifar100 class 096"},
+    "CIFAR100": {0: "aquarium fish", 99: "c 096"},
     "DTD": {0: "banded", 30: "polka-dotted", 46: "zigzagged"},
     "EuroSAT": {0: "annual crop land", 2: "brushland or shrubland", 9: "lake or sea"},
     "Flowers": {0: "pink primrose", 59: "pink-yellow dahlia", 101: "blackberry lily"},

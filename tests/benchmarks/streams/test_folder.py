@@ -227,12 +227,37 @@ def test_folders_without_permission(place: str, images: Path, monkeypatch: pytes
     assert refusal(images) == f"{images / place}: cannot be read: Permission denied"
 
 
+def test_what_is_passed_over_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_images(tmp_path, {"ants": 2, "bees": 2})
+    place = folder / "ants" / "train" / "class_0"
+    before = len(stream(folder).tasks[0].train)
+    assert not capsys.readouterr().err
+    for name in ("a.jfif", "b.PGM", "c.j2k", "Thumbs.db", ".DS_Store", "desktop.ini"):
+        (place / name).write_bytes(b"")
+    (folder / "__MACOSX" / "ants").mkdir(parents=True)
+    assert len(stream(folder).tasks[0].train) == before + 3 and not capsys.readouterr().err
+    for name in ("a.heic", "b.heic", "c.txt", "README"):
+        (place / name).write_bytes(b"")
+    (place / "more").mkdir()
+    assert len(stream(folder).tasks[0].train) == before + 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ".heic (2), " in said and "folders (1)" in said and "no ending (1)" in said
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "train", "test"):
+        (tmp_path / "vehicles" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (4, 4)).save(tmp_path / "vehicles" / name / f"{number}.png")
+    assert stream(tmp_path).tasks[0].class_names == ("bus", "test", "train")
+
+
 def test_layouts_that_cannot_be_read(tmp_path: Path) -> None:
     for half in ("train", "test"):
         folder = write_images(tmp_path / half, {"ants": 2})
         for file in (folder / "ants" / half / "class_1").iterdir():
             file.unlink()
-        assert f"{half}/class_1: no image in this class (known endings: .bmp, .gif," in refusal(folder)
+        assert f"{half}/class_1: no image in this class (known endings: .apng, .avif," in refusal(folder)
         (folder / "ants" / half / "class_1").rmdir()
         if half == "test":
             assert "test/class_1: no image in this class" in refusal(folder)

@@ -1,0 +1,77 @@
+"""Prompts as a model reads them: its tokenizer may cut a long one, and make one of two that differ."""
+
+from torch import Tensor
+
+from benchmarks.backbones.loading import Tokenizer, tokenize_prompts
+from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import say
+from benchmarks.runtime import processes
+from benchmarks.streams.base import Stream, Task
+
+
+def tokenized(tokenize: Tokenizer, stream: Stream) -> list[Tensor]:
+    """Returns for each task the token ids (K, C, L) int64 of its C class names in its K templates, L the context length.
+
+    A line on stderr names prompts that are longer than the context, which the tokenizer cuts.
+
+    Args:
+        tokenize: turns a list of n prompts into token ids (n, L) int64.
+        stream: the tasks.
+
+    Raises:
+        UserError: two classes of a task have the same tokens in a template, so that the model can't tell them apart.
+    """
+    found = [tokenize_prompts(tokenize, task.class_names, task.templates) for task in stream.tasks]
+    for task, tokens in zip(stream.tasks, found, strict=True):
+        for template, of_classes in zip(task.templates, tokens, strict=True):
+            _check(tokenize, task, template, of_classes)
+    return found
+
+
+def _check(tokenize: Tokenizer, task: Task, template: str, tokens: Tensor) -> None:
+    """Names the prompts that are cut, and raises UserError for equal ones; tokens (C, L) int64 are those of the classes."""
+    texts = [template.replace("{}", name) for name in task.class_names]
+    cut = _cut(tokenize, texts, tokens)
+    if cut and processes.is_first():
+        say(
+            f"{task.name}: the prompt of {len(cut)} of {len(texts)} classes is longer than the {tokens.shape[1]} tokens that "
+            f'the model reads, and is cut there; the first is that of "{task.class_names[cut[0]]}"'
+        )
+    first: dict[bytes, str] = {}
+    for name, row in zip(task.class_names, tokens, strict=True):
+        if (other := first.setdefault(row.numpy().tobytes(), name)) is not name:
+            why = "cut to the model's context, " if cut else ""
+            raise UserError(
+                f'{task.name}: the classes "{other}" and "{name}" have the same prompt for this model '
+                f'({why}template "{template}"); give them names that its tokenizer tells apart'
+            )
+
+
+def _cut(tokenize: Tokenizer, texts: list[str], tokens: Tensor) -> list[int]:
+    """Returns the indices of the texts that are longer than the context: those that fill it, and whose length says so."""
+    padding = tokenize([""])[0, -1]
+    full = (tokens[:, -1] != padding).nonzero().flatten().tolist()
+    encode = getattr(
+        tokenize, "encode", None
+    )  # open_clip's own tokenizer has it; other kinds may only fill the context
+    return [index for index in full if encode is None or len(encode(texts[index])) + 2 > tokens.shape[1]]
+
+
+def one_name_each(tokenize: Tokenizer, stream: Stream) -> list[list[str]]:
+    """Returns for each task its class names, where names that are the same tokens in several tasks are written alike.
+
+    Classes of several tasks count as one where their names are equal; `Polo` and `polo` are for most tokenizers.
+
+    Args:
+        tokenize: turns a list of n texts into token ids (n, L) int64.
+        stream: the tasks.
+    """
+    names = [name for task in stream.tasks for name in task.class_names]
+    tokens = tokenize(names)
+    cut = set(_cut(tokenize, names, tokens))
+    first: dict[bytes, str] = {}
+    alike = {
+        name: name if index in cut else first.setdefault(tokens[index].numpy().tobytes(), name)
+        for index, name in enumerate(names)
+    }
+    return [[alike[name] for name in task.class_names] for task in stream.tasks]
