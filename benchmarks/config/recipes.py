@@ -60,21 +60,41 @@ def recipe(stream: str, strategy: str) -> dict[str, Any]:
     Raises:
         UserError: the stream is unknown, or no variant is named as the text after its colon.
     """
-    family, argument = stream_family(stream)
-    if family == "repeat":
-        return recipe(repeated(argument)[1], strategy)
-    data = yaml.safe_load(_file(family).read_text(encoding="utf-8"))
-    variants = data.get("variants", {"": {}})
-    if variants.keys() != {""} and argument not in variants:
-        raise UserError(f"--stream {stream}: expected one of {', '.join(f'{family}:{name}' for name in variants)}")
-    parts = [data, variants.get(argument, {})]
-    found = recipe(data["like"], strategy) if "like" in data else {}
+    like, parts = _parts(stream)
+    found = recipe(like, strategy) if like else {}
     for part in parts:
         found |= part.get("all", {})
     for part in parts:
         named = part.get("strategies", {})
         found |= named.get(strategy.partition(":")[0], {}) | named.get(strategy, {})
     return found
+
+
+def has_entry(stream: str, strategy: str) -> bool:
+    """Returns whether a stream's recipe names a strategy, even without settings of its own.
+
+    Args:
+        stream: the stream's name on the command line.
+        strategy: the strategy's name.
+
+    Raises:
+        UserError: the stream is unknown, or no variant is named as the text after its colon.
+    """
+    like, parts = _parts(stream)
+    named = {name for part in parts for name in part.get("strategies", {})}
+    return bool({strategy, strategy.partition(":")[0]} & named) or (like is not None and has_entry(like, strategy))
+
+
+def _parts(stream: str) -> tuple[str | None, list[dict[str, Any]]]:
+    """Returns the stream that a recipe starts from, if any, and the recipe's parts: for all variants, and for this one."""
+    family, argument = stream_family(stream)
+    if family == "repeat":
+        return repeated(argument)[1], []
+    data = yaml.safe_load(_file(family).read_text(encoding="utf-8"))
+    variants = data.get("variants", {"": {}})
+    if variants.keys() != {""} and argument not in variants:
+        raise UserError(f"--stream {stream}: expected one of {', '.join(f'{family}:{name}' for name in variants)}")
+    return data.get("like"), [data, variants.get(argument, {})]
 
 
 def _file(family: str) -> Path:

@@ -12,9 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.config import registry
 from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import ANY_STREAM, recipe
+from benchmarks.config.recipes import ANY_STREAM, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
 from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
+
+
+BY_METHOD = ("iterations", "batch_size", "lr", "weight_decay", "warmup")  # settings for all that depend on the method
 
 
 def resolve(
@@ -60,6 +63,25 @@ def resolve(
     for name, value in found.flat().items():
         _check_storable(name, value, method)
     return found
+
+
+def general_defaults(found: RunConfig, *, own_stream: bool) -> str:
+    """Returns a line with the settings of a method that the stream's recipe does not name; empty if it names it.
+
+    Such a method gets what the recipe has for all, not what it has for the method that it was derived from.
+
+    Args:
+        found: the settings of a run.
+        own_stream: whether its stream was given as an object.
+    """
+    strategy, stream = found.strategy.name, ANY_STREAM if own_stream else found.common.stream
+    if has_entry(stream, strategy):
+        return ""
+    values = {name: value for name, value in found.flat().items() if name in BY_METHOD or name not in COMMON_NAMES}
+    shown = ", ".join(f"{name} {value}" for name, value in values.items())
+    return (
+        f"{strategy}: the recipe of {stream.partition(':')[0]} has no entry for it; it gets general defaults: {shown}"
+    )
 
 
 def _check_storable(name: str, value: Any, method: Strategy) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
-from benchmarks.config.resolve import resolve
+from benchmarks.config.resolve import general_defaults, resolve
 from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import say
 from benchmarks.experiment.own import NAME
@@ -263,6 +263,8 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         with writable_home(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:
+                if line := general_defaults(asked.config, own_stream=asked.plan is not None):
+                    say(line)
                 say("loading torch, open_clip and Avalanche ...")
             from benchmarks.experiment.execute import execute
         execute(asked, stream, callbacks, silent=silent, is_locked=is_locked)

@@ -99,7 +99,7 @@ class Ready:
         inputs: what must be the same when the run is resumed: `preprocessing`, the image normalisation and resizing,
             and SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`,
             `stream_sha256` (the images independently of the order), and where
-            there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (code of a user's strategy)
+            there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file)
             and `files_sha256` (files that the settings name).
     """
 
@@ -145,10 +145,8 @@ def _get_ready(
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs: dict[str, Any] = {
         "weights_sha256": backbone.sha256, "images_sha256": data.sha256, "stream_sha256": data.stream_sha256, **read_sha256,
-        "preprocessing": json.loads(backbone.about["preprocessing"]),
+        "preprocessing": json.loads(backbone.about["preprocessing"]), "strategy_sha256": request.config.strategy.sha256,
     }  # fmt: skip
-    if request.config.strategy.is_own:
-        inputs["strategy_sha256"] = request.config.strategy.sha256
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
     return Ready(partial(loop.go, template, backbone.about), inputs)
@@ -201,7 +199,6 @@ def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
     return {
         "command": request.command,
         "method": {**asdict(about), "published": {name: asdict(row) for name, row in about.published.items()}},
-        "strategy_sha256": strategy.sha256,
         "figures_version": versions,
         "tables": callbacks.tables(),
     }

@@ -19,7 +19,7 @@ from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange
 
 
-NEW = ("preprocessing", "stream_sha256")  # versions before 0.4 did not write them
+NEW = ("preprocessing", "stream_sha256", "strategy_sha256")  # versions before 0.4 did not write them
 INPUTS = {  # what an error message calls the inputs whose name in `run.json` does not say it
     "reference_sha256": "reference images or texts",
     "files_sha256": "files that its settings name",
@@ -119,7 +119,8 @@ class Request:
         _check_auxiliary(self.folder, found, self.places.auxiliary)
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
-        if self.config.strategy.is_own and found.get("strategy_sha256") != self.config.strategy.sha256:
+        sha256 = self.config.strategy.sha256
+        if found.get("strategy_sha256", sha256) != sha256:
             say("the strategy's code is other now than when this run was made; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.plan and not self._has_same_stream():

@@ -19,6 +19,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from benchmarks import api as nb
+from benchmarks.config.recipes import has_entry
 from benchmarks.config.registry import strategy_of
 from benchmarks.runs.pack import pack
 
@@ -397,6 +398,47 @@ def test_a_settings_file_of_a_method_in_a_file_says_how_to_name_it(tmp_path: Pat
     file = tmp_path / "settings.yaml"
     file.write_text("strategy: mine\n")
     assert "if it is a file of your own, add --strategy mine.py" in str(_error(lambda: nb.request({}, config=file)))
+
+
+def test_code_that_changed_before_the_run_was_finished_is_refused(colours: nb.Plan, tmp_path: Path) -> None:
+    """That of any method: its file may be a built-in's that somebody edits."""
+    lora = nb.strategy("lora")
+    stopped = [FailsInTheSecondTask()]
+    assert "FailsInTheSecondTask" in str(
+        _error(lambda: nb.run(lora, colours, results=tmp_path, callbacks=stopped, **RUN))
+    )
+    changed = replace(lora, sha256="0" * 64)
+    assert "other code of its strategy" in str(_error(lambda: nb.run(changed, colours, results=tmp_path, **RUN)))
+    assert nb.run(lora, colours, results=tmp_path, **RUN).is_finished
+
+
+def test_a_method_without_an_entry_in_the_recipe_says_what_it_gets(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = nb.own_strategy(Plugin, Settings, "biases")
+    for method in (own, "lora"):
+        nb.run(method, colours, results=tmp_path, **{**RUN, "silent": False})
+    said = capsys.readouterr().err
+    assert said.count("general defaults") == 1
+    assert (
+        "biases: the recipe of folder has no entry for it; it gets general defaults: iterations 3, batch_size 4" in said
+    )
+    assert "lr 0.001" in said and "part bias" in said
+
+
+def test_every_built_in_method_has_an_entry_in_every_recipe() -> None:
+    for stream in (
+        "micro",
+        "mtil",
+        "mtil-split:2",
+        "xtail",
+        "cifar100:10",
+        "tinyimagenet:5",
+        "folder:x",
+        "repeat:2:mtil",
+    ):
+        assert [name for name in nb.strategies() if not has_entry(stream, name)] == [], stream
+    assert nb.request({"strategy": "milora", "stream": "mtil"}).config.settings.variant == "released"
 
 
 def test_the_environment_names_the_folders_of_data_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
