@@ -109,7 +109,8 @@ class TaskPrompts(nn.Module):
     Attributes:
         keys, values: by tower (`image`, `text`), the prompts (depth, n, d) of its first blocks, d the width of the
             tower.
-        mean, covariance: those given.
+        mean, covariance: those given, in float64: rounded to float32, the covariance of few images is not positive
+            definite even with the ridge.
     """
 
     mean: Tensor
@@ -120,20 +121,18 @@ class TaskPrompts(nn.Module):
         self.keys, self.values = nn.ParameterDict(), nn.ParameterDict()
         for tower in TOWERS["both"]:
             attentions = [block.attn for block in blocks(clip, tower)[: settings.depth]]
-            zeros = mean.new_zeros(len(attentions), settings.length, attentions[0].embed_dim)
+            zeros = torch.zeros(len(attentions), settings.length, attentions[0].embed_dim, device=mean.device)
             self.keys[tower] = nn.Parameter(KEY_DEVIATION * torch.randn_like(zeros))
             self.values[tower] = nn.Parameter(zeros)
-        self.register_buffer("mean", mean)
-        self.register_buffer("covariance", covariance)
+        self.register_buffer("mean", mean.double())
+        self.register_buffer("covariance", covariance.double())
 
     def gaussian(self) -> MultivariateNormal:
         """Returns the task's Gaussian over image features (..., D), in float64.
 
-        Its covariance is `covariance` with 1e-7 added to the diagonal. In float32 a nearly singular covariance may have
-        no Cholesky factor.
+        Its covariance is `covariance` with 1e-7 added to the diagonal.
         """
-        covariance = self.covariance.double() + RIDGE * torch.eye(len(self.mean), device=self.mean.device)
-        return MultivariateNormal(self.mean.double(), covariance)
+        return MultivariateNormal(self.mean, self.covariance + RIDGE * torch.eye(len(self.mean)).to(self.mean))
 
 
 def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -238,7 +237,7 @@ class Plugin(StrategyPlugin):
         mean, covariance = self._measure(strategy.experience.dataset)
         # A submodule of the classifier beside CLIP, where the optimiser and the check of the weights find it.
         strategy.model.prompts = TaskPrompts(strategy.model.clip, self.settings, mean, covariance)
-        self._used, self._row_weights = strategy.model.prompts, mean.new_ones(())
+        self._used, self._row_weights = strategy.model.prompts, torch.ones((), device=mean.device)
 
     @torch.no_grad()
     def _measure(self, images: Any) -> tuple[Tensor, Tensor]:
@@ -252,7 +251,7 @@ class Plugin(StrategyPlugin):
         self.notes = [few] if count <= dimension else []
         mean = features.mean(dim=0)
         centred = features - mean
-        return mean.float(), (centred.T @ centred / max(count - 1, 1)).float()
+        return mean, centred.T @ centred / max(count - 1, 1)
 
     def _features(self, images: Any) -> Tensor:
         assert self.classifier is not None

@@ -16,10 +16,10 @@ compares them.
 
 import hashlib
 import json
-import mmap
 import os
 import shutil
 import stat
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -33,7 +33,8 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, threads
+from benchmarks.config.terminal import say
+from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, pool, threads
 from benchmarks.images.sets import Images
 from benchmarks.runtime import files
 
@@ -196,16 +197,27 @@ class CacheFile:
         """Resets the digests of images whose pixels differ from them, because the power failed before the disk had
         them, or by damage.
         """
-        found, pixels = self.ready(), Cached(self, np.arange(self.images.count))
-
-        def wrong(row: int) -> bool:
-            return digest(pixels[row]) != found[row].tobytes()
-
+        found = self.ready()
         present = np.flatnonzero(found.any(axis=1)).tolist()
-        with ThreadPoolExecutor(threads()) as pool, self.digests.open("r+b") as opened:
-            for row, is_wrong in zip(present, pool.map(wrong, present), strict=True):
+        with self.pixels.open("rb") as pixels, self.digests.open("r+b") as opened:
+
+            def wrong(row: int) -> bool:
+                image = self.stored(pixels.fileno(), row)
+                return image is None or digest(image) != found[row].tobytes()
+
+            for row, is_wrong in zip(present, pool().map(wrong, present), strict=True):
                 if is_wrong:
                     _write_whole(opened.fileno(), memoryview(bytes(DIGEST)), row * DIGEST)
+
+    def stored(self, pixels: int, row: int) -> Tensor | None:
+        """Returns an image (3, size, size) uint8 as it is in the cache, unchecked; None if the file ends before it.
+
+        Args:
+            pixels: the file descriptor of the file `pixels`, opened for reading.
+            row: the index of the image.
+        """
+        data = bytearray(os.pread(pixels, self.image_bytes, row * self.image_bytes))
+        return torch.frombuffer(data, dtype=torch.uint8).view(self.shape[1:]) if len(data) == self.image_bytes else None
 
     def _decode(self, rows: np.ndarray, on_image: Callable[[], None], on_bad: Callable[[UserError], None]) -> None:
         """Decodes the rows, then deletes `filling`, unless the disk reported an error: then all pixels are compared
@@ -222,11 +234,11 @@ class CacheFile:
             _write_whole(digests, memoryview(digest(image)), row * DIGEST)
             return None
 
-        pool, disk, flushes, refused = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), [], False
+        workers, disk, flushes, refused = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), [], False
         try:
             for some in _pieces(rows, max(FLUSH // self.image_bytes, 1)):
                 flushes.append(disk.submit(os.fsync, pixels))  # writes the previous images while these are decoded
-                for error in pool.map(write, some):
+                for error in workers.map(write, some):
                     if error:
                         on_bad(error)
                     on_image()
@@ -234,7 +246,7 @@ class CacheFile:
             refused = True
             raise
         finally:  # also after a bad image or an interruption: images are complete
-            pool.shutdown(cancel_futures=True)
+            workers.shutdown(cancel_futures=True)
             for flush in flushes:
                 flush.result()  # a failed write is reported only once
             for file in (pixels, digests):
@@ -260,8 +272,8 @@ def _write_whole(file: int, data: memoryview, place: int) -> None:
 class Cached:
     """A split's images, read from the cache on disk: item i is (3, size, size) uint8, a slice (B, 3, size, size).
 
-    The file is mapped into memory, so its pages are in the operating system's cache, shared by all processes. After
-    each reading this process releases them, so its memory does not grow with the data set.
+    Every image is compared with its digest as it is read. One that differs, because the file was cut or changed since
+    it was opened, is decoded anew from the image itself, and a line on stderr says so once.
 
     Args:
         file: the cache, in which the images have been decoded.
@@ -269,19 +281,31 @@ class Cached:
     """
 
     def __init__(self, file: CacheFile, rows: np.ndarray) -> None:
-        self.rows = rows
-        with file.pixels.open("rb") as opened:
-            self._mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        self._pixels = np.frombuffer(self._mapped, dtype=np.uint8).reshape(file.shape)
+        self.file, self.rows, self._said = file, rows, False
+        self._digests = file.ready()
+        self._pixels = os.open(file.pixels, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        weakref.finalize(self, os.close, self._pixels)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, places: int | slice) -> Tensor:
-        copy = torch.from_numpy(self._pixels.take(self.rows[places], axis=0))
-        if hasattr(self._mapped, "madvise"):  # not on Windows
-            self._mapped.madvise(mmap.MADV_DONTNEED)
-        return copy
+        if isinstance(places, int):
+            return self._one(int(self.rows[places]))
+        rows = self.rows[places].tolist()
+        out = np.empty((len(rows), *self.file.shape[1:]), dtype=np.uint8)
+        for place, row in enumerate(rows):
+            out[place] = self._one(row).numpy()
+        return torch.from_numpy(out)
+
+    def _one(self, row: int) -> Tensor:
+        found = self.file.stored(self._pixels, row)
+        if found is not None and digest(found) == self._digests[row].tobytes():
+            return found
+        if not self._said:
+            self._said = True
+            say(f"{self.file.pixels}: cut or changed; what differs is decoded anew. Delete {self.file.folder}")
+        return decode_one(self.file.images, row, self.file.size)
 
 
 def check_space(root: Path, missing: Mapping[CacheFile, np.ndarray]) -> int:

@@ -8,6 +8,7 @@ decodes the files.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
@@ -28,6 +29,15 @@ DIGEST = 8  # bytes
 def threads() -> int:
     """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Returns the threads that decode images, one for each core; all splits of a process share them.
+
+    What they do must not wait for other work of theirs.
+    """
+    return ThreadPoolExecutor(threads())
 
 
 def decode_one(images: Images, row: int, size: int) -> Tensor:
@@ -83,8 +93,7 @@ def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None)
         out[place] = decode_one(split.images, int(split.rows[place]), size)
         on_image()
 
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(fill, range(len(split))))
+    list(pool().map(fill, range(len(split))))
     return out
 
 
@@ -101,7 +110,6 @@ class FromFiles:
 
     def __init__(self, split: Split, size: int) -> None:
         self.split, self.size = split, size
-        self._pool = ThreadPoolExecutor(threads())
 
     def __len__(self) -> int:
         return len(self.split)
@@ -120,7 +128,7 @@ class FromFiles:
     def __getitem__(self, places: int | slice) -> Tensor:
         if isinstance(places, int):
             return self.one(places)
-        return torch.stack(list(self._pool.map(self.one, range(len(self))[places])))
+        return torch.stack(list(pool().map(self.one, range(len(self))[places])))
 
 
 def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -141,8 +149,7 @@ def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.n
         on_image()
         return found
 
-    with ThreadPoolExecutor(threads()) as pool:
-        joined = b"".join(pool.map(one, range(len(pixels))))
+    joined = b"".join(pool().map(one, range(len(pixels))))
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST)
 
 
@@ -164,5 +171,4 @@ def check(split: Split, size: int, on_image: Callable[[], None] = lambda: None) 
             on_image()
         return None
 
-    with ThreadPoolExecutor(threads()) as pool:
-        return [error for error in pool.map(one, split.rows.tolist()) if error]
+    return [error for error in pool().map(one, split.rows.tolist()) if error]

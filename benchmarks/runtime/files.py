@@ -14,7 +14,8 @@ from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 
 
-SAMPLED, SAMPLE_BYTES = 16, 2**20  # number of files whose first bytes enter a fingerprint
+READ_WHOLE = 256 * 2**20  # bytes of all files together, up to which a fingerprint is of all of them
+SAMPLED, SAMPLE_BYTES = 16, 2**20  # otherwise: number of files whose first bytes enter it, and of these bytes
 
 
 def check_writable(path: Path) -> None:
@@ -56,25 +57,27 @@ def user_cache() -> Path | None:
 def fingerprint(root: Path, paths: Iterable[Path]) -> str:
     """Returns a SHA-256 digest, in hexadecimal, by which a change of files is noticed without reading all of them.
 
-    It is computed from the files' paths below `root`, sizes and modification times, and the first MiB of 16 to 31 of
-    them (all, if fewer). If all files are moved together with `root`, it stays the same. A missing file changes it, and
-    raises no error.
+    It is computed from the files' paths below `root`, sizes and modification times, and from their content if that is
+    256 MiB at most, else from the first MiB of 16 to 31 of them. If all files are moved together with `root`, it stays
+    the same. A missing file changes it, and raises no error.
 
     Args:
         root: the folder that contains all files.
         paths: the files, whose order counts.
     """
-    paths, digest = list(paths), hashlib.sha256()
-    for path in paths[:: max(len(paths) // SAMPLED, 1)]:  # unpacked archives may share names, sizes and times
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            digest.update(file.read(SAMPLE_BYTES))
+    paths, digest, size = list(paths), hashlib.sha256(), 0
     for path in paths:
         try:
             found = path.stat()
-            about = f"{found.st_size}\0{found.st_mtime_ns}"
+            about, size = f"{found.st_size}\0{found.st_mtime_ns}", size + found.st_size
         except OSError:
             about = "gone"
         digest.update(os.fsencode(str(path).removeprefix(str(root))) + f"\0{about}\n".encode())
+    few = size <= READ_WHOLE
+    for path in paths if few else paths[:: max(len(paths) // SAMPLED, 1)]:
+        # Unpacked archives, and files drawn anew, may share names, sizes and times.
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            digest.update(file.read() if few else file.read(SAMPLE_BYTES))
     return digest.hexdigest()
 
 

@@ -197,3 +197,34 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(UserError, match="the cache cannot be written"):
         CacheFile(tmp_path / "cache", split.images, 24).fill(split.rows)
+
+
+def test_a_cache_cut_or_changed_while_it_is_read_is_decoded_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = pictures(tmp_path / "pictures", 6)
+    right, file = decode(split, 24), CacheFile(tmp_path / "cache", split.images, 24)
+    file.fill(split.rows)
+    cached = Cached(file, split.rows)
+    assert torch.equal(cached[:], right) and not capsys.readouterr().err
+    pixels = bytearray(file.pixels.read_bytes())
+    pixels[3 * 24 * 24 + 5] ^= 1  # of the second image
+    file.pixels.write_bytes(pixels)
+    assert torch.equal(cached[1], right[1]) and torch.equal(cached[:], right)
+    assert capsys.readouterr().err.count("cut or changed") == 1
+    os.truncate(file.pixels, 2 * 3 * 24 * 24 + 7)
+    assert torch.equal(cached[:], right) and torch.equal(cached[5], right[5])
+    assert not capsys.readouterr().err  # said before
+
+
+def test_a_link_in_the_cache_is_not_written_through(tmp_path: Path) -> None:
+    split = pictures(tmp_path / "pictures", 2)
+    file = CacheFile(tmp_path / "cache", split.images, 24)
+    precious = tmp_path / "precious"
+    for target in (file.pixels, file.digests, file.filling, file.folder / "about.json"):
+        precious.write_text("precious")
+        file.folder.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(precious)
+        file.fill(split.rows)
+        assert precious.read_text() == "precious" and torch.equal(Cached(file, split.rows)[:], decode(split, 24))
