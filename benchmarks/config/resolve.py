@@ -15,6 +15,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import ANY_STREAM, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
 from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
+from benchmarks.config.terminal import plain
 
 
 BY_METHOD = ("iterations", "batch_size", "lr", "weight_decay", "warmup")  # settings for all that depend on the method
@@ -86,6 +87,8 @@ def general_defaults(found: RunConfig, *, own_stream: bool) -> str:
 
 def _check_storable(name: str, value: Any, method: Strategy) -> None:
     """Raises UserError for a value that `config.yaml` would not hold, or would return as another one."""
+    if isinstance(value, str) and plain(value) != value:
+        raise UserError(f'--{name.replace("_", "-")}: "{plain(value)}" holds signs that no text file shows; rename it')
     try:
         if yaml.safe_load(yaml.safe_dump(value)) == value:
             return

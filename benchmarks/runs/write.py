@@ -34,10 +34,15 @@ def run_path(results: Path, config: RunConfig) -> Path:
     if family == "folder":
         argument = Path(argument).resolve().name
     stream = "-".join([family, *(part for part in re.split(r"[^\w.]+", argument) if part)])
-    name = config.label
-    if len(name) > 120:  # file systems allow at most 255 bytes
-        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return results / stream / config.common.strategy.replace(":", "-") / name
+    strategy = config.common.strategy.replace(":", "-")
+    return results / _fitting(stream) / _fitting(strategy) / _fitting(config.label)
+
+
+def _fitting(name: str) -> str:
+    """Returns a name that file systems take, which allow at most 255 bytes: a long one is cut, and its digest added."""
+    if len(name) <= 120 and len(name.encode()) <= 240:
+        return name
+    return f"{name.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def is_finished(path: Path) -> bool:

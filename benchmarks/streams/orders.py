@@ -26,8 +26,10 @@ def choose(names: Sequence[str], orders: Mapping[str, tuple[str, ...]], order: s
     if order in named:
         chosen = list(named[order])
     elif kind == "random":
-        if not seed.isdecimal():
-            raise UserError(f'--order {order}: expected a seed, as in random:1, got "{seed}"')
+        if not (seed.isascii() and seed.isdecimal() and len(seed) < 20):
+            raise UserError(
+                f'--order {order:.40}: expected a seed of at most 19 digits, as in random:1, got "{seed:.40}"'
+            )
         chosen = [names[i] for i in np.random.default_rng(int(seed)).permutation(len(names))]
     else:
         chosen = [name.strip() for name in order.split(",")]

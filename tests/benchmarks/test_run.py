@@ -182,6 +182,22 @@ def test_killed_and_started_again_it_ends_with_the_same_files(
     assert len(json.loads((run / "cost.json").read_text())["seconds"]["saving"]) == 4  # one of them 0
 
 
+def test_names_that_file_systems_hardly_take(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of 250 letters works; one that is no UTF-8 is refused by its own name, before anything is read."""
+    long, raw = tmp_path / ("d" * 250), tmp_path / "raw\udcff"
+    for place in (long, raw):
+        shutil.copytree(images, place)
+    assert main(["--strategy", "zeroshot", *words(long, tiny_clip, tmp_path / "results")]) == 0
+    stream = only_run(tmp_path / "results").parts[-3]
+    assert stream.startswith("folder-ddd") and len(stream) < 120
+    error = fails(["--strategy", "zeroshot", *words(raw, tiny_clip, tmp_path / "others")], capsys)
+    assert "--stream: " in error and "raw\\udcff" in error and "rename it" in error
+    assert not (tmp_path / "others").exists()
+    assert "at most 19 digits" in fails(["--order", "random:" + "9" * 5000], capsys)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_scheduler_or_a_closed_terminal_leaves_it_interrupted(
     number: int, images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
