@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks import api
 from benchmarks.config import command_line
@@ -63,16 +64,21 @@ def _stopped_by_signals() -> Iterator[None]:
     processes may be waiting for the others inside torch, where it would not notice: there the signals end it at once.
     """
 
+    before: dict[int, Any] = {}
+
     def stop(number: int, frame: object) -> None:
+        for each in before:  # the second of two would end the writing of the status
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {}
     if processes.count() == 1 and threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, stop)
+                before[number] = signal.SIG_DFL
     try:
+        for number in before:
+            signal.signal(number, stop)
         yield
     finally:
         for number, handler in before.items():

@@ -22,6 +22,8 @@ DTYPES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "IntStorage": torch.int32, "LongStorage": torch.int64, "ShortStorage": torch.int16,
 }  # fmt: skip
+MOST, DEEPEST = 20_000, 30  # modules and their levels; OpenAI's largest model has some hundreds on 7
+PROGRAM = 16 * 2**20  # bytes of a part of the program, which may be packed
 MODULE = re.compile(r"^class (\w+)\(Module\):\n  __parameters__ = \[(.*?)\]\n  __buffers__ = \[(.*?)\]", re.MULTILINE)
 
 
@@ -37,16 +39,13 @@ class _Module:
         self.stored = state if isinstance(state, dict) else {}
 
 
-def _same(value: Any, *_: Any) -> Any:
-    return value
-
-
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # Python's own: the one in C reserves memory as a file says
     """Builds tensors, lists, dicts and `_Module`s; refuses every other name."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}/data.pkl"))
         self.archive, self.root = archive, root
+        self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("__torch__"):
@@ -54,20 +53,23 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
+            return lambda *values: _tensor(*values)  # a new one each time: a file may set its attributes
         if module == "torch" and name in DTYPES:
             return DTYPES[name]
         if module == "torch.jit._pickle":  # types of lists, and of what stands in them
-            return _same
+            return lambda value, *_: value
         raise pickle.UnpicklingError(f"TorchScript that needs {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Returns the content of a storage, one-dimensional."""
         _, dtype, key, _, count = pid
+        if key in self.storages:
+            return self.storages[key]
         data = bytearray(self.archive.read(f"{self.root}/data/{key}"))
         if not isinstance(dtype, torch.dtype) or len(data) != count * dtype.itemsize:
             raise pickle.UnpicklingError("TorchScript with a storage of another size than it says")
-        return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        self.storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return self.storages[key]
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
@@ -89,7 +91,15 @@ def read(file: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
-        root = next(name for name in names if name.endswith("/data.pkl")).rpartition("/")[0]
+        root = next((name for name in names if name.endswith("/data.pkl")), "").rpartition("/")[0]
+        if not root:
+            raise pickle.UnpicklingError("TorchScript without data.pkl")
+        for part in archive.infolist():
+            packed = part.compress_type != zipfile.ZIP_STORED
+            if packed and (part.filename.startswith(f"{root}/data") or part.file_size > PROGRAM):
+                raise pickle.UnpicklingError(
+                    f"TorchScript with {part.filename} packed: torch stores tensors as they are"
+                )
         listed = {}
         for name in names:
             if name.startswith(f"{root}/code/") and name.endswith(".py"):
@@ -99,12 +109,18 @@ def read(file: Path) -> dict[str, Tensor]:
         top = _Unpickler(archive, root).load()
     if not isinstance(top, _Module):
         raise pickle.UnpicklingError("TorchScript without a module")
-    return dict(_tensors(top, listed, ""))
+    left = [MOST]
+    return dict(_tensors(top, listed, "", left))
 
 
-def _tensors(module: _Module, listed: dict[str, set[str]], prefix: str) -> Iterator[tuple[str, Tensor]]:
+def _tensors(
+    module: _Module, listed: dict[str, set[str]], prefix: str, left: list[int]
+) -> Iterator[tuple[str, Tensor]]:
+    left[0] -= 1
+    if left[0] < 0 or prefix.count(".") > DEEPEST:
+        raise pickle.UnpicklingError(f"TorchScript with more than {MOST} modules, or {DEEPEST} levels of them")
     for name, value in module.stored.items():
         if isinstance(value, _Module):
-            yield from _tensors(value, listed, f"{prefix}{name}.")
+            yield from _tensors(value, listed, f"{prefix}{name}.", left)
         elif isinstance(value, Tensor) and name in listed.get(module.kind, ()):
             yield f"{prefix}{name}", value

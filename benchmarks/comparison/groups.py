@@ -87,6 +87,14 @@ class Group:
         """The runs of all methods in one list, method by method."""
         return [run for method in self.methods for run in method.runs]
 
+    def about(self, name: str) -> Any:
+        """Returns an entry of `run.json` that all runs share which have it; None if none has it.
+
+        Args:
+            name: the entry's key; runs of older versions may lack it.
+        """
+        return next((run.about[name] for run in self.runs if name in run.about), None)
+
     @property
     def identity(self) -> str:
         """What the protocol tells the model at test time: the task (`known`, task-aware), nothing (`unknown`,
@@ -277,10 +285,10 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             key = _key(run)
             if not any(states[-1, -1] >= 0 for states in run.accuracy.values()):
                 raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
+            method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         except UserError as error:
             found.left_out.append(str(error))
             continue
-        method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         piles.setdefault(key, {}).setdefault(method, []).append(run)
     found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(_with_old(piles).items())]
     titles = Counter(group.title for group in found.groups)
@@ -294,7 +302,7 @@ def _distinction(group: Group) -> str:
     """Returns what distinguishes groups whose stream, model and shots have the same names."""
     weights = str(group.first.about.get("weights_sha256"))[:8]
     protocol = group.first.protocol
-    images = str(group.first.about.get("stream_sha256", "unknown"))[:8]
+    images = str(group.about("stream_sha256") or "unknown")[:8]
     return (
         f", weights {weights}, images {images}, "
         f"protocol {protocol.digest[:8]} ({protocol.name}, task {protocol.identity})"
@@ -317,11 +325,15 @@ def _key(run: Run) -> tuple[str, ...]:
         str(config["stream"]).partition(":")[0] if str(config["stream"]).startswith("folder:") else config["stream"]
     )
     images = str(run.about.get("stream_sha256", ""))
+    images += shown(run.about["preprocessing"]) if "preprocessing" in run.about else ""
     return str(stream), run.protocol.digest, str(config["model"]), weights, shown(config.get("shots")), images
 
 
 def _with_old(piles: Piles) -> Piles:
-    """Returns the piles; runs of versions that did not write the images' digest join the only pile that they can be of."""
+    """Returns the piles; runs of versions that did not write the images' digest join the pile that is alike in the rest.
+
+    Where several piles are, of other images, they stay apart.
+    """
     found = {key: {method: list(runs) for method, runs in pile.items()} for key, pile in piles.items()}
     for key, pile in piles.items():
         *rest, images = key

@@ -25,10 +25,12 @@ def notes(group: Group) -> list[str]:
         said.append(f"Made by different versions of this project, whose results may differ. {'; '.join(rows)}.")
     mixed = [method.label for method in group.methods if _figures(method.runs) > 1]
     if mixed:
-        said.append(f"The means of {', '.join(mixed)} mix runs whose code gives different results (figures_version).")
+        said.append(
+            f"The means of {', '.join(mixed)} mix runs whose code may give different results (figures_version in run.json)."
+        )
     return said
 
 
 def _figures(runs: tuple[Run, ...]) -> int:
-    """Returns how many versions of figures the runs have; those of before 0.4, which wrote none, count as one."""
-    return len({str(run.about.get("figures_version")) for run in runs})
+    """Returns how many versions of figures the runs have; those of before 0.4, which wrote none, are not counted."""
+    return len({str(run.about["figures_version"]) for run in runs if "figures_version" in run.about})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -10,19 +11,32 @@ import yaml
 LONGEST = 16 * 2**20  # characters; a stream.yaml with ten thousand class names has half a million
 DEEPEST = 100  # levels of lists and mappings
 MOST = 1_000_000  # values, each alias counted as all that it stands for
-DIGITS = 30  # of an integer
+DIGITS = 30  # of an integer in JSON
+CHARACTERS = 60  # of a number in YAML
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 INDENTED = re.compile(r"^[ \-?:]{200}", re.MULTILINE)  # a line of YAML that may lie deep
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is six times as fast
-    """Refuses a key that stands twice in a mapping; plain YAML takes the last."""
+Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is six times as fast
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(Plain):  # type: ignore[misc]
+    """Refuses a key that stands twice in a mapping (plain YAML takes the last), merge keys and endless numbers."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if isinstance(key, yaml.ScalarNode) and found.setdefault(key.value, key) is not key:
+            if key.tag == MERGE:
+                raise ValueError("merge keys (<<) are not read; write the entries out")
+            if isinstance(key, yaml.ScalarNode) and found.setdefault((key.tag, key.value), key) is not key:
                 raise ValueError(f'"{key.value}" stands twice')
         return super().construct_mapping(node, deep=deep)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag in NUMBERS and len(node.value) > CHARACTERS:
+            raise ValueError(f"a number of {len(node.value)} characters")
+        return super().construct_scalar(node)
 
 
 def from_yaml(text: str, loader: Any = _Loader) -> Any:
@@ -46,7 +60,12 @@ def from_yaml(text: str, loader: Any = _Loader) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    except (AttributeError, KeyError, TypeError, OverflowError) as error:  # of YAML's own constructors, on odd values
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        OverflowError,
+    ) as error:  # of YAML's own constructors, on odd values
         raise ValueError(f"a value that YAML cannot read ({type(error).__name__}: {error})") from error
     return found
 
@@ -78,7 +97,7 @@ def _check_length(text: str) -> None:
 def _check_depth(text: str) -> None:
     """Raises ValueError for YAML nested too deeply, before a loader that calls itself for each level reads it."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=Plain):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
@@ -102,8 +121,7 @@ def _count(value: Any, left: list[int], depth: int = 0) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f'"{next(name for name in names if names.count(name) > 1)}" stands twice')
+        raise ValueError(f'"{Counter(name for name, _ in pairs).most_common(1)[0][0]}" stands twice')
     return found
 
 

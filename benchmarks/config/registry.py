@@ -230,7 +230,8 @@ def find(kind: str, name: str) -> Source:
         return _own_file(Path(name))
     known = sources(kind)
     if name not in known:
-        raise UserError(f'--{kind}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
+        option = "measure" if kind == "measurement" else kind
+        raise UserError(f'--{option}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
     if name in _built_in(kind) and name in _installed(kind, tuple(sys.path)):
         _say_hidden(kind, name)
     return known[name]

@@ -90,7 +90,7 @@ def _check_storable(name: str, value: Any, method: Strategy) -> None:
     if isinstance(value, str) and plain(value) != value:
         raise UserError(f'--{name.replace("_", "-")}: "{plain(value)}" holds signs that no text file shows; rename it')
     try:
-        if yaml.safe_load(yaml.safe_dump(value)) == value:
+        if value != value or yaml.safe_load(yaml.safe_dump(value)) == value:  # NaN is stored, and differs from itself
             return
     except yaml.YAMLError:
         pass

@@ -10,7 +10,7 @@ from benchmarks.config.errors import UserError
 
 
 # Characters that control a terminal or turn the direction of writing, and those that no encoding has; not tab and newline.
-UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
@@ -28,12 +28,13 @@ def say(line: str) -> None:
     """Prints a line on stderr. Nothing happens where stderr is closed or full, since a message must not end a run.
 
     Args:
-        line: the line, shown as `plain` returns it.
+        line: the line, shown as `plain` returns it; a newline within it is written out too.
     """
     if sys.stderr is None:  # closed when the process began
         return
     try:
-        print(plain(line), file=sys.stderr, flush=True)
+        start = line[: len(line) - len(line.lstrip("\n"))]
+        print(start + plain(line.lstrip("\n")).replace("\n", "\\n"), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
 
@@ -56,7 +57,7 @@ def use_any_encoding() -> None:
 class Command(click.Command):
     """A click command that prints each error in one line on stderr and then exits with status 2.
 
-    That holds for wrong options, for `UserError` and for `OSError`. Interrupted, it exits with status 130. Pass it as
+    That holds for wrong options, for `UserError` and for `OSError`. Interrupted at work, it exits with status 130. Pass it as
     `click.command(cls=Command)`.
     """
 

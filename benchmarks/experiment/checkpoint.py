@@ -12,7 +12,6 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 from benchmarks.runs.record import RunRecord
 from benchmarks.runs.write import CHECKPOINT, MODEL
@@ -56,12 +55,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], R
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            record, written = (
-                RunRecord.from_json(from_json(opened.metadata()["progress"])),
-                opened.metadata().get("digest"),
-            )
+            record = RunRecord.from_json(json.loads(opened.metadata()["progress"]))
+            written = opened.metadata().get("digest")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{file}: damaged checkpoint, or of another version; move the folder away to start anew"
         ) from error

@@ -165,14 +165,16 @@ def request(
     plan = stream if isinstance(stream, Plan) else None
     _check_objects(strategy, stream)
     paths = {
-        "results": results, "data_root": data_root or "", "cache": cache or "", "config": config or "",
-        "auxiliary_images": auxiliary_images or "", "auxiliary_texts": auxiliary_texts or "",
+        "results": results, "data_root": data_root, "cache": cache, "config": config,
+        "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
     for name, place in paths.items():
-        if not isinstance(place, str | Path):
+        if not isinstance(place, str | Path) and (place is not None or name == "results"):
             raise UserError(f"{name}: expected a path, got {place!r}")
     if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
         raise UserError(f"measure: expected a list of names, got {measure!r}")
+    for name in measure:
+        registry.find("measurement", name)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
@@ -185,6 +187,8 @@ def request(
         folder = write.next_path(folder)
     told = {**resolved.flat(), **{name: str(place) for name, place in paths.items() if place and place != "results"}}
     told |= {"measure": list(measure)} if measure else {}
+    told |= {"trust_model_code": True} if trust_model_code else {}
+    told |= {} if use_cache else {"use_cache": False}
     words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
     return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
 

@@ -23,20 +23,24 @@ def tokenized(tokenize: Tokenizer, stream: Stream) -> list[Tensor]:
     """
     found = [tokenize_prompts(tokenize, task.class_names, task.templates) for task in stream.tasks]
     for task, tokens in zip(stream.tasks, found, strict=True):
+        cut: set[int] = set()
         for template, of_classes in zip(task.templates, tokens, strict=True):
-            _check(tokenize, task, template, of_classes)
+            cut |= _check(tokenize, task, template, of_classes)
+        _say_cut(task, sorted(cut), tokens.shape[2])
     return found
 
 
-def _check(tokenize: Tokenizer, task: Task, template: str, tokens: Tensor) -> None:
-    """Names the prompts that are cut, and raises UserError for equal ones; tokens (C, L) int64 are those of the classes."""
-    texts = [template.replace("{}", name) for name in task.class_names]
-    cut = _cut(tokenize, texts, tokens)
+def _say_cut(task: Task, cut: list[int], length: int) -> None:
     if cut and processes.is_first():
         say(
-            f"{task.name}: the prompt of {len(cut)} of {len(texts)} classes is longer than the {tokens.shape[1]} tokens that "
-            f'the model reads, and is cut there; the first is that of "{task.class_names[cut[0]]}"'
+            f"{task.name}: the prompt of {len(cut)} of {len(task.class_names)} classes is longer than the {length} tokens "
+            f'that the model reads, and is cut there; the first is that of "{task.class_names[cut[0]]}"'
         )
+
+
+def _check(tokenize: Tokenizer, task: Task, template: str, tokens: Tensor) -> set[int]:
+    """Returns which prompts are cut, and raises UserError for equal ones; tokens (C, L) int64 are those of the classes."""
+    cut = _cut(tokenize, [template.replace("{}", name) for name in task.class_names], tokens)
     first: dict[bytes, str] = {}
     for name, row in zip(task.class_names, tokens, strict=True):
         if (other := first.setdefault(row.numpy().tobytes(), name)) is not name:
@@ -45,16 +49,17 @@ def _check(tokenize: Tokenizer, task: Task, template: str, tokens: Tensor) -> No
                 f'{task.name}: the classes "{other}" and "{name}" have the same prompt for this model '
                 f'({why}template "{template}"); give them names that its tokenizer tells apart'
             )
+    return cut
 
 
-def _cut(tokenize: Tokenizer, texts: list[str], tokens: Tensor) -> list[int]:
+def _cut(tokenize: Tokenizer, texts: list[str], tokens: Tensor) -> set[int]:
     """Returns the indices of the texts that are longer than the context: those that fill it, and whose length says so."""
     padding = tokenize([""])[0, -1]
     full = (tokens[:, -1] != padding).nonzero().flatten().tolist()
     encode = getattr(
         tokenize, "encode", None
     )  # open_clip's own tokenizer has it; other kinds may only fill the context
-    return [index for index in full if encode is None or len(encode(texts[index])) + 2 > tokens.shape[1]]
+    return {index for index in full if encode is None or len(encode(texts[index])) + 2 > tokens.shape[1]}
 
 
 def one_name_each(tokenize: Tokenizer, stream: Stream) -> list[list[str]]:
@@ -68,7 +73,7 @@ def one_name_each(tokenize: Tokenizer, stream: Stream) -> list[list[str]]:
     """
     names = [name for task in stream.tasks for name in task.class_names]
     tokens = tokenize(names)
-    cut = set(_cut(tokenize, names, tokens))
+    cut = _cut(tokenize, names, tokens)
     first: dict[bytes, str] = {}
     alike = {
         name: name if index in cut else first.setdefault(tokens[index].numpy().tobytes(), name)

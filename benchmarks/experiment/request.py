@@ -132,8 +132,8 @@ class Request:
             with contextlib.suppress(UserError):
                 if not self._has_same_stream():
                     say(
-                        "the folders have other images or names now than when this run was made: this is the old result, "
-                        "--again runs the present ones"
+                        "the folders or stream.yaml have changed since this run was made (numbers of images, names, "
+                        "prompts or order): this is the old result, --again runs the present ones"
                     )
 
     def _has_same_stream(self) -> bool:
@@ -239,6 +239,10 @@ def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
     """
     found = write.run_json(folder) if (folder / "run.json").exists() else {}
     began = found.get("tables", tables)  # a version before 0.4 did not write them
+    if not (isinstance(began, dict) and all(isinstance(each, dict) and "columns" in each for each in began.values())):
+        raise UserError(
+            f"{folder / 'run.json'}: damaged, its tables are no mappings; move the folder away to start anew"
+        )
     for name in sorted({*tables, *began}):
         if name not in tables or name not in began:
             say(f"{name}.csv: not measured during the whole run, only in one part of it")

@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks.config import registry
@@ -54,7 +54,7 @@ class _Config(_Open):
 
 
 class _Task(_Open):
-    test: int
+    test: Annotated[int, Field(gt=0)]
 
 
 class _Stream(_Open):
@@ -66,6 +66,9 @@ class _Stream(_Open):
 class _Seconds(_Open):
     training: float
     evaluation: float
+    decomposition: NotRequired[float]
+    spectrum: NotRequired[float]
+    saving: NotRequired[float]
 
 
 class _Cost(_Open):

@@ -151,18 +151,10 @@ def check_config(path: Path, wanted: Mapping[str, Any]) -> None:
     for name in [*wanted, *found]:
         if name == FREE or wanted.get(name) == "auto":  # with `auto` any device is accepted
             continue
-        if found.get(name) != wanted.get(name) and not _same_place(found.get(name), wanted.get(name)):
+        if found.get(name) != wanted.get(name):
             raise UserError(
                 f"{file}: the run there has {name} {found.get(name)}, not {wanted.get(name)}; choose another --results"
             )
-
-
-def _same_place(one: Any, other: Any) -> bool:
-    """Whether two settings are the same path, alone or after a colon: relative and absolute, or through a link."""
-    if not (isinstance(one, str) and isinstance(other, str)):
-        return False
-    (kind, _, path), (kind_2, _, path_2) = one.rpartition(":"), other.rpartition(":")
-    return kind == kind_2 and "/" in path + path_2 and Path(path).resolve() == Path(path_2).resolve()
 
 
 def save_stream(path: Path, about: dict[str, Any]) -> None:

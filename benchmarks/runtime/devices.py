@@ -1,7 +1,8 @@
 """The device of a run and how it computes: `--device`, `--precision`, `--compile` and `--checkpointing`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -86,11 +87,11 @@ def less_memory(checkpointing: bool) -> str:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Context in which torch's modes are torch's own defaults, whatever the caller set; they are restored afterwards.
+    """Context in which torch's modes are its own defaults, whatever the caller set; they are as before afterwards.
 
     That is: gradients, no inference mode, no autocast, float32 as the default type and as the precision of products.
     """
-    kind, products = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    kind, restore = torch.get_default_dtype(), _products_kept()
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
     try:
@@ -103,7 +104,36 @@ def plain_torch() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(kind)
+        restore()
+
+
+def _products_kept() -> Callable[[], None]:
+    """Returns a function that sets the precision of float32 products back to what it is now.
+
+    A caller may have set it by torch's older flags or by its newer `fp32_precision`; the older ones raise an error where
+    they contradict the newer, so these are then taken back first.
+    """
+    backends: Any = torch.backends
+    try:
+        products, convolutions = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
+    except RuntimeError:
+        places = [backends, backends.cuda.matmul, backends.mkldnn.matmul, backends.mkldnn.conv]
+        places += [backends.mkldnn.rnn, backends.cudnn.conv, backends.cudnn.rnn]
+        before = [place.fp32_precision for place in places]
+        for place in places:
+            place.fp32_precision = "none"
+
+        def restore_each() -> None:
+            for place, was in zip(places, before, strict=True):
+                place.fp32_precision = was
+
+        return restore_each
+
+    def restore() -> None:
         torch.set_float32_matmul_precision(products)
+        backends.cudnn.allow_tf32 = convolutions
+
+    return restore
 
 
 def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:

@@ -314,7 +314,7 @@ def test_a_finished_run_of_folders_that_have_changed_is_shown_with_a_word_about_
     (pictures / "ants" / "test" / "class_1" / "0.png").unlink()
     assert main(line) == 0
     captured = capsys.readouterr()
-    assert "finished before" in captured.out and "have other images or names now" in captured.err
+    assert "finished before" in captured.out and "have changed since this run was made" in captured.err
     shutil.rmtree(pictures)
     assert main(line) == 0
     assert "have other images" not in capsys.readouterr().err

@@ -59,7 +59,7 @@ def write(comparison: Comparison) -> str:
         config = group.first.config
         about = {name: config.get(name) for name in ("stream", "model", "pretrained", "shots")}
         about |= {"protocol": f"{group.first.protocol.name} [{group.first.protocol.digest[:8]}]"}
-        about |= {name: group.first.about.get(name) for name in ("weights_sha256", "stream_sha256")}
+        about |= {name: group.about(name) for name in ("weights_sha256", "stream_sha256")}
         baseline = None if comparison.baseline is None else group.named(comparison.baseline)
         for method in group.methods:
             for row in _rows(group, method, comparison.per_task, baseline):

@@ -48,9 +48,9 @@ def write(comparison: Comparison) -> str:
     settings = [name for run in runs for name in run.config]  # first, beside each other
     columns = dict.fromkeys(["run", *settings, *(name for each in rows for name in each)])
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _field(value) for name, value in each.items()} for each in rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([cell(name) for name in columns])
+    writer.writerows([_field(each.get(name)) for name in columns] for each in rows)
     return out.getvalue()
 
 

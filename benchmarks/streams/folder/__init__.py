@@ -129,9 +129,10 @@ def _splits(root: Path, domain: str, over: list[Path]) -> tuple[list[str], Split
     """
     path = root / domain
     found = folders(path)
+    # A folder of pictures alone is a class that is called so, of trains for instance.
     halves = {
-        name for name in ("train", "test") if name in found and not pictures(path / name)
-    }  # else a class of trains
+        name for name in ("train", "test") if name in found and (folders(path / name) or not pictures(path / name))
+    }
     if halves == {"train", "test"}:
         return *_given(root, domain, over), GIVEN
     if "test" in halves:

@@ -123,10 +123,10 @@ class _Texts(yaml.BaseLoader):
     """A YAML loader that reads every value as text, and refuses a key that occurs twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key, (place, _) in zip(keys, node.value, strict=False):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f'"{key}" stands twice', place.start_mark)
+        first: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, key) is not key:
+                raise yaml.constructor.ConstructorError(None, None, f'"{key.value}" stands twice', key.start_mark)
         return super().construct_mapping(node, deep)
 
 

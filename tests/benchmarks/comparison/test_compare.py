@@ -315,7 +315,8 @@ def test_versions_are_said_where_they_differ(tmp_path: Path) -> None:
         _add(run, versions={"nusa-bench": "0.3.0"})
     assert "different versions" not in compare(tmp_path).stdout
     _add(tmp_path / "2", versions={"nusa-bench": "0.2.0"})
-    _add(tmp_path / "1", figures_version={"method": 2, "shared": 1, "template": 1})
+    for seed in (0, 1):
+        _add(tmp_path / f"{seed}", figures_version={"method": 1 + seed, "shared": 1, "template": 1})
     shown = " ".join(compare(tmp_path).stdout.split())
     assert (
         "different versions of this project, whose results may differ. " in shown
@@ -344,8 +345,11 @@ def test_what_a_stranger_wrote_does_not_reach_the_terminal(tmp_path: Path) -> No
         ("metrics.json", "[" * 100_000 + "]" * 100_000),
         ("run.json", '{"status": "finished", "hardware": {"gpu": 5}}'),
         ("run.json", '{"status": "finished", "versions": {"nusa-bench": []}}'),
+        ("config.yaml", f"zz: 0x{'f' * 5000}\n"),
+        ("stream.json", '{"protocol": "p", "identity": "known", "tasks": [{"test": 0}, {"test": 0}, {"test": 0}]}'),
+        ("cost.json", '{"total_seconds": {"training": 1.0, "evaluation": 1.0, "decomposition": "x"}}'),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_a_folder_that_is_no_good_leaves_the_others_alone(file: str, change: str, tmp_path: Path) -> None:
     write_run(tmp_path / "good", states(1), ["one", "two", "three"], "lora")

@@ -34,7 +34,7 @@ def test_tokens_are_those_of_the_tokenizer() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Polo", "polo"), ("caf\u00e9", "cafe\u0301"), ("a  b", "a b"), ("\uff21", "A"), ("AT&amp;T", "AT&T")],
+    [("Polo", "polo"), ("caf\u00e9", "cafe\u0301"), ("a  b", "a b"), ("AT&amp;T", "AT&T"), ("a-b", "a b"), ("a", "b")],
 )
 def test_two_classes_with_one_prompt_are_refused_by_name(one: str, other: str) -> None:
     if torch.equal(*(tokenize([name]) for name in (one, other))):
@@ -57,10 +57,9 @@ def test_a_prompt_that_is_cut_is_named(capsys: pytest.CaptureFixture[str]) -> No
     words = "small bird which sits on a branch over the water in the early morning light of spring with a"
     with pytest.raises(UserError, match=r"same prompt for this model \(cut to the model's context"):
         tokenized(tokenize, stream((f"{words} red belly", f"{words} blue belly")))
-    said = capsys.readouterr().err
-    assert "2 of 2 classes is longer than the 20 tokens" in said and f'"{words} red belly"' in said
     tokenized(tokenize, stream(("red", f"{words} red belly")))
-    assert "1 of 2 classes" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 2 classes is longer than the 20 tokens" in said and f'"{words} red belly"' in said
 
 
 def test_a_prompt_that_just_fits_is_not_called_cut(capsys: pytest.CaptureFixture[str]) -> None:
