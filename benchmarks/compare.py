@@ -39,7 +39,7 @@ def main(
     left out and listed. --stream, --order, --strategy and --setting restrict which runs are compared.
     """
     form = form or _by_suffix(output)
-    width = get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+    width = get_terminal_size().columns if output is None and sys.stdout is not None and sys.stdout.isatty() else None
     found = Comparison(chosen(**choice).groups, per_task, baseline, published, width)
     _check_baseline(found)
     text = FORMATS[form].write(found)

@@ -34,16 +34,17 @@ def main(argv: list[str]) -> int:
         argv: the command's options and values, without its name.
 
     Returns:
-        The exit status: 0 done, 2 an error that the user can correct, 130 interrupted.
+        The exit status: 0 done, 2 an error that the user can correct, 130 interrupted
+    (143 by SIGTERM, 129 by SIGHUP).
     """
     use_any_encoding()
     try:
         given = command_line.parse(argv)
         with _stopped_by_signals():
             _run(given, {name: given.pop(name, None) for name in HARNESS_NAMES}, argv)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say("\ninterrupted; the same command goes on after the last finished task")
-        return 130
+        return 128 + (error.args[0] if isinstance(error, _Signalled) else signal.SIGINT)
     except (UserError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
@@ -54,6 +55,10 @@ def main(argv: list[str]) -> int:
             os._exit(2)  # without cleaning up: torch would wait for the other processes
         return 2
     return 0
+
+
+class _Signalled(KeyboardInterrupt):
+    """Raised by a signal, whose number it holds."""
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def _stopped_by_signals() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         for each in before:  # the second of two would end the writing of the status
             signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise _Signalled(number)
 
     if processes.count() == 1 and threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP

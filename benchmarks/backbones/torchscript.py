@@ -5,6 +5,7 @@ is a zip file: `data.pkl` describes the modules, `data/N` is the content of stor
 only the lists of parameters' and buffers' names are read here, as text.
 """
 
+import io
 import pickle
 import re
 import zipfile
@@ -43,7 +44,7 @@ class _Unpickler(pickle._Unpickler):  # Python's own: the one in C reserves memo
     """Builds tensors, lists, dicts and `_Module`s; refuses every other name."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(f"{root}/data.pkl"))
+        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
         self.archive, self.root = archive, root
         self.storages: dict[str, Tensor] = {}
 

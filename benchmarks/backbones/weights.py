@@ -180,7 +180,13 @@ def fit(clip: torch.nn.Module, weights: Weights, model: str) -> None:
             f"{_shape(wanted, names[0])} in the model{why}"
         )
     for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or not tensor.isfinite().all():
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_quantized
+            or tensor.is_meta
+            or tensor.is_complex()
+            or not tensor.isfinite().all()
+        ):
             raise UserError(f"{weights.file}: {name} does not hold finite numbers; the file is damaged")
         if tensor.is_floating_point() != wanted[name].is_floating_point():
             raise UserError(

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE
 from benchmarks.runs.read import Run, read_whole
@@ -283,7 +285,7 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             if remark := run.contradiction():
                 found.remarks.append(remark)
             key = _key(run)
-            if not any(states[-1, -1] >= 0 for states in run.accuracy.values()):
+            if np.isnan(run.accuracy["known"][-1]).any():
                 raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
             method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         except UserError as error:

@@ -1,11 +1,13 @@
 """Notifies callbacks of a run's events, collects the rows of measurements, and names the callback that fails."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.measurements.base import Callback, Measurement, RunState
+from benchmarks.measurements.base import Cadence, Callback, Measurement, RunState
+from benchmarks.runs.columns import Column
 from benchmarks.runs.record import MATRIX_TABLES, RunRecord
 from benchmarks.runtime.devices import is_out_of_memory
 from benchmarks.runtime.progress import ProgressBar
@@ -104,7 +106,7 @@ class Callbacks:
 
     def _rows(self, measurement: Measurement, run: RunState) -> list[dict[str, Any]]:
         try:
-            return [_checked(measurement, dict(row)) for row in measurement.measure(run)]
+            return _once([_checked(measurement, dict(row)) for row in measurement.measure(run)], measurement.keys)
         except Exception as error:
             self._failed(measurement, "measure", error)
             return []
@@ -139,6 +141,14 @@ def _checked(measurement: Measurement, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _once(rows: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows; raises UserError if two of them have the same keys, of which only one could be kept."""
+    seen = Counter(tuple(row[key] for key in keys) for row in rows)
+    if twice := next((key for key, count in seen.items() if count > 1), None):
+        raise UserError(f"two rows have the same keys, {dict(zip(keys, twice, strict=True))}")
+    return rows
+
+
 def _joined(parts: Sequence[tuple[Measurement, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
     """Returns the rows of one table; rows of several measurements that have the same keys become one row."""
     joined: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -154,6 +164,12 @@ def _check(measurements: Iterable[Measurement]) -> None:
         name = type(each).__name__
         if missing := [attribute for attribute in ("table", "keys", "columns") if not hasattr(each, attribute)]:
             raise UserError(f"measurement {name}: declares no {missing[0]}; see docs/adding.md")
+        if not all(isinstance(column, Column) for column in each.columns):
+            raise UserError(f"measurement {name}: its columns must be nb.Column objects, got {each.columns!r:.100}")
+        if each.cadence not in get_args(Cadence):
+            raise UserError(
+                f"measurement {name}: cadence {each.cadence!r}; expected one of {', '.join(get_args(Cadence))}"
+            )
         if each.table in MATRIX_TABLES or not each.table.isidentifier():
             raise UserError(f'measurement {name}: a table can\'t be called "{each.table}"; give it a name of its own')
         for column in each.columns:

@@ -5,6 +5,7 @@ end.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,12 +14,19 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import FREE
 from benchmarks.runs.record import RunRecord
 from benchmarks.runs.write import CHECKPOINT, MODEL
 from benchmarks.runtime import files
 
 
-def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], record: RunRecord) -> None:
+def save_checkpoint(
+    path: Path,
+    model: dict[str, Tensor],
+    strategy: dict[str, Tensor],
+    record: RunRecord,
+    settings: Mapping[str, Any],
+) -> None:
     """Writes all that is needed to resume a run into one file of its folder.
 
     It replaces an earlier checkpoint only once it is complete, so an interruption leaves the earlier one.
@@ -28,27 +36,35 @@ def save_checkpoint(path: Path, model: dict[str, Tensor], strategy: dict[str, Te
         model: state dict of the open_clip model.
         strategy: state dict of the method's plugin.
         record: everything measured so far: accuracies, tables of the measurements and costs.
+        settings: all settings of the run, so that no other run takes the checkpoint for its own.
 
     Raises:
         UserError: the file cannot be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.items()}
     tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
-    metadata = {"progress": json.dumps(record.as_json(), allow_nan=False), "digest": digest(tensors)}
+    metadata = {
+        "progress": json.dumps(record.as_json(), allow_nan=False),
+        "digest": digest(tensors),
+        "settings": _of(settings),
+    }
     files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
+def load_checkpoint(
+    path: Path, settings: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
     """Returns what `save_checkpoint` wrote into a run folder; None if it has no checkpoint.
 
     Args:
         path: the run folder.
+        settings: all settings of the run.
 
     Returns:
         The state dict of the open_clip model, that of the method's plugin, and the record of everything measured.
 
     Raises:
-        UserError: the file is damaged; the message names it.
+        UserError: the file is damaged, or of a run with other settings; the message names it.
     """
     file = path / CHECKPOINT
     if not file.exists():
@@ -56,7 +72,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], R
     try:
         with safe_open(file, framework="pt") as opened:
             record = RunRecord.from_json(json.loads(opened.metadata()["progress"]))
-            written = opened.metadata().get("digest")
+            written, of = (opened.metadata().get(name) for name in ("digest", "settings"))
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
@@ -66,7 +82,14 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], R
         raise UserError(
             f"{file}: damaged checkpoint: other tensors than were written; move the folder away to start anew"
         )
+    if of is not None and of != _of(settings):
+        raise UserError(f"{file}: the checkpoint of a run with other settings; move the folder away to start anew")
     return _below("model.", tensors), _below("strategy.", tensors), record
+
+
+def _of(settings: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in settings.items() if name not in ("device", FREE)}
+    return json.dumps(kept, sort_keys=True, default=str)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

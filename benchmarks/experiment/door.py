@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.collection import Runs
     from benchmarks.measurements.base import Callback
+
+
+ONE_RUN = Lock()
 
 
 class Run(ReadRun):
@@ -159,6 +163,11 @@ def request(
     Raises:
         UserError: a setting is unknown or has a wrong value.
     """
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {given!r:.100}")
+    for name, value in {"use_cache": use_cache, "trust_model_code": trust_model_code, "again": again}.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{name}: expected True or False, got {value!r:.60}")
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -169,7 +178,7 @@ def request(
         "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
     for name, place in paths.items():
-        if not isinstance(place, str | Path) and (place is not None or name == "results"):
+        if (not isinstance(place, str | Path) and (place is not None or name == "results")) or "\0" in str(place):
             raise UserError(f"{name}: expected a path, got {place!r}")
     if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
         raise UserError(f"measure: expected a list of names, got {measure!r}")
@@ -178,19 +187,31 @@ def request(
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
-    places = Places(
-        Path(results), _data_root(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
-        Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
-    )  # fmt: skip
-    folder = write.run_path(places.results, resolved)
-    if again and write.is_finished(folder):
-        folder = write.next_path(folder)
-    told = {**resolved.flat(), **{name: str(place) for name, place in paths.items() if place and place != "results"}}
-    told |= {"measure": list(measure)} if measure else {}
-    told |= {"trust_model_code": True} if trust_model_code else {}
-    told |= {} if use_cache else {"use_cache": False}
-    words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
-    return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
+    try:
+        places = Places(
+            Path(results), _data_root(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
+            Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
+        )  # fmt: skip
+        folder = write.run_path(places.results, resolved)
+        if again and write.is_finished(folder):
+            folder = write.next_path(folder)
+        told = {
+            **resolved.flat(),
+            **{name: str(place) for name, place in paths.items() if place and place != "results"},
+        }
+        told |= {"measure": list(measure)} if measure else {}
+        told |= {"trust_model_code": True} if trust_model_code else {}
+        told |= {} if use_cache else {"use_cache": False}
+        words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
+        return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
+    except OSError as error:
+        raise _of_the_system(error) from error
+
+
+def _of_the_system(error: OSError) -> UserError:
+    """Returns an error of the system, such as a name that is too long, as one line of ours."""
+    name = "" if error.filename is None else f"{error.filename!s:.200}: "
+    return UserError(f"{name}{' '.join(str(error.strerror or error).split())}")
 
 
 def _data_root(named: str | Path | None) -> Path:
@@ -239,20 +260,29 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
     Raises:
         UserError: wrong input, or whatever stops a run, in one line.
     """
+    for name, value in {"plots": plots, "silent": silent}.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{name}: expected True or False, got {value!r:.60}")
     if not isinstance(asked, Request):
         raise UserError(f"start: expected what nb.request(...) returns, got {asked!r:.100}")
     if not isinstance(callbacks, list | tuple):
         raise UserError(f"callbacks: expected a list of nb.Callback objects, got {callbacks!r}")
-    was_finished = asked.is_finished
     try:
-        if was_finished:
+        if was_finished := asked.is_finished:
             asked.check_finished()
             if callbacks:
                 say("the run was finished before: its callbacks are not called; again=True runs it anew")
+        elif not ONE_RUN.acquire(blocking=False):
+            raise UserError(
+                "another run goes on in this process, whose random numbers they would share; run one by one"
+            )
         else:
-            _execute(asked, callbacks, silent)
+            try:
+                _execute(asked, callbacks, silent)
+            finally:
+                ONE_RUN.release()
     except OSError as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise _of_the_system(error) from error
     if plots and processes.is_first():
         _draw(asked.folder, must=not was_finished)
 

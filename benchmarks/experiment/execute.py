@@ -18,7 +18,7 @@ from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.prompts import one_name_each
-from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables
+from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables, in_memory
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
@@ -82,7 +82,8 @@ def execute(
         check_inputs(folder, ready.inputs)
         check_tables(folder, told.tables())
         about = {
-            **_identity(request, told), **ready.inputs, **request.places.auxiliary, **hardware.describe(device),
+            **_identity(request, told), **ready.inputs, **({"memory_sha256": in_memory(stream)} if request.plan else {}),
+            **request.places.auxiliary, **hardware.describe(device),
         }  # fmt: skip
         with _status(folder, about, began):
             ready.go()

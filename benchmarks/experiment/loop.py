@@ -134,7 +134,7 @@ class TaskLoop:
     def _restore(self, template: ClipTemplate) -> None:
         """Loads the checkpoint's record, model and strategy, if there is one."""
         run = self.run
-        found = checkpoint.load_checkpoint(run.folder)
+        found = checkpoint.load_checkpoint(run.folder, run.settings)
         if found is None:
             read = run.strategy.reference_images, run.strategy.reference_texts
             images, texts = (0 if each is None else len(each) for each in read)
@@ -214,5 +214,5 @@ class TaskLoop:
             return
         model: dict[str, Any] = run.model.clip.state_dict()
         with run.cost.timed("saving"):
-            checkpoint.save_checkpoint(run.folder, model, run.strategy.state_dict(), self.record)
+            checkpoint.save_checkpoint(run.folder, model, run.strategy.state_dict(), self.record, run.settings)
             tables.save_tables(run.folder, self.record, list(run.tasks), self.counts)

@@ -51,6 +51,8 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
             blocks(model, tower)
     except (AttributeError, ValueError) as error:
         raise UserError(f"evaluate: {error}; expected an open_clip model") from error
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise UserError("evaluate: the model has weights that are not finite, so its scores mean nothing")
     backbone = backbone_of(deepcopy(model).float(), tokenize, type(model).__name__)
     stream, on = arrange(plan, order), torch.device(pick_device(device))
     classifier = make_classifier(backbone, stream).to(on)

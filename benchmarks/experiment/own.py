@@ -97,5 +97,9 @@ def _check_tasks(stream: str, tasks: Sequence[Any]) -> None:
 
 
 def _are_texts(values: Any) -> bool:
-    """Whether these are one text or more, none of them empty, in a list or tuple."""
-    return isinstance(values, list | tuple) and bool(values) and all(isinstance(e, str) and e.strip() for e in values)
+    """Whether these are one text or more, none of them empty or with control characters, in a list or tuple."""
+    return (
+        isinstance(values, list | tuple)
+        and bool(values)
+        and all(isinstance(each, str) and each.strip() and each.isprintable() for each in values)
+    )

@@ -1,6 +1,7 @@
 """What is to be run, checked without torch: settings, tasks, folders, and what the run folder already holds."""
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,17 @@ class Request:
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
         sha256 = self.config.strategy.sha256
-        if found.get("strategy_sha256", sha256) != sha256:
+        if not sha256:
+            say(
+                "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
+            )
+        elif found.get("strategy_sha256", sha256) != sha256:
             say("the strategy's code is other now than when this run was made; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.plan and not self._has_same_stream():
             raise UserError(
-                f"{self.folder}: the finished run there has other tasks, prompts or splits; give the stream another name, or "
-                "choose another --results"
+                f"{self.folder}: the finished run there has other tasks, prompts, splits or images; give the stream "
+                "another name, or choose another --results"
             )
         if self.config.common.stream.startswith("folder:"):
             with contextlib.suppress(UserError):
@@ -138,7 +143,10 @@ class Request:
 
     def _has_same_stream(self) -> bool:
         """Whether the stream is by its description that of the run in the folder."""
-        return self.open_stream().describe() == RunFiles(self.folder).json("stream.json")
+        stream, written = self.open_stream(), write.run_json(self.folder).get("memory_sha256")
+        if stream.describe() != RunFiles(self.folder).json("stream.json"):
+            return False
+        return self.plan is None or written in (None, in_memory(stream))
 
     def open_stream(self) -> Stream:
         """Returns the stream of the requested tasks, in their order and with the requested number of training images.
@@ -168,6 +176,22 @@ class Request:
                 if name not in names and name not in (usual if isinstance(usual, dict) else ()):
                     near = registry.nearest(name, names) or f"; there are {', '.join(dict.fromkeys(names[:-1]))}"
                     raise UserError(f'--{setting}: no task or data set "{name}"{near}')
+
+
+def in_memory(stream: Stream) -> str:
+    """Returns a digest, in hexadecimal, of a stream's images that are in memory, and of all labels, in their order.
+
+    Args:
+        stream: the tasks.
+    """
+    total = hashlib.sha256()
+    for task in stream.tasks:
+        for split in (task.train, task.test):
+            total.update(split.labels.tobytes())
+            for row in split.rows.tolist() if split.images.drawn else ():
+                image = split.images.read(row)
+                total.update(f"{image.mode} {image.size}\n".encode() + image.tobytes())
+    return total.hexdigest()
 
 
 def build_plan(stream: str, data_root: Path) -> Plan:

@@ -82,7 +82,12 @@ def split_of(name: str, images: Sequence[Image.Image | np.ndarray], labels: Sequ
         UserError: the numbers of labels and images differ, a label is no integer, or an image is neither a Pillow image
             nor such an array.
     """
-    numbers = np.asarray(labels)
+    if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+        raise UserError(f"{name}: images: expected a list of images, got {type(images).__name__}")
+    try:
+        numbers = np.asarray(labels)
+    except ValueError as error:
+        raise UserError(f"{name}: labels: expected (N,) integers ({error})") from error
     if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
         raise UserError(f"{name}: labels: expected (N,) integers, got {numbers.shape} {numbers.dtype}")
     if len(images) != len(numbers):

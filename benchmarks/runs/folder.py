@@ -19,6 +19,7 @@ from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 
 
+LARGEST = 2**30  # bytes of a file that is read whole
 PACKED = ".zip"
 STREAM = "stream.json"
 STREAMS = "streams"  # the folder above packed runs that stores each different `stream.json` once, named by its sha256
@@ -102,7 +103,7 @@ class RunFiles:
             raise UserError(f"{self.at(name)}: cannot be read: {os.strerror(errno.ENOENT)}") from error
         except OSError as error:
             raise UserError(f"{self.at(name)}: cannot be read: {error.strerror}") from error
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:  # also encrypted, or of other methods
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
         digest = named_digest(found) if name == STREAM else None
         return found if digest is None else self._shared_stream(digest)
@@ -135,7 +136,12 @@ class RunFiles:
 
     def _data(self, name: str) -> bytes:
         if not self.is_packed:
-            return (self.folder / name).read_bytes()
+            file = self.folder / name
+            if not file.is_file() and file.exists():  # a pipe would never end
+                raise UserError(f"{file}: no plain file")
+            if file.stat().st_size > LARGEST:
+                raise UserError(f"{file}: larger than {LARGEST} bytes")
+            return file.read_bytes()
         with zipfile.ZipFile(self.archive) as archive:
             return archive.read(name)
 

@@ -81,6 +81,10 @@ KEYS: dict[str, tuple[Column, ...]] = {
             "stream_sha256", "text", "digest of all tasks' test images and labels, and without `shots` of the training ones, "
             "in any order; runs are compared only where it is the same", since="1.0",
         ),
+        Column(
+            "memory_sha256", "text", "digest of the images and labels of a stream given as an object; only where it was one",
+            since="1.0",
+        ),
         Column("reference_images", "text", "what `--reference-images` named; `null` for nothing", since="0.3"),
         Column("reference_texts", "text", "what `--reference-texts` named; `null` for nothing", since="0.3"),
         Column("reference_sha256", "text", "digest of the auxiliary images and texts; only where there are any"),

@@ -1,5 +1,6 @@
 """The progress display of a run: one bar with the remaining time, and a line for each finished task."""
 
+import contextlib
 from types import TracebackType
 
 from rich.console import Console
@@ -67,4 +68,5 @@ class ProgressBar:
 
     def say(self, line: str) -> None:
         """Prints a line on stderr that stays above the bar."""
-        self.console.print(plain(line), markup=False)
+        with contextlib.suppress(OSError, ValueError):  # stderr is full or closed, which must not end a run
+            self.console.print(plain(line), markup=False)

@@ -271,6 +271,12 @@ def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -
         assert said in str(_error(lambda images=images, labels=labels: nb.split_of("mine", images, labels)))
     assert "about: expected nb.About" in str(_error(lambda: nb.own_strategy(Plugin, Settings, "m", about=5)))  # type: ignore[arg-type]
     assert "Path, which a settings file can't hold" in refusal(nb.own_strategy(Plugin, Unstorable, "m"), colours)
+    assert "cadence 'never'; expected one of state, ends, step" in refusal("nusa", colours, callbacks=[Never()])
+    assert "settings by name" in str(_error(lambda: nb.request([1])))  # type: ignore[arg-type]
+    assert "use_cache: expected True or False" in refusal("nusa", colours, use_cache="no")
+    assert "silent: expected True or False" in refusal("nusa", colours, silent=1)
+    assert "cache: expected a path" in refusal("nusa", colours, cache="a\0b")
+    assert "File name too long" in str(_error(lambda: nb.run("zeroshot", colours, results="x" * 5000, **RUN)))
     assert "expected what nb.request" in str(_error(lambda: nb.start(5)))  # type: ignore[arg-type]
     assert "results: expected a path" in str(_error(lambda: nb.request({}, results=5)))  # type: ignore[arg-type]
     assert "expected a list" in refusal("nusa", colours, callbacks=Told())
@@ -526,7 +532,55 @@ def test_the_callers_log_is_left_alone(colours: nb.Plan, tmp_path: Path) -> None
 def test_a_finished_run_of_another_stream_of_the_same_name_is_refused(colours: nb.Plan, tmp_path: Path) -> None:
     nb.run("zeroshot", colours, results=tmp_path, **RUN)
     other = nb.own_stream("two-colours", [replace(task, templates=("{}.",)) for task in colours.open(colours.names)])
-    assert "other tasks, prompts or splits" in str(_error(lambda: nb.run("zeroshot", other, results=tmp_path, **RUN)))
+    said = "other tasks, prompts, splits or images"
+    assert said in str(_error(lambda: nb.run("zeroshot", other, results=tmp_path, **RUN)))
+    tasks = list(colours.open(colours.names))
+    swapped = [replace(tasks[0], train=tasks[0].test, test=tasks[0].train), tasks[1]]
+    assert said in str(
+        _error(lambda: nb.run("zeroshot", nb.own_stream("two-colours", swapped), results=tmp_path, **RUN))
+    )
+    first = tasks[0].train
+    other_labels = replace(tasks[0], train=replace(first, labels=first.labels[::-1].copy()))
+    plan = nb.own_stream("two-colours", [other_labels, tasks[1]])
+    assert said in str(_error(lambda: nb.run("zeroshot", plan, results=tmp_path, **RUN)))
+    assert nb.run("zeroshot", colours, results=tmp_path, **RUN).is_finished
+
+
+class RunsAnother(nb.Callback):
+    """Starts a run within a run."""
+
+    def __init__(self, plan: nb.Plan, results: Path) -> None:
+        self.plan, self.results = plan, results
+
+    def on_run_begin(self, run: nb.RunState) -> None:
+        nb.run("lora", self.plan, results=self.results, **RUN)
+
+
+def test_one_run_at_a_time_in_a_process(colours: nb.Plan, tmp_path: Path) -> None:
+    """Two would draw from one generator of random numbers."""
+    another = RunsAnother(colours, tmp_path / "other")
+    error = _error(lambda: nb.run("zeroshot", colours, results=tmp_path, callbacks=[another], **RUN))
+    assert "another run goes on in this process" in str(error)
+    assert nb.run("zeroshot", colours, results=tmp_path, **RUN).is_finished
+
+
+def test_the_checkpoint_of_another_method_is_refused(colours: nb.Plan, tmp_path: Path) -> None:
+    for method in ("lora", "nusa"):
+        stopped = [FailsInTheSecondTask()]
+        _error(lambda: nb.run(method, colours, results=tmp_path, callbacks=stopped, rank=4, **RUN))  # noqa: B023
+    lora, nusa = (
+        next((tmp_path / "two-colours" / method).rglob("checkpoint.safetensors")) for method in ("lora", "nusa")
+    )
+    shutil.copy(lora, nusa)
+    error = _error(lambda: nb.run("nusa", colours, results=tmp_path, rank=4, **RUN))
+    assert f"{nusa}: the checkpoint of a run with other settings" in str(error)
+
+
+def test_a_model_of_no_numbers_is_not_evaluated(colours: nb.Plan, tmp_path: Path) -> None:
+    model = nb.run("zeroshot", colours, results=tmp_path, **RUN).model()
+    with torch.no_grad():
+        model.visual.proj[0, 0] = float("nan")
+    assert "not finite" in str(_error(lambda: nb.evaluate(model, colours)))
 
 
 class Undeclared(Losses):
@@ -543,6 +597,20 @@ class NoNumber(Losses):
         yield {"task": run.task, "step": run.step, "loss": torch.ones(1)}
 
 
+class Twice(Losses):
+    """Gives two rows with the same keys."""
+
+    def measure(self, run: nb.RunState) -> Iterator[dict[str, Any]]:
+        yield {"task": run.task, "step": run.step, "loss": 1.0}
+        yield {"task": run.task, "step": run.step, "loss": 2.0}
+
+
+class Never(Losses):
+    """Has a cadence that there is not."""
+
+    cadence = "never"  # type: ignore[assignment]
+
+
 class NoKey(Losses):
     """Leaves a key out."""
 
@@ -556,6 +624,7 @@ class NoKey(Losses):
         (Undeclared, "a column more, which it does not declare"),
         (NoNumber, "column loss is declared number, a row has tensor"),
         (NoKey, "a row has no task"),
+        (Twice, "two rows have the same keys, {'task': 0, 'step': 0}"),
     ],
 )
 def test_rows_are_what_a_measurement_declares(

@@ -214,7 +214,7 @@ def test_a_scheduler_or_a_closed_terminal_leaves_it_interrupted(
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", signalling)
-        assert main(line) == 130
+        assert main(line) == 128 + number
     assert signal.getsignal(number) is before
     assert json.loads((only_run(tmp_path) / "run.json").read_text())["status"] == "interrupted"
     assert "the same command goes on" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -358,6 +359,19 @@ def test_a_folder_that_is_no_good_leaves_the_others_alone(file: str, change: str
     done = compare(tmp_path)
     assert done.exit_code == 0 and "LoRA" in done.stdout and "NuSA-CL" not in done.stdout
     assert f"left out: {bad / file}" in done.stderr
+
+
+def test_a_pipe_or_an_unmeasured_end_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "good", states(1), ["one", "two", "three"], "lora")
+    pipe = write_run(tmp_path / "pipe", states(2), ["one", "two", "three"])
+    (pipe / "run.json").unlink()
+    os.mkfifo(pipe / "run.json")
+    part = states(3)
+    part[-1, -1] = np.nan
+    write_run(tmp_path / "part", part, ["one", "two", "three"])
+    done = compare(tmp_path)
+    assert done.exit_code == 0 and "LoRA" in done.stdout and "NuSA-CL" not in done.stdout
+    assert "run.json: no plain file" in done.stderr and "after the last task are missing" in done.stderr
 
 
 def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
