@@ -52,7 +52,7 @@ def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
     return group
 
 
-EXTREMES = [(1, 1, style.COLUMN), (33, 15, style.COLUMN)]
+EXTREMES = [(1, 1, style.COLUMN), (11, 15, style.PAGE)]
 ALL = product((1, 11, 33), (1, 15), (style.COLUMN, style.PAGE))
 BETWEEN = [pytest.param(*each, marks=pytest.mark.slow) for each in ALL if each not in EXTREMES]
 

@@ -106,6 +106,7 @@ def test_weights_load_in_plain_open_clip() -> None:
     assert (MICRO / WEIGHTS).stat().st_size <= 10_000_000
 
 
+@pytest.mark.slow
 def test_weights_know_something_of_every_domain(stream: Stream) -> None:
     from benchmarks.pretrain.publish import zero_shot
 

@@ -214,6 +214,7 @@ def test_after_a_lost_process_the_same_command_ends_with_the_same_figures(
         assert (folder(halves) / name).read_bytes() == (folder(whole) / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_torchrun_passes_a_wrong_input_on(tmp_path: Path) -> None:
     run = start("--batch-size", "7", "--results", tmp_path)
     said, _ = run.communicate(timeout=300)
