@@ -4,43 +4,46 @@ Liang and Li, InfLoRA, arXiv 2404.00228 (CVPR 2024), as adapted to CLIP in the N
 
     dW = alpha / sqrt(rank) * B A        A (r, d_in) frozen, B (d_out, r) trained from zero.
 
-Before a task, some of its images and all its training prompts (first template) pass once through the model. For each
-block they give the attention's inputs H (all tokens, d) and their covariance C = H^T H. What the block's memory M holds
-is removed from C, and
+Before a task, its training images and prompts (first template) pass once through the model. For each block they give
+the attention's inputs H (all tokens, d) and their covariance C = H^T H. What the block's memory M holds is removed from
+C, and
 
     for k and v     A = first r = min(rank, free directions) left singular vectors of C - M M^T C, as rows, over sqrt(3)
     for others      A = Kaiming-uniform, frozen too (the adaptation's q and o; here also fc and proj)
 
-After the task W <- W + dW. The inputs are gathered once more, with the merged model, and the memory grows by the rule
-in `strategies/numerics/gradient_memory.py` until it holds `threshold` of their energy. The memories (d, b <= d / 2),
-one for each block, are stored between tasks. The method of the paper itself, without q and o, is `--matrices k,v`.
+After the task W <- W + dW. C is gathered once more: over all steps of the training, and over one more pass at its end,
+before merging, with the dropout of training. By this C the memory grows by the rule in
+`strategies/numerics/gradient_memory.py`, to the share `threshold`. The memories (d, b <= d / 2), one for each block, are
+stored between tasks. The method of the paper itself, without q and o, is `--matrices k,v`.
 
-Fidelity. As in the authors' code: uncentred covariance, one memory for k and v, 1 / sqrt(3), A frozen, a pass before
-and one after each task, memory stored as the smaller of the space and its complement. As in the NuSA-CL comparison, as
-its papers and documentation describe it: q and o, rank 128, scaling, dropout, threshold 0.95 for every task (the
-authors' own rises from task to task towards 1).
+Fidelity, against the NuSA-CL paper's comparison as public descriptions of its code have it. Equal: q and o, rank 128,
+scaling, dropout, uncentred covariance over all positions of images and prompts, padding included (so prompts are not
+cut while this method trains), one memory for k and v, 1 / sqrt(3), A frozen, the passes before and after a task, the
+memory's rule on the squares of C's singular values, threshold 0.95 for every task (InfLoRA's own rises from task to
+task towards 1).
 
-Different: a pass has `samples` images instead of all, since 4096 images (of 197 tokens) determine a covariance of 768
-dimensions well, and all of SUN397 would cost more than training on it. The memory grows by the paper's rule, on the
-energy of H; the authors' code puts C in the place of H, so that its energies are squared and its memory grows less. C
-includes all tokens of the prompts, also those after the end of the text.
+Different: where fewer free directions than the rank are left, A has no more rows than these (that code fills all rows,
+with directions that the memory holds). The pass after a task computes the prompts once, and counts them as often as it
+has batches, where that code computes them with each batch; only dropout's draws differ. `samples` can make the passes
+shorter. The memory is stored as the smaller of the space and its complement.
 """
 
 import math
 import time
-from functools import partial
 from typing import Any
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from strategies.about import PURPLE, About, Published
 from strategies.clip.classifier import ClipClassifier
-from strategies.clip.weight_matrices import TOWERS, WeightMatrix, blocks
+from strategies.clip.prompts import length
+from strategies.clip.weight_matrices import TOWERS, WeightMatrix
+from strategies.numerics.data_parallel import WHOLE
 from strategies.numerics.gradient_memory import GradientMemory, empty
-from strategies.numerics.precision import full_precision
+from strategies.shared.input_covariance import InputCovariance, block_name
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, detach, from_zero, kaiming
 from strategies.shared.settings import LowRankSettings
 from strategies.training.loader import sample
@@ -55,7 +58,8 @@ ABOUT = About(
         "InfLoRA (NuSA re-impl.)": Published({"rank": 128}),
         "InfLoRA (KeepLoRA re-impl.)": Published(differs="KeepLoRA's own implementation, settings not known"),
     },
-    figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
+    # 2 since release 0.3, which draws other dropout masks than 0.2; 3 since the memory follows the comparison's rule.
+    figures=3,
 )
 
 
@@ -67,18 +71,18 @@ class Settings(LowRankSettings):
     `matrices` are as in `LowRankSettings`.
 
     Attributes:
-        threshold: the share of the energy (sum of squares) of a task's attention inputs that the remembered directions
-            have to hold after it, in 0..1.
-        samples: the largest number of a task's images whose attention inputs are gathered.
+        threshold: the share that the remembered directions have to hold after a task, in 0..1: of the sum of the squared
+            singular values of its attention inputs' covariance.
+        samples: the largest number of a task's images in the passes before and after its training; None for all.
     """
 
     threshold: float = Field(
-        default=0.95, gt=0, lt=1, description="share of its inputs' energy that a task leaves in memory"
+        default=0.95, gt=0, lt=1, description="share of its inputs' covariance that a task leaves in memory"
     )
-    samples: int = Field(
-        default=4096,
+    samples: int | None = Field(
+        default=None,
         ge=1,
-        description="at most so many images of a task are gathered; the authors take all",
+        description="at most so many images in the pass before a task and in that after it; all if not given",
         json_schema_extra={"unit": "images"},
     )
 
@@ -100,6 +104,7 @@ class Plugin(LowRankPlugin):
         super().__init__(settings)
         self.memory: dict[str, GradientMemory] = {}
         self._down: dict[str, Tensor] = {}  # by block, the A (r, d) of its k and v
+        self._seen: InputCovariance  # what the current task's training has computed
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run in which no block remembers any input direction.
@@ -131,12 +136,18 @@ class Plugin(LowRankPlugin):
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
         detach(strategy.model.clip)  # updates that an interrupted task may have left
-        for name, covariance in self._gather(strategy).items():
-            directions = self._memory_of(name, covariance).leading(covariance, self.settings.rank)  # (d, r)
-            self._down[name] = (directions.T / math.sqrt(3)).float().contiguous()  # (r, d)
+        if self._informs:
+            seen = self._watch(strategy)
+            self._pass(strategy, seen)
+            for name, covariance in seen.sums.items():
+                directions, _ = self._memory_of(name, covariance).free(covariance)  # (d, f)
+                self._down[name] = (directions[:, : self.settings.rank].T / math.sqrt(3)).float().contiguous()  # (r, d)
         self.decomposition_seconds += time.perf_counter() - began
         super().before_train_dataset_adaptation(strategy, *args, **kwargs)
         self._down = {}
+        if self._informs:
+            self._seen = self._watch(strategy)
+            self._compute_padding(strategy, True)
 
     def update_of(self, matrix: WeightMatrix) -> LowRankUpdate | None:
         """Returns the update of a matrix for the coming task: dW = alpha / sqrt(rank) * B A.
@@ -150,64 +161,58 @@ class Plugin(LowRankPlugin):
         """
         weight = matrix.weight().detach()
         informed = matrix.matrix in ("k", "v")
-        down = self._down[_block(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)
+        down = self._down[block_name(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)
         return from_zero(weight, down, self.settings, trained=("up",)) if len(down) else None
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        super().after_training_exp(strategy, *args, **kwargs)
         began = time.perf_counter()
-        for name, covariance in self._gather(strategy).items():
-            self.memory[name] = self._memory_of(name, covariance).extended(covariance, self.settings.threshold)
+        if self._informs:
+            self._remember(strategy)
         self.decomposition_seconds += time.perf_counter() - began
+        super().after_training_exp(strategy, *args, **kwargs)
+
+    def _remember(self, strategy: Any) -> None:
+        """Passes the task's images through the trained model, and lets the memories grow by all that was seen."""
+        self._seen.add_up_images()
+        for update in self.updates.values():
+            update.share = WHOLE  # every process passes all images, with the same dropout
+        self._pass(strategy, self._seen)
+        self._compute_padding(strategy, False)
+        for name, covariance in self._seen.sums.items():
+            self.memory[name] = self._memory_of(name, covariance).extended(covariance, self.settings.threshold)
+
+    @property
+    def _informs(self) -> bool:
+        """Whether the task's inputs decide on any update: only those of k and v follow them."""
+        return bool({"k", "v"} & set(self.settings.matrices))
 
     def _memory_of(self, name: str, covariance: Tensor) -> GradientMemory:
         return self.memory.get(name) or empty(len(covariance))
 
-    def _gather(self, strategy: Any) -> dict[str, Tensor]:
-        if not {"k", "v"} & set(self.settings.matrices):
-            return {}
-        return gather(strategy, TOWERS[self.settings.towers], self.settings.samples)
+    def _watch(self, strategy: Any) -> InputCovariance:
+        return InputCovariance(strategy.model.clip, TOWERS[self.settings.towers])
 
+    @torch.no_grad()
+    def _pass(self, strategy: Any, seen: InputCovariance) -> None:
+        """Computes the task's images, at most `samples`, and its training prompts, then stops watching.
 
-def _block(tower: str, index: int) -> str:
-    return f"{tower}.{index}"
-
-
-@torch.no_grad()
-def gather(strategy: Any, towers: tuple[str, ...], samples: int) -> dict[str, Tensor]:
-    """Returns the uncentred covariance of each block's attention input in the current task: H^T H (d, d), float64.
-
-    The key is tower and index of the block, such as `image.0`. In the image tower the rows of H are all tokens of at
-    most `samples` of the task's images, in the text tower those of all its training prompts.
-
-    Args:
-        strategy: the Avalanche strategy that trains, at the current experience.
-        towers: the towers, of `image` and `text`.
-        samples: the largest number of images.
-    """
-    model: ClipClassifier = strategy.model
-    sums: dict[str, Tensor] = {}
-
-    def add(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        tokens = inputs[0].flatten(0, 1).float()  # (B L, d)
-        with full_precision():
-            product = (tokens.T @ tokens).double()
-        sums[name] = sums[name] + product if name in sums else product
-
-    hooks = [
-        block.attn.register_forward_pre_hook(partial(add, _block(tower, index)))
-        for tower in towers
-        for index, block in enumerate(blocks(model.clip, tower))
-    ]
-    try:
-        if "image" in towers:
-            # The seed makes these the same images before and after the task is learned.
-            for images, *_ in sample(strategy, strategy.experience.dataset, samples, strategy.train_mb_size):
+        The prompts count as often as there are batches of images: with each of these, training computes them once.
+        """
+        model: ClipClassifier = strategy.model
+        data = strategy.experience.dataset
+        # The seed makes these the same images before and after the task is learned.
+        batches = sample(strategy, data, self.settings.samples or len(data), strategy.train_mb_size)
+        if self.settings.towers != "text":
+            for images, *_ in batches:
                 model.encode_images(images.to(strategy.device))
-        if "text" in towers:
+        if self.settings.towers != "image":
+            seen.weight = len(batches)
             for prompts in model.tokens(strategy.experience.task_label)[0].split(strategy.train_mb_size):
-                model.clip.encode_text(prompts)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return sums
+                model.encode_texts(prompts)
+        seen.stop()
+
+    def _compute_padding(self, strategy: Any, on: bool) -> None:
+        """Lets the task's prompts be computed to their last position while it trains, or again as far as needed."""
+        model, task = strategy.model, strategy.experience.task_label
+        tokens = model.tokens(task)  # (K, C, L)
+        model.lengths[task] = tokens.shape[-1] if on else length(model.clip, tokens)

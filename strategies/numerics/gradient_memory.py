@@ -1,16 +1,22 @@
 """Gradient projection memory: the directions spanned by a layer's inputs in earlier tasks, and those still free.
 
-Sources: Saha et al., GPM, arXiv 2103.09762; Liang and Li, the memory of InfLoRA (DualGPM), arXiv 2404.00228.
+Sources: Saha et al., GPM, arXiv 2103.09762; Liang and Li, InfLoRA and its DualGPM, arXiv 2404.00228; the rule is that of
+InfLoRA's released code as run in the NuSA-CL paper's comparison (arXiv 2510.21175), as described in public notes.
 
-A task's inputs are H (N, d), with uncentred covariance C = H^T H (d, d). The memory has orthonormal columns M (d, m).
-After a task it grows by the k directions of largest energy in the part of H that it does not hold yet, R = H - H M M^T.
-The number k is the least for which
+A task's inputs have the uncentred covariance C (d, d), with singular values s. What the memory shall hold is a share of
+E = |C|_F^2, the sum of the squares of s (GPM itself takes the inputs in the place of C). The memory has orthonormal
+columns M (d, m). After the first task these are the leading singular vectors of C, as many as hold less than the share
+`threshold`, and at least one:
 
-    |H M M^T|_F^2 + |R_k|_F^2 >= threshold * |H|_F^2        R_k: R projected on its first k right singular vectors
+    m = max(1, number of k with  s_1^2 + ... + s_k^2 < threshold * E)
 
-Energies are traces of C, so H itself is never stored. Where M would have more than d / 2 columns, an orthonormal basis
-of its complement is stored in its place, and shrinks from then on by the same rule: the smaller of the two is stored
-(DualGPM's dual).
+After a later task the leading left singular vectors of R = C - M M^T C are added, with singular values r, of which k is
+the least number for which
+
+    1 - |R|_F^2 / E + (r_1^2 + ... + r_k^2) / E >= threshold
+
+Where M would have more than d / 2 columns, an orthonormal basis of its complement is stored in its place, and shrinks
+from then on by the same rule: the smaller of the two is stored (DualGPM's dual).
 """
 
 from typing import NamedTuple
@@ -19,24 +25,10 @@ import torch
 from torch import Tensor
 
 
-class Free(NamedTuple):
-    """The f free directions of a layer's inputs: those orthogonal to all directions that the layer's memory holds.
-
-    They are in falling order of the energy that a task's inputs have along them.
-
-    Attributes:
-        energy: (f,) float64, the sum of the squared components of the inputs along each direction.
-        directions: (d, f) float64, orthonormal columns.
-    """
-
-    energy: Tensor
-    directions: Tensor
-
-
 class GradientMemory(NamedTuple):
     """The gradient projection memory of one layer with inputs of d dimensions: the input directions to leave alone.
 
-    These are the directions of most of the energy of earlier tasks' inputs. Their orthogonal complement is called free.
+    These are the directions in which earlier tasks' inputs are largest. Their orthogonal complement is called free.
 
     Attributes:
         basis: (d, b) float32, orthonormal columns.
@@ -57,47 +49,38 @@ class GradientMemory(NamedTuple):
         basis = self.basis.to(device).double()
         return basis if self.dual else torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
 
-    def free(self, covariance: Tensor) -> Free:
-        """Returns the directions orthogonal to all remembered ones, ordered by a task's energy along them.
+    def free(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the left singular vectors of R = C - M M^T C, (d, f), and its singular values (f,), both float64.
 
-        The energy along a direction is the sum of the inputs' squared components.
-
-        Args:
-            covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
-        """
-        basis = self.complement(covariance.device)
-        energy, within = torch.linalg.eigh(basis.T @ covariance.double() @ basis)  # (f,) rising, (f, f)
-        return Free(energy.flip(0).clamp(min=0), basis @ within.flip(1))
-
-    def leading(self, covariance: Tensor, count: int) -> Tensor:
-        """Returns the leading left singular vectors of C - M M^T C, as columns (d, min(count, f)) in float64.
-
-        M has the remembered directions as columns, and f is the dimension of the free space, their orthogonal
-        complement. InfLoRA (arXiv 2404.00228) takes these as the input directions of a new task's update.
+        M has the m remembered directions as columns; f = d - m. The vectors are orthonormal and orthogonal to M, in
+        falling order of the values. InfLoRA takes the first as the input directions of a new task's update.
 
         Args:
-            covariance: C (d, d), the uncentred covariance of the new task's inputs, up to a positive factor.
-            count: the number of directions wanted.
+            covariance: C (d, d), the uncentred covariance of a task's inputs, up to a positive factor.
         """
-        basis = self.complement(covariance.device)
-        u, _, _ = torch.linalg.svd(basis.T @ covariance.double(), full_matrices=False)  # (f, f)
-        return basis @ u[:, :count]
+        basis = self.complement(covariance.device)  # (d, f)
+        u, s, _ = torch.linalg.svd(basis.T @ covariance.double(), full_matrices=False)
+        return basis @ u, s
 
     def extended(self, covariance: Tensor, threshold: float) -> "GradientMemory":
-        """Returns the memory after a task: itself if it holds enough of the task's energy already, else a larger one.
-
-        The energy is the sum of the squared inputs, the trace of their covariance. The larger memory has as many more
-        directions as are needed to hold the share `threshold` of it.
+        """Returns the memory after a task, by the rule above: itself if it holds enough already, else a larger one.
 
         Args:
-            covariance: (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
-            threshold: the share of the inputs' energy that the memory shall hold, in 0..1.
+            covariance: C (d, d), the uncentred covariance of the task's inputs, up to a positive factor.
+            threshold: the share of the sum of the squares of C's singular values that the memory shall hold, in 0..1.
         """
-        energy, directions = self.free(covariance)
-        missing = energy.sum() - (1 - threshold) * covariance.double().trace()
-        if missing <= 0:
+        directions, values = self.free(covariance)
+        energy = values.square()  # (f,)
+        wanted = threshold * covariance.double().square().sum()
+        held = covariance.double().square().sum() - energy.sum()
+        short = int((held + energy.cumsum(0) < wanted).sum())  # the most directions that leave it short
+        first = not self.dual and self.basis.shape[1] == 0
+        if first:
+            count = max(short, 1)
+        elif held >= wanted:
             return self
-        count = int((energy.cumsum(0) < missing).sum()) + 1
+        else:
+            count = min(short + 1, len(energy))
         if 2 * (len(energy) - count) < len(covariance):
             return GradientMemory(directions[:, count:].float(), dual=True)
         taken = directions[:, :count].float().to(self.basis.device)

@@ -1,0 +1,65 @@
+"""Gathers the uncentred covariance of the inputs of a model's attention, while the model computes."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from strategies.clip.weight_matrices import blocks
+from strategies.numerics.data_parallel import add_up
+from strategies.numerics.precision import full_precision
+
+
+class InputCovariance:
+    """Adds up H^T H over the inputs H (N, d) of each block's attention, all tokens, whatever the model computes.
+
+    It begins when it is made, and ends with `stop`. The model's results do not change.
+
+    Args:
+        clip: the open_clip model. The attention modules that it has now are watched; one that is replaced later is not.
+        towers: the towers to be watched, of `image` and `text`.
+
+    Attributes:
+        sums: H^T H (d, d) float64 by block, named by tower and index, such as `image.0`; only of blocks that have
+            computed. Divided by N, the number of tokens, it is the covariance.
+        weight: how many times what is computed from now on counts; 1 unless it is set.
+    """
+
+    def __init__(self, clip: nn.Module, towers: Sequence[str]) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.weight = 1
+        self._hooks = [
+            block.attn.register_forward_pre_hook(partial(self._add, block_name(tower, index)))
+            for tower in towers
+            for index, block in enumerate(blocks(clip, tower))
+        ]
+
+    @torch.no_grad()
+    def _add(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        tokens = inputs[0].detach().flatten(0, 1).float()  # (B L, d)
+        with full_precision():
+            product = self.weight * (tokens.T @ tokens).double()  # (d, d)
+        self.sums[name] = self.sums[name] + product if name in self.sums else product
+
+    def add_up_images(self) -> None:
+        """Adds up, over the processes of a run, what the image tower's blocks have computed; texts are alike in all."""
+        for name in sorted(self.sums):
+            if name.startswith("image."):
+                add_up(self.sums[name])
+
+    def stop(self) -> None:
+        """Stops watching; `sums` stays as it is."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+
+def block_name(tower: str, index: int) -> str:
+    """Returns the name of a block, such as `image.0`.
+
+    Args:
+        tower: `image` or `text`.
+        index: the block's number in the tower, from 0.
+    """
+    return f"{tower}.{index}"
