@@ -201,7 +201,7 @@ class Plugin(LowRankPlugin):
         model: ClipClassifier = strategy.model
         data = strategy.experience.dataset
         # The seed makes these the same images before and after the task is learned.
-        batches = sample(strategy, data, self.settings.samples or len(data), strategy.train_mb_size)
+        batches = sample(strategy, data, min(self.settings.samples or len(data), len(data)), strategy.train_mb_size)
         if self.settings.towers != "text":
             for images, *_ in batches:
                 model.encode_images(images.to(strategy.device))

@@ -5,7 +5,8 @@ learns to reconstruct the features (F,) in 0..1, from a frozen extractor, of the
 mean squared difference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from strategies.clip.classifier import ClipClassifier
 
 HIDDEN = 100
 WEIGHT_DECAY = 1e-4
+DECAY_EVERY = 10  # epochs after which the learning rate is divided by ten
 
 
 class AutoEncoder(nn.Module):
@@ -41,26 +43,27 @@ class AutoEncoder(nn.Module):
         return (self.decode(self.encode(features).relu()).sigmoid() - features).square().mean(dim=1)
 
 
-def train_autoencoder(features: Tensor, steps: int, batch: int, lr: float) -> AutoEncoder:
+def train_autoencoder(features: Iterable[Tensor], epoch: int, lr: float) -> AutoEncoder:
     """Returns an auto-encoder trained to reconstruct features, by Adam with weight decay 1e-4; it is frozen.
 
-    The loss is the mean squared difference. The initial weights and the order of the features are drawn on the CPU from
-    torch's global generator. Each epoch has a new order.
+    The loss is the mean squared difference. The initial weights are drawn on the CPU from torch's global generator.
 
     Args:
-        features: (N, F) in 0..1, those of N images, on the device where the training is done.
-        steps: the number of optimiser steps.
-        batch: the number of images in a step.
-        lr: the learning rate, the same in all steps.
+        features: the batch (B, F) of each optimiser step, in 0..1, on the device where the training is done; at least
+            one batch.
+        epoch: the number of steps in an epoch.
+        lr: the learning rate in the first ten epochs; after every ten epochs it is divided by ten.
     """
-    model = AutoEncoder(features.shape[1]).to(features.device)
+    batches = iter(features)
+    first = next(batches)
+    model = AutoEncoder(first.shape[1]).to(first.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
-    epochs = -(-steps * batch // len(features))
-    rows = torch.cat([torch.randperm(len(features)) for _ in range(epochs)])
-    for each in rows.split(batch)[:steps]:
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=DECAY_EVERY * epoch, gamma=0.1)
+    for batch in chain([first], batches):
         optimizer.zero_grad()
-        model.errors(features[each.to(features.device)]).mean().backward()
+        model.errors(batch).mean().backward()
         optimizer.step()
+        schedule.step()
     return model.requires_grad_(False)
 
 

@@ -23,18 +23,18 @@ draw: ContextVar[tuple[int, int] | None] = ContextVar("draw", default=None)
 
 
 def sample(strategy: Any, data: Any, count: int, batch_size: int) -> "Loader":
-    """Returns a loader of at most `count` images of a data set, drawn without replacement.
+    """Returns a loader of `count` images of a data set, in random order, reshuffled whenever all have been drawn.
 
     The draw depends on torch's current seed, which `ClipTemplate` sets from the run's seed and the task.
 
     Args:
         strategy: the Avalanche strategy that trains; it says how many threads read.
         data: an Avalanche data set; `data[i]` is (image (3, S, S) uint8, label, task label).
-        count: the largest number of images.
+        count: the number of images.
         batch_size: images in a batch; the last batch may have fewer.
     """
     seed = torch.initial_seed()
-    sampler = RandomSampler(data, num_samples=min(count, len(data)), generator=torch.Generator().manual_seed(seed))
+    sampler = RandomSampler(data, num_samples=count, generator=torch.Generator().manual_seed(seed))
     return Loader(data, sampler, batch_size, seed=seed, threads=threads(strategy))
 
 

@@ -13,6 +13,7 @@ from strategies.clip.weight_matrices import blocks
 from strategies.moe_adapter import Plugin, Settings
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, decide, train_autoencoder
 from strategies.shared.mixture import ORIGINAL, Expert, Mixture, attach_mixtures
+from strategies.training.experiences import LabelledImages, make_benchmark
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_model, tiny_template
 
 
@@ -265,36 +266,51 @@ def test_ddas_decides_for_each_image_alone_or_for_the_batch_by_its_mean() -> Non
     assert decide(tasks, features, "batch", lowest - 1e-9, ORIGINAL).tolist() == [ORIGINAL] * 40
 
 
-def test_an_autoencoder_takes_adams_steps_on_the_mean_squared_error() -> None:
+def test_an_autoencoder_takes_adams_steps_at_a_rate_divided_by_ten_every_ten_epochs() -> None:
     features = torch.rand(10, 8)
+    batches = [features[torch.randperm(10)[:6]] for _ in range(45)]
     torch.manual_seed(0)
     expected = AutoEncoder(8)
-    rows = [*torch.randperm(10).tolist(), *torch.randperm(10).tolist()]  # batches run on across epochs
-    optimizer = torch.optim.Adam(expected.parameters(), lr=0.003, weight_decay=1e-4)
-    for step in range(3):
-        x = features[rows[6 * step : 6 * step + 6]]
+    optimizer = torch.optim.Adam(expected.parameters(), lr=0.01, weight_decay=1e-4)
+    for step, x in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = 0.01 / 10 ** (step // 20)  # two steps an epoch
         optimizer.zero_grad()
         out = torch.sigmoid(F.linear(F.relu(expected.encode(x)), expected.decode.weight, expected.decode.bias))
         F.mse_loss(out, x).backward()
         optimizer.step()
     torch.manual_seed(0)
-    found = train_autoencoder(features, steps=3, batch=6, lr=0.003)
+    found = train_autoencoder(iter(batches), epoch=2, lr=0.01)
     assert all(torch.allclose(t, found.state_dict()[n], atol=1e-6) for n, t in expected.state_dict().items())
     assert not any(parameter.requires_grad for parameter in found.parameters())
 
 
+def test_autoencoders_learn_from_all_images_of_a_task_in_every_epoch() -> None:
+    classifier, plugin = tiny_classifier(), small(autoencoder_steps=4, reference_steps=2)
+    plugin.begin(classifier)
+    seen: list[Tensor] = []
+    extract = plugin.extract
+    plugin.extract = lambda images: seen.append(images) or extract(images)  # type: ignore[func-returns-value]
+    data = tiny_images(2, count=130)
+    tiny_template(classifier, [plugin]).train(make_benchmark([data]).train_stream[0])
+    drawn = [image.numpy().tobytes() for batch in seen for image in batch]
+    assert [len(batch) for batch in seen] == [64] * 4
+    everything = {image.numpy().tobytes() for image in data.images[:]}
+    assert set(drawn[:130]) == everything and len(everything) == 130
+    assert drawn[130:] != drawn[: 4 * 64 - 130]  # another order in the next epoch
+    assert Settings().autoencoder_lr == 0.01
+
+
 def test_learned_tasks_are_told_apart_and_strangers_go_to_the_untouched_clip() -> None:
     """Bright, dark and noisy images: two tasks and the reference."""
-    from strategies.training.experiences import LabelledImages, make_benchmark
 
-    def pixels(low: int, high: int, seed: int) -> Tensor:
+    def pixels(low: int, high: int, seed: int, count: int = 30) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return torch.randint(low, high, (30, 3, 16, 16), generator=generator, dtype=torch.uint8)
+        return torch.randint(low, high, (count, 3, 16, 16), generator=generator, dtype=torch.uint8)
 
-    labels = torch.arange(30) % 2
-    sets = [pixels(0, 20, 1), pixels(230, 250, 2)]
+    labels = torch.arange(640) % 2  # ten batches an epoch: the rate is divided by ten after the training alone
+    sets = [pixels(0, 20, 1, 640), pixels(230, 250, 2, 640)]
     classifier, plugin = tiny_classifier(), small(decision="image", autoencoder_steps=100, reference_steps=100)
-    plugin.reference_images = pixels(0, 255, 3)
+    plugin.reference_images = pixels(0, 255, 3, 640)
     plugin.begin(classifier)
     template = tiny_template(classifier, [plugin])
     for experience in make_benchmark([LabelledImages(images, labels) for images in sets]).train_stream:
