@@ -43,7 +43,7 @@ class Published:
             `benchmarks/comparison/published.yaml`.
         needs: names of settings that must be given, whatever their value.
         differs: why the row is shown but not compared: one reason for all protocols, or a reason by the protocol's
-            name, such as `MTIL 5-shot`. Empty if the row is compared.
+            name or its beginning, such as `MTIL 5-shot` or `CIL`. Empty if the row is compared.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 The loss is the cross-entropy on the current task's prompts. Every parameter is trained except the logit scale, and each
 task starts from the weights after the previous one. Fidelity: as Continual-FT in ZSCL's code (arXiv 2303.06628); its
-batch size, steps and learning rates are in the recipes.
+batch size, steps and learning rates are in the recipes. Batches run across epochs, where that code ends an epoch with a
+short batch.
 """
 
 from pydantic.dataclasses import dataclass

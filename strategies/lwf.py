@@ -6,9 +6,9 @@ weight 1 each. The teacher is the model at the start of the task (in the first t
 images are batches of the task's training set without random crops, and the auxiliary texts are the task's prompts
 (first template).
 
-Fidelity: as ZSCL's code, except that the order of the auxiliary images is a function of seed and task. It is not
-Avalanche's LwF, which distils a classifier's outputs over the classes of past tasks. Nothing is stored between tasks,
-since the teacher is the model.
+Fidelity: as ZSCL's code, except that the order of the auxiliary images is a function of seed and task, and that batches
+run across epochs, where that code ends an epoch with a short one. It is not Avalanche's LwF, which distils a
+classifier's outputs over the classes of past tasks. Nothing is stored between tasks, since the teacher is the model.
 """
 
 from pydantic.dataclasses import dataclass
@@ -23,7 +23,14 @@ ABOUT = About(
     reference="Li and Hoiem, ECCV 2016, arXiv 1606.09282, as in ZSCL",
     colour=VERMILLION,
     marker=">",
-    published={"LwF": Published()},
+    published={
+        "LwF": Published(
+            differs={
+                "MTIL 5-shot": "re-run by others, with settings that are not known",
+                "CIL": "the released teacher shares storage with the student, so that it distils nothing",
+            }
+        )
+    },
 )
 
 

@@ -12,7 +12,9 @@ Dropout acts on the input of the update. After the task W <- W + dW. Nothing is 
 Fidelity, against the released code as described in its documentation and papers. Equal: matrices (q, k, v, o of every
 block of both towers), choice of directions, zero initialisation, scaling (by the configured rank, also where r is
 smaller), dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the order of the training images is a
-function of seed and task alone, and batches run on across epochs, so that none is shorter.
+function of seed and task alone, and batches run on across epochs, so that none is shorter. TF32, which torch allows for
+the patch embedding's convolution, is off unless `--precision` allows it. k is counted in float64 (of 20 000 random
+spectra six have another k in float32, by one).
 """
 
 from typing import Literal

@@ -13,10 +13,12 @@ Fidelity. As in the authors' code, the penalty is the sum of absolute entries (t
 code, with which the paper's numbers were made, does not), lambda is 0.5, and every pair is stored. The code's second
 penalty, an L2 norm of the new pair, is off by default there and left out here; AdamW's weight decay acts on the pair.
 
-Different: earlier pairs are merged into W, which computes the same function, and stored beside it for the penalty
-alone, rank (d_in + d_out) values for each matrix and task. They count as storage, B too, which the penalty does not
-need, since the authors store pairs. For CLIP no settings were published: rank 8 and lambda are the authors' for
-language models; scaling, dropout and optimiser are those of the NuSA-CL paper's comparison.
+Different: earlier pairs are merged into W, and stored beside it for the penalty alone, rank (d_in + d_out) values for
+each matrix and task. In evaluation that computes the same function; in training dropout acts on the earlier pairs too
+in the authors' code, and here on the new one alone. The pairs count as storage, B too, which the penalty does not need,
+since the authors store pairs. For CLIP its authors published no values and no settings: rank 8 and lambda are theirs
+for language models, where the pairs are on q and v alone, with scale 4 and dropout 0.1; matrices, scaling, dropout and
+optimiser here are those of the NuSA-CL paper's comparison.
 
 That comparison's rank of 128 is not possible here. Once the ranks of all tasks add up to d_in, only A = 0 is orthogonal
 to the earlier ones, and nothing more is learned (in ViT-B/16's text tower, 512 wide, after four tasks; observed with

@@ -6,7 +6,8 @@ Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, arXiv 2109.01903, used 
     W <- alpha * W_fine-tuned + (1 - alpha) * W_start        after each task, over every trained parameter.
 
 Fidelity: as in ZSCL's scripts, alpha is 0.8 and W_start is the model at the start of the current task (not the initial
-CLIP). Nothing is stored between tasks; during a task there is a second copy of the weights.
+CLIP). Batches run across epochs, where that code ends an epoch with a short one. Nothing is stored between tasks;
+during a task there is a second copy of the weights.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ ABOUT = About(
     reference="Wortsman et al., CVPR 2022, arXiv 2109.01903, as in ZSCL",
     colour=ORANGE,
     marker="*",
-    published={"WiSE-FT": Published()},
+    published={"WiSE-FT": Published(differs={"MTIL 5-shot": "re-run by others, with settings that are not known"})},
 )
 
 

@@ -111,14 +111,16 @@ def _rows(group: Group, protocol: str, order: str, tasks: tuple[str, ...]) -> li
     for name in names:
         here, departure = _partner(group, name, tasks)
         wanted = here.about.published[name] if here else Published(differs=facts()["not_here"].get(name, ""))
-        differs = facts()["protocols"][protocol].get("differs") or _differs(wanted, protocol)
+        reasons = (facts()["protocols"][protocol].get("differs"), _differs(wanted, protocol))
         tolerance = facts()["tolerance"] if wanted.tolerance is None else wanted.tolerance
-        rows.append(Row(name, here, differs or departure, tolerance))
+        rows.append(Row(name, here, "; ".join(filter(None, reasons)) or departure, tolerance))
     return rows
 
 
 def _differs(wanted: Published, protocol: str) -> str:
-    return wanted.differs.get(protocol, "") if isinstance(wanted.differs, dict) else wanted.differs
+    if isinstance(wanted.differs, str):
+        return wanted.differs
+    return "; ".join(reason for start, reason in wanted.differs.items() if protocol.startswith(start))
 
 
 def _partner(group: Group, name: str, tasks: tuple[str, ...]) -> tuple[Method | None, str]:

@@ -99,3 +99,37 @@ def test_a_second_run_begins_without_memory_and_a_resumed_one_goes_on_the_same()
 def test_a_memory_smaller_than_the_classes_is_refused() -> None:
     with pytest.raises(Unfit, match="--memory: must be at least 5, one image of each class, got 4"):
         Plugin(Settings(memory=4)).begin(tiny_classifier())
+
+
+def test_the_released_quota_is_by_data_set_with_the_rest_for_the_newest() -> None:
+    plugin = Plugin(Settings(memory=10, quota="tasks"))
+    template = tiny_template(tiny_classifier(), [plugin])
+    first, second = tiny_experiences()
+    template.train(first)
+    kept = plugin.images.clone()
+    assert plugin.classes.tolist() == [0] * 10
+    template.train(second)
+    assert plugin.classes.tolist() == [0] * 5 + [1] * 5 and torch.equal(plugin.images[:5], kept[:5])
+    own = tiny_images(3).images[:]
+    features = template.model.eval().encode_images(own).detach().double()  # over the mean of the data set
+    assert torch.equal(plugin.images[5:], own[plain_herding(features.numpy(), 5)])
+    large = Plugin(Settings(memory=10_000, quota="tasks"))
+    assert [large._parts(t) for t in (1, 2, 3)] == [(10_000, 10_000), (5000, 5000), (3333, 6667)]
+    with pytest.raises(Unfit, match="--memory: must be at least 2, one image of each task, got 1"):
+        Plugin(Settings(memory=1, quota="tasks")).begin(tiny_classifier())
+
+
+def test_the_released_teacher_is_the_initial_clip_and_is_resumed() -> None:
+    classifier, plugin = tiny_classifier(), Plugin(Settings(memory=11, teacher="initial"))
+    start = snapshot(classifier.clip)
+    plugin.begin(classifier)
+    template = tiny_template(classifier, [plugin])
+    template.train(tiny_experiences()[0])
+    other = Plugin(Settings(memory=11, teacher="initial"))
+    other.begin(tiny_classifier(seed=3))
+    other.load_state_dict(plugin.state_dict())
+    for each in (plugin, other):
+        teacher = each.make_teacher(template)
+        assert teacher is not None
+        assert all(torch.equal(tensor, start[name]) for name, tensor in teacher.clip.state_dict().items())
+    assert any(not torch.equal(tensor, start[name]) for name, tensor in snapshot(classifier.clip).items())

@@ -477,14 +477,18 @@ def zscl_runs(root: Path) -> None:
 def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -> None:
     zscl_runs(tmp_path)
     lines = compare(tmp_path, "--published", "--per-task", "--format", "markdown").stdout.splitlines()
-    for method in ("Continual-FT", "LwF", "iCaRL", "LwF-VR", "WiSE-FT", "ZSCL", "ZSCL* (no L2 term)"):
+    for method in ("Continual-FT", "LwF", "LwF-VR", "WiSE-FT", "ZSCL", "ZSCL* (no L2 term)"):
         name = method.replace("*", r"\*")
         means = [line for line in lines if line.startswith(f"| {name} | original |")]
         assert len(means) == 2, method
         for line in means:
             assert line.endswith(r"| +0.0 / +0.0 / +0.0 | 3 of 3 within 1.0 points |"), line
     differences = [line for line in lines if line.startswith("| difference |")]
-    assert len(differences) == 2 * 3 * 7
+    assert len(differences) == 2 * 3 * 6
+    # The released code does not give iCaRL's row: it stands there, beside ours, and nothing is called agreement.
+    icarl = [line for line in lines if line.startswith("| iCaRL | original |")]
+    assert len(icarl) == 2 and all(line.endswith("| – | not compared |") for line in icarl)
+    assert sum("iCaRL is not compared: the released code stores wrong images" in line for line in lines) == 2
     for line in differences:
         cells = {cell.strip() for cell in line.split("|")[2:-2]}
         assert cells <= {"+0.0", "–"}, line
@@ -515,7 +519,8 @@ def test_every_published_row_that_is_named_exists() -> None:
             assert row in rows and row not in published.facts()["not_here"], (strategy, row)
             known = {*COMMON_NAMES, *settings_of(strategy_of(strategy))}
             assert {*wanted.settings, *wanted.needs} <= known
-            assert isinstance(wanted.differs, str) or set(wanted.differs) <= protocols
+            starts = [] if isinstance(wanted.differs, str) else wanted.differs
+            assert all(any(protocol.startswith(start) for protocol in protocols) for start in starts)
 
 
 def test_needs_neither_torch_nor_avalanche() -> None:

@@ -92,7 +92,7 @@ def test_the_recipes_of_mtil_are_the_published_settings() -> None:
     nusa = resolve({"strategy": "nusa", "stream": "mtil"}).flat()
     published = {
         "model": "ViT-B-16-quickgelu", "pretrained": "openai", "iterations": 1000, "batch_size": 16, "lr": 3e-4,
-        "weight_decay": 0.01, "warmup": 50, "label_smoothing": 0.2, "augmentation": "none", "shots": None,
+        "weight_decay": 0.01, "warmup": 0.05, "label_smoothing": 0.2, "augmentation": "none", "shots": None,
         "rank": 128, "alpha": 2.0, "dropout": 0.25, "rho": 0.95,
     }  # fmt: skip
     assert {name: nusa[name] for name in published} == published
