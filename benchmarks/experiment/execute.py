@@ -18,7 +18,7 @@ from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.prompts import one_name_each
-from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables, in_memory
+from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables, figures_version, in_memory
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
@@ -27,7 +27,6 @@ from benchmarks.runs import schema, write
 from benchmarks.runtime import devices, environment, files, hardware, process_group, processes
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
-from strategies import shared, training
 from strategies.base import StrategyPlugin, Unfit
 from strategies.numerics.subspace import Decompositions
 from strategies.training.experiences import make_benchmark
@@ -101,7 +100,7 @@ class Ready:
             and SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`,
             `stream_sha256` (the images independently of the order), and where
             there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file)
-            and `files_sha256` (files that the settings name).
+            and `files_sha256` (files that the settings name); and `figures_version`, the versions of the code's results.
     """
 
     go: Callable[[], None]
@@ -147,6 +146,7 @@ def _get_ready(
     inputs: dict[str, Any] = {
         "weights_sha256": backbone.sha256, "images_sha256": data.sha256, "stream_sha256": data.stream_sha256, **read_sha256,
         "preprocessing": json.loads(backbone.about["preprocessing"]), "strategy_sha256": request.config.strategy.sha256,
+        "figures_version": figures_version(request.config),
     }  # fmt: skip
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
@@ -196,11 +196,9 @@ def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
     """Returns what `run.json` says of the method, its version and the tables' columns."""
     strategy = request.config.strategy
     about = strategy.about
-    versions = {"method": about.figures, "shared": shared.FIGURES_VERSION, "template": training.FIGURES_VERSION}
     return {
         "command": request.command,
         "method": {**asdict(about), "published": {name: asdict(row) for name, row in about.published.items()}},
-        "figures_version": versions,
         "tables": callbacks.tables(),
     }
 

@@ -18,13 +18,15 @@ from benchmarks.runtime import files
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange
+from strategies import shared, training
 
 
-NEW = ("preprocessing", "stream_sha256", "strategy_sha256")  # versions before 0.4 did not write them
+NEW = ("preprocessing", "stream_sha256", "strategy_sha256", "figures_version")  # versions before 0.4 did not write them
 INPUTS = {  # what an error message calls the inputs whose name in `run.json` does not say it
     "reference_sha256": "reference images or texts",
     "files_sha256": "files that its settings name",
     "strategy_sha256": "code of its strategy",
+    "figures_version": "code, whose results may differ",
 }
 
 
@@ -127,6 +129,9 @@ class Request:
             )
         elif found.get("strategy_sha256", sha256) != sha256:
             say("the strategy's code is other now than when this run was made; --again runs it anew")
+        versions = figures_version(self.config)
+        if found.get("figures_version", versions) != versions:
+            say("this run was made by another version, whose results may differ; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.plan and not self._has_same_stream():
             raise UserError(
@@ -176,6 +181,21 @@ class Request:
                 if name not in names and name not in (usual if isinstance(usual, dict) else ()):
                     near = registry.nearest(name, names) or f"; there are {', '.join(dict.fromkeys(names[:-1]))}"
                     raise UserError(f'--{setting}: no task or data set "{name}"{near}')
+
+
+def figures_version(config: RunConfig) -> dict[str, int]:
+    """Returns the versions of the results by what decides them: `method`, `shared` parts and training `template`.
+
+    They are raised by hand when a change alters results.
+
+    Args:
+        config: the settings of a run, which name its strategy.
+    """
+    return {
+        "method": config.strategy.about.figures,
+        "shared": shared.FIGURES_VERSION,
+        "template": training.FIGURES_VERSION,
+    }
 
 
 def in_memory(stream: Stream) -> str:

@@ -1,6 +1,8 @@
 """The Python door: runs, callbacks and measurements, one's own method and stream, and what is said of wrong ones."""
 
+import contextlib
 import gc
+import json
 import logging
 import shutil
 import subprocess
@@ -416,6 +418,27 @@ def test_code_that_changed_before_the_run_was_finished_is_refused(colours: nb.Pl
     changed = replace(lora, sha256="0" * 64)
     assert "other code of its strategy" in str(_error(lambda: nb.run(changed, colours, results=tmp_path, **RUN)))
     assert nb.run(lora, colours, results=tmp_path, **RUN).is_finished
+
+
+def test_another_version_of_the_results_is_refused_on_resuming_and_said_of_a_finished_run(
+    colours: nb.Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version covers the parts that methods share too, which no digest of a method's file does."""
+    with contextlib.suppress(nb.UserError):
+        nb.run("lora", colours, results=tmp_path, callbacks=[FailsInTheSecondTask()], **RUN)
+    (file,) = tmp_path.rglob("run.json")
+    about = json.loads(file.read_text())
+    earlier = {**about["figures_version"], "shared": 0}
+    file.write_text(json.dumps({**about, "figures_version": earlier}))
+    assert "other code, whose results may differ" in str(
+        _error(lambda: nb.run("lora", colours, results=tmp_path, **RUN))
+    )
+    file.write_text(json.dumps(about))
+    nb.run("lora", colours, results=tmp_path, **RUN)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "figures_version": earlier}))
+    capsys.readouterr()
+    nb.run("lora", colours, results=tmp_path, **{**RUN, "silent": False})
+    assert "made by another version, whose results may differ; --again runs it anew" in capsys.readouterr().err
 
 
 def test_a_method_without_an_entry_in_the_recipe_says_what_it_gets(
