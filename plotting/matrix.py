@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import Command
+from benchmarks.config.terminal import Command, say
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
@@ -147,7 +147,10 @@ def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
 
 def _only(place: Path, identity: str) -> Run:
     """Returns the only run at or below a folder."""
-    folders = find([place])
+    found = find([place])
+    if found.remark:
+        say(f"note: {found.remark}")
+    folders = found.folders
     if len(folders) > 1:
         raise UserError(f"{place}: {len(folders)} run folders there; name one, for instance {folders[0]}")
     run = read(folders[0])

@@ -23,7 +23,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_every_run_is_finished_and_can_be_read() -> None:
-    found = {name: [read(folder) for folder in find([REFERENCE / name])] for name in ("micro", "alone", "bf16")}
+    found = {name: [read(folder) for folder in find([REFERENCE / name]).folders] for name in ("micro", "alone", "bf16")}
     assert {name: len(each) for name, each in found.items()} == {"micro": 66, "alone": 33, "bf16": 3}
     for run in [run for each in found.values() for run in each]:
         assert run.is_finished and run.contradiction() is None and run.entropy_rank is not None

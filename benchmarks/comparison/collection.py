@@ -32,7 +32,8 @@ class Runs(Sequence[Run]):
 
     Args:
         runs: the runs, in the order that they shall have.
-        left_out: a line for each folder that was not taken, since it is damaged or unfinished, with the reason.
+        left_out: a line for each folder that was not taken, since it is damaged or unfinished, with the reason, and one
+            line about all folders that were not searched.
 
     Attributes:
         left_out: the lines of the argument, as a list; empty in the result of a slice, `filter` or `group`.
@@ -194,14 +195,16 @@ def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -
     `Runs.left_out`.
 
     Args:
-        places: run folders, zip files of packed runs, or folders above them.
+        places: run folders, zip files of packed runs, or folders above them; links below these are not followed, which a
+            line of `Runs.left_out` says.
         make: converts each run, for instance into an object with more methods; by default runs stay as they are.
 
     Raises:
         UserError: a folder is missing, or there is no run folder in it.
     """
-    runs, left_out = [], []
-    for folder in find(places):
+    searched = find(places)
+    runs, left_out = [], [searched.remark] if searched.remark else []
+    for folder in searched.folders:
         try:
             run = read_whole(folder)
             if run.is_finished:

@@ -54,7 +54,9 @@ def chosen(
     """
     if wrong := [each for each in setting if "=" not in each]:
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
-    found = sort(find(results or (RESULTS,)), Filter(stream, order, strategy, setting))
+    searched = find(results or (RESULTS,))
+    found = sort(searched.folders, Filter(stream, order, strategy, setting))
+    found.remarks += [searched.remark] if searched.remark else []
     for line in [*(f"left out: {line}" for line in found.left_out), *(f"note: {line}" for line in found.remarks)]:
         say(line)
     pairs = [("stream", value) for value in stream] + [("order", value) for value in order]

@@ -20,6 +20,7 @@ from benchmarks.config.errors import UserError
 
 
 LARGEST = 2**30  # bytes of a file that is read whole
+NAMED = 3  # folders that a line names one by one
 PACKED = ".zip"
 STREAM = "stream.json"
 STREAMS = "streams"  # the folder above packed runs that stores each different `stream.json` once, named by its sha256
@@ -184,10 +185,35 @@ def named_digest(data: bytes) -> str | None:
     return found["sha256"] if isinstance(found, dict) and found.keys() == {"sha256"} else None
 
 
-def find(places: Iterable[Path]) -> list[Path]:
-    """Returns the run folders at or below some places, each once: place by place, and sorted by path below each.
+@dataclass(frozen=True)
+class Found:
+    """The run folders at or below some places, and the folders there that were not searched.
 
-    A packed run is named by the path of its run folder, which need not exist.
+    Attributes:
+        folders: the run folders, each once. A packed run is named by the path of its run folder, which need not exist.
+        unsearched: links to folders elsewhere, which are not followed since they may lead anywhere, links that lead
+            nowhere, and folders that this process may not read.
+    """
+
+    folders: list[Path]
+    unsearched: list[Path]
+
+    @property
+    def remark(self) -> str:
+        """A line that counts and names the folders that were not searched; empty if all were."""
+        count = len(self.unsearched)
+        if not count:
+            return ""
+        named = ", ".join(map(str, self.unsearched[:NAMED])) + (f" and {count - NAMED} more" if count > NAMED else "")
+        what = f"{count} linked or unreadable folder{'' if count == 1 else 's'}"
+        return f"{what} not searched for runs: {named}; name a linked folder itself to have its runs"
+
+
+def find(places: Iterable[Path]) -> Found:
+    """Returns the run folders at or below some places: place by place, and sorted by path below each.
+
+    A place may be a link; links to folders below a place are not followed, but the result has those that lead out of all
+    places.
 
     Args:
         places: run folders, zip files of packed runs, or folders above them.
@@ -196,20 +222,55 @@ def find(places: Iterable[Path]) -> list[Path]:
         UserError: a place is missing, or there is no run in it.
     """
     found: dict[Path, None] = {}
+    unsearched: dict[Path, None] = {}
+    places = list(places)
+    whole = [os.path.realpath(place) for place in places]
     for place in places:
         files = RunFiles.of(place)
+        missed: list[Path] = []
         if files.is_packed:
             below = {files.folder}
         elif place.is_dir():
-            below = {config.parent for config in place.rglob("config.yaml")}
-            below |= {RunFiles.of(archive).folder for archive in place.rglob(f"*{PACKED}") if _holds_run(archive)}
+            below = _below(place, missed)
         else:
             wrong = "a file, not a folder" if place.exists() else "no such folder"
             raise UserError(f"{place}: {wrong}; name run folders, or folders that hold some (results/)")
+        missed = [each for each in missed if not (each.is_symlink() and _lies_in(each, whole))]
         if not below:
-            raise UserError(f"{place}: no run folder there (none holds a config.yaml)")
+            also = Found([], sorted(missed)).remark
+            raise UserError(f"{place}: no run folder there (none holds a config.yaml){also and f'; {also}'}")
         found |= dict.fromkeys(sorted(below))
-    return list(found)
+        unsearched |= dict.fromkeys(sorted(missed))
+    return Found(list(found), list(unsearched))
+
+
+def _lies_in(link: Path, places: list[str]) -> bool:
+    """Returns whether a link leads into one of the places, which are searched anyway."""
+    return any(Path(os.path.realpath(link)).is_relative_to(place) for place in places)
+
+
+def _below(place: Path, missed: list[Path]) -> set[Path]:
+    """Returns the run folders at or below a folder; links and folders that cannot be read are appended to `missed`."""
+    runs, waiting = set(), [place]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                there = list(entries)
+        except OSError:
+            missed.append(folder)
+            continue
+        for entry in there:
+            path = folder / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.is_symlink() and not path.is_file():
+                missed.append(path)
+            elif entry.name == "config.yaml":
+                runs.add(folder)
+            elif entry.name.endswith(PACKED) and _holds_run(path):
+                runs.add(RunFiles.of(path).folder)
+    return runs
 
 
 def _holds_run(archive: Path) -> bool:

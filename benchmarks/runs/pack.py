@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.config.terminal import Command
+from benchmarks.config.terminal import Command, say
 from benchmarks.runs.folder import STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runtime.files import write_bytes
 
@@ -44,7 +44,7 @@ def pack(place: Path, target: Path | None = None) -> list[Path]:
     """
     packed, root = [], _root(place)
     target = target or root
-    for folder in find([place]):
+    for folder in _found(place):
         files = RunFiles(folder)
         if files.json("run.json").get("status") != "finished":
             continue
@@ -72,7 +72,7 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
     """
     made, root = [], _root(place)
     target = target or root
-    for folder in find([place]):
+    for folder in _found(place):
         files, new = RunFiles(folder), target / folder.relative_to(root)
         if not files.is_packed or (new / "config.yaml").exists():
             continue
@@ -82,6 +82,13 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
             write_bytes(new / Path(name).name, contents[name])
         made.append(new)
     return made
+
+
+def _found(place: Path) -> list[Path]:
+    found = find([place])
+    if found.remark:
+        say(f"note: {found.remark}")
+    return found.folders
 
 
 def _root(place: Path) -> Path:

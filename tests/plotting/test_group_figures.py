@@ -48,7 +48,7 @@ def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
                 root / strategy / str(seed), states, names(tasks), strategy, seed, cost={"carried_bytes": carried}
             )
             write_spectrum(run, tasks)
-    (group,) = sort(find([root])).groups
+    (group,) = sort(find([root]).folders).groups
     return group
 
 
@@ -91,7 +91,7 @@ def test_curves_draw_the_means_over_tasks_learned_and_to_come(tmp_path: Path) ->
     states = np.array([[10.0, 20, 30], [50, 26, 32], [48, 60, 34], [46, 58, 70]])
     for seed in (0, 1):
         write_run(tmp_path / str(seed), states + 2 * seed, names(3), seed=seed)
-    (group,) = sort(find([tmp_path])).groups
+    (group,) = sort(find([tmp_path]).folders).groups
     figure = curves.figure(group)
     assert lines(figure, 0)["NuSA-CL"][1:] == pytest.approx([51, 55, 59])
     assert lines(figure, 1)["NuSA-CL"][:3] == pytest.approx([21, 30, 35])
@@ -123,7 +123,7 @@ def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_
     assert len({(each.colour, each.marker) for each in about}) == len({each.name for each in about}) == len(about)
     write_run(tmp_path / "own" / "a", np.ones((2, 1)), ["one"], "nusa", rank=1)
     write_run(tmp_path / "own" / "b", np.ones((2, 1)), ["one"], "nusa", rank=2)
-    (own,) = sort(find([tmp_path / "own"])).groups
+    (own,) = sort(find([tmp_path / "own"]).folders).groups
     first, second = style.looks(own.methods)
     assert first.colour == second.colour and first.dash != second.dash
 

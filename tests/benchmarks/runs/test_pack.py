@@ -76,13 +76,13 @@ def test_readers_take_a_packed_run_for_its_folder(tmp_path: Path) -> None:
     pack(tmp_path)
     for folder in (first, second):
         shutil.rmtree(folder)
-    assert find([tmp_path]) == [first, second]
-    assert find([first]) == find([first.with_name("seed1.zip")]) == [first]
+    assert find([tmp_path]).folders == [first, second]
+    assert find([first]).folders == find([first.with_name("seed1.zip")]).folders == [first]
     assert [printed(tmp_path, "--format", form) for form in ("markdown", "csv", "runs")] == table
     again = draw_all(second.with_name("seed1,lr=0.003.zip"))
     assert again[0].parent == second / "plots"
     assert [path.read_bytes() for path in again] == drawn
-    assert find([tmp_path]) == [first, second]  # one of them has a folder now, which holds plots alone
+    assert find([tmp_path]).folders == [first, second]  # one of them has a folder now, which holds plots alone
 
 
 def test_a_folder_counts_before_its_zip_file_and_is_not_overwritten(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_folder_counts_before_its_zip_file_and_is_not_overwritten(tmp_path: Pa
     pack(tmp_path)
     (first / "metrics.json").write_text("{}")
     shutil.rmtree(second)
-    assert find([tmp_path])[:2] == [first, second]
+    assert find([tmp_path]).folders[:2] == [first, second]
     assert RunFiles(first).json("metrics.json") == {}
     assert unpack(tmp_path) == [second]
     assert (first / "metrics.json").read_text() == "{}"
@@ -146,7 +146,7 @@ def test_other_zip_files_are_no_runs(tmp_path: Path) -> None:
     first, *_ = runs(tmp_path)
     with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
         archive.writestr("a.png", b"")
-    assert len(find([tmp_path])) == 3
+    assert len(find([tmp_path]).folders) == 3
     with pytest.raises(UserError, match="a file, not a folder"):
         find([first / "config.yaml"])
 
