@@ -1,16 +1,18 @@
 """Common parts of the commands `python -m plotting.NAME`: choosing runs, and writing one figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from matplotlib.figure import Figure
 
+from benchmarks.comparison.groups import Group
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import Command
+from benchmarks.config.terminal import Command, say
 from plotting import style
+from plotting.gaps import Gap, check, sentence
 
 
 WIDTHS = {"column": style.COLUMN, "page": style.PAGE}
@@ -55,16 +57,39 @@ def write(make: Callable[[], Figure], output: Path) -> None:
     print(output)
 
 
-def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Command:
+def drawable(group: Group, gaps: Sequence[Gap]) -> Group:
+    """Returns a group of runs that a figure can show, after a line on stderr about what of it is not drawn.
+
+    Another line says which letters of its names no font has.
+
+    Args:
+        group: the runs.
+        gaps: what the figure does not show of them.
+
+    Raises:
+        UserError: the figure would show nothing.
+    """
+    style.say_missing_letters([*group.first.tasks, *(method.label for method in group.methods)])
+    check(group, gaps)
+    if said := sentence(gaps):
+        say(f"note: {said}")
+    return group
+
+
+def for_group(
+    figure: Callable[..., Figure], name: str, words: str, gaps: Callable[[Group], Sequence[Gap]] = lambda group: ()
+) -> click.Command:
     """Returns a click command that reads runs, draws them in one figure, and writes it to a file.
 
     The command has the argument RESULTS, options that choose among the runs, `--output` and `--width`. It ends with an
-    error if the chosen runs may not be compared: with different streams, protocols, backbones or shots.
+    error if the chosen runs may not be compared: with different streams, protocols, backbones or shots; or if there is
+    nothing to draw.
 
     Args:
         figure: takes a `Group` (runs that may be compared, by method) and a width in inches, and returns the figure.
         name: the command's name, for its help.
         words: its help text.
+        gaps: returns what the figure does not show of a `Group`, with the reasons; by default it shows everything.
     """
 
     @click.command(name, cls=Command, help=words)
@@ -73,8 +98,7 @@ def for_group(figure: Callable[..., Figure], name: str, words: str) -> click.Com
     def command(width: str, output: Path, **choice: Any) -> None:
         def make() -> Figure:
             group = only_group(chosen(**choice))
-            style.say_missing_letters([*group.first.tasks, *(method.label for method in group.methods)])
-            return figure(group, WIDTHS[width])
+            return figure(drawable(group, gaps(group)), WIDTHS[width])
 
         write(make, output)
 

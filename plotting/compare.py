@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from benchmarks.comparison import metric_columns
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.statistics import Spread, over_orders
-from benchmarks.comparison.tables import size
+from benchmarks.comparison.tables import MISSING, size
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
+from plotting.gaps import Gap, captioned, is_empty
+from plotting.gaps import labels as labelled
 from strategies.about import BLACK
 
 
@@ -45,7 +47,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """
     identity, orders = group.accuracy_identity, list(group.orders)
     found = {metric.key: metric for metric in metric_columns.headline(identity)}
-    labels = [method.label for method in group.methods]
+    labels = labelled(group, gaps(group))
     drawing = Figure((width, 0), layout="constrained")
     legend = style.legend_height(labels, width)
     drawing.set_figheight(SCATTER + 0.7 + legend + BAR * len(labels))
@@ -70,8 +72,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     axes.set_title(style.wrap(title, width - 0.6))
     for row, key in enumerate(BARS):
         _bars(bottom.add_subplot(1, len(BARS), row + 1), group, found[key], named=row == 0)
-    for method, look in zip(group.methods, style.looks(group.methods), strict=True):
-        axes.plot([], [], label=method.label, **{**look.line(), "linestyle": "none"})
+    for label, look in zip(labels, style.looks(group.methods), strict=True):
+        axes.plot([], [], label=label, **{**look.line(), "linestyle": "none"})
     handles, names = axes.get_legend_handles_labels()
     wrapped = [style.wrap(name, width - style.HANDLE) for name in names]
     top.legend(handles, wrapped, loc="outside upper center", ncols=style.legend_columns(names, width))
@@ -82,14 +84,39 @@ def in_report(group: Group) -> Iterator[Captioned]:
     """Yields the one figure of a group for the report: Transfer against Last, and bars of Transfer, Avg and Last, in
     percent.
 
+    It yields none if no method ran in every order.
+
     Args:
         group: the runs.
     """
+    missing = gaps(group)
+    if is_empty(group, missing):
+        return
+    caption = "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side."
     yield Captioned(
         figure(group),
-        "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side.",
+        captioned(caption, missing),
         f"Transfer and Last in percent: {each(group, _transfer_and_last)}.",
     )
+
+
+def gaps(group: Group) -> list[Gap]:
+    """Returns the methods without a mark: not run in every order, so that they have no bars either, or without Transfer.
+
+    With one task there is no Transfer, and the figure says so.
+
+    Args:
+        group: the runs.
+    """
+    orders = list(group.orders)
+    transfer = next(each for each in metric_columns.headline(group.accuracy_identity) if each.key == "transfer")
+    found = []
+    for method in group.methods:
+        if not all(method.in_order(tasks) for tasks in orders):
+            found.append(Gap(method, "not run in every order"))
+        elif len(group.first.tasks) > 1 and over_orders(method, orders, transfer.of) is None:
+            found.append(Gap(method, "no Transfer, so no mark", whole=False))
+    return found
 
 
 def _transfer_and_last(run: Run) -> tuple[float, float] | None:
@@ -124,13 +151,15 @@ def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) 
             )
             if found.deviation is not None:
                 axes.errorbar(found.mean, place, xerr=found.deviation, color=BLACK, linewidth=0.8, capsize=1.5)
+        else:
+            axes.text(0, place, f" {MISSING}", va="center")  # an empty place would read as zero
     axes.set_yticks(range(len(spreads)), [short(method.label) for method in group.methods] if named else [])
     axes.set_ylim(len(spreads) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{metric.heading} (%)")
 
 
-main = for_group(figure, "python -m plotting.compare", __doc__.splitlines()[0])
+main = for_group(figure, "python -m plotting.compare", __doc__.splitlines()[0], gaps)
 
 if __name__ == "__main__":
     main()

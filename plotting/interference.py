@@ -14,9 +14,7 @@ from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
-
-
-FIXED = " (fixed after task 1)"  # added to methods whose later tasks change no weight
+from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
 
 
 @style.paper()
@@ -34,10 +32,10 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         group: the runs.
         width: in inches.
     """
-    labels = [f"{method.label}{FIXED}" for method in group.methods]  # the longest possible labels
-    drawing = Figure((width, 2.6 + style.legend_height(labels, width)), layout="constrained")
+    named = labels(group, gaps(group))
+    drawing = Figure((width, 2.6 + style.legend_height(named, width)), layout="constrained")
     means, single = drawing.subplots(1, 2, sharex=True)
-    for method, look in zip(group.methods, style.looks(group.methods), strict=True):
+    for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
         steps = [of_steps(run) for run in method.runs]
         touched = [float(np.mean(interference)) for interference, _ in steps if len(interference)]
         lost = [float(np.mean(forgotten)) for _, forgotten in steps if len(forgotten)]
@@ -45,11 +43,9 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         if touched:
             spread = len(touched) > 1
             across, up = (np.std(each, ddof=1) if spread else None for each in (touched, lost))
-            means.errorbar(
-                np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=method.label, linewidth=0.6, **line
-            )
+            means.errorbar(np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=words, linewidth=0.6, **line)
         else:
-            means.plot([], [], label=f"{method.label}{FIXED}", **line)
+            means.plot([], [], label=words, **line)
         for interference, forgotten in steps:
             single.plot(interference, forgotten, alpha=0.5, **{**line, "markersize": 2})
     one = len(group.first.tasks) == 1
@@ -64,15 +60,36 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     return drawing
 
 
-def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: forgetting in percentage points against interference, 0 to 1.
+def gaps(group: Group) -> list[Gap]:
+    """Returns the methods of which some or all runs have no mark, since no task from the second on changes a weight.
 
     Args:
         group: the runs.
     """
+    return of_runs(group, _gap)
+
+
+def _gap(run: Run) -> str:
+    if len(run.tasks) == 1:
+        return "one task, nothing to forget"
+    return "" if len(of_steps(run)[0]) else "fixed after task 1"
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """Yields the one figure of a group for the report: forgetting in percentage points against interference, 0 to 1.
+
+    It yields none if no method has a mark, as for a stream of one task.
+
+    Args:
+        group: the runs.
+    """
+    missing = gaps(group)
+    if is_empty(group, missing):
+        return
+    caption = "How much of an update falls into the principal space, against how much is forgotten in it."
     yield Captioned(
         figure(group),
-        "How much of an update falls into the principal space, against how much is forgotten in it.",
+        captioned(caption, missing),
         f"Interference, mean over tasks: {each(group, _mean)}.",
     )
 
@@ -107,7 +124,7 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
-main = for_group(figure, "python -m plotting.interference", __doc__.splitlines()[0])
+main = for_group(figure, "python -m plotting.interference", __doc__.splitlines()[0], gaps)
 
 if __name__ == "__main__":
     main()

@@ -21,7 +21,8 @@ from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
-from plotting.command import WIDTHS, output, write
+from plotting.command import WIDTHS, drawable, output, write
+from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
 
 
 # Heading, column of `rank.csv`, factor.
@@ -48,8 +49,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         group: the runs.
         width: in inches.
     """
-    labels = [method.label for method in group.methods]
-    height = len(MEASURES) * ROW + 0.5 + style.legend_height(labels, width)
+    named = labels(group, gaps(group))
+    height = len(MEASURES) * ROW + 0.5 + style.legend_height(named, width)
     drawing = Figure((width, height), layout="constrained")
     grid = drawing.subplots(len(MEASURES), 2, sharex=True)
     for column, tower in enumerate(TOWERS):
@@ -59,9 +60,10 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
             style.over_tasks(axes, len(group.first.tasks), ticks=11 if width > style.COLUMN else 6)
             if not column:
                 axes.set_ylabel(label)
-            for method, look in zip(group.methods, style.looks(group.methods), strict=True):
-                states = np.array([over_states(run, tower, name) for run in method.runs]) * factor  # (R, T+1)
-                style.plot_band(axes, states, look, method.label)
+            for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
+                measured = [run for run in method.runs if not _gap(run)] or method.runs
+                states = np.array([over_states(run, tower, name) for run in measured]) * factor  # (R, T+1)
+                style.plot_band(axes, states, look, words)
             if len(group.runs) == 1:
                 _quartiles(axes, group.first, tower, name, factor)
     drawing.supxlabel("tasks learned")
@@ -87,17 +89,39 @@ def of_run(run: Run) -> Figure:
     return figure(alone(run))
 
 
-def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: energy share, entropy rank and null directions (rows) of the
-    attention matrices over the number of tasks learned, with a line for each method.
+def gaps(group: Group) -> list[Gap]:
+    """Returns the methods of which some or all runs have no rank of an attention matrix to draw.
 
     Args:
         group: the runs.
     """
+    return of_runs(group, _gap)
+
+
+def _gap(run: Run) -> str:
+    found = run.rank[run.rank["matrix"].isin(ATTENTION)]
+    return "" if found["effective_rank"].notna().any() else "no rank measured"
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """Yields the one figure of a group for the report: energy share, entropy rank and null directions (rows) of the
+    attention matrices over the number of tasks learned, with a line for each method.
+
+    It yields none if none was measured.
+
+    Args:
+        group: the runs.
+    """
+    missing = gaps(group)
+    if is_empty(group, missing):
+        return
+    caption = (
+        "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
+        "attention's matrices, with a standard deviation over runs to each side."
+    )
     yield Captioned(
         figure(group),
-        "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
-        "attention's matrices, with a standard deviation over runs to each side.",
+        captioned(caption, missing),
         f"Entropy rank before and after the stream: {each(group, lambda run: run.entropy_rank)}.",
     )
 
@@ -176,6 +200,7 @@ def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
 
     def make() -> Figure:
         group = only_group(chosen(**choice))
+        drawable(group, gaps(group))
         if not blocks:
             return figure(group, WIDTHS[width])
         if len(group.methods) > 1:

@@ -3,7 +3,7 @@
 `python -m plotting.spectrum [RESULTS...] -o FILE`
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,9 +12,14 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from benchmarks.comparison.groups import Group
 from benchmarks.config.errors import UserError
 from benchmarks.runs.csv_files import ATTENTION, TOWERS
+from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
+from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+
+
+BEFORE = "before any training"
 
 
 @style.paper()
@@ -22,7 +27,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of singular values (y axis, logarithmic) by their place from the largest (x axis, from 1).
 
     Left is the image tower, right the text tower. The grey line is before any training; the others are each method's
-    after its last task. Lines are geometric means over a tower's attention matrices and over runs.
+    after its last task. Lines are geometric means over a tower's attention matrices and over runs. A method without a
+    spectrum is only in the legend.
 
     Args:
         group: the runs.
@@ -31,29 +37,27 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     Raises:
         UserError: no run has a spectrum; runs of older versions have none.
     """
-    pairs = list(zip(group.methods, style.looks(group.methods), strict=True))
-    pairs = [(method, look) for method, look in pairs if any(run.spectrum is not None for run in method.runs)]
-    if not pairs:
-        raise UserError("no run there has a spectrum.csv (older ones have none); run them again")
-    labels = [method.label for method, _ in pairs]
-    drawing = Figure((width, 2.5 + style.legend_height(["before any training", *labels], width)), layout="constrained")
+    missing = gaps(group)
+    check(group, missing)
+    empty = {gap.method for gap in missing if gap.whole}
+    named = labels(group, missing)
+    drawing = Figure((width, 2.5 + style.legend_height([BEFORE, *named], width)), layout="constrained")
     for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):
         axes.set_title(f"{tower} tower")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would be raw TeX here
         axes.yaxis.set_minor_formatter(NullFormatter())
-        begun = False
-        for method, look in pairs:
-            for after, label in ((0, "before any training"), (len(group.first.tasks), method.label)):
-                if after == 0 and begun:
-                    continue
-                values = mean_values(method.runs, tower, after)  # (n,)
-                colour, dash = (style.GREY, "-") if after == 0 else (look.colour, look.dash)
-                places = np.arange(1, len(values) + 1)
-                marked = max(len(values) // 8, 1)
-                axes.plot(places, values, label=label, color=colour, linestyle=dash, markevery=marked,
-                          marker="" if after == 0 else look.marker, linewidth=2 if after == 0 else 1)  # fmt: skip
-            begun = True
+        drawn = next(method for method in group.methods if method not in empty)
+        before = mean_values(drawn.runs, tower, 0)  # (n,)
+        places = np.arange(1, len(before) + 1)
+        axes.plot(places, before, label=BEFORE, color=style.GREY, linewidth=2)
+        for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
+            line = {**look.line(), "label": words, "linewidth": 1}
+            if method in empty:
+                axes.plot([], [], **line)
+            else:
+                after = mean_values(method.runs, tower, len(group.first.tasks))  # (n,)
+                axes.plot(places, after, markevery=max(len(after) // 8, 1), **line)
     drawing.supxlabel("singular value, from the largest")
     drawing.supylabel("size (geometric mean)")
     style.legend(drawing)
@@ -68,33 +72,62 @@ def in_report(group: Group) -> Iterator[Captioned]:
     Args:
         group: the runs.
     """
-    if any(run.spectrum is not None for run in group.runs):
+    missing = gaps(group)
+    if not is_empty(group, missing):
         caption = "Singular values of the attention's matrices before and after the stream."
         words = each(group, lambda run: run.entropy_rank)
-        yield Captioned(figure(group), caption, f"{caption} Entropy rank before and after: {words}.")
+        alt = f"{caption} Entropy rank before and after: {words}."
+        yield Captioned(figure(group), captioned(caption, missing), alt)
 
 
-def mean_values(runs: tuple, tower: str, after: int) -> np.ndarray:  # type: ignore[type-arg]
+def gaps(group: Group) -> list[Gap]:
+    """Returns the methods of which some or all runs have no spectrum to draw.
+
+    Args:
+        group: the runs.
+    """
+    return of_runs(group, _gap)
+
+
+def _gap(run: Run) -> str:
+    if run.spectrum is None:
+        return "no spectrum.csv"
+    ends = (0, len(run.tasks))
+    return "" if all(_values(run, tower, after).size for tower in TOWERS for after in ends) else "spectrum.csv in part"
+
+
+def mean_values(runs: Sequence[Run], tower: str, after: int) -> np.ndarray:
     """Returns the singular values (n,), the largest first, as geometric means over a tower's attention matrices and
     over runs.
 
     Args:
-        runs: the runs, as a tuple of `Run`; those without a spectrum are left out, and at least one must have it.
+        runs: the runs; those without a whole spectrum are left out.
         tower: `image` or `text`.
         after: number of tasks learned: 0 or T.
+
+    Raises:
+        UserError: no run has a spectrum, or one has matrices of another size than the first.
     """
-    found = []
-    for run in runs:
-        if run.spectrum is not None:
-            table = run.spectrum
-            rows = table[(table["after"] == after) & (table["tower"] == tower) & table["matrix"].isin(ATTENTION)]
-            sizes = rows[[column for column in rows if column.isdecimal()]]
-            found.append(sizes.dropna(axis=1, how="all").to_numpy(float))
-    values = np.concatenate(found)
-    return np.exp(np.log(np.maximum(values, 1e-12)).mean(axis=0))
+    found = {run: _values(run, tower, after) for run in runs if not _gap(run)}
+    if not found:
+        raise UserError("no run there has a spectrum.csv (older ones have none); run them again")
+    first, *others = found
+    for run in others:
+        if found[run].shape[1] != found[first].shape[1]:
+            raise UserError(f"{run.folder}: its spectrum.csv has matrices of another size than {first.folder}")
+    return np.exp(np.log(np.maximum(np.concatenate(list(found.values())), 1e-12)).mean(axis=0))
 
 
-main = for_group(figure, "python -m plotting.spectrum", __doc__.splitlines()[0])
+def _values(run: Run, tower: str, after: int) -> np.ndarray:
+    """Returns the singular values (M, n) of a tower's M attention matrices in a run that has a spectrum."""
+    table = run.spectrum
+    assert table is not None
+    rows = table[(table["after"] == after) & (table["tower"] == tower) & table["matrix"].isin(ATTENTION)]
+    sizes = rows[[column for column in rows if column.isdecimal()]]
+    return sizes.dropna(axis=1, how="all").to_numpy(float)
+
+
+main = for_group(figure, "python -m plotting.spectrum", __doc__.splitlines()[0], gaps)
 
 if __name__ == "__main__":
     main()

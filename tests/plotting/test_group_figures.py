@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, sort
 from benchmarks.config import registry
+from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import read
 from plotting import compare, curves, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
-from tests.run_folders import write_csv, write_run
+from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
 
 # This project's own methods before Avalanche's.
@@ -113,6 +114,57 @@ def test_spectrum_draws_the_values_of_the_file(tmp_path: Path) -> None:
     assert drawn_lines[group.methods[0].label] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
 
 
+def test_methods_and_runs_with_nothing_to_draw_are_named_in_the_legend_the_caption_and_a_line(tmp_path: Path) -> None:
+    group = make_group(tmp_path / "runs", 3, 3)
+    some, none, _ = (method.runs for method in group.methods)
+    for run in (some[0], *none):
+        (run.folder / "spectrum.csv").unlink()
+    write_csv(none[1].folder / "rank.csv", RANK.split(","), [])
+    one, two, three = (method.label for method in group.methods)
+    result = run_command("spectrum", tmp_path / "runs", "-o", tmp_path / "x.png")
+    lost = f"not drawn (1 of 2 runs: no spectrum.csv): {one}; not drawn (no spectrum.csv): {two}"
+    assert result.exit_code == 0 and result.stderr.splitlines() == [f"note: {lost}"]
+    result = run_command("rank", tmp_path / "runs", "-o", tmp_path / "x.png")
+    assert result.stderr.splitlines() == [f"note: not drawn (1 of 2 runs: no rank measured): {two}"]
+
+    (group,) = sort(find([tmp_path / "runs"]).folders).groups
+    drawn_lines = lines(spectrum.figure(group), 0)
+    assert len(drawn_lines[f"{one} (1 of 2 runs: no spectrum.csv)"]) == len(drawn_lines[three]) == 8
+    assert len(drawn_lines[f"{two} (no spectrum.csv)"]) == 0
+    (captioned,) = spectrum.in_report(group)
+    assert captioned.caption.endswith(f" N{lost[1:]}.")
+    ranks = lines(rank.figure(group), 0)[f"{two} (1 of 2 runs: no rank measured)"]
+    assert not np.isnan(ranks).any()  # the mean over the runs that have some
+
+
+def test_a_spectrum_cut_at_a_line_or_of_another_model_is_no_traceback(tmp_path: Path) -> None:
+    group = make_group(tmp_path / "runs", 3, 1)
+    first, second = (run.folder / "spectrum.csv" for run in group.runs)
+    whole = first.read_text()
+    first.write_text("".join(whole.splitlines(keepends=True)[:5]))  # before the stream alone
+    result = run_command("spectrum", tmp_path / "runs", "-o", tmp_path / "x.png")
+    assert result.exit_code == 0 and "1 of 2 runs: spectrum.csv in part" in result.stderr
+    first.write_text(whole)
+    header, *rows = whole.splitlines()
+    second.write_text("\n".join([header, *(",".join([*row.split(",")[:-6], *[""] * 6]) for row in rows)]) + "\n")
+    result = run_command("spectrum", tmp_path / "runs", "-o", tmp_path / "x.png")
+    assert result.exit_code == 2 and "matrices of another size" in result.stderr
+    with pytest.raises(UserError, match=r"no run there has a spectrum\.csv"):
+        spectrum.mean_values((), "image", 0)
+
+
+def test_a_method_that_did_not_run_in_every_order_is_named_and_no_bar_is_not_a_bar_of_zero(tmp_path: Path) -> None:
+    for order, tasks in (("I", ["one", "two"]), ("II", ["two", "one"])):
+        write_run(tmp_path / f"nusa{order}", np.full((3, 2), 50.0), tasks, order=order)
+    write_run(tmp_path / "lora", np.full((3, 2), 40.0), ["one", "two"], "lora", order="I")
+    (group,) = sort(find([tmp_path]).folders).groups
+    figure = compare.figure(group)
+    assert [text.get_text() for axes in figure.axes[1:] for text in axes.texts] == [" –"] * 3
+    assert "LoRA (not run in every order)" in {text.get_text() for text in drawn(figure)}
+    result = run_command("compare", tmp_path, "-o", tmp_path / "x.png")
+    assert result.stderr.splitlines() == ["note: not drawn (not run in every order): LoRA"]
+
+
 def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_path: Path) -> None:
     few, many = make_group(tmp_path / "few", 1, 3), make_group(tmp_path / "many", 1, 15)
     found = [
@@ -165,10 +217,15 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
     [
         ("rank", ["runs", "-o", "x.gif"], "x.gif: unknown format; expected a name that ends in .png, .svg or .pdf"),
         ("rank", ["nowhere", "-o", "x.png"], "nowhere: no such folder"),
-        ("rank", [".", "-o", "x.png"], "under 2 different protocols"),
+        ("rank", ["runs", "orders", "-o", "x.png"], "under 2 different protocols"),
         ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),
         ("curves", ["orders", "-o", "x.png"], "the runs have 2 orders"),
-        ("spectrum", ["orders", "-o", "x.png"], "no run there has a spectrum.csv"),
+        ("spectrum", ["orders", "-o", "x.png"], "nothing to draw; not drawn (no spectrum.csv): NuSA-CL"),
+        ("compare", ["apart", "-o", "x.png"], "nothing to draw; not drawn (not run in every order): LoRA, NuSA-CL"),
+        ("interference", ["one", "-o", "x.png"], "nothing to draw; not drawn (one task, nothing to forget): NuSA-CL"),
+        ("interference", ["frozen", "-o", "x.png"], "nothing to draw; not drawn (fixed after task 1): NuSA-CL"),
+        ("rank", ["unmeasured", "-o", "x.png"], "nothing to draw; not drawn (no rank measured): NuSA-CL"),
+        ("rank", ["unmeasured", "--by-block", "-o", "x.png"], "nothing to draw; not drawn (no rank measured): NuSA-CL"),
         ("compare", ["runs", "-o", "runs/diki/0/config.yaml/x.png"], "cannot be written"),
     ],
 )
@@ -179,6 +236,13 @@ def test_wrong_input_is_one_line(
     make_group(tmp_path / "runs", 2, 2, seeds=1)
     write_run(tmp_path / "orders" / "a", np.ones((4, 3)), ["one", "two", "three"], order="I")
     write_run(tmp_path / "orders" / "b", np.ones((4, 3)), ["three", "two", "one"], order="II")
+    write_run(tmp_path / "apart" / "a", np.ones((4, 3)), ["one", "two", "three"], order="I")
+    write_run(tmp_path / "apart" / "b", np.ones((4, 3)), ["three", "two", "one"], "lora", order="II")
+    write_run(tmp_path / "one" / "a", np.ones((2, 1)), ["one"])
+    frozen = write_run(tmp_path / "frozen" / "a", np.ones((3, 2)), ["one", "two"])
+    write_csv(frozen / "rank.csv", RANK.split(","), rank_rows(2, trained=False))
+    unmeasured = write_run(tmp_path / "unmeasured" / "a", np.ones((3, 2)), ["one", "two"])
+    write_csv(unmeasured / "rank.csv", RANK.split(","), [])
     result = run_command(name, *arguments)
     assert result.exit_code == 2 and words in result.stderr and "Traceback" not in result.stderr
     assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
