@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.images.folders import folders, of_files, pictures, shown
+from benchmarks.images.folders import folders, of_files, others, pictures, say_passed_over, shown
 from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Images, Split
 from benchmarks.micro.captions import pair
@@ -100,17 +100,23 @@ def _whole(images: Images) -> Split:
 
 
 def _folder_images(folder: Path) -> Split:
-    """Returns all images in a folder and its subfolders, sorted folder by folder."""
+    """Returns all images in a folder and its subfolders, sorted folder by folder; a line says what else is there."""
     if not folder.is_dir():
         wrong = "a file, not a folder" if folder.exists() else "no such folder"
         raise UserError(f"--reference-images {shown(folder)}: {wrong}; expected a folder with pictures in it")
-    return _whole(of_files(f"reference-{folder.resolve().name}", list(_below(folder)), folder))
+    over: list[Path] = []
+    files = list(_below(folder, over))
+    say_passed_over(folder, over)
+    return _whole(of_files(f"reference-{folder.resolve().name}", files, folder))
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, over: list[Path]) -> Iterator[Path]:
+    """Yields the image files in a folder and its subfolders; what else is there is appended to `over`."""
     yield from pictures(folder)
-    for name in folders(folder):
-        yield from _below(folder / name)
+    below = folders(folder)
+    over += [path for path in others(folder) if path.name not in below]
+    for name in below:
+        yield from _below(folder / name, over)
 
 
 def _captions(file: Path | None, method: str, drawn: bool) -> tuple[str, ...]:

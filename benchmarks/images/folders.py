@@ -1,6 +1,7 @@
-"""Lists the subfolders and image files of a folder, and ignores all other files."""
+"""Lists the subfolders and image files of a folder, and says what else is there and may have been meant to count."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import say
 from benchmarks.images.sets import Images
 from benchmarks.runtime.files import fingerprint
 
@@ -17,7 +19,9 @@ ENDINGS = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg",
     ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-NO_PICTURES = ("desktop.ini", "thumbs.db")  # files of Windows' own, in lower case
+KINDS = 5  # that a line names
+ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst")
+NO_PICTURES = ("__macosx", "desktop.ini", "thumbs.db")  # of the systems' own, in lower case
 
 
 def shown(path: Path) -> str:
@@ -26,10 +30,10 @@ def shown(path: Path) -> str:
 
 
 def _scan(folder: Path, of_kind: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
-    """Returns the entries of a folder that `of_kind` accepts, sorted by name; hidden entries are ignored."""
+    """Returns the entries of a folder that `of_kind` accepts, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".") and of_kind(entry)]
+            found = [entry for entry in entries if of_kind(entry)]
     except OSError as error:
         raise UserError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
     return sorted(found, key=lambda entry: entry.name)
@@ -50,13 +54,19 @@ def _check_link(entry: os.DirEntry[str]) -> None:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if _is_hidden(entry):
+        return False
     if entry.is_symlink():
         _check_link(entry)
-    return entry.name != "__MACOSX" and entry.is_dir()  # which a Mac adds to its archives
+    return entry.name.lower() not in NO_PICTURES and entry.is_dir()
+
+
+def _is_hidden(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".")
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    if not entry.name.lower().endswith(ENDINGS):
+    if _is_hidden(entry) or not entry.name.lower().endswith(ENDINGS):
         return False
     if entry.is_symlink():
         _check_link(entry)
@@ -97,9 +107,10 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def others(folder: Path) -> list[Path]:
-    """Returns the paths in a folder that `pictures` passes over and that may be meant to count: other files, and folders.
+    """Returns the paths in a folder that `pictures` passes over and that may be meant to count, sorted by name.
 
-    Hidden ones, and files that Windows puts into every folder, are not among them.
+    They are other files, folders, hidden files with an image's ending, and hidden folders with such files; not other
+    hidden ones, and not what macOS and Windows put into every folder.
 
     Args:
         folder: the folder to look into.
@@ -107,8 +118,62 @@ def others(folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be read.
     """
-    known = (*ENDINGS, *NO_PICTURES)
-    return [Path(entry.path) for entry in _scan(folder, lambda entry: not entry.name.lower().endswith(known))]
+    return [Path(entry.path) for entry in _scan(folder, lambda entry: _may_count(entry) and not _is_picture(entry))]
+
+
+def beside(folder: Path) -> list[Path]:
+    """Returns the paths in a folder of folders that may be meant to count, sorted by name: image files and archives,
+    hidden files with an image's ending, and hidden folders with such files.
+
+    Args:
+        folder: the folder to look into.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+
+    def is_stray(entry: os.DirEntry[str]) -> bool:
+        stray = _is_hidden(entry) or entry.name.lower().endswith((*ENDINGS, *ARCHIVES))
+        return stray and _may_count(entry) and not _is_folder(entry)
+
+    return [Path(entry.path) for entry in _scan(folder, is_stray)]
+
+
+def _may_count(entry: os.DirEntry[str]) -> bool:
+    """Returns whether an entry, used or not, may be an image or hold some."""
+    if entry.name.lower() in NO_PICTURES or entry.name.startswith("._"):  # which macOS adds for each file
+        return False
+    if not _is_hidden(entry) or entry.name.lower().endswith(ENDINGS):
+        return True
+    try:
+        return entry.is_dir() and any(name.lower().endswith(ENDINGS) for name in os.listdir(entry.path))
+    except OSError:
+        return True
+
+
+def say_passed_over(root: Path, over: Sequence[Path]) -> None:
+    """Prints a line on stderr that counts by kind what is not used of a folder of images, and names the first; nothing
+    if there is nothing.
+
+    Args:
+        root: the folder.
+        over: the paths that are not used, as `others` and `beside` return them.
+    """
+    if over:
+        kinds = Counter(_kind(path) for path in over).most_common()
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds[:KINDS])
+        more = f" and other kinds ({sum(count for _, count in kinds[KINDS:])})" if len(kinds) > KINDS else ""
+        say(f"passed over in {shown(root)}: {listed}{more}, the first {shown(over[0])}")
+
+
+def _kind(path: Path) -> str:
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_dir():
+        return "folders"
+    if not path.is_file():
+        return "links that lead nowhere" if path.is_symlink() else "no plain files"
+    return path.suffix.lower() or "no ending"
 
 
 def of_files(name: str, files: Sequence[Path], root: Path) -> Images:

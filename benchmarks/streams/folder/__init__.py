@@ -1,8 +1,8 @@
 """Any folder of images: PATH/<domain>/{train,test}/<class>/<image>, written folder:PATH.
 
 Each domain is a task, in alphabetical order. Class names are the class folders' names, underscores turned into spaces; the
-one template is "a photo of a {}.". Hidden files, files that are no images by their ending, and folders within class folders
-are passed over, and a line says how many of which kind.
+one template is "a photo of a {}.". Hidden images, files that are no images by their ending, folders within class folders,
+folders beside train and test, and images beside folders are passed over, and a line says how many of which kind.
 
 A domain without `test` (PATH/<domain>/train/<class>/<image> or PATH/<domain>/<class>/<image>) is split here: of each class's
 images, sorted by name, 80 % (rounded down) are drawn for training by NumPy's `default_rng`, seeded with the SHA-256 of
@@ -29,15 +29,13 @@ text, so that `007` and `no` need no quotes:
 
 import hashlib
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import say
-from benchmarks.images.folders import ENDINGS, folders, of_files, others, pictures, shown
+from benchmarks.images.folders import ENDINGS, beside, folders, of_files, others, pictures, say_passed_over, shown
 from benchmarks.images.sets import Images, Split
 from benchmarks.streams.base import DATA_ROOT, Plan, Source, Task
 from benchmarks.streams.folder.notes import FILE, StreamNotes, check_known, read_notes, task_orders
@@ -64,8 +62,9 @@ class _Half:
 
 
 def _half(place: Path, classes: list[str], over: list[Path]) -> _Half:
-    """Lists the images; what else lies in the class folders is appended to `over`."""
+    """Lists the images; what else lies in the class folders and beside them is appended to `over`."""
     there = folders(place)
+    over += beside(place)
     files = [pictures(place / name) if name in there else [] for name in classes]
     over += [other for name in classes if name in there for other in others(place / name)]
     for name, found in zip(classes, files, strict=True):
@@ -133,14 +132,17 @@ def _splits(root: Path, domain: str, over: list[Path]) -> tuple[list[str], Split
     halves = {
         name for name in ("train", "test") if name in found and (folders(path / name) or not pictures(path / name))
     }
+    if halves:
+        over += beside(path)
     if halves == {"train", "test"}:
+        over += [path / name for name in found if name not in halves]
         return *_given(root, domain, over), GIVEN
     if "test" in halves:
         raise UserError(f"{path}: has test but no train; a domain has both, or train alone, or its class folders")
     if not halves:
         return *_drawn(root, domain, path, over), DRAWN
-    if others := [name for name in found if name != "train"]:
-        raise UserError(f"{path}: {others[0]} beside train; call it test if it holds the test images, or move it away")
+    if more := [name for name in found if name != "train"]:
+        raise UserError(f"{path}: {more[0]} beside train; call it test if it holds the test images, or move it away")
     return *_drawn(root, domain, path / "train", over), DRAWN
 
 
@@ -197,15 +199,10 @@ def _notes(root: Path, domains: list[str]) -> StreamNotes:
 
 
 def _open(root: Path, notes: StreamNotes, domains: list[str]) -> tuple[Task, ...]:
-    """Returns the tasks; a line on stderr says what in the class folders is no image by its ending."""
-    over: list[Path] = []
+    """Returns the tasks; a line on stderr says what of the folder is not used."""
+    over = beside(root)
     tasks = tuple(_task(root, notes, domain, over) for domain in domains)
-    if over:
-        kinds = Counter("folders" if path.is_dir() else path.suffix.lower() or "no ending" for path in over)
-        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(5))
-        say(
-            f"passed over in the class folders of {shown(root)}: {listed}, the first {shown(over[0])}; no image endings"
-        )
+    say_passed_over(root, over)
     return tasks
 
 

@@ -77,6 +77,20 @@ def test_wrong_auxiliary_data(tmp_path: Path) -> None:
         assert part in refusal(("texts",), texts=file)
 
 
+def test_what_of_a_folder_is_not_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = folder(tmp_path / "some", 8)
+    (place / "notes.txt").unlink()
+    find(("images",), place, None, **settings())
+    assert not capsys.readouterr().err
+    for name in ("a.heic", "more/b.heic", "more/.c.png", "d.tar", "more/e.png"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"")
+    found = find(("images",), place, None, **settings())
+    assert found.images is not None and len(found.images) == 9
+    said = capsys.readouterr().err
+    assert said.startswith(f"passed over in {place}: .heic (2), ") and "hidden (1)" in said and ".tar (1)" in said
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("data")

@@ -244,6 +244,55 @@ def test_what_is_passed_over_is_said_once(tmp_path: Path, capsys: pytest.Capture
     assert said.count("\n") == 1 and ".heic (2), " in said and "folders (1)" in said and "no ending (1)" in said
 
 
+@pytest.mark.parametrize(
+    ("lay", "kind", "where"),
+    [
+        (lambda place: put(place / "ants/train/class_0/.7.png"), "hidden", "ants/train/class_0/.7.png"),
+        (lambda place: put(place / "ants/train/class_0/.more/7.png"), "hidden", "ants/train/class_0/.more"),
+        (lambda place: put(place / "ants/test/.class_9/7.png"), "hidden", "ants/test/.class_9"),
+        (lambda place: put(place / "ants/train/class_0/7.png/7.png"), "folders", "ants/train/class_0/7.png"),
+        (lambda place: os.mkfifo(place / "ants/train/class_0/7.png"), "no plain files", "ants/train/class_0/7.png"),
+        (lambda place: os.symlink("..", place / "ants/train/class_0/up"), "folders", "ants/train/class_0/up"),
+        (lambda place: os.symlink("gone", place / "ants/train/class_0/x"), "links that lead nowhere", "ants/train/class_0/x"),
+        (lambda place: put(place / "ants/train/7.png"), ".png", "ants/train/7.png"),
+        (lambda place: put(place / "ants/7.png"), ".png", "ants/7.png"),
+        (lambda place: put(place / "7.JPG"), ".jpg", "7.JPG"),
+        (lambda place: put(place / "ants/val/class_0/7.png"), "folders", "ants/val"),
+        (lambda place: put(place / "ants/train/class_9.tar"), ".tar", "ants/train/class_9.tar"),
+    ],
+)  # fmt: skip
+def test_no_picture_is_left_out_in_silence(
+    lay: Callable[[Path], object], kind: str, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_images(tmp_path, {"ants": 2})
+    before = len(stream(folder).tasks[0].train)
+    assert not capsys.readouterr().err
+    lay(folder)
+    assert len(stream(folder).tasks[0].train) == before
+    assert capsys.readouterr().err == f"passed over in {folder}: {kind} (1), the first {folder / where}\n"
+
+
+def test_a_folder_without_halves_and_one_with_train_alone_say_it_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undivided(tmp_path / "ants", a=3)
+    undivided(tmp_path / "bees" / "train", a=3)
+    for place in ("ants", "bees", "bees/train"):
+        put(tmp_path / place / "loose.png")
+    assert [len(task.train) for task in stream(tmp_path).tasks] == [2, 2]
+    assert f"passed over in {tmp_path}: .png (3), the first" in capsys.readouterr().err
+
+
+def test_what_systems_and_tools_put_there_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_images(tmp_path, {"ants": 2})
+    place = folder / "ants" / "train" / "class_0"
+    for name in (".git/config", "._0.png", ".DS_Store", "__MACOSX/._0.png", "THUMBS.DB"):
+        for above in (folder, folder / "ants", folder / "ants" / "train", place):
+            put(above / name)
+    stream(folder)
+    assert not capsys.readouterr().err
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("bus", "train", "test"):
         (tmp_path / "vehicles" / name).mkdir(parents=True)
