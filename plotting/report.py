@@ -7,7 +7,7 @@ from typing import Any
 import click
 import yaml
 
-from benchmarks.comparison import formats, metric_columns, published, tables
+from benchmarks.comparison import differing, formats, metric_columns, published, tables
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats.html import environment
 from benchmarks.comparison.groups import Group, Sorted
@@ -42,7 +42,7 @@ def about_group(group: Group) -> list[tuple[str, str]]:
     """Returns what a group of comparable runs consists of, as pairs of heading and text for the report's page.
 
     The headings, in order: `protocol`, `tasks`, `test images`, `methods`, `orders`, `seeds`, `versions of this
-    project`, `machines`.
+    project`, `machines`, and `settings` if the methods differ in common ones.
 
     Args:
         group: the runs.
@@ -59,6 +59,7 @@ def about_group(group: Group) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, seeds))),
         ("versions of this project", ", ".join(sorted(versions))),
         ("machines", "; ".join(sorted({metric_columns.machine(run) for run in group.runs}))),
+        *(("settings", said) for said in differing.notes(group)),
     ]
 
 

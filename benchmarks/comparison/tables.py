@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.comparison import metric_columns, versions
+from benchmarks.comparison import differing, metric_columns, versions
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.metric_columns import Metric
 from benchmarks.comparison.statistics import Difference, Spread, over_orders, paired
@@ -363,7 +363,7 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
             table = accuracy_table(group, orders, identity)
             table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
             tables.append(table)
-    notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group)]
+    notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
     if baseline is not None and (chosen := group.named(baseline)):
         tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
     elif baseline is not None:
