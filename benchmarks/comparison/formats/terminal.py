@@ -17,6 +17,8 @@ WIDEST = 400  # width in characters if the text does not go to a terminal
 def write(comparison: Comparison) -> str:
     """Returns the tables as text, best values bold, second best underlined; in plain text they are marked * and +.
 
+    The last line has the methods' names on the command line.
+
     Args:
         comparison: the groups of runs, which tables to make of them, and the width; without a width the text is plain.
     """
@@ -40,7 +42,9 @@ def write(comparison: Comparison) -> str:
                 console.print(Text(note), soft_wrap=True)
         console.print()
     legend = "* best, + second best\n" if plain else "bold: best, underlined: second best\n"
-    return out.getvalue() + (legend if any(section.is_marked for section in sections) else "")
+    keys = dict.fromkeys(method.key for group in comparison.groups for method in group.methods)
+    names = f"methods as --baseline names them: {', '.join(keys)}\n"
+    return out.getvalue() + (legend if any(section.is_marked for section in sections) else "") + names
 
 
 def _plain(cell: Cell) -> Text:
