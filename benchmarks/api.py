@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from benchmarks.comparison.run_summary import show as show
     from benchmarks.config.errors import UserError as UserError
     from benchmarks.config.registry import Strategy as Strategy
-    from benchmarks.experiment.door import Run as Run
     from benchmarks.experiment.door import complete as complete
-    from benchmarks.experiment.door import evaluate as evaluate
-    from benchmarks.experiment.door import load_runs as load_runs
     from benchmarks.experiment.door import request as request
     from benchmarks.experiment.door import run as run
     from benchmarks.experiment.door import start as start
-    from benchmarks.experiment.door import strategies as strategies
-    from benchmarks.experiment.door import strategy as strategy
-    from benchmarks.experiment.door import stream as stream
-    from benchmarks.experiment.door import streams as streams
     from benchmarks.experiment.own import own_strategy as own_strategy
     from benchmarks.experiment.own import own_stream as own_stream
+    from benchmarks.experiment.reading import Run as Run
+    from benchmarks.experiment.reading import evaluate as evaluate
+    from benchmarks.experiment.reading import load_runs as load_runs
+    from benchmarks.experiment.reading import strategies as strategies
+    from benchmarks.experiment.reading import strategy as strategy
+    from benchmarks.experiment.reading import stream as stream
+    from benchmarks.experiment.reading import streams as streams
     from benchmarks.images.sets import split_of as split_of
     from benchmarks.measurements.base import Callback as Callback
     from benchmarks.measurements.base import Measurement as Measurement
@@ -47,11 +47,11 @@ PLACES = {
     "benchmarks.comparison.run_summary": ("show",),
     "benchmarks.config.errors": ("UserError",),
     "benchmarks.config.registry": ("Strategy",),
-    "benchmarks.experiment.door": (
-        "Run", "complete", "evaluate", "load_runs", "request", "run", "start", "strategies",
-        "strategy", "stream", "streams",
-    ),
+    "benchmarks.experiment.door": ("complete", "request", "run", "start"),
     "benchmarks.experiment.own": ("own_strategy", "own_stream"),
+    "benchmarks.experiment.reading": (
+        "Run", "evaluate", "load_runs", "strategies", "strategy", "stream", "streams",
+    ),
     "benchmarks.images.sets": ("split_of",),
     "benchmarks.measurements.base": ("Callback", "Measurement", "RunState"),
     "benchmarks.runs.columns": ("Column",),

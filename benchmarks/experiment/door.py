@@ -1,8 +1,7 @@
-"""The functions behind `benchmarks.api`: they take plain arguments, run or read or test, and return objects."""
+"""The functions behind `benchmarks.api` that do a run: they take plain arguments and return objects."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import general_defaults, resolve
-from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import say
 from benchmarks.experiment.own import NAME
-from benchmarks.experiment.request import Places, Request, build_plan, cache_place
+from benchmarks.experiment.reading import Run, data_place, with_model
+from benchmarks.experiment.request import Places, Request, cache_place
 from benchmarks.runs import schema, write
 from benchmarks.runs.folder import RunFiles
-from benchmarks.runs.read import Run as ReadRun
 from benchmarks.runs.read import read
 from benchmarks.runtime import files, processes
 from benchmarks.runtime.environment import quick_imports, writable_home
@@ -26,45 +24,10 @@ from benchmarks.streams.base import Plan
 
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from benchmarks.comparison.collection import Runs
     from benchmarks.measurements.base import Callback
 
 
 ONE_RUN = Lock()
-
-
-class Run(ReadRun):
-    """A finished run, read from its folder: settings, metrics and tables, and the model that it ended with.
-
-    Its attributes are those of `benchmarks.runs.read.Run`. The most important are `folder`, the run folder; `config`,
-    the settings by name; `metrics`, percentages such as `metrics["known"]["last"]`, where `known` is task-aware,
-    `unknown` task-agnostic and `seen` class-incremental; and `table(NAME)`, the table NAME.csv as a pandas frame.
-    """
-
-    def model(self, *, trust_model_code: bool = False) -> Any:
-        """Returns the merged model after the last task, a plain open_clip model on the CPU in float32.
-
-        It is in evaluation mode. Its attribute `tokenizer` turns a list of n prompts into token ids (n, L) int64.
-
-        Args:
-            trust_model_code: whether the config in the model's folder (`local-dir:`) may name a tokenizer that may run
-                code.
-
-        Raises:
-            UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
-                damaged.
-        """
-        from benchmarks.backbones.loading import load_backbone
-
-        file = self.folder / write.MODEL
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; only a run that finished on this machine has its model")
-        backbone = load_backbone(self.config["model"], str(file), trusted=trust_model_code)
-        clip: Any = backbone.clip.eval()
-        clip.tokenizer = backbone.tokenize
-        return clip
 
 
 def run(
@@ -189,7 +152,7 @@ def request(
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
     try:
         places = Places(
-            Path(results), _data_root(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
+            Path(results), data_place(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
             Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
         )  # fmt: skip
         folder = write.run_path(places.results, resolved)
@@ -212,10 +175,6 @@ def _of_the_system(error: OSError) -> UserError:
     """Returns an error of the system, such as a name that is too long, as one line of ours."""
     name = "" if error.filename is None else f"{error.filename!s:.200}: "
     return UserError(f"{name}{' '.join(str(error.strerror or error).split())}")
-
-
-def _data_root(named: str | Path | None) -> Path:
-    return Path(named) if named else default_data_root()
 
 
 def _check_objects(strategy: Any, stream: Any) -> None:
@@ -243,7 +202,7 @@ def start(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool =
         UserError: wrong input, or whatever stops a run, in one line.
     """
     complete(asked, callbacks, plots=plots, silent=silent)
-    return _with_model(read(asked.folder))
+    return with_model(read(asked.folder))
 
 
 def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: bool = True, silent: bool = False) -> None:
@@ -316,108 +275,3 @@ def _draw(folder: Path, *, must: bool) -> None:
         if must:
             raise
         say(f"not drawn: {error}")
-
-
-def _with_model(found: ReadRun) -> Run:
-    values = {each.name: getattr(found, each.name) for each in fields(found)}
-    return Run(**{**values, "folder": found.folder.absolute()})  # wherever the process goes later
-
-
-def load_runs(*places: str | Path) -> "Runs":
-    """Returns a sequence of the finished runs at or below some folders.
-
-    Its attribute `left_out` holds a line of text for each damaged or unfinished run, with the reason.
-
-    Args:
-        places: run folders, or folders that contain some at any depth; `results` if none is given.
-
-    Raises:
-        UserError: a folder is missing, or there is no run folder in it.
-    """
-    for place in places:
-        if not isinstance(place, str | Path):
-            raise UserError(f"load_runs: expected folders, one after the other, got {place!r}")
-    from benchmarks.comparison.collection import load
-
-    return load([Path(place) for place in places or ("results",)], _with_model)
-
-
-def evaluate(
-    model: Any,
-    stream: str | Plan,
-    *,
-    tokenizer: Any = None,
-    order: str = "default",
-    device: str = "auto",
-    data_root: str | Path | None = None,
-    cache: str | Path | None = None,
-) -> "pd.DataFrame":
-    """Tests a model on every task of a stream, without training it.
-
-    Args:
-        model: an open_clip model, for instance `run.model()`; it is not changed.
-        stream: the stream's name, or a plan of one's own.
-        tokenizer: turns a list of n prompts into token ids (n, L) int64; by default the model's attribute `tokenizer`.
-        order: `default`, the name of another order of the stream, `random:SEED`, or task names separated by commas,
-            which select tasks.
-        device: `auto`, `cpu` or `cuda`.
-        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
-        cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
-
-    Returns:
-        One row for each task, indexed by its name, with top-1 accuracies in percent: `task_aware` among the task's own
-        classes, `task_agnostic` among the classes of all tasks.
-
-    Raises:
-        UserError: the model has no tokenizer or its towers are no plain transformers, or data are missing.
-    """
-    if not isinstance(stream, str | Plan):
-        raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
-    if not isinstance(order, str):
-        raise UserError(f"order: expected an order's name or task names with commas, got {order!r}")
-    if tokenizer is not None and not callable(tokenizer):
-        raise UserError(f"tokenizer: expected a function of a list of prompts, got {tokenizer!r}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
-    with writable_home(), lean_imports():
-        from benchmarks.experiment.model_test import accuracy_of
-
-    plan = stream if isinstance(stream, Plan) else build_plan(stream, _data_root(data_root))
-    return accuracy_of(model, plan, tokenizer, order, device, cache_place(Path(cache) if cache else None, wanted=True))
-
-
-def strategies() -> dict[str, str]:
-    """Returns, by the name of each strategy, its description in one line."""
-    return {name: source.summary for name, source in registry.sources("strategy").items()}
-
-
-def streams() -> dict[str, str]:
-    """Returns, by the name of each stream, its description in one line."""
-    return {name: source.summary for name, source in registry.sources("stream").items()}
-
-
-def stream(name: str, data_root: str | Path | None = None) -> Plan:
-    """Returns the plan of a stream: the names and orders of its tasks, and `open(names)`, which returns the tasks.
-
-    Args:
-        name: the stream's name, as on the command line: `mtil`, or one with an argument, such as `folder:PATH`.
-        data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
-
-    Raises:
-        UserError: the name is unknown, or the argument after its colon is wrong.
-    """
-    if not isinstance(name, str):
-        raise UserError(f"stream: expected a name, got {name!r}")
-    return build_plan(name, _data_root(data_root))
-
-
-def strategy(name: str | Path) -> Strategy:
-    """Returns a strategy as an object that `nb.run` accepts instead of the name.
-
-    Args:
-        name: the strategy's name, or the path of a Python file with `Settings` and `Plugin`.
-
-    Raises:
-        UserError: the name is unknown, or the file defines no strategy.
-    """
-    return registry.strategy_of(str(name))
