@@ -49,7 +49,7 @@ def about_group(group: Group) -> list[tuple[str, str]]:
     """
     first = group.first
     seeds = sorted({run.config["seed"] for run in group.runs})
-    versions = {str(run.about.get("versions", {}).get("nusa-bench", "unknown")) for run in group.runs}
+    versions = {str(part["versions"].get("nusa-bench", "unknown")) for run in group.runs for part in run.environments}
     return [
         ("protocol", first.protocol.name),
         ("tasks", ", ".join(sorted(first.tasks))),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -163,12 +164,17 @@ def evaluation_seconds(run: Run) -> float:
 
 def machine(run: Run) -> str:
     """Returns the machine on which a run's times were measured: the name of its GPU, or without one that of the
-    processor with the number of threads, as in `AMD EPYC 7B13, 2 threads`.
+    processor with the number of threads, as in `AMD EPYC 7B13, 2 threads`; of a run that went on elsewhere, each joined
+    by `then`.
 
     Args:
         run: the run.
     """
-    hardware = run.about.get("hardware", {})
+    names = [_machine(part["hardware"]) for part in run.environments]
+    return ", then ".join(name for name, before in zip(names, ["", *names], strict=False) if name != before)
+
+
+def _machine(hardware: dict[str, Any]) -> str:
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
     threads = hardware.get("threads")
     return device if hardware.get("gpu") else f"{device}, {threads} thread{'' if threads == 1 else 's'}"

@@ -15,7 +15,9 @@ def notes(group: Group) -> list[str]:
     """
     found: dict[str, list[str]] = {}
     for method in group.methods:
-        made = sorted({str((run.about.get("versions") or {}).get("nusa-bench", UNKNOWN)) for run in method.runs})
+        made = sorted(
+            {str(part["versions"].get("nusa-bench", UNKNOWN)) for run in method.runs for part in run.environments}
+        )
         found.setdefault(" and ".join(made), []).append(method.label)
     said = []
     if len(found) > 1 or any(" and " in versions for versions in found):

@@ -20,6 +20,16 @@ from benchmarks.runs.write import CHECKPOINT, MODEL
 from benchmarks.runtime import files
 
 
+DAMAGED = (
+    SafetensorError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+)  # what reading a damaged one raises
+
+
 def save_checkpoint(
     path: Path,
     model: dict[str, Tensor],
@@ -51,6 +61,36 @@ def save_checkpoint(
     files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
+def states(path: Path) -> int:
+    """Returns how many states the checkpoint in a run folder holds: evaluations, one more than tasks learned; 0 without
+    a checkpoint.
+
+    No tensors are read.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        UserError: the file is damaged; the message names it.
+    """
+    file = path / CHECKPOINT
+    if not file.exists():
+        return 0
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return _record(opened).states
+    except DAMAGED as error:
+        raise _damaged(file) from error
+
+
+def _record(opened: Any) -> RunRecord:
+    return RunRecord.from_json(json.loads(opened.metadata()["progress"]))
+
+
+def _damaged(file: Path) -> UserError:
+    return UserError(f"{file}: damaged checkpoint, or of another version; move the folder away to start anew")
+
+
 def load_checkpoint(
     path: Path, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], RunRecord] | None:
@@ -71,13 +111,11 @@ def load_checkpoint(
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            record = RunRecord.from_json(json.loads(opened.metadata()["progress"]))
+            record = _record(opened)
             written, of = (opened.metadata().get(name) for name in ("digest", "settings"))
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{file}: damaged checkpoint, or of another version; move the folder away to start anew"
-        ) from error
+    except DAMAGED as error:
+        raise _damaged(file) from error
     if written is not None and written != digest(tensors):  # versions before 0.4 wrote none
         raise UserError(
             f"{file}: damaged checkpoint: other tensors than were written; move the folder away to start anew"

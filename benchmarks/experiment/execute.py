@@ -17,6 +17,7 @@ from benchmarks.config.settings import Common, Device
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
+from benchmarks.experiment.parts import parts
 from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables, figures_version, in_memory
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
@@ -80,9 +81,13 @@ def execute(
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
         check_tables(folder, told.tables())
+        here = hardware.describe(device)
+        computed, said = parts(folder, here, len(stream.tasks))
+        if said:
+            bar.say(said)
         about = {
             **_identity(request, told), **ready.inputs, **({"memory_sha256": in_memory(stream)} if request.plan else {}),
-            **request.places.auxiliary, **hardware.describe(device),
+            **request.places.auxiliary, **here, **({"parts": computed} if computed else {}),
         }  # fmt: skip
         with _status(folder, about, began):
             ready.go()

@@ -92,5 +92,9 @@ KEYS: dict[str, tuple[Column, ...]] = {
         Column("versions", "mapping", "of this project, Python and the libraries that decide figures"),
         Column("git", "mapping", "`commit`, and whether there were `uncommitted_changes`, new files included"),
         Column("hardware", "mapping", "`device`, `gpu`, `processor`, `threads`, `processes`, `platform`"),
+        Column(
+            "parts", "list", "each part's first `state`, and its `versions`, `git` and `hardware`; only where a run went on in "
+            "another environment", since="1.0",
+        ),
     ),
 }  # fmt: skip

@@ -89,6 +89,12 @@ class _Hardware(_Open):
     platform: NotRequired[str | None]
 
 
+class _Part(_Open):
+    state: int
+    versions: NotRequired[dict[str, str] | None]
+    hardware: NotRequired[_Hardware | None]
+
+
 class _About(_Open):
     status: str
     weights_sha256: NotRequired[str]
@@ -96,6 +102,7 @@ class _About(_Open):
     versions: NotRequired[dict[str, str]]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware]
+    parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 
 
 CONFIG, STREAM, COST, ABOUT = (TypeAdapter[Any](shape) for shape in (_Config, _Stream, _Cost, _About))
@@ -206,6 +213,14 @@ class Run:
         `benchmarks.runs.keys` describes. Older folders lack some.
         """
         return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
+
+    @property
+    def environments(self) -> list[dict[str, Any]]:
+        """Where the run was computed: dicts with `versions` and `hardware` as in `run.json`, one for each part of a run that
+        went on in another environment, in their order. Older folders lack some keys.
+        """
+        parts: list[dict[str, Any]] = self.about.get("parts", [self.about])
+        return [{name: part.get(name) or {} for name in ("versions", "hardware")} for part in parts]
 
     @cached_property
     def method(self) -> About:

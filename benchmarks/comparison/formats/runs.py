@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import shown
+from benchmarks.comparison.metric_columns import machine
 from benchmarks.config.errors import UserError
 from benchmarks.runs.metrics import class_incremental
 from benchmarks.runs.read import Run
@@ -63,7 +64,8 @@ def row(run: Run) -> dict[str, Any]:
     `avg`, `last`, `forgetting`, `zero_shot` and `learning_accuracy` (the mean over tasks of the accuracy on a task that
     has just been learned) of the task-aware accuracies, the same behind `agnostic.` of the task-agnostic ones, and
     `seen.avg` and `seen.last` of the class-incremental ones. For a strategy that learns all tasks in one training
-    (`joint`), only `last` and `zero_shot` are meaningful.
+    (`joint`), only `last` and `zero_shot` are meaningful. A run that went on in another environment has `machines`, all of
+    them.
 
     Args:
         run: the run.
@@ -80,7 +82,8 @@ def row(run: Run) -> dict[str, Any]:
     found |= {"effective_rank_before": before, "effective_rank_after": after}
     found |= {name: max(run.cost[name], default=0) for name in ("trained_parameters", "carried_bytes")}
     found |= {name: value for name, value in _flat(run.cost).items() if not isinstance(value, list)}
-    return found | _flat({name: run.about[name] for name in PROVENANCE if name in run.about})
+    found |= _flat({name: run.about[name] for name in PROVENANCE if name in run.about})
+    return found | ({"machines": machine(run)} if len(run.environments) > 1 else {})
 
 
 def _field(value: Any) -> Any:
