@@ -99,6 +99,7 @@ class Plugin(LowRankPlugin):
 
     settings: Settings
     why_none = "no free input direction left"
+    limited_by = "free input directions"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -161,7 +162,7 @@ class Plugin(LowRankPlugin):
         """
         weight = matrix.weight().detach()
         informed = matrix.matrix in ("k", "v")
-        down = self._down[block_name(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings.rank)
+        down = self._down[block_name(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings)
         return from_zero(weight, down, self.settings, trained=("up",)) if len(down) else None
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -42,9 +42,9 @@ class Plugin(LowRankPlugin):
     def make_update(self, weight: Tensor) -> LowRankUpdate:
         """Returns LoRA's update of a weight, dW = alpha / sqrt(rank) * up @ down, with both factors trained.
 
-        `down` (rank, d_in) starts Kaiming-uniform, and `up` (d_out, rank) at zero.
+        `down` (rank, d_in) starts Kaiming-uniform, and `up` (d_out, rank) at zero. The rank is at most min(d_out, d_in).
 
         Args:
             weight: (d_out, d_in), the weight to be updated.
         """
-        return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))
+        return from_zero(weight, kaiming(weight, self.settings), self.settings, trained=("down", "up"))

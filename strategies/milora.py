@@ -4,7 +4,7 @@ Wang et al., MiLoRA, arXiv 2406.09044, used sequentially as in the NuSA-CL paper
 adapted matrix is decomposed, W = U S V^T (d_out, d_in). The factors start from its r = min(rank, d_out, d_in) smallest
 triplets, whose singular values they share evenly:
 
-    B_0 = U_r S_r^(1/2) (d_out, r)        A_0 = S_r^(1/2) V_r^T (r, d_in)        s = alpha / sqrt(rank)
+    B_0 = U_r S_r^(1/2) (d_out, r)        A_0 = S_r^(1/2) V_r^T (r, d_in)        s = alpha / sqrt(r)
 
 A and B are trained from there, without any constraint. After the task the weight becomes what the model last computed
 with:
@@ -30,7 +30,7 @@ from torch import Tensor
 from strategies.about import SKY, About, Published
 from strategies.numerics.subspace import choose
 from strategies.shared.fused_low_rank import Factors, Part
-from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, scale
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, largest, scale
 from strategies.shared.settings import LowRankSettings
 
 
@@ -107,19 +107,20 @@ class Plugin(LowRankPlugin):
     def make_update(self, weight: Tensor) -> LowRankUpdate:
         """Returns the update of a weight that starts from the weight's `rank` smallest singular triplets.
 
-        The factors start as up_0 = U_r S_r^(1/2) and down_0 = S_r^(1/2) V_r^T, and both are trained. With s = alpha /
-        sqrt(rank), dW = s (up @ down - up_0 @ down_0) for the variant `original`, and dW = s up @ down for `released`.
+        The factors start as up_0 = U_r S_r^(1/2) and down_0 = S_r^(1/2) V_r^T, and both are trained; r is the smaller of
+        `rank` and min(d_out, d_in). With s = alpha / sqrt(r), dW = s (up @ down - up_0 @ down_0) for the variant
+        `original`, and dW = s up @ down for `released`.
 
         Args:
             weight: (d_out, d_in), the weight to be updated.
         """
         settings = self.settings
         decomposition = self.decompose(weight)
-        rank = min(settings.rank, len(decomposition.s))
+        rank = largest(settings, weight)
         u, vh = choose(decomposition, rank, "tail")
         root = decomposition.s[-rank:].sqrt()  # (r,)
         down, up = root[:, None] * vh, u * root
-        factor = scale(settings.alpha, settings.rank)
+        factor = scale(settings, weight)
         if settings.variant == "original":
             return TailUpdate(down, up, scale=factor, dropout=settings.dropout)
         return LowRankUpdate(down, up, None, scale=factor, dropout=settings.dropout, trained=("down", "up"))

@@ -10,11 +10,11 @@ n = min(d_out, d_in), are its approximate null space. The r = min(n - k, rank) s
 Dropout acts on the input of the update. After the task W <- W + dW. Nothing is stored between tasks and nothing grows.
 
 Fidelity, against the released code as described in its documentation and papers. Equal: matrices (q, k, v, o of every
-block of both towers), choice of directions, zero initialisation, scaling (by the configured rank, also where r is
-smaller), dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the order of the training images is a
-function of seed and task alone, and batches run on across epochs, so that none is shorter. TF32, which torch allows for
-the patch embedding's convolution, is off unless `--precision` allows it. k is counted in float64 (of 20 000 random
-spectra six have another k in float32, by one).
+block of both towers), choice of directions, zero initialisation, scaling (by the configured rank, at most n, also where
+r is smaller), dropout 0.25, float32 SVD, one dropout mask for each matrix. Different: the order of the training images
+is a function of seed and task alone, and batches run on across epochs, so that none is shorter. TF32, which torch
+allows for the patch embedding's convolution, is off unless `--precision` allows it. k is counted in float64 (of 20 000
+random spectra six have another k in float32, by one).
 """
 
 from typing import Literal
@@ -80,6 +80,7 @@ class Plugin(LowRankPlugin):
 
     settings: Settings
     why_none = "no null direction left"
+    limited_by = "null directions"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -107,7 +108,7 @@ class Plugin(LowRankPlugin):
             down=vh,
             up=u,
             core=torch.zeros(rank, rank, device=weight.device),
-            scale=scale(settings.alpha, settings.rank),
+            scale=scale(settings, weight),
             dropout=settings.dropout,
             trained=FACTORS[settings.trained],
         )

@@ -93,6 +93,7 @@ class Plugin(LowRankPlugin):
         super().__init__(settings)
         self.old_a: dict[str, Tensor] = {}
         self.old_b: dict[str, Tensor] = {}
+        self._full_said = False
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run without stored LoRA pairs (A, B) of past tasks.
@@ -125,16 +126,26 @@ class Plugin(LowRankPlugin):
     def make_update(self, weight: Tensor) -> LowRankUpdate:
         """Returns the new task's update of a weight, dW = alpha / sqrt(rank) * B A: A (rank, d_in), B (d_out, rank).
 
-        A starts Kaiming-uniform, B at zero; both are trained.
+        A starts Kaiming-uniform, B at zero; both are trained. The rank is at most min(d_out, d_in).
 
         Args:
             weight: (d_out, d_in), the weight to be updated.
         """
-        return from_zero(weight, kaiming(weight, self.settings.rank), self.settings, trained=("down", "up"))
+        return from_zero(weight, kaiming(weight, self.settings), self.settings, trained=("down", "up"))
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         super().before_train_dataset_adaptation(strategy, *args, **kwargs)
         self.old_a = {name: stored.to(strategy.device) for name, stored in self.old_a.items()}  # may be on the CPU
+        full = [each for each, update in self.updates.items() if self._overfull(each.name, update)]
+        if full and not self._full_said:
+            self.notes.append(
+                f"{len(full)} of {len(self.updates)} matrices: the ranks of the tasks so far add up to more than their inputs "
+                "have dimensions, so that no new update is orthogonal to all earlier ones"
+            )
+            self._full_said = True
+
+    def _overfull(self, name: str, update: LowRankUpdate) -> bool:
+        return name in self.old_a and sum(map(len, (self.old_a[name], update.down))) > update.down.shape[1]
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.old_a:

@@ -182,27 +182,42 @@ def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> Non
             matrix.weight().add_(update.delta())
 
 
-def scale(alpha: float, rank: int) -> float:
-    """Returns alpha / sqrt(rank), the rank-stabilised factor on an update's product, as in the released NuSA-CL code.
+def largest(settings: LowRankSettings, weight: Tensor) -> int:
+    """Returns the largest rank of an update of a weight: the setting `rank`, or the weight's own rank where it is smaller.
 
     Args:
-        alpha: the setting `alpha`.
-        rank: the setting `rank`, also where the update's own rank is smaller.
+        settings: they give `rank`.
+        weight: (d_out, d_in), of a rank of at most min(d_out, d_in).
     """
-    return alpha / math.sqrt(rank)
+    return min(settings.rank, *weight.shape)
 
 
-def kaiming(weight: Tensor, rank: int) -> Tensor:
-    """Returns LoRA's initial `down` (rank, d_in) for a weight: Kaiming-uniform with a = sqrt(5).
+def scale(settings: LowRankSettings, weight: Tensor) -> float:
+    """Returns alpha / sqrt(rank), the rank-stabilised factor on an update's product, as in the released NuSA-CL code.
 
-    It is drawn on the CPU from torch's global generator.
+    The rank is the setting's, or min(d_out, d_in) where that is smaller. It is the same where a method finds fewer
+    directions than that.
+
+    Args:
+        settings: they give `alpha` and `rank`.
+        weight: (d_out, d_in); only its shape is used.
+    """
+    return settings.alpha / math.sqrt(largest(settings, weight))
+
+
+def kaiming(weight: Tensor, settings: LowRankSettings) -> Tensor:
+    """Returns LoRA's initial `down` (r, d_in) for a weight: Kaiming-uniform with a = sqrt(5).
+
+    r is the setting `rank`, or min(d_out, d_in) where that is smaller. It is drawn on the CPU from torch's global
+    generator.
 
     Args:
         weight: (d_out, d_in); only shape and device are used.
-        rank: the number of rows to draw.
+        settings: they give `rank`.
     """
     # Drawn on the CPU, so that the start is the same on every device.
-    return nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5)).to(weight.device)
+    drawn = torch.empty(largest(settings, weight), weight.shape[1])  # (r, d_in)
+    return nn.init.kaiming_uniform_(drawn, a=math.sqrt(5)).to(weight.device)
 
 
 def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: tuple[str, ...]) -> LowRankUpdate:
@@ -220,7 +235,7 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
         down=down,
         up=torch.zeros(weight.shape[0], len(down), device=weight.device),
         core=None,
-        scale=scale(settings.alpha, settings.rank),
+        scale=scale(settings, weight),
         dropout=settings.dropout,
         trained=trained,
     )
@@ -235,17 +250,21 @@ class LowRankPlugin(StrategyPlugin):
     Attributes:
         updates: the current task's updates, a dict by `WeightMatrix`; empty between tasks.
         why_none: the reason given in `notes` for a matrix that gets no update.
+        limited_by: directions of which a matrix may have fewer than the setting `rank`, named in `notes` where the rank
+            is cut to their number, for instance `null directions`; empty if the matrix's size alone limits the rank.
     """
 
     settings: LowRankSettings
     data_parallel = True
     why_none = ""
+    limited_by = ""
 
     def __init__(self, settings: LowRankSettings) -> None:
         super().__init__(settings)
         self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
         self.updates: dict[WeightMatrix, LowRankUpdate] = {}
         self._were_trainable: list[nn.Parameter] = []
+        self._cut_said = ""
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         """Returns the update of a weight for the coming task, or None if the weight gets none.
@@ -283,7 +302,24 @@ class LowRankPlugin(StrategyPlugin):
                 self.notes.append(f"{matrix.name}: {self.why_none}, skipped")
             else:
                 self.updates[matrix] = update
+        if (cut := self._cut()) != self._cut_said:
+            self.notes += [cut] if cut else []
+            self._cut_said = cut
         attach(self.updates)
+
+    def _cut(self) -> str:
+        """Returns a line about updates whose rank is below the setting, as the matrix has no more; empty for none."""
+        found: dict[str, list[int]] = {}
+        for matrix, update in self.updates.items():
+            rank, own = len(update.down), min(matrix.weight().shape)
+            limit = "directions" if rank == own else self.limited_by
+            if rank < self.settings.rank and limit:
+                found.setdefault(limit, []).append(rank)
+        parts = [
+            f"to {_span(ranks)} in {len(ranks)} of {len(self.updates)} matrices, which have no more {limit}"
+            for limit, ranks in found.items()
+        ]
+        return f"rank {self.settings.rank} is cut {'; '.join(parts)}" if parts else ""
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         merge(strategy.model.clip, self.updates)
@@ -295,3 +331,8 @@ class LowRankPlugin(StrategyPlugin):
         for parameter in self._were_trainable:
             parameter.requires_grad_(True)
         self._were_trainable = []
+
+
+def _span(ranks: list[int]) -> str:
+    low, high = min(ranks), max(ranks)
+    return str(low) if low == high else f"{low} to {high}"

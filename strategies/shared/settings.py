@@ -54,8 +54,9 @@ class LowRankSettings:
     The defaults are those of all methods in the released NuSA-CL code.
 
     Attributes:
-        rank: the largest rank of the update of one matrix.
-        alpha: the update is multiplied by alpha / sqrt(rank).
+        rank: the largest rank of the update of one matrix (d_out, d_in), which has at most min(d_out, d_in).
+        alpha: the update is multiplied by alpha / sqrt(rank), with the matrix's own min(d_out, d_in) where `rank` is
+            larger.
         dropout: the probability that a value of the update's input is dropped while training.
         towers: which towers have updates: `image`, `text` or `both`.
         matrices: which matrices of each block have one: `q`, `k`, `v`, `o` of the attention and `fc`, `proj` of the
