@@ -151,6 +151,8 @@ def prepare(classifier: ClipClassifier, arithmetic: Arithmetic) -> None:
     if arithmetic.compile:
         # The limit counts the variants of all blocks: both towers, training and evaluation, every rank of an update.
         torch._dynamo.config.recompile_limit = 64
+        # Methods act through hooks. Unguarded, a block goes on as first compiled: without a task's prompts.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
         torch._inductor.config.fallback_random = True  # dropout draws the same numbers as uncompiled
         for tower in ("image", "text"):
             for block in blocks(classifier.clip, tower):
