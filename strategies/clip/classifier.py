@@ -18,7 +18,8 @@ class Routing(Protocol):
 
     The classifier asks for the route of each image, so the code that evaluates sees a single model. A route is an
     integer; the method decides what it stands for, for instance the index of a learned task. For each batch the
-    classifier calls `choose` once, then `use` before it computes the images of a route.
+    classifier calls `choose` once, then `use` before it computes the images of a route. A route's text features are
+    cached; where they differ from batch to batch, `choose` calls the classifier's `forget_texts`.
     """
 
     def choose(self, images: Tensor) -> Tensor:
@@ -44,8 +45,9 @@ class ClipClassifier(MultiTaskModule):
     """CLIP as a classifier: the cosine between image feature and class-prompt feature, times the logit scale.
 
     Training uses the first prompt template of a task. Evaluation uses the normalised mean of the text features over all
-    of the task's templates (Radford et al. 2021; ZSCL). The task label is the task's index in the stream; class labels
-    count from 0 within each task. The module works under `ClipTemplate` and under Avalanche's own strategies.
+    of the task's templates (Radford et al. 2021; ZSCL), unless `evaluation_templates` says otherwise. The task label is
+    the task's index in the stream; class labels count from 0 within each task. The module works under `ClipTemplate`
+    and under Avalanche's own strategies.
 
     Args:
         clip: an open_clip model. Its logit scale is frozen; its QuickGELU and its attention are replaced by faster
@@ -61,6 +63,7 @@ class ClipClassifier(MultiTaskModule):
         lengths: for each task, how many of the L positions of its prompts the text tower has to compute.
         firsts: for each task, the index of the first task with the same prompts.
         routing: the method's `Routing` if it evaluates different images with different weights, otherwise None.
+        evaluation_templates: how many of a task's templates, from the first, evaluation averages; None for all.
         low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
             Weights and features are float32 in both cases.
         known_train_tasks_labels: the indices of the tasks seen in training so far.
@@ -86,6 +89,7 @@ class ClipClassifier(MultiTaskModule):
             next(other for other, first in enumerate(prompts) if torch.equal(first, tokens)) for tokens in prompts
         ]
         self.routing: Routing | None = None
+        self.evaluation_templates: int | None = None
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
 
@@ -150,9 +154,9 @@ class ClipClassifier(MultiTaskModule):
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
-        """Returns unit-length text features (C, D) of a task's C classes: the normalised mean over all its templates.
+        """Returns unit-length text features (C, D) of a task's C classes: the normalised mean over its templates.
 
-        They are cached, by task and route, until the next call of `train` or `eval`.
+        They are cached, by task and route, until the next call of `train`, `eval` or `forget_texts`.
 
         Args:
             task: the task's index.
@@ -161,15 +165,16 @@ class ClipClassifier(MultiTaskModule):
         """
         task = self.firsts[task]
         if (route, task) not in self._features:
-            each = torch.stack([self.encode_texts(tokens) for tokens in self.cut_tokens(task)])  # (K, C, D)
+            templates = self.cut_tokens(task)[: self.evaluation_templates]  # (K, C, L')
+            each = torch.stack([self.encode_texts(tokens) for tokens in templates])  # (K, C, D)
             self._features[route, task] = F.normalize(each.mean(dim=0), dim=-1)
         return self._features[route, task]
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
         """Returns the logits (B, C) of images over the C classes of one task.
 
-        In training mode, or where gradients are enabled, it uses the task's first template, otherwise all its
-        templates.
+        In training mode, or where gradients are enabled, it uses the task's first template, otherwise those of
+        evaluation.
 
         Args:
             x: (B, 3, H, W) uint8, the images.
@@ -193,9 +198,14 @@ class ClipClassifier(MultiTaskModule):
         Args:
             x: (B, 3, H, W) uint8, the images.
         """
-        scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
-        features = self.training_features if self._learning() else self.evaluation_features
-        return {task: scaled @ features(task).T for task in self.known_train_tasks_labels}
+        tasks = list(self.known_train_tasks_labels)
+        if not tasks:
+            return {}
+        if self._learning():
+            scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
+            return {task: scaled @ self.training_features(task).T for task in tasks}
+        each = self._evaluation_logits(x, tasks).split([self.class_counts[task] for task in tasks], dim=1)
+        return dict(zip(tasks, each, strict=True))
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None) -> Any:
         """Returns the logits (B, C) of images, each over the classes of its own task.
@@ -250,9 +260,13 @@ class ClipClassifier(MultiTaskModule):
         features = torch.cat([self.evaluation_features(task, route) for task in tasks])
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
+    def forget_texts(self) -> None:
+        """Empties the cache of text features, so that the next evaluation computes them anew."""
+        self._features.clear()
+
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Sets training or evaluation mode as torch does, empties the cache of text features, and returns itself."""
-        self._features.clear()
+        self.forget_texts()
         return super().train(mode)
 
     def adaptation(self, experience: Any) -> None:

@@ -101,7 +101,30 @@ def test_a_routed_image_gets_the_logits_of_its_route_alone_and_in_a_batch() -> N
     assert torch.allclose(single, together, atol=1e-5)
     with torch.no_grad():  # Avalanche's own evaluation
         assert torch.allclose(classifier(images(), 1), together[:, CLASSES[0] :], atol=1e-5)
+        classifier.known_train_tasks_labels = {0, 1}
+        each = classifier(images(), None)
+    assert torch.allclose(torch.cat([each[0], each[1]], dim=1), together, atol=1e-5)
     assert (expected[0] - expected[1]).abs().max() > 1e-3
+
+
+def test_the_logits_of_all_seen_tasks_come_by_task() -> None:
+    classifier = tiny_classifier().eval()
+    with torch.no_grad():
+        assert classifier(images(), None) == {}
+        classifier.known_train_tasks_labels = {1}
+        found = classifier(images(), None)
+        assert list(found) == [1] and torch.allclose(found[1], classifier(images(), 1), atol=1e-5)
+
+
+def test_evaluation_may_use_the_first_templates_only() -> None:
+    classifier = tiny_classifier().eval()
+    every = classifier.evaluation_features(1)
+    classifier.evaluation_templates = 1
+    assert classifier.evaluation_features(1) is every
+    classifier.forget_texts()
+    with torch.no_grad():
+        assert torch.allclose(classifier.evaluation_features(1), classifier.training_features(1), atol=1e-6)
+    assert not torch.allclose(classifier.evaluation_features(1), every, atol=1e-2)
 
 
 def test_in_training_the_texts_are_encoded_first() -> None:
