@@ -7,43 +7,40 @@ or text's own tokens:
 
     out = W_o (Attn(x) + w * softmax(q K^T / sqrt(d_head)) V) + b_o      x, q (L, d); softmax and products in each head
 
-V starts at zero, so that at the start the model is the original one bit for bit; K is random. While the task is
+K starts uniform in -1..1, V at zero, so that at the start the model is the original one bit for bit. While the task is
 learned, w is 1. The prompts of earlier tasks never change again. Before training, the original image tower computes the
-features (N, D), not scaled to unit length, of the task's training images; their mean and covariance give the Gaussian
-N_t. A test image with original feature z has
+unit-length features (N, D) of the task's training images. Their mean and covariance (over N - 1, with 1e-7 added to its
+diagonal) give the Gaussian N_t. A test image with original feature f has
 
-    scores s_t = log N_t(z),   task t* = arg-max over the learned tasks,   w = sigmoid(s_t*) = N_t*(z) / (1 + N_t*(z))
+    scores s_t = log N_t(f),   task t* = arg-max over the learned tasks,   w = sigmoid(s_t* / divisor - 1)
 
-so that an image far from all learned tasks is answered by the original CLIP. With `decision` batch, the images that are
-evaluated together take one task, the one that most of their arg-maxes name; each image keeps its own w. A class prompt
-has no w: for images with w >= 1/2 the text tower uses the whole branch of t* (w = 1); for the others both towers are
-the original.
+so that the farther an image is from all learned tasks, the nearer its answer is to the original CLIP's; the branch is
+never dropped. With `decision` batch, the images that are evaluated together take one task, the one that most of their
+arg-maxes name, and each keeps the w of its own arg-max. The text tower has the branch of the same task, times the mean
+of w over these images. With `decision` image, its factor is the image's own w, rounded to a multiple of 1/16.
 
 Cost: K and V are multiplied by W_q and W_o once, (n * heads, d) each, so that the branch of a token is two thin
 products. On ViT-B/16 a task trains 8 * 8 * 2 * (768 + 512) = 163 840 parameters, eleven tasks 1 802 240: the published
-1.8 M.
+1.8 M. In an evaluation with `decision` batch, all class prompts are encoded anew for every test batch; with `decision`
+image, once for each multiple of 1/16 that occurs in a task, at most 17 times for each learned task.
 
-Fidelity, against the paper and descriptions of the authors' code. Equal: prompts, depth, both towers, frozen CLIP, zero
-values, one Gaussian for each task from the original image tower over all its training images, the covariance over N - 1
-with 1e-7 added to its diagonal. Different: AdamW in place of SGD with learning rate 5, which this harness's training
-template does not have (no rate for AdamW was published); no choice of a model on a validation set; a batch that decides
-together has 128 images, theirs 256, and by default each image decides for itself.
-
-The sources at hand leave these points open, and here they are decided as follows. The branch is added before the output
-projection, where the paper's formula for attention ends. Keys have standard deviation 0.02, as CLIP's own tokens. A
-batch decides by majority. Images with w < 1/2 lose the rest of the branch, and texts have all or nothing of it, so that
-their features can be cached. The score goes into the sigmoid as it is. A density has units, so that the value of w
-depends on the features' length: at unit length, most images of other domains of the stream `micro` have a density above
-1 too; at the length that CLIP gives them, two in three have not. With fewer training images than D, the Gaussian is
-flat outside their span, and refuses new images of its own task too.
+Fidelity, against the paper and descriptions of the authors' code. Equal: prompts, their start, depth, both towers,
+frozen CLIP, Gaussians, an image's own task, w with its divisor 512; with `--decision batch --templates first` also the
+vote, the text tower's factor and the template. Different by default, so that no image's answer depends on others:
+`decision` image. Its rounded factor of the text tower is our choice, which lets text features be cached. Different by
+default, as all methods here: the mean over all templates. Different always: AdamW in place of SGD with rate 5 and a
+cosine down to a thousandth of it, which this harness's training template does not have (no rate for AdamW was
+published); float32 in place of fp16; no choice of a model on a validation set; test batches of 128 images, theirs 256.
+The covariance is float64: in float32, as theirs, that of few images is not positive definite. With fewer training
+images than D, the Gaussian is flat outside their span, and refuses new images of its own task too.
 """
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
@@ -59,25 +56,35 @@ ABOUT = About(
     reference="Tang et al., ECCV 2024, arXiv 2407.05342",
     colour=BLACK,
     marker="s",
-    published={"DIKI": Published(differs="CoOp's splits and SGD; here ZSCL's splits and AdamW")},
+    published={
+        "DIKI": Published(
+            differs="CoOp's splits, SGD, fp16, a model chosen by validation; here ZSCL's splits, AdamW, float32"
+        )
+    },
+    figures=2,  # raised in release 1.0: weights, keys and features as in the authors' code
 )
 
-KEY_DEVIATION = 0.02
 RIDGE = 1e-7  # added to the covariance's diagonal
 READ = 128  # images whose features are computed at once
+LEVELS = 16  # the text tower's factor for an image that decides alone is a multiple of 1 / LEVELS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of DIKI: the number of prompts, the blocks that have them, and who decides on a test image's task.
+    """Settings of DIKI: the number of prompts, the blocks that have them, and how test images are answered.
 
-    The defaults are the published ones, except for `decision`, where each image decides for itself.
+    The defaults are the published ones, except for `decision` and `templates`, whose defaults make the method
+    comparable with the others here.
 
     Attributes:
         length: the number of key prompts in a block, and of value prompts.
         depth: the number of blocks of each tower, from the first, that have prompts.
         decision: `image` if each test image chooses its task alone, `batch` if all images of a test batch take the task
             that most of them would choose.
+        divisor: what divides the log density of an image's features in its weight: `512`, the constant of the authors'
+            code, or `dimension`, the number D of values of a feature. On ViT-B/16, D is 512.
+        templates: the prompt templates with which test images are classified: `all`, their mean as in all methods here,
+            or the `first` only.
     """
 
     length: int = Field(
@@ -96,6 +103,16 @@ class Settings:
         default="image",
         description="each test image chooses its task alone, or (published) a test batch votes for one task",
     )
+    # A number in YAML or Python is taken as its text.
+    divisor: Annotated[Literal["512", "dimension"], BeforeValidator(str)] = Field(
+        default="512",
+        description="divides the log density in an image's weight: 512 (published), or the features' dimension",
+        json_schema_extra={"before": "none"},  # of older runs: the sigmoid of the log density itself
+    )
+    templates: Literal["all", "first"] = Field(
+        default="all",
+        description="test images are classified by the mean of all templates, or (published) by the first",
+    )
 
 
 class TaskPrompts(nn.Module):
@@ -104,7 +121,7 @@ class TaskPrompts(nn.Module):
     Args:
         clip: the open_clip model to whose blocks the prompts belong.
         settings: they give the number n of prompts in a block (`length`) and the number of blocks (`depth`).
-        mean, covariance: (D,) and (D, D), of the original model's features of the task's training images.
+        mean, covariance: (D,) and (D, D), of the original model's unit-length features of the task's training images.
 
     Attributes:
         keys, values: by tower (`image`, `text`), the prompts (depth, n, d) of its first blocks, d the width of the
@@ -121,9 +138,10 @@ class TaskPrompts(nn.Module):
         self.keys, self.values = nn.ParameterDict(), nn.ParameterDict()
         for tower in TOWERS["both"]:
             attentions = [block.attn for block in blocks(clip, tower)[: settings.depth]]
-            zeros = torch.zeros(len(attentions), settings.length, attentions[0].embed_dim, device=mean.device)
-            self.keys[tower] = nn.Parameter(KEY_DEVIATION * torch.randn_like(zeros))
-            self.values[tower] = nn.Parameter(zeros)
+            zeros = torch.zeros(len(attentions), settings.length, attentions[0].embed_dim)  # (depth, n, d)
+            # Drawn on the CPU, so that the start is the same on every device.
+            self.keys[tower] = nn.Parameter(nn.init.uniform_(zeros.clone(), -1, 1).to(mean.device))
+            self.values[tower] = nn.Parameter(zeros.to(mean.device))
         self.register_buffer("mean", mean.double())
         self.register_buffer("covariance", covariance.double())
 
@@ -158,28 +176,30 @@ def branch(attention: nn.MultiheadAttention, x: Tensor, keys: Tensor, values: Te
     return shares.flatten(2) @ up
 
 
-def decide(scores: Tensor, together: bool) -> tuple[Tensor, Tensor]:
-    """Returns each image's route (B,) int64, the chosen task's index or -1, and its weight w (B,) in 0..1.
+def decide(scores: Tensor, divisor: int, together: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns each image's task (B,) int64, and the branch's factors (B,) in 0..1 in its image and its text tower.
 
-    w is the sigmoid of the image's score for its task. Images with w < 1/2 have route -1: the original model answers
-    them.
+    The image tower's factor is w = sigmoid(s / divisor - 1), with s the image's largest score. The text tower's is w,
+    rounded to a multiple of 1/16, or where images decide together the mean of w over all of them.
 
     Args:
         scores: (B, T), the log density of each of B images under the Gaussian of each of T tasks.
-        together: if True, all images take the task that most of them would choose.
+        divisor: what divides the largest score.
+        together: if True, all images take the task that most of them have as that of their largest score.
     """
-    tasks = scores.argmax(dim=1)  # (B,)
+    best, tasks = scores.max(dim=1)  # (B,)
+    weights = (best / divisor - 1).sigmoid()  # (B,)
     if together:
-        tasks = tasks.mode().values.expand_as(tasks)
-    weights = scores.gather(1, tasks[:, None])[:, 0].sigmoid()  # (B,)
-    return torch.where(weights < 0.5, -1, tasks), weights
+        return tasks.mode().values.expand_as(tasks), weights, weights.mean().expand_as(weights)
+    return tasks, weights, (weights * LEVELS).round() / LEVELS
 
 
 class Plugin(StrategyPlugin):
     """DIKI: trains key and value prompts for each task, and chooses a test image's task by a Gaussian of its features.
 
-    As the classifier's `Routing` it gives each test image a route: a task's index, or -1 for the original model. A hook
-    on each attention adds the prompts' branch to its output, so that the model itself stays a plain open_clip one.
+    As the classifier's `Routing` it gives each test image a route: its task and the text tower's factor in one number,
+    or -1 for the original model. A hook on each attention adds the prompts' branch to its output, so that the model
+    itself stays a plain open_clip one.
 
     Attributes:
         tasks: the `TaskPrompts` (prompts and Gaussian) of each learned task, in learning order.
@@ -199,20 +219,22 @@ class Plugin(StrategyPlugin):
         self.tasks = nn.ModuleList()
         self._gaussians: list[MultivariateNormal] = []
         self._used: TaskPrompts | None = None  # the prompts that the model computes with now
-        self._weights = self._row_weights = torch.ones(())  # w: of the images last chosen for; of those encoded now
+        self._chosen: dict[str, Tensor] = {}  # by tower, the branch's factor (B,) of each image last chosen for
+        self._factors: dict[str, Tensor] = {}  # by tower, the branch's factor in what is computed now
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run without learned tasks, and hooks the prompts onto the model's attention.
 
         Args:
             classifier: the model of the run; its `routing` becomes this plugin, which then decides on the task of each
-                test image.
+                test image. Its `evaluation_templates` becomes that of the setting `templates`.
         """
         for hook in self._hooks:
             hook.remove()
         self._forget()
         self.classifier = classifier
         classifier.routing = self
+        classifier.evaluation_templates = 1 if self.settings.templates == "first" else None
         self._hooks = [
             block.attn.register_forward_hook(self._adder(tower, index))
             for tower in TOWERS["both"]
@@ -224,8 +246,7 @@ class Plugin(StrategyPlugin):
             if self._used is None:
                 return output
             keys, values = self._used.keys[tower][index], self._used.values[tower][index]  # (n, d)
-            added = branch(attention, inputs[0], keys, values)  # (B, L, d)
-            return output[0] + (self._row_weights * added if tower == "image" else added), None
+            return output[0] + self._factors[tower] * branch(attention, inputs[0], keys, values), None  # (B, L, d)
 
         return add
 
@@ -237,7 +258,8 @@ class Plugin(StrategyPlugin):
         mean, covariance = self._measure(strategy.experience.dataset)
         # A submodule of the classifier beside CLIP, where the optimiser and the check of the weights find it.
         strategy.model.prompts = TaskPrompts(strategy.model.clip, self.settings, mean, covariance)
-        self._used, self._row_weights = strategy.model.prompts, torch.ones((), device=mean.device)
+        self._used = strategy.model.prompts
+        self._factors = dict.fromkeys(TOWERS["both"], torch.ones((), device=mean.device))
 
     @torch.no_grad()
     def _measure(self, images: Any) -> tuple[Tensor, Tensor]:
@@ -256,7 +278,7 @@ class Plugin(StrategyPlugin):
     def _features(self, images: Any) -> Tensor:
         assert self.classifier is not None
         batch = images if isinstance(images, Tensor) else torch.stack(images)
-        return self.classifier.embed_images(batch.to(self.classifier.mean.device)).double()  # (B, D)
+        return self.classifier.encode_images(batch.to(self.classifier.mean.device)).double()  # (B, D)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._used = None
@@ -267,11 +289,11 @@ class Plugin(StrategyPlugin):
         self._gaussians.append(learned.gaussian())
 
     def choose(self, images: Tensor) -> Tensor:
-        """Returns each image's route (B,) int64: the task whose Gaussian gives its features the highest density.
+        """Returns each image's route (B,) int64: 17 * its task's index + 16 * its text tower's factor, rounded.
 
-        The route is -1, the original model, where that density is below 1, and before any task is learned. With the
-        setting `decision` = `batch`, the task is the one that most images would choose, but each image can still have
-        -1.
+        The task is the one whose Gaussian gives the image's features the highest density, or with the setting
+        `decision` = `batch` the one for which this holds in most images. Before any task is learned the route is -1,
+        the original model.
 
         Args:
             images: (B, 3, H, W) uint8, the images that are evaluated together.
@@ -281,20 +303,27 @@ class Plugin(StrategyPlugin):
             return torch.full((len(images),), -1, device=images.device)
         features = self._features(images)  # (B, D)
         scores = torch.stack([gaussian.log_prob(features) for gaussian in self._gaussians], dim=1)  # (B, T)
-        routes, self._weights = decide(scores, self.settings.decision == "batch")
-        return routes
+        divisor = features.shape[1] if self.settings.divisor == "dimension" else int(self.settings.divisor)
+        together = self.settings.decision == "batch"
+        tasks, self._chosen["image"], self._chosen["text"] = decide(scores, divisor, together)
+        if together:  # the mean of the weights is another one in each batch
+            assert self.classifier is not None
+            self.classifier.forget_texts()
+        return tasks * (LEVELS + 1) + (self._chosen["text"] * LEVELS).round().long()
 
     def use(self, route: int, rows: Tensor) -> None:
         """Makes the model compute with the prompts of a route's task from now on.
 
         Args:
-            route: the task's index; -1 for the original model.
+            route: a number that `choose` returned; -1 for the original model.
             rows: (B,) bool, which images of the last call of `choose` take this route. The prompts' part of each image
-                is multiplied by its density p under the task's Gaussian, as p / (1 + p).
+                is multiplied by the image's weight, that of each text by the route's factor.
         """
-        self._used = self.tasks[route] if route >= 0 else None  # type: ignore[assignment]
+        self._used = None
         if route >= 0:
-            self._row_weights = self._weights[rows, None, None].float()  # (rows, 1, 1)
+            self._used = self.tasks[route // (LEVELS + 1)]  # type: ignore[assignment]
+            images, texts = (self._chosen[tower][rows].float() for tower in ("image", "text"))  # (rows,)
+            self._factors = {"image": images[:, None, None], "text": texts[0]}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the prompts and Gaussians of all learned tasks by name, with the task's index TASK in front.

@@ -117,18 +117,11 @@ class ClipClassifier(MultiTaskModule):
 
         D is the number of values of a feature, the same for images and texts.
         """
-        return F.normalize(self.embed_images(images), dim=-1)
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Returns features (B, D), not of unit length, of images (B, 3, H, W), RGB in uint8, at the model's input size.
-
-        D is the number of values of a feature, the same for images and texts.
-        """
         # Scaled on the model's device: uint8 is a quarter of the bytes to copy there. The arithmetic is that of
         # torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
         with self._autocast():
-            return self.clip.encode_image(scaled).to(self.mean.dtype)
+            return F.normalize(self.clip.encode_image(scaled).to(self.mean.dtype), dim=-1)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)

@@ -500,7 +500,7 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
     write_run(tmp_path / "diki", states(1, tasks=11), tasks, "diki", stream="mtil")
     write_run(tmp_path / "lora", states(2, tasks=11), tasks, "lora", stream="mtil", rank=8)
     text = compare(tmp_path, "--published").stdout
-    assert "DIKI is not compared: CoOp's splits and SGD; here ZSCL's splits and AdamW." in text
+    assert "DIKI is not compared: CoOp's splits, SGD, fp16, a model chosen by validation; here ZSCL's splits" in text
     assert "LoRA (NuSA re-impl.) is not compared: rank 8, not 128." in text
     write_run(tmp_path / "few" / "moe", states(1, tasks=11), tasks, "moe_adapter", stream="mtil", shots=16)
     few = compare(tmp_path / "few", "--published").stdout
