@@ -16,6 +16,9 @@ from strategies.training.pixels import Pixels
 Reading = Literal["images", "texts"]  # the auxiliary data that a method may ask for
 
 
+TRAINED = 4  # times the bytes of a trained parameter: itself, its gradient and AdamW's two moments
+
+
 class Unfit(ValueError):
     """Error for a setting that does not fit the model or the stream; it names the setting and what would fit."""
 
@@ -107,6 +110,18 @@ class StrategyPlugin(SupervisedPlugin):
             Unfit: a setting does not fit the model or the number of tasks.
         """
 
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes that parts of the method take at least, by the names of settings with which they grow in
+        proportion.
+
+        Parts that memory cannot hold are refused before they are made, with a line that names the setting. By default
+        there are none. Called before `begin`.
+
+        Args:
+            classifier: the model of the run, on its device.
+        """
+        return {}
+
     def plugins(self) -> list[SupervisedPlugin]:
         """Returns the Avalanche plugins that make up this method, in the order in which Avalanche is to call them.
 
@@ -146,6 +161,15 @@ class FullPlugin(StrategyPlugin):
 
     Before each task it makes exactly these parameters require a gradient.
     """
+
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes of all gradients and of AdamW's two moments, under the name `model`.
+
+        Args:
+            classifier: the model of the run.
+        """
+        weights = sum(parameter.nbytes for parameter in classifier.clip.parameters())
+        return {"model": (TRAINED - 1) * weights}
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(True)

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from strategies.about import BLACK, About, Published
-from strategies.base import StrategyPlugin
+from strategies.base import TRAINED, StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, blocks
 
@@ -240,6 +240,16 @@ class Plugin(StrategyPlugin):
             for tower in TOWERS["both"]
             for index, block in enumerate(blocks(classifier.clip, tower)[: self.settings.depth])
         ]
+
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes of a task's prompts while they are trained.
+
+        Args:
+            classifier: the model of the run.
+        """
+        towers = [blocks(classifier.clip, tower)[: self.settings.depth] for tower in TOWERS["both"]]
+        widths = sum(block.attn.embed_dim for tower in towers for block in tower)
+        return {"length": 2 * widths * self.settings.length * TRAINED * classifier.mean.element_size()}
 
     def _adder(self, tower: str, index: int) -> Any:
         def add(attention: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, None]) -> tuple[Tensor, None]:

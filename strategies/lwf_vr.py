@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from strategies.about import GREEN, About, Published
+from strategies.clip.classifier import ClipClassifier
 from strategies.shared.distillation import DistillationPlugin
 from strategies.shared.settings import DistillationSettings
 
@@ -81,6 +82,16 @@ class Plugin(DistillationPlugin):
     """LwF-VR: fine-tuning with distillation from the model before the task, on the task's images and random texts."""
 
     settings: Settings
+
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes of all gradients and moments, and those of the random texts' tokens and features.
+
+        Args:
+            classifier: the model of the run.
+        """
+        tokens = classifier.tokens(0).shape[-1] * classifier.tokens(0).element_size()
+        features = classifier.clip.visual.output_dim * classifier.mean.element_size()
+        return {**super().least_bytes(classifier), "sentences": self.settings.sentences * (tokens + features)}
 
     def reference_tokens(self, strategy: Any) -> Tensor:
         """Returns new random texts for the coming task as tokens (N, L) int64.

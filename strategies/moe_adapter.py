@@ -54,8 +54,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from strategies.about import ORANGE, About, Published
-from strategies.base import StrategyPlugin, Unfit
+from strategies.base import TRAINED, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import TOWERS, blocks
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
 from strategies.shared.mixture import ORIGINAL, attach_mixtures
 from strategies.shared.settings import ReferenceSettings
@@ -166,6 +167,17 @@ class Plugin(StrategyPlugin):
         if settings.alexnet:
             self.files = (Path(settings.alexnet),)
             self.threshold = settings.threshold or ALEXNET_THRESHOLD
+
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes of all experts while they are trained.
+
+        Args:
+            classifier: the model of the run.
+        """
+        settings = self.settings
+        widths = sum(block.attn.embed_dim for tower in TOWERS["both"] for block in blocks(classifier.clip, tower))
+        experts = 2 * widths * settings.experts * settings.width * TRAINED * classifier.mean.element_size()
+        return {"experts": experts, "width": experts}
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run without learned tasks: makes the feature extractor, and attaches new experts to the model.

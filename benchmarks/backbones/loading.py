@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from benchmarks.backbones import weights
+from benchmarks.backbones import size, weights
 from benchmarks.backbones.weights import WEIGHTS, Weights
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
@@ -115,13 +115,18 @@ def _build(model: str, folder: Path | None) -> torch.nn.Module:
     """The model with random weights.
 
     Raises:
-        UserError: a config that open_clip cannot build, or towers without attention of open_clip's own.
+        UserError: a config that open_clip cannot build or that memory cannot hold, or towers without attention of
+            open_clip's own.
     """
+    where = f"{folder}/{weights.CONFIG}" if folder else f"--model {model}"
     try:
+        config: Any = open_clip.get_model_config(_config_name(model, folder))
+        size.check(where, config if isinstance(config, dict) else {})
         with _root_logger_kept():
             clip = open_clip.create_model(_config_name(model, folder), load_weights=False)
+    except UserError:
+        raise
     except Exception as error:  # open_clip raises many kinds of errors on a wrong file
-        where = f"{folder}/{weights.CONFIG}" if folder else f"--model {model}"
         raise UserError(f"{where}: not a config that open_clip reads ({weights.line(error)})") from error
     try:
         for tower in ("image", "text"):

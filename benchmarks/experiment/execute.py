@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
+from benchmarks.experiment import fit
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
@@ -125,6 +126,7 @@ def _get_ready(
     common, cache = request.config.common, request.places.cache
     backbone = load_backbone(common.model, common.pretrained, trusted=request.trusted)
     classifier = make_classifier(backbone, stream).to(device)
+    fit.check(plugin, classifier)
     devices.prepare(classifier, common.arithmetic)
     plugin.decompositions = Decompositions(keep=True)
     data = _load(stream, backbone.size, common, cache, bar)

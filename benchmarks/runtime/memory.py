@@ -1,10 +1,39 @@
-"""The current and peak memory of this process."""
+"""The current and peak memory of this process, and the free memory of the machine."""
 
+import contextlib
 import resource
 import sys
+from pathlib import Path
 
 import psutil
 import torch
+from rich.filesize import decimal
+
+
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes, or `max` for none
+
+
+def free_bytes(device: str) -> int:
+    """Returns the bytes of memory that this process could still take: of the machine or its container, or of its GPU.
+
+    Args:
+        device: `cpu` or `cuda`.
+    """
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    free: int = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no such file, or no limit
+        free = min(free, int(LIMIT.read_text(encoding="ascii")) - resident_bytes())
+    return max(free, 0)
+
+
+def shown(size: int) -> str:
+    """Returns a number of bytes in words, such as `1.5 GB`.
+
+    Args:
+        size: the number.
+    """
+    return decimal(size)
 
 
 def resident_bytes() -> int:

@@ -1,0 +1,38 @@
+"""Whether memory can hold what a method's settings ask for, checked before any of it is made."""
+
+from typing import Any
+
+from benchmarks.config.errors import UserError
+from benchmarks.runtime.memory import free_bytes, shown
+from strategies.base import StrategyPlugin
+from strategies.clip.classifier import ClipClassifier
+
+
+def check(plugin: StrategyPlugin, classifier: ClipClassifier, free: int | None = None) -> None:
+    """Checks that the device of a model could hold the parts that a method adds to it.
+
+    Args:
+        plugin: the method, which says what its parts take at least (`StrategyPlugin.least_bytes`).
+        classifier: the model, on its device.
+        free: bytes that are free; None for those that are free on the model's device.
+
+    Raises:
+        UserError: it could not; the message names the setting that is too large, and what would fit.
+    """
+    free = free_bytes(classifier.mean.device.type) if free is None else free
+    needed = {name: count for name, count in plugin.least_bytes(classifier).items() if count > free}
+    if not needed:
+        return
+    name = max(needed, key=lambda each: _excess(plugin.settings, each))
+    value = getattr(plugin.settings, name, None)
+    fitting = value * free // needed[name] if value else 0
+    raise UserError(
+        f"--{name.replace('_', '-')}{'' if value is None else f' {value}'}: takes at least {shown(needed[name])}, and "
+        f"{shown(free)} of memory are free here" + (f"; at most {fitting} would fit" if fitting else "")
+    )
+
+
+def _excess(settings: Any, name: str) -> float:
+    """Returns how many times as large a setting is as its default."""
+    field = getattr(type(settings), "__pydantic_fields__", {}).get(name)
+    return float(getattr(settings, name) / field.default) if field is not None and field.default else 0.0

@@ -1,0 +1,85 @@
+"""Settings that ask for more than memory holds: refused before anything is made; memories of images are not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.experiment.fit import check
+from benchmarks.run import main
+from benchmarks.runtime.memory import free_bytes
+from tests.benchmarks.test_run import words
+from tests.models import tiny_classifier
+
+
+def plugin_of(name: str, **settings: Any) -> Any:
+    strategy = registry.strategy_of(name)
+    return strategy.plugin()(registry.settings_class(name)(**settings))
+
+
+ABSURD = [
+    ("moe_adapter", "experts", 10**9), ("moe_adapter", "width", 10**9), ("diki", "length", 10**12), ("lwf_vr", "sentences", 10**13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting", "value"), ABSURD)
+def test_absurd_settings_are_named_with_what_would_fit(name: str, setting: str, value: int) -> None:
+    classifier, free = tiny_classifier(), 10**8
+    with pytest.raises(UserError) as caught:
+        check(plugin_of(name, **{setting: value}), classifier, free)
+    text = str(caught.value)
+    assert text.startswith(f"--{setting.replace('_', '-')} {value}: takes at least ") and "100.0 MB of memory" in text
+    fitting = int(text.rpartition("at most ")[2].removesuffix(" would fit"))
+    check(plugin_of(name, **{setting: fitting}), classifier, free)
+    with pytest.raises(UserError):
+        check(plugin_of(name, **{setting: fitting + fitting // 100 + 1}), classifier, free)
+
+
+@pytest.mark.parametrize(("name", "setting", "value"), [ABSURD[0], ABSURD[4]])
+def test_the_command_refuses_before_it_makes_anything(
+    name: str,
+    setting: str,
+    value: int,
+    images: Path,
+    tiny_clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reads = ["--reference-images", str(images)] if name == "moe_adapter" else []
+    line = ["--strategy", name, *words(images, tiny_clip, tmp_path / "out", f"--{setting}", value), *reads]
+    assert main(line) == 2
+    assert f"error: --{setting} {value}: takes at least " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("icarl", {"memory": 10**15}), ("avalanche:replay", {"mem_size": 10**15}), ("zscl", {"pool": 10**15}),
+        ("avalanche:agem", {"patterns_per_exp": 10**15, "sample_size": 10**15}), ("inflora", {"samples": 10**15}),
+        ("avalanche:gem", {"patterns_per_exp": 10**15}), ("lora", {"rank": 10**15}), ("lwf_vr", {"length": 10**15}),
+    ],
+)  # fmt: skip
+def test_what_holds_no_more_than_there_is_is_not_refused(name: str, settings: dict[str, int]) -> None:
+    check(plugin_of(name, **settings), tiny_classifier(), 10**8)
+
+
+def test_training_all_parameters_of_a_model_that_memory_cannot_hold() -> None:
+    classifier = tiny_classifier()
+    weights = sum(parameter.nbytes for parameter in classifier.clip.parameters())
+    for name in registry.names("strategy"):
+        plugin = plugin_of(name)
+        full = "model" in plugin.least_bytes(classifier)
+        assert full == (
+            plugin.trains and name not in ("nusa", "lora", "milora", "olora", "inflora", "diki", "moe_adapter")
+        )
+        if full:
+            with pytest.raises(UserError, match=r"--model: takes at least .* of memory are free here$"):
+                check(plugin, classifier, 3 * weights - 1)
+            check(plugin, classifier, max(plugin.least_bytes(classifier).values()))
+
+
+def test_free_memory_is_some() -> None:
+    assert 0 < free_bytes("cpu") < 2**50
