@@ -67,6 +67,6 @@ class ProgressBar:
         self._bar.update(self._task, description=plain(what))
 
     def say(self, line: str) -> None:
-        """Prints a line on stderr that stays above the bar."""
+        """Prints a line on stderr that stays above the bar. It is not broken, so that a log has it as one line."""
         with contextlib.suppress(OSError, ValueError):  # stderr is full or closed, which must not end a run
-            self.console.print(plain(line), markup=False)
+            self.console.print(plain(line), markup=False, soft_wrap=True)
