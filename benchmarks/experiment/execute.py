@@ -82,6 +82,7 @@ def execute(
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
         check_tables(folder, told.tables())
+        data_sha256 = None if request.plan else request.data_sha256(stream.describe())
         here = hardware.describe(device)
         computed, said = parts(folder, here, len(stream.tasks))
         if said:
@@ -89,6 +90,7 @@ def execute(
         about = {
             **_identity(request, told), **ready.inputs, **({"memory_sha256": in_memory(stream)} if request.plan else {}),
             **request.places.auxiliary, **here, **({"parts": computed} if computed else {}),
+            **({"data_sha256": data_sha256} if data_sha256 else {}),
         }  # fmt: skip
         with _status(folder, about, began):
             ready.go()

@@ -12,6 +12,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import ANY_STREAM, recipe, stream_family
 from benchmarks.config.settings import RunConfig
 from benchmarks.config.terminal import say
+from benchmarks.experiment import data_files
 from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files
@@ -110,8 +111,8 @@ class Request:
     def check_finished(self) -> None:
         """Checks that the finished run in the run folder was made with the requested settings and auxiliary data.
 
-        It also deletes a checkpoint that a killed process left behind. It prints a line on stderr if the code of a
-        strategy of the user's own, or the images of a stream of the user's own folders, have changed since the run.
+        It also deletes a checkpoint that a killed process left behind. It prints a line on stderr if the code of the
+        strategy, or the files that the stream reads, have changed since the run.
 
         Raises:
             UserError: the run folder holds other settings, the run read other auxiliary data, or a stream given as an
@@ -138,13 +139,37 @@ class Request:
                 f"{self.folder}: the finished run there has other tasks, prompts, splits or images; give the stream "
                 "another name, or choose another --results"
             )
-        if self.config.common.stream.startswith("folder:"):
+        if changed := self._changed(found):
+            say(f"{changed}: this is the old result, --again runs the present ones")
+
+    def _changed(self, found: Mapping[str, Any]) -> str:
+        """Returns what of a named stream's data has changed since a finished run, whose `run.json` was found; empty if
+        nothing did, or if that is not known.
+        """
+        stream = self.config.common.stream
+        if stream.startswith(data_files.FOLDER):
             with contextlib.suppress(UserError):
                 if not self._has_same_stream():
-                    say(
-                        "the folders or stream.yaml have changed since this run was made (numbers of images, names, "
-                        "prompts or order): this is the old result, --again runs the present ones"
+                    return (
+                        "the folders or stream.yaml have changed since this run was made (numbers of images, names, prompts "
+                        "or order)"
                     )
+        was = found.get("data_sha256")
+        if was is None or self.plan:
+            return ""
+        now = self.data_sha256(RunFiles(self.folder).json("stream.json"))
+        if now in (None, was):
+            return ""
+        return f"the files that {stream} reads have changed since this run was made (names, sizes or contents)"
+
+    def data_sha256(self, described: Mapping[str, Any]) -> str | None:
+        """Returns a digest of the files that the named stream reads, which are not decoded; None if there are none.
+
+        Args:
+            described: the stream as `Stream.describe` returns it, and `stream.json` has it.
+        """
+        datasets = [str(task["dataset"]) for task in described["tasks"]]
+        return data_files.digest(self.config.common.stream, datasets, self.places.data_root)
 
     def _has_same_stream(self) -> bool:
         """Whether the stream is by its description that of the run in the folder."""

@@ -85,6 +85,10 @@ KEYS: dict[str, tuple[Column, ...]] = {
             "memory_sha256", "text", "digest of the images and labels of a stream given as an object; only where it was one",
             since="1.0",
         ),
+        Column(
+            "data_sha256", "text", "digest of the names and sizes of the files that the stream reads, and of contents of up to "
+            "256 MiB; only where it is a named stream that reads files", since="1.0",
+        ),
         Column("reference_images", "text", "what `--reference-images` named; `null` for nothing", since="0.3"),
         Column("reference_texts", "text", "what `--reference-texts` named; `null` for nothing", since="0.3"),
         Column("reference_sha256", "text", "digest of the auxiliary images and texts; only where there are any"),

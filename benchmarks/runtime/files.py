@@ -54,7 +54,7 @@ def user_cache() -> Path | None:
     return path
 
 
-def fingerprint(root: Path, paths: Iterable[Path]) -> str:
+def fingerprint(root: Path, paths: Iterable[Path], *, times: bool = True) -> str:
     """Returns a SHA-256 digest, in hexadecimal, by which a change of files is noticed without reading all of them.
 
     It is computed from the files' paths below `root`, sizes and modification times, and from their content if that is
@@ -64,12 +64,13 @@ def fingerprint(root: Path, paths: Iterable[Path]) -> str:
     Args:
         root: the folder that contains all files.
         paths: the files, whose order counts.
+        times: whether modification times count; without them, files that were copied or extracted anew are the same.
     """
     paths, digest, size = list(paths), hashlib.sha256(), 0
     for path in paths:
         try:
             found = path.stat()
-            about, size = f"{found.st_size}\0{found.st_mtime_ns}", size + found.st_size
+            about, size = f"{found.st_size}\0{found.st_mtime_ns if times else ''}", size + found.st_size
         except OSError:
             about = "gone"
         digest.update(os.fsencode(str(path).removeprefix(str(root))) + f"\0{about}\n".encode())
