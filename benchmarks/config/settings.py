@@ -52,9 +52,10 @@ def _all_shots(value: object) -> object:
 
 Spelled = Annotated[str, BeforeValidator(_spelled)]
 Count = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000)]  # what a task's losses and draws are kept for
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One number for all tasks, or a default and one number for each named task or data set.
-CountByTask = Annotated[Count | dict[str, Count], BeforeValidator(_split_tasks)]
+StepsByTask = Annotated[Steps | dict[str, Steps], BeforeValidator(_split_tasks)]
 RateByTask = Annotated[Rate | dict[str, Rate], BeforeValidator(_split_tasks)]
 
 
@@ -121,7 +122,7 @@ class Common:
     augmentation: Augmentation = Field(
         default="none", description="random crops of 0.9 to 1 of a training image's area, or none"
     )
-    iterations: CountByTask = Field(
+    iterations: StepsByTask = Field(
         description="training steps of each task; 100,NAME=50 sets one task apart", json_schema_extra={"unit": "steps"}
     )
     batch_size: int = Field(ge=1, description="images in a training step", json_schema_extra={"unit": "images"})

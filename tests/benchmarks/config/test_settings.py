@@ -51,6 +51,7 @@ def test_the_folders_name_tells_seed_and_what_differs() -> None:
         ({"rank": "0"}, ["--rank", "greater than or equal to 1"]),
         ({"rank": "many"}, ["--rank", "integer", "'many'"]),
         ({"iterations": "0"}, ["--iterations", "greater than or equal to 1"]),
+        ({"iterations": "10,letters=1000001"}, ["--iterations", "less than or equal to 1000000"]),
         ({"lr": "inf"}, ["--lr", "finite"]),
         ({"lr": "nan"}, ["--lr"]),
         ({"device": "gpu"}, ["--device", "'cpu'", "'cuda'"]),
