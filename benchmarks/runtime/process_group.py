@@ -4,15 +4,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Timer
 
 import torch
 import torch.distributed as dist
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import OwnError, UserError
+from benchmarks.config.terminal import say
 from benchmarks.runtime import processes
 
 
 PATIENCE = timedelta(hours=2)  # the first process may decode all images while the others wait
+TO_MEET = timedelta(minutes=10)  # from the first to start to the last, which may import torch from a slow disk
+SPEAKS = 20  # seconds of waiting for another process, after which one says so
 
 
 @contextmanager
@@ -25,17 +29,21 @@ def joined(device: str) -> Iterator[None]:
         device: `cpu` or `cuda`; on `cuda` each process uses the GPU whose index is its local rank.
 
     Raises:
-        UserError: this machine has fewer GPUs than processes, or another process ended or cannot be reached.
+        UserError: this machine has fewer GPUs than processes, or another process ended, cannot be reached or has not
+            come within ten minutes.
     """
     if processes.count() == 1:
         yield
         return
     if device == "cuda":
-        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count())), torch.cuda.device_count()
+        wanted, there = processes.number("LOCAL_WORLD_SIZE") or processes.count(), torch.cuda.device_count()
         if wanted > there:
             raise UserError(f"--nproc-per-node {wanted}: {there} CUDA devices here; at most one process for each")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=_met(), rank=processes.number("RANK") or 0, world_size=processes.count(), timeout=PATIENCE,
+    )  # fmt: skip
     try:
         yield
     except dist.DistError as error:
@@ -45,6 +53,28 @@ def joined(device: str) -> Iterator[None]:
             raise _lost(error) from error
         raise
     dist.destroy_process_group()  # not after an error: it would wait for processes that never call it
+
+
+def _met() -> dist.Store:
+    """Returns the store through which all processes of the run find each other, once all of them are there.
+
+    Where the variables of torchrun are left over from something else, nobody ever comes.
+    """
+    others = f"the other processes of WORLD_SIZE={processes.count()}"
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    timer = Timer(SPEAKS, say, [f"process {processes.number('RANK')} waits for {others} at {where}"])
+    timer.start()
+    try:
+        store, rank, count = next(dist.rendezvous("env://", timeout=TO_MEET))
+        store.set(f"nusa-bench/{rank}", "here")
+        store.wait([f"nusa-bench/{each}" for each in range(count)], TO_MEET)
+    except dist.DistError as error:
+        raise OwnError(
+            f"{others} have not come to {where} within {TO_MEET}; start all by torchrun, or unset WORLD_SIZE"
+        ) from error
+    finally:
+        timer.cancel()
+    return store
 
 
 def meet() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.run import main
 from benchmarks.runs.read import read
 from benchmarks.runs.write import MODEL
-from benchmarks.runtime import processes
+from benchmarks.runtime import process_group, processes
 from tests.conftest import ROOT
 
 
@@ -240,3 +241,60 @@ def test_what_can_not_be_shared_is_refused(
     with pytest.raises(UserError) as error:
         processes.check(strategy, batch, data_parallel)
     assert message in str(error.value)
+
+
+# Left in the environment by some other program: what it means for a run that nobody started by torchrun.
+@pytest.mark.parametrize("left", [{"RANK": "3"}, {"RANK": "x"}, {"WORLD_SIZE": "1", "RANK": "1"}, {"WORLD_SIZE": ""}])
+def test_a_run_of_one_process_is_the_first_whatever_rank_another_launcher_left(
+    left: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert processes.count() == 1 and processes.is_first()
+    processes.check("nusa", 7, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WORLD_SIZE", "abc", "WORLD_SIZE=abc: no number of processes; start it by torchrun, or unset WORLD_SIZE"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE=0: no number of processes"),
+        ("WORLD_SIZE", "-2", "WORLD_SIZE=-2: no number of processes"),
+        ("RANK", "2", "WORLD_SIZE=2 is set and RANK=2 is no number from 0 to 1; start it by torchrun"),
+        ("RANK", "", "WORLD_SIZE=2 is set and RANK is not"),
+        ("LOCAL_RANK", "x", "WORLD_SIZE=2 is set and LOCAL_RANK=x is no number from 0 to 1"),
+        ("MASTER_PORT", "65536", "WORLD_SIZE=2 is set and MASTER_PORT=65536 is no number from 0 to 65535"),
+    ],
+)
+def test_variables_that_torchrun_never_sets_so_are_refused(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for each in whole.items():
+        monkeypatch.setenv(*each)
+    processes.check("nusa", 8, True)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as error:
+        processes.check("nusa", 8, True)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_process_whose_others_never_come_says_so_and_ends(
+    rank: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    left = {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    for each in left.items():
+        monkeypatch.setenv(*each)
+    monkeypatch.setattr(process_group, "TO_MEET", timedelta(seconds=2))
+    monkeypatch.setattr(process_group, "SPEAKS", 0)
+    with pytest.raises(UserError) as error, process_group.joined("cpu"):
+        pass
+    told = (
+        f"the other processes of WORLD_SIZE=2 have not come to localhost:{port} within 0:00:02; start all by torchrun"
+    )
+    assert told in str(error.value)
+    assert f"process {rank} waits for the other processes of WORLD_SIZE=2 at localhost:{port}" in capfd.readouterr().err
