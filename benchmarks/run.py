@@ -6,19 +6,17 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from benchmarks import api
 from benchmarks.config import command_line
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import HARNESS_NAMES
 from benchmarks.config.terminal import plain, say, say_error, use_any_encoding
-from benchmarks.runtime import processes
+from benchmarks.runtime import processes, signals
 
 
 FIRST_SPEAKS = 20  # seconds
@@ -40,11 +38,11 @@ def main(argv: list[str]) -> int:
     use_any_encoding()
     try:
         given = command_line.parse(argv)
-        with _stopped_by_signals():
+        with signals.raised() if processes.count() == 1 else _ended():
             _run(given, {name: given.pop(name, None) for name in HARNESS_NAMES}, argv)
     except KeyboardInterrupt as error:
-        say("\ninterrupted; the same command goes on after the last finished task")
-        return 128 + (error.args[0] if isinstance(error, _Signalled) else signal.SIGINT)
+        _say_interrupted()
+        return 128 + (error.args[0] if isinstance(error, signals.Signalled) else signal.SIGINT)
     except (UserError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
@@ -57,37 +55,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-class _Signalled(KeyboardInterrupt):
-    """Raised by a signal, whose number it holds."""
+def _say_interrupted() -> None:
+    if processes.is_first():
+        say("\ninterrupted; the same command goes on after the last finished task")
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Context in which SIGTERM and SIGHUP stop the run as Ctrl-C does, so that its folder says `interrupted`.
-
-    A cluster's scheduler sends SIGTERM, a closed terminal SIGHUP. One that is ignored (nohup) stays so. One of several
-    processes may be waiting for the others inside torch, where it would not notice: there the signals end it at once.
-    """
-
-    before: dict[int, Any] = {}
-
-    def stop(number: int, frame: object) -> None:
-        for each in before:  # the second of two would end the writing of the status
-            signal.signal(each, signal.SIG_IGN)
-        raise _Signalled(number)
-
-    if processes.count() == 1 and threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.SIG_DFL
-    try:
-        for number in before:
-            signal.signal(number, stop)
+def _ended() -> Iterator[None]:
+    with signals.ending(), signals.before_the_end(_say_interrupted):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(given: dict, harness: dict, argv: list[str]) -> None:

@@ -26,7 +26,7 @@ from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import schema, write
-from benchmarks.runtime import devices, environment, files, hardware, process_group, processes
+from benchmarks.runtime import devices, environment, files, hardware, process_group, processes, signals
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
 from strategies.base import StrategyPlugin, Unfit
@@ -225,7 +225,8 @@ def _status(folder: Path, about: Mapping[str, Any], began: float) -> Iterator[No
 
     say("running")
     try:
-        yield
+        with signals.before_the_end(lambda: say("interrupted")):
+            yield
     except BaseException as error:
         # An error while writing the status, for instance on a full disk, must not hide the first error.
         with contextlib.suppress(UserError):

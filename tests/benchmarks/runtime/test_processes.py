@@ -25,7 +25,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.run import main
 from benchmarks.runs.read import read
 from benchmarks.runs.write import MODEL
-from benchmarks.runtime import process_group, processes
+from benchmarks.runtime import files, process_group, processes
 from tests.conftest import ROOT
 
 
@@ -154,13 +154,17 @@ sys.exit(run.main(sys.argv[1:]))
 """
 
 
-def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Two processes of one run without torchrun, which would end the survivor: how each of them ended, and what it said."""
+# The same, but stands still there, so that the other waits for it inside torch, where no handler of Python's runs.
+STANDING = DYING.replace("SIGKILL", "SIGSTOP")
+
+
+def begin(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.Popen[str]]:
+    """Two processes of one run without torchrun, which would end the survivor."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    started = [
+    return [
         subprocess.Popen(
             [sys.executable, *start, *map(str, words)],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -168,6 +172,11 @@ def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.Com
         )
         for rank, start in enumerate(starts)
     ]  # fmt: skip
+
+
+def pair(words: Sequence[object], *starts: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+    """How each of two processes ended, and what it said."""
+    started = begin(words, *starts)
     said = [process.communicate(timeout=300) for process in started]
     return [
         subprocess.CompletedProcess(process.args, process.returncode, *each)
@@ -198,6 +207,50 @@ def test_the_survivor_of_a_lost_process_says_so_in_a_line_and_one_process_goes_o
     assert line.endswith("); the same command goes on after the last finished task")
     assert main([*map(str, brief(images, tiny_clip)), "--results", str(tmp_path)]) == 0
     assert "going on after 1 of 3 tasks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_process_that_waits_for_another_is_ended_by_a_signal_and_leaves_the_run_interrupted(
+    number: int, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other = begin([*brief(images, tiny_clip), "--results", tmp_path], PLAIN, ("-c", STANDING))
+    try:
+        while psutil.Process(other.pid).status() != psutil.STATUS_STOPPED:
+            assert first.poll() is None and other.poll() is None
+            time.sleep(0.1)
+        first.send_signal(number)
+        said = first.communicate(timeout=60)[1]
+    finally:
+        first.kill()
+        other.kill()
+        other.communicate()
+    assert first.returncode == 128 + number
+    assert said.endswith("\ninterrupted; the same command goes on after the last finished task\n")
+    assert "Traceback" not in said
+    assert files.read_json(folder(tmp_path) / "run.json")["status"] == "interrupted"
+    assert main([*map(str, brief(images, tiny_clip)), "--results", str(tmp_path)]) == 0
+    assert "going on after 1 of 3 tasks" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_torchrun_passes_a_signal_on_and_the_run_goes_on(
+    number: int, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*map(str, brief(images, tiny_clip)), "--iterations", "6,bees=100000", "--results", str(tmp_path)]
+    run = start(*words)
+    while not any("\n1," in table.read_text() for table in tmp_path.rglob("accuracy.csv")):  # the first task is done
+        assert run.poll() is None
+        time.sleep(0.2)
+    run.send_signal(number)
+    said, _ = run.communicate(timeout=120)
+    assert said.count("interrupted; the same command goes on after the last finished task") == 1
+    assert files.read_json(folder(tmp_path) / "run.json")["status"] == "interrupted"
+    again = start(*words)
+    assert again.stdout
+    assert any("going on after 1 of 3 tasks" in line for line in again.stdout)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=120)
 
 
 @pytest.mark.slow
