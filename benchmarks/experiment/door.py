@@ -251,7 +251,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         files.check_writable(asked.folder)
         # A folder that is there is taken before anything slow is done.
         if is_locked := processes.is_first() and asked.folder.exists():
-            until_done.callback(write.lock(asked.folder).release)
+            until_done.enter_context(write.locked(asked.folder))
             schema.version(RunFiles(asked.folder))  # refuses a folder that a newer version began
         with writable_home(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision

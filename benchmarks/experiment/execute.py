@@ -77,7 +77,7 @@ def execute(
             process_group.meet()  # the first process has finished the folder then
             return
         if not is_locked:
-            until_done.callback(write.lock(folder).release)
+            until_done.enter_context(write.locked(folder))
         write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)

@@ -8,6 +8,7 @@ transform and the library versions that influence pixels, so that other versions
     about.json   the content that the key is a digest of
 
     filling      empty; exists while a process writes, or after one was killed or the power failed
+    .holder      which process writes, while one does
 
 Only the images that a run needs are decoded, so a few-shot run needs little space; later runs use what exists. After a
 process was killed, all pixels are compared with their digests before they are used. `benchmarks.prepare --check` always
@@ -27,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import features
 from rich.filesize import decimal
 from torch import Tensor
@@ -37,6 +37,7 @@ from benchmarks.config.terminal import say
 from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, pool, threads
 from benchmarks.images.sets import Images
 from benchmarks.runtime import files
+from benchmarks.runtime.locks import locked
 
 
 def _about(images: Images, size: int) -> dict[str, object]:
@@ -62,6 +63,10 @@ def stop(error: UserError) -> None:
     It is the default of the argument `on_bad` of functions that decode many images.
     """
     raise error
+
+
+def say_nothing(who: str, since: str) -> None:
+    """Does nothing; the default of the argument `on_held` of functions that may wait for another process."""
 
 
 class CacheFile:
@@ -134,13 +139,16 @@ class CacheFile:
         """
         return not self.filling.exists()
 
-    def distrust(self) -> None:
+    def distrust(self, on_held: Callable[[str, str], None] = say_nothing) -> None:
         """Makes the next `fill` compare all decoded images with their digests, and decode again those wanted that differ.
 
         Does nothing if a file of the cache is missing or cut short.
+
+        Args:
+            on_held: called if another process fills the same cache, with which it is, in words, and since when.
         """
         if self._whole():
-            with FileLock(self.folder / ".lock"):  # a process that is filling the cache would remove the mark
+            with locked(self.folder, on_held):  # a process that is filling the cache would remove the mark
                 self.filling.touch()
 
     def fill(
@@ -148,16 +156,18 @@ class CacheFile:
         rows: np.ndarray,
         on_image: Callable[[], None] = lambda: None,
         on_bad: Callable[[UserError], None] = stop,
+        on_held: Callable[[str, str], None] = say_nothing,
     ) -> int:
         """Decodes those of some images that are not in the cache yet, on all cores, and returns how many those were.
 
-        Another process that fills the same cache waits, then finds the images there.
+        If another process fills the same cache, it waits for that, then finds the images there.
 
         Args:
             rows: (N,) int64, the indices of the images that are wanted.
             on_image: called without arguments after each image, for progress.
             on_bad: called with the error of an image that cannot be read; unless it raises, the image stays missing and
                 decoding continues.
+            on_held: called if another process fills the same cache, with which it is, in words, and since when.
 
         Raises:
             UserError: an image cannot be read (earlier ones are kept), the disk is full, or the folder cannot be
@@ -169,7 +179,7 @@ class CacheFile:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):
+            with locked(self.folder, on_held):
                 self._lay_out()
                 if self.filling.exists():
                     self._forget_unwritten()

@@ -30,6 +30,7 @@ class Opener:
         self.size, self.cache_root, self.bar = size, cache_root, bar
         self._files: dict[int, CacheFile] = {}  # by id of the images
         self._opened: dict[int, tuple[Pixels, np.ndarray]] = {}  # by id of the split
+        self._waited_for: set[str] = set()
 
     def _is_cached(self, images: Images) -> bool:
         return self.cache_root is not None and images.fingerprint is not None
@@ -55,7 +56,7 @@ class Opener:
             UserError: the disk has too little space for the cache, or it cannot be written.
         """
         for file in self._rows(splits):
-            file.distrust()
+            file.distrust(self._say_whom)
         count = self.fill(splits, on_bad)
         for split in splits:
             if not self._is_cached(split.images):
@@ -87,8 +88,16 @@ class Opener:
             if len(absent) or not file.trusted():
                 what = "decoding" if len(absent) else "waiting for, or comparing, what is cached of"
                 self.bar.begin(f"{what} {file.images.name}", len(absent) or None)
-                decoded += file.fill(rows[file], self.bar.advance, on_bad)
+                decoded += file.fill(rows[file], self.bar.advance, on_bad, self._say_whom)
         return decoded
+
+    def _say_whom(self, who: str, since: str) -> None:
+        """Says for which process this one waits, once, since the two may fill many caches one after the other."""
+        if who not in self._waited_for:
+            self._waited_for.add(who)
+            self.bar.say(
+                f"waiting for {who}, which has been decoding the same images into {self.cache_root} since {since}"
+            )
 
     def _rows(self, splits: Sequence[Split]) -> dict[CacheFile, np.ndarray]:
         """The rows (N,) that the splits take of each cache file."""

@@ -2,19 +2,19 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.runs import schema
 from benchmarks.runs.folder import RunFiles
-from benchmarks.runtime import files
+from benchmarks.runtime import files, locks
 
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
@@ -86,10 +86,9 @@ def next_path(path: Path) -> Path:
     return path.with_name(f"{path.name}-{number}")
 
 
-def lock(path: Path) -> FileLock:
-    """Makes a run folder if there is none, and locks it, so that no other process writes there; returns the lock.
-
-    The operating system releases the lock when the process ends.
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Makes a run folder if there is none; context in which no other process writes there.
 
     Args:
         path: the run folder.
@@ -97,17 +96,21 @@ def lock(path: Path) -> FileLock:
     Raises:
         UserError: another process writes there, another run has just finished there, or the folder cannot be made.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        taken = FileLock(path / ".lock", blocking=False)
-        taken.acquire()
-    except Timeout as error:
-        raise UserError(f"{path}: another run is writing here; wait for it, or change --seed or --results") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another --results") from error
-    if is_finished(path):
-        raise UserError(f"{path}: another run has just finished here; the same command shows it")
-    return taken
+
+    def refuse(who: str, since: str) -> None:
+        raise UserError(
+            f"{path}: another run is writing here ({who}, since {since}); wait for it, or change --seed or --results"
+        )
+
+    with ExitStack() as until_done:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            until_done.enter_context(locks.locked(path, refuse))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}; choose another --results") from error
+        if is_finished(path):
+            raise UserError(f"{path}: another run has just finished here; the same command shows it")
+        yield
 
 
 def save_config(path: Path, settings: Mapping[str, Any]) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from filelock import FileLock
 from safetensors.torch import load_file
 
 from benchmarks.config import registry
 from benchmarks.run import main
 from benchmarks.runs import declared, schema
 from benchmarks.runs.keys import KEYS
+from benchmarks.runtime.locks import locked
 from tests.conftest import ROOT, command, interrupt_at, write_images
 
 
@@ -325,9 +325,9 @@ def test_two_runs_in_one_folder(
 ) -> None:
     path = tmp_path / Path(*finished.parts[-3:])
     path.mkdir(parents=True)
-    with FileLock(path / ".lock"):
+    with locked(path, lambda who, since: None):
         error = fails(["--strategy", "nusa", *words(images, tiny_clip, tmp_path, "--rank", 4)], capsys)
-    assert "another run is writing here" in error
+    assert f"{path}: another run is writing here (process {os.getpid()}, since 20" in error
 
 
 def line_of(strategy: str, images: Path, tiny_clip: Path, place: Path) -> list[str]:

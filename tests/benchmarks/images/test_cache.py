@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +19,12 @@ from benchmarks.config.errors import UserError
 from benchmarks.images import cache as cache_module
 from benchmarks.images.cache import Cached, CacheFile, check_space
 from benchmarks.images.decode import FromFiles, decode, decode_one, digests
+from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Images, Split
+from benchmarks.runtime import locks
+from benchmarks.runtime.locks import HOLDER
+from benchmarks.runtime.progress import ProgressBar
+from tests.benchmarks.runtime.test_locks import holding
 from tests.conftest import ROOT
 
 
@@ -97,6 +102,32 @@ def test_a_cache_that_was_cut_short_is_built_again(name: str, tmp_path: Path) ->
     assert len(file.missing(split.rows)) == len(split)
     file.fill(split.rows)
     assert torch.equal(Cached(file, split.rows)[:], whole)
+
+
+def test_a_run_that_waits_for_another_says_so_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other fills two caches one after the other; each is there when it is wanted, and not yet free."""
+    monkeypatch.setattr(locks, "SOON", 0)
+    splits = [pictures(tmp_path / name) for name in ("some", "more")]
+    (tmp_path / "more" / "0.jpg").write_bytes((tmp_path / "more" / "1.jpg").read_bytes())  # other images, another cache
+    folders = [CacheFile(tmp_path / "cache", split.images, 24).folder for split in splits]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    holders = [holding(folder) for folder in folders]
+    (folders[1] / HOLDER).write_bytes((folders[0] / HOLDER).read_bytes())
+
+    class Bar(ProgressBar):
+        def say(self, line: str) -> None:
+            super().say(line)
+            if line.startswith("waiting"):
+                holders[0].communicate("\n")
+                Timer(0.5, holders[1].communicate, ["\n"]).start()
+
+    with Bar() as bar:
+        assert Opener(24, tmp_path / "cache", bar).fill(splits) == 14
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("waiting"))
+    assert line.startswith(f"waiting for process {holders[0].pid}, which has been decoding the same images into ")
 
 
 def test_killed_while_it_decodes_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
