@@ -71,7 +71,7 @@ def show(path: Path) -> None:
     """
     run = read(path)
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.width < 1:  # with COLUMNS=0 rich prints nothing at all
         console = Console(highlight=False, width=200)
     console.print(f"accuracy in %, {MATRICES[run.protocol.identity][1]}", style="italic", soft_wrap=True)
     console.print(matrix_table(run))

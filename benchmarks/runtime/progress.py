@@ -20,6 +20,8 @@ class ProgressBar:
 
     def __init__(self, *, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=silent)
+        if self.console.width < 1:  # COLUMNS=0, with which rich prints nothing at all
+            self.console.width = 80
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
