@@ -12,6 +12,7 @@ from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, say
 from plotting import style
+from plotting.found import commands
 from plotting.gaps import Gap, check, sentence
 
 
@@ -77,7 +78,7 @@ def drawable(group: Group, gaps: Sequence[Gap]) -> Group:
 
 
 def for_group(
-    figure: Callable[..., Figure], name: str, words: str, gaps: Callable[[Group], Sequence[Gap]] = lambda group: ()
+    figure: Callable[..., Figure], name: str, gaps: Callable[[Group], Sequence[Gap]] = lambda group: ()
 ) -> click.Command:
     """Returns a click command that reads runs, draws them in one figure, and writes it to a file.
 
@@ -87,12 +88,11 @@ def for_group(
 
     Args:
         figure: takes a `Group` (runs that may be compared, by method) and a width in inches, and returns the figure.
-        name: the command's name, for its help.
-        words: its help text.
+        name: the figure's, which is that of its file. The first line of the file's docstring is the command's help.
         gaps: returns what the figure does not show of a `Group`, with the reasons; by default it shows everything.
     """
 
-    @click.command(name, cls=Command, help=words)
+    @click.command(f"python -m plotting.{name}", cls=Command, help=commands()[name])
     @choice
     @output
     def command(width: str, output: Path, **choice: Any) -> None:

@@ -159,7 +159,7 @@ def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) 
     axes.set_xlabel(f"{metric.heading} (%)")
 
 
-main = for_group(figure, "python -m plotting.compare", __doc__.splitlines()[0], gaps)
+main = for_group(figure, "compare", gaps)
 
 if __name__ == "__main__":
     main()

@@ -138,7 +138,7 @@ def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
     axes.plot(range(own, len(mean)), mean[own:], markevery=every, markersize=2, **look.line())
 
 
-main = for_group(figure, "python -m plotting.curves", __doc__.splitlines()[0])
+main = for_group(figure, "curves")
 
 if __name__ == "__main__":
     main()

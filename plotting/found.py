@@ -3,6 +3,7 @@
 import ast
 import importlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def find(function: str) -> dict[str, Callable[..., Any]]:
         function: `of_run` (draws the figure of one run for its folder `plots`) or `in_report` (yields the figures of a
             group of runs for the report).
     """
-    found = (name for name, tree in _trees().items() if function in _defined(tree))
+    found = (name for name, tree in _trees(tuple(plotting.__path__)).items() if function in _defined(tree))
     return {name: getattr(importlib.import_module(f"plotting.{name}"), function) for name in found}
 
 
@@ -33,13 +34,14 @@ def commands() -> dict[str, str]:
     """
     return {
         name: (ast.get_docstring(tree) or "").partition("\n")[0]
-        for name, tree in _trees().items()
+        for name, tree in _trees(tuple(plotting.__path__)).items()
         if "main" in _defined(tree) and not name.startswith("_")
     }
 
 
-def _trees() -> dict[str, ast.Module]:
-    files = (path for folder in plotting.__path__ for path in Path(folder).glob("*.py"))
+@cache
+def _trees(folders: tuple[str, ...]) -> dict[str, ast.Module]:
+    files = (path for folder in folders for path in Path(folder).glob("*.py"))
     return {
         path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(files, key=lambda path: path.stem)
     }

@@ -124,7 +124,7 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
-main = for_group(figure, "python -m plotting.interference", __doc__.splitlines()[0], gaps)
+main = for_group(figure, "interference", gaps)
 
 if __name__ == "__main__":
     main()

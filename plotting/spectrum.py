@@ -127,7 +127,7 @@ def _values(run: Run, tower: str, after: int) -> np.ndarray:
     return sizes.dropna(axis=1, how="all").to_numpy(float)
 
 
-main = for_group(figure, "python -m plotting.spectrum", __doc__.splitlines()[0], gaps)
+main = for_group(figure, "spectrum", gaps)
 
 if __name__ == "__main__":
     main()

@@ -30,7 +30,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
     yield Captioned(figure(group), f"Stripes of {group.methods[0].label}.", f"{count} stripe{'s' * (count > 1)}")
 
 
-main = for_group(figure, "python -m plotting.toy", __doc__)
+main = for_group(figure, "toy")
 
 if __name__ == "__main__":
     main()
