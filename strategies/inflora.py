@@ -165,6 +165,14 @@ class Plugin(LowRankPlugin):
         down = self._down[block_name(matrix.tower, matrix.block)] if informed else kaiming(weight, self.settings)
         return from_zero(weight, down, self.settings, trained=("up",)) if len(down) else None
 
+    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._informs:
+            self._seen.weight = 1
+
+    def after_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._informs:
+            self._seen.weight = 0  # `--checkpointing` computes the blocks again in the backward pass
+
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
         if self._informs:
@@ -175,6 +183,7 @@ class Plugin(LowRankPlugin):
     def _remember(self, strategy: Any) -> None:
         """Passes the task's images through the trained model, and lets the memories grow by all that was seen."""
         self._seen.add_up_images()
+        self._seen.weight = 1
         for update in self.updates.values():
             update.share = WHOLE  # every process passes all images, with the same dropout
         self._pass(strategy, self._seen)

@@ -23,7 +23,8 @@ class InputCovariance:
     Attributes:
         sums: H^T H (d, d) float64 by block, named by tower and index, such as `image.0`; only of blocks that have
             computed. Divided by N, the number of tokens, it is the covariance.
-        weight: how many times what is computed from now on counts; 1 unless it is set.
+        weight: how many times what is computed from now on counts; 1 unless it is set. 0 for nothing, which spares the
+            product too.
     """
 
     def __init__(self, clip: nn.Module, towers: Sequence[str]) -> None:
@@ -37,6 +38,8 @@ class InputCovariance:
 
     @torch.no_grad()
     def _add(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not self.weight:
+            return
         tokens = inputs[0].detach().flatten(0, 1).float()  # (B L, d)
         with full_precision():
             product = self.weight * (tokens.T @ tokens).double()  # (d, d)
