@@ -4,10 +4,10 @@ folder.
 
 import runpy
 import sys
+from pathlib import Path
 
 from benchmarks import __version__
-from benchmarks.config.terminal import say
-from plotting.found import commands
+from benchmarks.config.terminal import call_it, say
 
 
 COMMANDS = {
@@ -19,28 +19,24 @@ COMMANDS = {
     "perf": ("benchmarks.perf", "measure speed and memory"),
     "pretrain": ("benchmarks.pretrain", "pretrain the micro CLIP from scratch"),
 }
-HELP = "\n".join(["usage: nusa-bench COMMAND ...  (COMMAND --help says more)", ""] + [
+HELP = "usage: {} COMMAND ...  (COMMAND --help says more)\n\n" + "\n".join(
     f"  {name:<9} {meaning}" for name, (_, meaning) in COMMANDS.items()
-])  # fmt: skip
+)
 
 
 def main() -> None:
     """Runs the command that the first argument names, with the other arguments."""
+    called = "nusa-bench" if Path(sys.argv[0]).stem == "nusa-bench" else "python -m benchmarks"
     name, *words = sys.argv[1:] or ["--help"]
-    if name == "--version":
-        print(f"nusa-bench {__version__}")
-        return
-    if name in ("--help", "-h"):
-        print(HELP)
-        return
-    if name not in COMMANDS:
+    if name in COMMANDS:
+        call_it(f"{called} {name}")
+        sys.argv = [called, *words]
+        runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
+    elif name in ("--version", "--help", "-h"):
+        print(f"nusa-bench {__version__}" if name == "--version" else HELP.format(called))
+    else:
         say(f'error: no command "{name}"; there are {", ".join(COMMANDS)}')
         sys.exit(2)
-    module, _ = COMMANDS[name]
-    if name == "plot" and words and words[0] in commands():
-        module, words = f"plotting.{words[0]}", words[1:]
-    sys.argv = [f"nusa-bench {name}", *words]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

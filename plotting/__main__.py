@@ -1,12 +1,17 @@
-"""`python -m plotting RUN_FOLDER...` redraws the figures of run folders."""
+"""`python -m plotting RUN_FOLDER...` redraws the figures of run folders, `python -m plotting NAME ...` makes one of many."""
 
+import importlib
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import Command, say_error
+from benchmarks.config.registry import nearest
+from benchmarks.config.terminal import Command, call_it, program, say, say_error
 from plotting.draw import draw_all
 from plotting.found import commands
 
@@ -14,10 +19,25 @@ from plotting.found import commands
 COMMANDS = "\n".join(f"{name:<14}{words}" for name, words in commands().items())
 
 
+class FigureOrRuns(Command):
+    """Passes the words on to the command of the figure that the first of them names, else draws the runs that they name."""
+
+    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Runs the command, as `click.Command.main` does."""
+        name, *words = list(sys.argv[1:] if args is None else args) or [""]
+        if name in commands():
+            call_it(f"{program('plotting')} {name}")
+            return importlib.import_module(f"plotting.{name}").main(words, **kwargs)
+        if not any(map(os.path.exists, (name, f"{name}.zip"))) and (near := nearest(name, list(commands()))):
+            say(f"error: {name}: neither a figure nor a run folder{near}")
+            sys.exit(2)
+        return super().main(args, **kwargs)
+
+
 @click.command(
-    cls=Command,
+    cls=FigureOrRuns,
     help="Redraw the figures of each RUN_FOLDER, into its folder plots/.",
-    epilog=f"\b\nFigures of many runs, python -m plotting.NAME --help:\n{COMMANDS}",
+    epilog=f"\b\nFigures of many runs, {program('plotting')} NAME --help:\n{COMMANDS}",
     context_settings={"max_content_width": 140},
 )
 @click.argument("folders", metavar="RUN_FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -35,4 +55,4 @@ def main(folders: tuple[Path, ...]) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m plotting")
+    main()

@@ -15,6 +15,7 @@ from benchmarks.config.recipes import recipe
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import read_file, settings_of, unknown_setting
 from benchmarks.config.settings import COMMON_NAMES, DATA_ROOT, Common, default_data_root
+from benchmarks.config.terminal import program
 
 
 def _type_name(annotation: Any) -> str:
@@ -197,7 +198,7 @@ def build_command(argv: list[str]) -> RunCommand:
         for name, field in fields.items()
     ]
     command = RunCommand(
-        "python -m benchmarks.run",
+        program("benchmarks.run"),
         params=options + _harness_options(),
         help=f"Train CLIP on a stream of tasks, one after the other, and measure what it learns and forgets.\n\n"
         f"Defaults in brackets: {method.name} on {stream}. Options take precedence over --config, and it over defaults.",
@@ -224,7 +225,7 @@ def parse(argv: list[str]) -> dict[str, Any]:
     """
     command = build_command(argv)
     try:
-        context = command.make_context("python -m benchmarks.run", list(argv))
+        context = command.make_context(command.name, list(argv))
     except click.NoSuchOption as error:
         strategy, _ = _first_look(argv)
         name = error.option_name.lstrip("-").replace("-", "_")

@@ -13,6 +13,23 @@ from benchmarks.config.errors import UserError
 UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+_called: list[str] = []  # how the user called the command, where its module does not say it
+
+
+def call_it(name: str) -> None:
+    """Sets how the usage line of the command that runs next names it, such as `nusa-bench run`."""
+    _called[:] = [name]
+
+
+def program(module: str) -> str:
+    """Returns how the user called a command, for its usage line: as `call_it` was told, else `python -m MODULE`.
+
+    Args:
+        module: the command's module.
+    """
+    return _called[0] if _called else f"python -m {module}"
+
+
 def plain(text: str) -> str:
     r"""Returns a text in which characters that a terminal would execute are written out, such as `\x1b` for escape.
 
@@ -64,6 +81,8 @@ class Command(click.Command):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command, as `click.Command.main` does."""
         use_any_encoding()
+        if _called:
+            kwargs["prog_name"] = _called[0]
         return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
