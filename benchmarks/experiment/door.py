@@ -18,7 +18,7 @@ from benchmarks.runs import schema, write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.read import read
 from benchmarks.runtime import files, processes
-from benchmarks.runtime.environment import quick_imports, writable_home
+from benchmarks.runtime.environment import import_matplotlib, quick_imports, ready_for_avalanche
 from benchmarks.runtime.lean_imports import lean_imports
 from benchmarks.streams.base import Plan
 
@@ -253,7 +253,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         if is_locked := processes.is_first() and asked.folder.exists():
             until_done.enter_context(write.locked(asked.folder))
             schema.version(RunFiles(asked.folder))  # refuses a folder that a newer version began
-        with writable_home(), quick_imports(), lean_imports():
+        with ready_for_avalanche(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:
                 if line := general_defaults(asked.config, own_stream=asked.plan is not None):
@@ -265,6 +265,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
 
 def _draw(folder: Path, *, must: bool) -> None:
     """Draws what is missing of a run's plots; of one that was finished before only where its folder can be written."""
+    import_matplotlib()
     from plotting.draw import draw_missing
 
     if RunFiles(folder).is_packed:

@@ -11,7 +11,7 @@ from benchmarks.config.settings import default_data_root
 from benchmarks.experiment.request import build_plan, cache_place
 from benchmarks.runs import write
 from benchmarks.runs.read import Run as ReadRun
-from benchmarks.runtime.environment import writable_home
+from benchmarks.runtime.environment import ready_for_avalanche
 from benchmarks.runtime.lean_imports import lean_imports
 from benchmarks.streams.base import Plan
 
@@ -120,7 +120,7 @@ def evaluate(
         raise UserError(f"tokenizer: expected a function of a list of prompts, got {tokenizer!r}")
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
-    with writable_home(), lean_imports():
+    with ready_for_avalanche(), lean_imports():
         from benchmarks.experiment.model_test import accuracy_of
 
     plan = stream if isinstance(stream, Plan) else build_plan(stream, data_place(data_root))

@@ -13,7 +13,7 @@ import click
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, say
-from benchmarks.runtime.environment import keep_freed_memory, writable_home
+from benchmarks.runtime.environment import keep_freed_memory, ready_for_avalanche
 from benchmarks.runtime.files import check_writable, write_json
 
 
@@ -92,7 +92,7 @@ def main(part: str, results: Path, **settings: Any) -> None:
     if "peft" in names and find_spec("peft") is None:
         raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
     keep_freed_memory()
-    with writable_home():
+    with ready_for_avalanche():
         from benchmarks.runtime import devices, hardware
 
         settings["device"] = devices.pick_device(settings["device"])

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command
 from benchmarks.pretrain.pairs import draw_pairs
-from benchmarks.runtime.environment import writable_home
+from benchmarks.runtime.environment import ready_for_avalanche
 from benchmarks.runtime.files import check_writable, write_json
 
 
@@ -100,7 +100,7 @@ def _check(out: Path, device: str) -> None:
 
 def _publish(clip: Any, out: Path, about: dict[str, Any]) -> dict[str, float]:
     """Writes the model first, then measures its zero-shot accuracies through the harness."""
-    with writable_home():
+    with ready_for_avalanche():
         from benchmarks.pretrain import publish
     publish.publish(clip, out)
     accuracies = publish.zero_shot(out)
