@@ -16,6 +16,7 @@ from strategies.training.pixels import Pixels
 Reading = Literal["images", "texts"]  # the auxiliary data that a method may ask for
 
 
+ALL = "all parameters"  # in place of a setting's name
 TRAINED = 4  # times the bytes of a trained parameter: itself, its gradient and AdamW's two moments
 
 
@@ -112,7 +113,7 @@ class StrategyPlugin(SupervisedPlugin):
 
     def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
         """Returns the bytes that parts of the method take at least, by the names of settings with which they grow in
-        proportion.
+        proportion; for what grows with the model alone by the name `ALL`.
 
         Parts that memory cannot hold are refused before they are made, with a line that names the setting. By default
         there are none. Called before `begin`.
@@ -163,13 +164,13 @@ class FullPlugin(StrategyPlugin):
     """
 
     def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
-        """Returns the bytes of all gradients and of AdamW's two moments, under the name `model`.
+        """Returns the bytes of all gradients and of AdamW's two moments, under the name `ALL`.
 
         Args:
             classifier: the model of the run.
         """
         weights = sum(parameter.nbytes for parameter in classifier.clip.parameters())
-        return {"model": (TRAINED - 1) * weights}
+        return {ALL: (TRAINED - 1) * weights}
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(True)

@@ -61,7 +61,7 @@ ABOUT = About(
             differs="CoOp's splits, SGD, fp16, a model chosen by validation; here ZSCL's splits, AdamW, float32"
         )
     },
-    figures=2,  # raised in release 1.0: weights, keys and features as in the authors' code
+    figures=2,  # raised in release 0.4: weights, keys and features as in the authors' code
 )
 
 RIDGE = 1e-7  # added to the covariance's diagonal

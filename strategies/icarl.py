@@ -31,6 +31,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.utils.data import Subset
 
 from strategies.about import PURPLE, About, Published
 from strategies.base import Unfit
@@ -62,9 +63,10 @@ class Settings(DistillationSettings):
     `DistillationSettings`: temperature and weight of the distillation.
 
     Attributes:
-        memory: the number of images stored from all tasks together.
+        memory: the number of images stored from all tasks together; with `quota` tasks the size of which its parts are
+            counted, which come to more.
         quota: `classes` if each class seen has an equal part of the memory, `tasks` for the parts of ZSCL's code: with
-            t data sets seen, memory / t of each old one and the rest of `memory` of the newest.
+            t data sets seen, memory / t of each old one, and memory - memory / t of the newest.
         teacher: `previous` for the model at the start of the task, `initial` for the initial CLIP in every task.
     """
 
@@ -101,15 +103,16 @@ def herd(features: Tensor, count: int) -> list[int]:
 
 
 @torch.no_grad()
-def image_features(model: ClipClassifier, images: Tensor, device: torch.device) -> Tensor:
-    """Returns unit-length features (N, D) of images, computed in batches on `device`.
+def image_features(model: ClipClassifier, images: Any, device: torch.device) -> Tensor:
+    """Returns unit-length features (N, D) of N images, of which never more than a batch is in memory.
 
     Args:
         model: the classifier whose image tower is used.
-        images: (N, 3, S, S) uint8.
+        images: a data set whose items begin with an image (3, S, S) uint8.
         device: the model's device.
     """
-    return torch.cat([model.encode_images(some.to(device)) for some in images.split(BATCH)])
+    batches = (range(first, min(first + BATCH, len(images))) for first in range(0, len(images), BATCH))
+    return torch.cat([model.encode_images(torch.stack([images[i][0] for i in batch]).to(device)) for batch in batches])
 
 
 class Plugin(DistillationPlugin):
@@ -176,6 +179,10 @@ class Plugin(DistillationPlugin):
         Args:
             strategy: the Avalanche strategy that trains; its `model` is copied.
         """
+        if (
+            self.settings.teacher == "initial" and self._initial is None
+        ):  # Avalanche's own strategies never call `begin`
+            self._initial = frozen_copy(strategy.model)
         if not len(self.classes):
             return None
         return self._initial or super().make_teacher(strategy)
@@ -199,9 +206,9 @@ class Plugin(DistillationPlugin):
         kept = torch.cat([(self.classes == label).nonzero()[:old, 0] for label in range(first)] or [labels[:0]])
         images, classes = [self.images[kept]] if first else [], [self.classes[kept]]
         for number, label in enumerate(here, start=first):
-            own = torch.stack([data[place][0] for place in (labels == label).nonzero()[:, 0].tolist()])
+            own = Subset(data, (labels == label).nonzero()[:, 0].tolist())
             best = herd(image_features(strategy.model, own, strategy.device), new)
-            images.append(own[best])
+            images.append(torch.stack([own[place][0] for place in best]))
             classes.append(torch.full((len(best),), number))
         self.images, self.classes = torch.cat(images), torch.cat(classes)
 

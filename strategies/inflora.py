@@ -72,7 +72,7 @@ class Settings(LowRankSettings):
 
     Attributes:
         threshold: the share that the remembered directions have to hold after a task, in 0..1: of the sum of the squared
-            singular values of its attention inputs' covariance.
+            singular values of its attention inputs' covariance. After the first task they stay just below it.
         samples: the largest number of a task's images in the passes before and after its training; None for all.
     """
 
@@ -212,14 +212,17 @@ class Plugin(LowRankPlugin):
         data = strategy.experience.dataset
         # The seed makes these the same images before and after the task is learned.
         batches = sample(strategy, data, min(self.settings.samples or len(data), len(data)), strategy.train_mb_size)
-        if self.settings.towers != "text":
-            for images, *_ in batches:
-                model.encode_images(images.to(strategy.device))
-        if self.settings.towers != "image":
-            seen.weight = len(batches)
-            for prompts in model.tokens(strategy.experience.task_label)[0].split(strategy.train_mb_size):
-                model.encode_texts(prompts)
-        seen.stop()
+        try:
+            if self.settings.towers != "text":
+                for images, *_ in batches:
+                    model.encode_images(images.to(strategy.device))
+            if self.settings.towers != "image":
+                seen.weight = len(batches)
+                for prompts in model.tokens(strategy.experience.task_label)[0].split(strategy.train_mb_size):
+                    model.encode_texts(prompts)
+        finally:
+            seen.stop()
+        seen.same_everywhere()
 
     def _compute_padding(self, strategy: Any, on: bool) -> None:
         """Lets the task's prompts be computed to their last position while it trains, or again as far as needed."""

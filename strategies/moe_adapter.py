@@ -60,8 +60,7 @@ from strategies.clip.weight_matrices import TOWERS, blocks
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
 from strategies.shared.mixture import ORIGINAL, attach_mixtures
 from strategies.shared.settings import ReferenceSettings
-from strategies.training.experiences import LabelledImages, make_benchmark
-from strategies.training.loader import sample
+from strategies.training.loader import Unlabelled, sample
 
 
 ABOUT = About(
@@ -219,9 +218,7 @@ class Plugin(StrategyPlugin):
         for mixture in self._each():
             mixture.freeze(TOP_K)
         if self.reference_images is not None and not self.autoencoders:
-            images = LabelledImages(self.reference_images, torch.zeros(len(self.reference_images), dtype=torch.int64))
-            data = make_benchmark([images]).train_stream[0].dataset
-            self._learn_features(strategy, ORIGINAL, data, self.settings.reference_steps)
+            self._learn_features(strategy, ORIGINAL, Unlabelled(self.reference_images), self.settings.reference_steps)
         data = strategy.experience.dataset
         self._learn_features(strategy, strategy.experience.task_label, data, self.settings.autoencoder_steps)
 

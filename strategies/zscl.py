@@ -15,8 +15,8 @@ interval I = 100 with the start counted. Their loop makes one step more, with le
 final weights; here that snapshot is counted where I divides the number of steps. The captions' features are computed
 once instead of at each step, which is exact, since the teacher is frozen. The auxiliary images are drawn from at most
 `pool` images of the folder, 100 000 as in the paper (the script reads all of ImageNet); their order is a function of
-seed and task. The captions are those whose image could be
-downloaded. Batches run across epochs here, where that code ends an epoch with a short one.
+seed and task. Their captions are those whose image could be downloaded. Batches run across epochs here, where that code
+ends an epoch with a short one.
 
 In its class-incremental code the auxiliary images are Conceptual Captions' validation images, both distillation terms
 have weight 5, and there is no L2 term.

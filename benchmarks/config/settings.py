@@ -52,7 +52,9 @@ def _all_shots(value: object) -> object:
 
 Spelled = Annotated[str, BeforeValidator(_spelled)]
 Count = Annotated[int, Field(ge=1)]
-Steps = Annotated[int, Field(ge=1, le=1_000_000)]  # what a task's losses and draws are kept for
+Steps = Annotated[
+    int, Field(ge=1, le=1_000_000)
+]  # the losses and the order of the images of more would fill the memory
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One number for all tasks, or a default and one number for each named task or data set.
 StepsByTask = Annotated[Steps | dict[str, Steps], BeforeValidator(_split_tasks)]

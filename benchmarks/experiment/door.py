@@ -253,6 +253,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
         if is_locked := processes.is_first() and asked.folder.exists():
             until_done.enter_context(write.locked(asked.folder))
             schema.version(RunFiles(asked.folder))  # refuses a folder that a newer version began
+            asked.check_unfinished()
         with ready_for_avalanche(), quick_imports(), lean_imports():
             stream = asked.open_stream()  # whose data sets may import torchvision
             if processes.is_first() and not silent:

@@ -108,7 +108,7 @@ class Ready:
             and SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`,
             `stream_sha256` (the images independently of the order), and where
             there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file)
-            and `files_sha256` (files that the settings name); and `figures_version`, the versions of the code's results.
+            and `files_sha256` (files that the settings name).
     """
 
     go: Callable[[], None]
@@ -155,7 +155,6 @@ def _get_ready(
     inputs: dict[str, Any] = {
         "weights_sha256": backbone.sha256, "images_sha256": data.sha256, "stream_sha256": data.stream_sha256, **read_sha256,
         "preprocessing": json.loads(backbone.about["preprocessing"]), "strategy_sha256": request.config.strategy.sha256,
-        "figures_version": figures_version(request.config),
     }  # fmt: skip
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
@@ -208,6 +207,7 @@ def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
     return {
         "command": request.command,
         "method": {**asdict(about), "published": {name: asdict(row) for name, row in about.published.items()}},
+        "figures_version": figures_version(request.config),
         "tables": callbacks.tables(),
     }
 

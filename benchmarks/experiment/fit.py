@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.runtime.memory import free_bytes, shown
-from strategies.base import StrategyPlugin
+from strategies.base import ALL, StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 
 
@@ -23,6 +23,11 @@ def check(plugin: StrategyPlugin, classifier: ClipClassifier, free: int | None =
     needed = {name: count for name, count in plugin.least_bytes(classifier).items() if count > free}
     if not needed:
         return
+    if ALL in needed:
+        raise UserError(
+            f"gradients and moments of all parameters: take at least {shown(needed[ALL])}, and {shown(free)} of memory are "
+            "free here; take a smaller --model, or a method that trains fewer parameters"
+        )
     name = max(needed, key=lambda each: _excess(plugin.settings, each))
     value = getattr(plugin.settings, name, None)
     fitting = value * free // needed[name] if value else 0

@@ -22,12 +22,11 @@ from benchmarks.streams.orders import arrange
 from strategies import shared, training
 
 
-NEW = ("preprocessing", "stream_sha256", "strategy_sha256", "figures_version")  # versions before 0.4 did not write them
+NEW = ("preprocessing", "stream_sha256", "strategy_sha256")  # versions before 0.4 did not write them
 INPUTS = {  # what an error message calls the inputs whose name in `run.json` does not say it
     "reference_sha256": "reference images or texts",
     "files_sha256": "files that its settings name",
     "strategy_sha256": "code of its strategy",
-    "figures_version": "code, whose results may differ",
 }
 
 
@@ -130,8 +129,7 @@ class Request:
             )
         elif found.get("strategy_sha256", sha256) != sha256:
             say("the strategy's code is other now than when this run was made; --again runs it anew")
-        versions = figures_version(self.config)
-        if found.get("figures_version", versions) != versions:
+        if not self._has_same_version(found):
             say("this run was made by another version, whose results may differ; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         if self.plan and not self._has_same_stream():
@@ -170,6 +168,22 @@ class Request:
         """
         datasets = [str(task["dataset"]) for task in described["tasks"]]
         return data_files.digest(self.config.common.stream, datasets, self.places.data_root)
+
+    def check_unfinished(self) -> None:
+        """Checks that an unfinished run in the run folder, if there is one, was begun by code with the same results.
+
+        Raises:
+            UserError: it was begun by another version, or `run.json` is damaged.
+        """
+        if (self.folder / "run.json").exists() and not self._has_same_version(write.run_json(self.folder)):
+            raise UserError(
+                f"{self.folder}: the run there was begun by another version, whose results may differ; finish it with that "
+                "version, or move the folder away to start anew"
+            )
+
+    def _has_same_version(self, found: Mapping[str, Any]) -> bool:
+        versions = figures_version(self.config)
+        return bool(found.get("figures_version", versions) == versions)  # a version before 0.4 did not write it
 
     def _has_same_stream(self) -> bool:
         """Whether the stream is by its description that of the run in the folder."""

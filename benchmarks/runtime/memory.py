@@ -1,6 +1,7 @@
 """The current and peak memory of this process, and the free memory of the machine."""
 
 import contextlib
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ def free_bytes(device: str) -> int:
     """
     if device == "cuda":
         return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    with contextlib.suppress(OSError, AttributeError):  # what malloc keeps (see `keep_freed_memory`) is free too
+        ctypes.CDLL(None).malloc_trim(0)
     free: int = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError):  # no such file, or no limit
         free = min(free, int(LIMIT.read_text(encoding="ascii")) - resident_bytes())

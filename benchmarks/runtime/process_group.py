@@ -69,11 +69,14 @@ def _met() -> dist.Store:
         store.set(f"nusa-bench/{rank}", "here")
         store.wait([f"nusa-bench/{each}" for each in range(count)], TO_MEET)
     except dist.DistError as error:
+        if "EADDRINUSE" in str(error):
+            raise OwnError(f"MASTER_PORT: {where} is in use; choose another, or unset WORLD_SIZE") from error
         raise OwnError(
             f"{others} have not come to {where} within {TO_MEET}; start all by torchrun, or unset WORLD_SIZE"
         ) from error
     finally:
         timer.cancel()
+    store.set_timeout(PATIENCE)  # torch does so with a store that it makes itself
     return store
 
 
@@ -84,8 +87,11 @@ def meet() -> None:
 
 
 def _lost(error: Exception) -> UserError:
-    said = str(error).strip().partition("\n")[0].partition(". ")[0]  # the first sentence; gloo's advice follows
     return UserError(
-        f"another process of this run was lost, or can't be reached ({said}); "
+        f"another process of this run was lost, or can't be reached ({_first_sentence(error)}); "
         "the same command goes on after the last finished task"
     )
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].partition(". ")[0]  # gloo's advice follows

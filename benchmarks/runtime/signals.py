@@ -11,6 +11,7 @@ from typing import Any
 
 # A cluster's scheduler sends SIGTERM, a closed terminal SIGHUP, which Windows does not have.
 FROM_OUTSIDE = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOP = 0  # no signal's number: ends the thread that waits for one
 _last_acts: list[Callable[[], None]] = []
 _acting = threading.Lock()
 
@@ -51,8 +52,9 @@ def ending() -> Iterator[None]:
         finally:
             if numbers:
                 signal.set_wakeup_fd(known)
-            os.close(writing)  # which ends the thread
+            os.write(writing, bytes([STOP]))  # closing would not do: a forked process may hold the pipe too
             watch.join()
+            os.close(writing)
             os.close(waiting)
 
 
@@ -83,13 +85,13 @@ def _handled(numbers: list[int], act: Callable[[int], None]) -> Iterator[list[in
 
 def _end_by(waiting: int, numbers: list[int]) -> None:
     """Ends the process by one of the signals, whose numbers Python writes into a pipe as they arrive."""
-    while word := os.read(waiting, 1):
-        if word[0] in numbers:
+    while (number := os.read(waiting, 1)[0]) != STOP:
+        if number in numbers:
             with _acting:
                 for act in reversed(_last_acts):
                     with contextlib.suppress(Exception):  # such as a full disk, which must not keep the process alive
                         act()
-                os._exit(128 + word[0])  # without cleaning up: torch would wait for the other processes
+                os._exit(128 + number)  # without cleaning up: torch would wait for the other processes
 
 
 @contextmanager

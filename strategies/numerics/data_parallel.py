@@ -79,6 +79,15 @@ def same_everywhere(module: nn.Module) -> None:
     Args:
         module: this process's copy of the module.
     """
+    for tensor in [*module.parameters(), *module.buffers()]:
+        from_first(tensor.data)
+
+
+def from_first(tensor: Tensor) -> None:
+    """Replaces a tensor by that of the first process, in place; does nothing in a run of one process.
+
+    Args:
+        tensor: a tensor of the same shape in every process.
+    """
     if dist.is_initialized():
-        for tensor in [*module.parameters(), *module.buffers()]:
-            dist.broadcast(tensor.data, src=0)
+        dist.broadcast(tensor, src=0)

@@ -23,7 +23,7 @@ from torch.utils.data import RandomSampler
 from strategies.base import FullPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.prompts import length
-from strategies.training.loader import Loader, threads
+from strategies.training.loader import Loader, Unlabelled, threads
 
 
 TEXTS = 256  # texts that are encoded at once
@@ -62,24 +62,6 @@ def text_features(teacher: ClipClassifier, tokens: Tensor) -> Tensor:
     """
     short = tokens[:, : length(teacher.clip, tokens)]  # (N, L')
     return torch.cat([teacher.encode_texts(some.to(teacher.mean.device)) for some in short.split(TEXTS)])
-
-
-class _Images:
-    """Images alone, without labels and augmentation, in the form that `Loader` reads."""
-
-    def __init__(self, images: Any) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        item = self.images[index]
-        return item if isinstance(item, Tensor) else item[0]
-
-    @staticmethod
-    def collate_fn(items: list[Tensor]) -> list[Tensor]:
-        return [torch.stack(items)]
 
 
 class DistillationPlugin(FullPlugin):
@@ -154,7 +136,7 @@ class DistillationPlugin(FullPlugin):
 
     def _loader(self, strategy: Any) -> Loader:
         """As many batches as the task has steps, of its size; images are reshuffled whenever all have been seen."""
-        data = _Images(self.reference_data(strategy))
+        data = Unlabelled(self.reference_data(strategy))
         number = len(strategy.dataloader) * strategy.train_mb_size
         order = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # drawn from the task's own generator
         sampler = RandomSampler(data, num_samples=number, generator=order)

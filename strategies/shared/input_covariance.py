@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from strategies.clip.weight_matrices import blocks
-from strategies.numerics.data_parallel import add_up
+from strategies.numerics.data_parallel import add_up, from_first
 from strategies.numerics.precision import full_precision
 
 
@@ -50,6 +50,11 @@ class InputCovariance:
         for name in sorted(self.sums):
             if name.startswith("image."):
                 add_up(self.sums[name])
+
+    def same_everywhere(self) -> None:
+        """Gives every process of a run the sums of the first, since devices may round differently."""
+        for name in sorted(self.sums):
+            from_first(self.sums[name])
 
     def stop(self) -> None:
         """Stops watching; `sums` stays as it is."""

@@ -47,6 +47,29 @@ def threads(strategy: Any) -> int:
     return getattr(strategy, "threads", 1)
 
 
+class Unlabelled:
+    """Images alone, without labels and augmentation, as a data set that `Loader` reads: a batch is [images].
+
+    Args:
+        images: a sequence whose items are images (3, S, S) uint8, or tuples that begin with one.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        item = self.images[index]
+        return item if isinstance(item, Tensor) else item[0]
+
+    @staticmethod
+    def collate_fn(items: list[Tensor]) -> list[Tensor]:
+        """Returns [images (B, 3, S, S)] of B images (3, S, S)."""
+        return [torch.stack(items)]
+
+
 class Loader:
     """Iterates over the images that a sampler names, in batches of the kind that Avalanche's own loaders yield.
 

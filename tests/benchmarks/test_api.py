@@ -430,7 +430,7 @@ def test_another_version_of_the_results_is_refused_on_resuming_and_said_of_a_fin
     about = json.loads(file.read_text())
     earlier = {**about["figures_version"], "shared": 0}
     file.write_text(json.dumps({**about, "figures_version": earlier}))
-    assert "other code, whose results may differ" in str(
+    assert "begun by another version, whose results may differ" in str(
         _error(lambda: nb.run("lora", colours, results=tmp_path, **RUN))
     )
     file.write_text(json.dumps(about))

@@ -133,3 +133,9 @@ def test_the_released_teacher_is_the_initial_clip_and_is_resumed() -> None:
         assert teacher is not None
         assert all(torch.equal(tensor, start[name]) for name, tensor in teacher.clip.state_dict().items())
     assert any(not torch.equal(tensor, start[name]) for name, tensor in snapshot(classifier.clip).items())
+    alone, untouched = tiny_classifier(), Plugin(Settings(memory=11, teacher="initial"))
+    template = tiny_template(alone, [untouched])  # as under Avalanche's own strategies, which never call `begin`
+    template.train(tiny_experiences()[0])
+    teacher = untouched.make_teacher(template)
+    assert teacher is not None
+    assert all(torch.equal(tensor, start[name]) for name, tensor in teacher.clip.state_dict().items())
