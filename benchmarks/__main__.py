@@ -6,8 +6,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import click
+
 from benchmarks import __version__
-from benchmarks.config.terminal import call_it, say
+from benchmarks.config.terminal import call_it, guard_output, say, say_error
 
 
 COMMANDS = {
@@ -26,6 +28,7 @@ HELP = "usage: {} COMMAND ...  (COMMAND --help says more)\n\n" + "\n".join(
 
 def main() -> None:
     """Runs the command that the first argument names, with the other arguments."""
+    guard_output()
     called = "nusa-bench" if Path(sys.argv[0]).stem == "nusa-bench" else "python -m benchmarks"
     name, *words = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
@@ -33,7 +36,11 @@ def main() -> None:
         sys.argv = [called, *words]
         runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
     elif name in ("--version", "--help", "-h"):
-        print(f"nusa-bench {__version__}" if name == "--version" else HELP.format(called))
+        try:
+            click.echo(f"nusa-bench {__version__}" if name == "--version" else HELP.format(called))
+        except OSError as error:  # a full disk, or nobody who reads
+            say_error(error)
+            sys.exit(2)
     else:
         say(f'error: no command "{name}"; there are {", ".join(COMMANDS)}')
         sys.exit(2)

@@ -15,7 +15,7 @@ from benchmarks import api
 from benchmarks.config import command_line
 from benchmarks.config.errors import OwnError, UserError
 from benchmarks.config.settings import HARNESS_NAMES
-from benchmarks.config.terminal import plain, say, say_error, use_any_encoding
+from benchmarks.config.terminal import guard_output, plain, say, say_error
 from benchmarks.runtime import processes, signals
 
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         The exit status: 0 done, 2 an error that the user can correct, 130 interrupted
     (143 by SIGTERM, 129 by SIGHUP).
     """
-    use_any_encoding()
+    guard_output()
     try:
         given = command_line.parse(argv)
         with signals.raised() if processes.count() == 1 else _ended():

@@ -1,12 +1,14 @@
 """What the commands print: errors in one line with exit status 2, and only characters that a terminal can show."""
 
+import atexit
+import os
 import re
 import sys
 from typing import Any
 
 import click
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, of_the_system
 
 
 # Characters that control a terminal or turn the direction of writing, and those that no encoding has; not tab and newline.
@@ -14,6 +16,7 @@ UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 _called: list[str] = []  # how the user called the command, where its module does not say it
+_errors: list[BaseException] = []  # what was said of them
 
 
 def call_it(name: str) -> None:
@@ -57,18 +60,37 @@ def say(line: str) -> None:
 
 
 def say_error(error: BaseException) -> None:
-    """Prints `error: ` and an error's message on stderr, in one line.
+    """Prints `error: ` and an error's message on stderr, in one line; nothing of a pipe that nobody reads any more.
 
     Args:
-        error: the error.
+        error: the error; one of the system is said in words.
     """
+    if isinstance(error, BrokenPipeError):
+        return
+    _errors.append(error)
+    error = of_the_system(error) if isinstance(error, OSError) else error
     say(f"error: {' '.join(str(error).split())}")
 
 
-def use_any_encoding() -> None:
-    """Makes stdout replace characters that its encoding lacks, instead of raising an error."""
+def guard_output() -> None:
+    """Makes stdout replace characters that its encoding lacks, instead of raising an error.
+
+    Output that cannot be written as the process ends, on a full disk, then ends it in one line and with status 2.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
+    atexit.unregister(_flush)
+    atexit.register(_flush)
+
+
+def _flush() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not _errors:  # it was met before
+            say_error(error)
+        os._exit(2)  # Python would try to write it again, and print the error
 
 
 class Command(click.Command):
@@ -80,7 +102,7 @@ class Command(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command, as `click.Command.main` does."""
-        use_any_encoding()
+        guard_output()
         if _called:
             kwargs["prog_name"] = _called[0]
         return super().main(*args, **kwargs)
@@ -98,8 +120,10 @@ class Command(click.Command):
             return super().invoke(ctx)
         except BrokenPipeError:  # whoever read the output has left; click ends quietly then
             raise
-        except (UserError, OSError) as error:
+        except UserError as error:
             raise _OneLine(str(error)) from error
+        except OSError as error:
+            raise _OneLine(str(of_the_system(error))) from error
         except KeyboardInterrupt:
             say("\ninterrupted")
             ctx.exit(130)

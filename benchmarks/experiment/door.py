@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, of_the_system
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import general_defaults, resolve
 from benchmarks.config.terminal import say
@@ -168,13 +168,7 @@ def request(
         words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
         return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
     except OSError as error:
-        raise _of_the_system(error) from error
-
-
-def _of_the_system(error: OSError) -> UserError:
-    """Returns an error of the system, such as a name that is too long, as one line of ours."""
-    name = "" if error.filename is None else f"{error.filename!s:.200}: "
-    return UserError(f"{name}{' '.join(str(error.strerror or error).split())}")
+        raise of_the_system(error) from error
 
 
 def _check_objects(strategy: Any, stream: Any) -> None:
@@ -241,7 +235,7 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
             finally:
                 ONE_RUN.release()
     except OSError as error:
-        raise _of_the_system(error) from error
+        raise of_the_system(error) from error
     if plots and processes.is_first():
         _draw(asked.folder, must=not was_finished)
 

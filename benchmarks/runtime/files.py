@@ -38,18 +38,21 @@ def user_cache() -> Path | None:
     """Returns the folder for decoded images where none is named; None if it cannot be written.
 
     It is the one in the environment variable `NUSA_BENCH_CACHE`, else `nusa-bench` in the user's cache folder, such as
-    `~/.cache/nusa-bench` on Linux. It may not exist yet.
+    `~/.cache/nusa-bench` on Linux. It may not exist yet. A user without a home folder has none.
 
     Raises:
         UserError: the folder in `NUSA_BENCH_CACHE` cannot be written.
     """
     if named := os.environ.get("NUSA_BENCH_CACHE"):
-        check_writable(Path(named))
+        try:
+            check_writable(Path(named))
+        except UserError as error:
+            raise UserError(f"NUSA_BENCH_CACHE={error}") from error
         return Path(named)
-    path = user_cache_path("nusa-bench")
     try:
+        path = user_cache_path("nusa-bench")
         check_writable(path)
-    except UserError:
+    except (UserError, RuntimeError):  # of platformdirs, where no home is known
         return None
     return path
 

@@ -28,7 +28,7 @@ def command(n: int) -> None:
     [
         (["-n", "0"], 0, ""),
         (["-n", "1"], 2, "error: wrong, in \\x1b[2J two lines\n"),
-        (["-n", "2"], 2, "error: [Errno 2] No such file: 'x'\n"),
+        (["-n", "2"], 2, "error: x: No such file\n"),
         (["-n", "3"], 130, "\ninterrupted\n"),
         ([], 2, "error: Missing option '-n'.\n"),
         (["--nn", "1"], 2, "error: No such option '--nn'.\n"),
