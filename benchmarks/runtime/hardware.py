@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,10 @@ from typing import Any
 import torch
 
 from benchmarks import __version__
-from benchmarks.config.registry import ROOT
-from benchmarks.runtime import processes
+from benchmarks.runtime import processes, repository
 
 
 RECORDED = ("torch", "torchvision", "avalanche-lib", "open_clip_torch", "numpy", "pandas", "pillow", "scikit-learn")
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _processor() -> str:
@@ -45,16 +35,13 @@ def describe(device: str) -> dict[str, Any]:
     Args:
         device: `cpu` or `cuda`.
     """
-    # Installed, the packages may lie within somebody else's repository.
-    is_ours = _git("rev-parse", "--show-toplevel") == str(ROOT)
-    commit, changes = (_git("rev-parse", "HEAD"), _git("status", "--porcelain")) if is_ours else (None, None)
     return {
         "versions": {
             "nusa-bench": __version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in RECORDED},
         },
-        "git": {"commit": commit, "uncommitted_changes": bool(changes) if commit else None},
+        "git": repository.commit(),
         "hardware": {
             "device": device,
             "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
