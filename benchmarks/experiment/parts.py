@@ -6,7 +6,8 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.checkpoint import states
-from benchmarks.runs import write
+from benchmarks.runs.folder import RunFiles
+from benchmarks.runs.read import about_of
 
 
 OF_AN_ENVIRONMENT = ("versions", "git", "hardware")  # keys of `run.json`
@@ -30,12 +31,15 @@ def parts(folder: Path, here: Mapping[str, Any], tasks: int) -> tuple[list[dict[
     done = states(folder)
     if not done or not (folder / "run.json").exists():
         return [], ""
-    about = write.run_json(folder)
+    about = about_of(RunFiles(folder))
     began = about.get("parts", [{"state": 0, **_environment(about)}])
-    if not (isinstance(began, list) and began and all(isinstance(each, dict) and _is_state(each) for each in began)):
-        raise UserError(f"{folder / 'run.json'}: damaged, its parts name no states; move the folder away to start anew")
+    first = [part["state"] for part in began]
+    if first != sorted({0, *first}) or first[-1] > tasks:
+        raise UserError(
+            f"{folder / 'run.json'}: damaged, its parts begin in the states {first}; move the folder away to start anew"
+        )
     # A start that was stopped before its first state was kept has computed nothing of the run.
-    found = [part for part in began if part["state"] < done] or began[:1]
+    found = [part for part in began if part["state"] < done]
     said = ""
     if done <= tasks and (changed := _difference(found[-1], here)):
         found.append({"state": done, **_environment(here)})
@@ -44,10 +48,6 @@ def parts(folder: Path, here: Mapping[str, Any], tasks: int) -> tuple[list[dict[
             "alone; run.json has which tasks were computed in which"
         )
     return (found if len(found) > 1 else []), said
-
-
-def _is_state(part: Mapping[str, Any]) -> bool:
-    return isinstance(part.get("state"), int)
 
 
 def _environment(about: Mapping[str, Any]) -> dict[str, Any]:

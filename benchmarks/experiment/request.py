@@ -15,6 +15,7 @@ from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
 from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
+from benchmarks.runs.read import about_of
 from benchmarks.runtime import files
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
@@ -175,7 +176,7 @@ class Request:
         Raises:
             UserError: it was begun by another version, or `run.json` is damaged.
         """
-        if (self.folder / "run.json").exists() and not self._has_same_version(write.run_json(self.folder)):
+        if (self.folder / "run.json").exists() and not self._has_same_version(about_of(RunFiles(self.folder))):
             raise UserError(
                 f"{self.folder}: the run there was begun by another version, whose results may differ; finish it with that "
                 "version, or move the folder away to start anew"

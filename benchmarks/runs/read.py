@@ -92,6 +92,7 @@ class _Hardware(_Open):
 class _Part(_Open):
     state: int
     versions: NotRequired[dict[str, str] | None]
+    git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware | None]
 
 
@@ -134,6 +135,19 @@ class Protocol:
         It equals `identity`, except that class-incremental protocols (`seen`) use the task-aware accuracies (`known`).
         """
         return "known" if self.identity == "seen" else self.identity
+
+
+def about_of(files: RunFiles) -> dict[str, Any]:
+    """Returns the content of `run.json`, whose parts have the right types; also of a run that is not finished.
+
+    Args:
+        files: the run's files.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found: dict[str, Any] = _checked(files.at("run.json"), files.json("run.json"), ABOUT)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +226,7 @@ class Run:
         start), `command`, `method`, `weights_sha256`, `images_sha256`, `versions`, `git`, `hardware` and others that
         `benchmarks.runs.keys` describes. Older folders lack some.
         """
-        return _checked(self.files.at("run.json"), self.files.json("run.json"), ABOUT)
+        return about_of(self.files)
 
     @property
     def environments(self) -> list[dict[str, Any]]:

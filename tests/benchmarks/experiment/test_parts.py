@@ -44,7 +44,7 @@ def put(folder: Path, states: int, about: dict[str, Any]) -> None:
     """A run folder that was stopped after so many evaluations."""
     folder.mkdir(exist_ok=True)
     save_checkpoint(folder, {}, {}, RunRecord(["50.0"] * states, ["50.0"] * states, ["50.0"] * states), {})
-    (folder / "run.json").write_text(json.dumps(about))
+    (folder / "run.json").write_text(json.dumps({"status": "running", **about}))
 
 
 def test_a_run_goes_on_with_other_threads(
@@ -102,10 +102,13 @@ def test_a_new_run_has_no_parts_nor_one_whose_run_json_is_older_or_damaged(tmp_p
     assert parts(tmp_path, here(), 3) == ([], "")
     put(tmp_path, 1, {"status": "running"})
     assert "threads 2, before unknown" in parts(tmp_path, here(), 3)[1]
-    damaged: list[Any] = [3, [], [3], [{"state": "x"}], [{"versions": {}}]]
+    damaged: list[Any] = [
+        3, [], [3], [{"state": "x"}], [{"state": True}], [{"versions": {}}], [{"state": -5}], [{"state": 5}, {"state": 1}],
+        [{"state": 0}, {"state": 99}], [{"state": 0, "versions": "x"}], [{"state": 0, "git": 3}],
+    ]  # fmt: skip
     for wrong in damaged:
         put(tmp_path, 1, {"parts": wrong})
-        with pytest.raises(UserError, match=r"run\.json: damaged, its parts name no states"):
+        with pytest.raises(UserError, match=r"run\.json: damaged, (its parts begin|parts)"):
             parts(tmp_path, here(), 3)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged checkpoint"):
