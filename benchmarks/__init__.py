@@ -6,4 +6,11 @@ model from `backbones`. `experiment` trains and tests, calls `measurements`, and
 `comparison` reads run folders. The harness knows methods only by their name and through `strategies.base`.
 """
 
+import sys
+
+
 __version__ = "0.4.0"
+
+if sys.platform == "win32":  # locks, signals and memory are POSIX's here
+    sys.stderr.write("error: nusa-bench runs on Linux and macOS; on Windows, run it in WSL\n")
+    sys.exit(2)

@@ -196,3 +196,7 @@ def test_output_for_which_there_is_no_space_is_one_line(words: tuple[object, ...
     with open("/dev/full", "w") as full:
         done = python("-m", *words, env={"PYTHONUNBUFFERED": unbuffered}, stdout=full)
     assert_one_line(done, "No space left on device")
+
+
+def test_windows_is_told_what_it_runs_on() -> None:
+    assert_one_line(python("-c", "import sys; sys.platform = 'win32'; import benchmarks"), "Linux and macOS", "WSL")
