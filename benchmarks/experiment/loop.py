@@ -118,8 +118,9 @@ class TaskLoop:
             if state > 0:
                 self._learn(template, state - 1)
                 self._keep_tests(state - 1)
-            self._measure(state)
+            said = self._measure(state)
         self._save()
+        self.bar.say(said)  # not before: who reads it may stop the run and expects it to go on from here
 
     def _kept(self) -> str:
         return f"The {self.record.states} finished rows are kept in {self.run.folder}"
@@ -188,7 +189,7 @@ class TaskLoop:
         for note in plugin.notes:
             self.bar.say(f"  {note}")
 
-    def _measure(self, state: int) -> None:
+    def _measure(self, state: int) -> str:
         run, cost = self.run, self.run.cost
         after = f"{state}/{len(run.tasks)} {run.tasks[state - 1]}" if state else "before training"
         self.bar.now(f"{after}: evaluating")
@@ -202,8 +203,8 @@ class TaskLoop:
         self.record.add_accuracies(found.known, found.unknown, found.seen)
         mean = sum(found.known) / len(found.known)
         own = f", this task {found.known[state - 1]:.1f} %" if state else ""
-        self.bar.say(f"{after}: mean accuracy {mean:.1f} %{own}")
         self.callbacks.tell("on_evaluation_end", run)
+        return f"{after}: mean accuracy {mean:.1f} %{own}"
 
     def _note_memory(self) -> None:
         self.run.cost.note_memory(memory.peak_host_bytes(), memory.peak_gpu_bytes())
