@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -66,13 +67,18 @@ def _batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[t
         batch = images[part], labels[part]
         return tuple(each.pin_memory() if device.type == "cuda" and not each.is_cuda else each for each in batch)  # type: ignore[return-value]
 
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(read, part) for part in parts[:1]]
-        for part in [*parts[1:], None][: len(parts)]:
-            batch = ahead.pop().result()
-            if part is not None:
-                ahead.append(reader.submit(read, part))
-            yield batch
+    ahead = [_reader().submit(read, part) for part in parts[:1]]
+    for part in [*parts[1:], None][: len(parts)]:
+        batch = ahead.pop().result()
+        if part is not None:
+            ahead.append(_reader().submit(read, part))
+        yield batch
+
+
+@cache
+def _reader() -> ThreadPoolExecutor:
+    """Returns the thread that reads the next batch."""
+    return ThreadPoolExecutor(1)
 
 
 class _Counter:

@@ -20,9 +20,10 @@ import json
 import os
 import shutil
 import stat
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,8 +34,7 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import say
-from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, pool, threads
+from benchmarks.images.decode import DIGEST, TRANSFORM, decode_one, digest, in_threads
 from benchmarks.images.sets import Images
 from benchmarks.runtime import files
 from benchmarks.runtime.locks import locked
@@ -215,7 +215,7 @@ class CacheFile:
                 image = self.stored(pixels.fileno(), row)
                 return image is None or digest(image) != found[row].tobytes()
 
-            for row, is_wrong in zip(present, pool().map(wrong, present), strict=True):
+            for row, is_wrong in zip(present, in_threads(wrong, present), strict=True):
                 if is_wrong:
                     _write_whole(opened.fileno(), memoryview(bytes(DIGEST)), row * DIGEST)
 
@@ -244,19 +244,19 @@ class CacheFile:
             _write_whole(digests, memoryview(digest(image)), row * DIGEST)
             return None
 
-        workers, disk, flushes, refused = ThreadPoolExecutor(threads()), ThreadPoolExecutor(1), [], False
+        flushes, refused = [], False
         try:
             for some in _pieces(rows, max(FLUSH // self.image_bytes, 1)):
-                flushes.append(disk.submit(os.fsync, pixels))  # writes the previous images while these are decoded
-                for error in workers.map(write, some):
-                    if error:
-                        on_bad(error)
-                    on_image()
+                flushes.append(_disk().submit(os.fsync, pixels))  # writes the previous images while these are decoded
+                with closing(in_threads(write, some)) as written:
+                    for error in written:
+                        if error:
+                            on_bad(error)
+                        on_image()
         except OSError:
             refused = True
             raise
         finally:  # also after a bad image or an interruption: images are complete
-            workers.shutdown(cancel_futures=True)
             for flush in flushes:
                 flush.result()  # a failed write is reported only once
             for file in (pixels, digests):
@@ -264,6 +264,12 @@ class CacheFile:
                 os.close(file)
             if not refused:
                 self.filling.unlink()
+
+
+@cache
+def _disk() -> ThreadPoolExecutor:
+    """Returns the thread that waits for the disk."""
+    return ThreadPoolExecutor(1)
 
 
 def _pieces(rows: np.ndarray, count: int) -> Iterator[list[int]]:
@@ -277,45 +283,6 @@ def _write_whole(file: int, data: memoryview, place: int) -> None:
     while data:
         written = os.pwrite(file, data, place)
         data, place = data[written:], place + written
-
-
-class Cached:
-    """A split's images, read from the cache on disk: item i is (3, size, size) uint8, a slice (B, 3, size, size).
-
-    Every image is compared with its digest as it is read. One that differs, because the file was cut or changed since
-    it was opened, is decoded anew from the image itself, and a line on stderr says so once.
-
-    Args:
-        file: the cache, in which the images have been decoded.
-        rows: (N,) int64, the index in the cache of each image of the split.
-    """
-
-    def __init__(self, file: CacheFile, rows: np.ndarray) -> None:
-        self.file, self.rows, self._said = file, rows, False
-        self._digests = file.ready()
-        self._pixels = os.open(file.pixels, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        weakref.finalize(self, os.close, self._pixels)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, places: int | slice) -> Tensor:
-        if isinstance(places, int):
-            return self._one(int(self.rows[places]))
-        rows = self.rows[places].tolist()
-        out = np.empty((len(rows), *self.file.shape[1:]), dtype=np.uint8)
-        for place, row in enumerate(rows):
-            out[place] = self._one(row).numpy()
-        return torch.from_numpy(out)
-
-    def _one(self, row: int) -> Tensor:
-        found = self.file.stored(self._pixels, row)
-        if found is not None and digest(found) == self._digests[row].tobytes():
-            return found
-        if not self._said:
-            self._said = True
-            say(f"{self.file.pixels}: cut or changed; what differs is decoded anew. Delete {self.file.folder}")
-        return decode_one(self.file.images, row, self.file.size)
 
 
 def check_space(root: Path, missing: Mapping[CacheFile, np.ndarray]) -> int:

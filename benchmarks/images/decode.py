@@ -6,9 +6,10 @@ decodes the files.
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from strategies.training.pixels import Pixels
 
 TRANSFORM = "pictures 1, Resize(size, bicubic), CenterCrop(size)"  # in the cache's key; change it when pixels change
 DIGEST = 8  # bytes
+T = TypeVar("T")
 
 
 def threads() -> int:
@@ -38,6 +40,25 @@ def pool() -> ThreadPoolExecutor:
     What they do must not wait for other work of theirs.
     """
     return ThreadPoolExecutor(threads())
+
+
+def in_threads(act: Callable[[int], T], items: Iterable[int]) -> Generator[T, None, None]:
+    """Yields what an action returns for each item, in their order; the threads of `pool` do it.
+
+    Closed before its end, or when the action raises an error, it drops what has not begun and waits for what has.
+
+    Args:
+        act: called with each item.
+        items: all of them are queued at once.
+    """
+    futures = [pool().submit(act, item) for item in items]
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
 def decode_one(images: Images, row: int, size: int) -> Tensor:
@@ -93,7 +114,7 @@ def decode(split: Split, size: int, on_image: Callable[[], None] = lambda: None)
         out[place] = decode_one(split.images, int(split.rows[place]), size)
         on_image()
 
-    list(pool().map(fill, range(len(split))))
+    list(in_threads(fill, range(len(split))))
     return out
 
 
@@ -128,7 +149,7 @@ class FromFiles:
     def __getitem__(self, places: int | slice) -> Tensor:
         if isinstance(places, int):
             return self.one(places)
-        return torch.stack(list(pool().map(self.one, range(len(self))[places])))
+        return torch.stack(list(in_threads(self.one, range(len(self))[places])))
 
 
 def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.ndarray:
@@ -149,7 +170,7 @@ def digests(pixels: Pixels, on_image: Callable[[], None] = lambda: None) -> np.n
         on_image()
         return found
 
-    joined = b"".join(pool().map(one, range(len(pixels))))
+    joined = b"".join(in_threads(one, range(len(pixels))))
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST)
 
 
@@ -171,4 +192,4 @@ def check(split: Split, size: int, on_image: Callable[[], None] = lambda: None) 
             on_image()
         return None
 
-    return [error for error in pool().map(one, split.rows.tolist()) if error]
+    return [error for error in in_threads(one, split.rows.tolist()) if error]

@@ -7,7 +7,8 @@ import numpy as np
 from rich.filesize import decimal
 
 from benchmarks.config.errors import UserError
-from benchmarks.images.cache import Cached, CacheFile, check_space, stop
+from benchmarks.images.cache import CacheFile, check_space, stop
+from benchmarks.images.cached import Cached
 from benchmarks.images.decode import FromFiles, check, decode, digests
 from benchmarks.images.sets import Images, Split
 from benchmarks.runtime.progress import ProgressBar

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.backbones.loading import image_size
-from benchmarks.images.cache import Cached, CacheFile
+from benchmarks.images.cache import CacheFile
+from benchmarks.images.cached import Cached
 from benchmarks.images.decode import check, decode_one
 from benchmarks.images.sets import Images, Split
 from benchmarks.perf.timing import in_turns, ratio, timed

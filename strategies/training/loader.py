@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -45,6 +46,12 @@ def threads(strategy: Any) -> int:
         strategy: the Avalanche strategy that trains; `ClipTemplate` has the number as `threads`.
     """
     return getattr(strategy, "threads", 1)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Returns the threads of all loaders; a pool for each task would start them anew hundreds of times."""
+    return ThreadPoolExecutor(threads)
 
 
 class Unlabelled:
@@ -108,24 +115,29 @@ class Loader:
         # Torch's own loaders draw a seed here, from the generator of dropout. The same draw keeps results as they were.
         torch.empty((), dtype=torch.int64).random_()
         images = enumerate(self.sampler)
-        waiting: deque[Future[list[Tensor]]] = deque()
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                for _ in range(len(self)):
-                    while len(waiting) < AHEAD and (batch := list(islice(images, self.batch_size))):
-                        waiting.append(self._begin(pool, self.share.of(batch)))
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        waiting: deque[list[Future[Any]]] = deque()
+        try:
+            for _ in range(len(self)):
+                while len(waiting) < AHEAD and (batch := list(islice(images, self.batch_size))):
+                    waiting.append(self._begin(self.share.of(batch)))
+                *_, collated = waiting[0]
+                found = collated.result()
+                waiting.popleft()
+                yield found
+        finally:
+            left = [future for futures in waiting for future in futures]
+            for future in left:
+                future.cancel()
+            wait(left)
 
-    def _begin(self, pool: ThreadPoolExecutor, batch: Sequence[tuple[int, int]]) -> Future[list[Tensor]]:
-        """Has each thread read a piece of the batch, then one thread collate the pieces.
+    def _begin(self, batch: Sequence[tuple[int, int]]) -> list[Future[Any]]:
+        """Has each thread read a piece of the batch, then one thread collate the pieces; returns all of this work.
 
         The collating thread never waits for a piece that has not begun, since the pool takes up its work in order.
         """
-        piece = -(-len(batch) // self.threads)
+        pool, piece = _pool(self.threads), -(-len(batch) // self.threads)
         pieces = [pool.submit(self._read, batch[first : first + piece]) for first in range(0, len(batch), piece)]
-        return pool.submit(self._collate, pieces)
+        return [*pieces, pool.submit(self._collate, pieces)]
 
     def _read(self, images: Sequence[tuple[int, int]]) -> list[Any]:
         items = []

@@ -10,7 +10,7 @@ import torch
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.data import load
 from benchmarks.images.augment import Cropped
-from benchmarks.images.cache import Cached
+from benchmarks.images.cached import Cached
 from benchmarks.images.decode import FromFiles
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Source, Stream, Task

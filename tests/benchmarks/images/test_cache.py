@@ -1,6 +1,7 @@
 """The decoded-image cache: the same bytes as torchvision's transform, resumable, shared, and never trusted when damaged."""
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -11,13 +12,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import open_clip
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from benchmarks.config.errors import UserError
 from benchmarks.images import cache as cache_module
-from benchmarks.images.cache import Cached, CacheFile, check_space
+from benchmarks.images.cache import CacheFile, check_space
+from benchmarks.images.cached import MOST_OPEN, Cached
 from benchmarks.images.decode import FromFiles, decode, decode_one, digests
 from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Images, Split
@@ -136,14 +139,14 @@ def test_killed_while_it_decodes_it_goes_on_and_ends_the_same(tmp_path: Path) ->
     code = f"""
 import os
 from pathlib import Path
-from benchmarks.images import cache
+from benchmarks.images import cache, decode
 from tests.benchmarks.images.test_cache import pictures
 split = pictures(Path({str(tmp_path / "pictures")!r}))
-cache.threads = lambda: 1
-decode, done = cache.decode_one, []
+decode.threads = lambda: 1
+decode_one, done = cache.decode_one, []
 def dying(*words):
     done.append(1)
-    return decode(*words) if len(done) <= 3 else os._exit(9)
+    return decode_one(*words) if len(done) <= 3 else os._exit(9)
 cache.decode_one = dying
 cache.CacheFile(Path({str(tmp_path / "cache")!r}), split.images, 24).fill(split.rows)
 """
@@ -259,3 +262,35 @@ def test_a_link_in_the_cache_is_not_written_through(tmp_path: Path) -> None:
         target.symlink_to(precious)
         file.fill(split.rows)
         assert precious.read_text() == "precious" and torch.equal(Cached(file, split.rows)[:], decode(split, 24))
+
+
+def many(count: int) -> list[Split]:
+    """Splits of a few tiny images, as of a stream of that many tasks."""
+    rng = np.random.default_rng(0)
+    drawn = [Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)) for _ in range(4)]
+    return [
+        Split(Images(f"task {task}", 4, drawn.__getitem__, str, lambda: ""), np.arange(4), np.zeros(4, dtype=np.int64))
+        for task in range(count)
+    ]
+
+
+def test_many_tasks_hold_few_files_open_and_a_file_that_is_gone_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits, process = many(3 * MOST_OPEN), psutil.Process()
+    files = [CacheFile(tmp_path / "cache", split.images, 24) for split in splits]
+    for file, split in zip(files, splits, strict=True):
+        file.fill(split.rows)
+    before = process.num_fds()
+    opened = [Cached(file, split.rows) for file, split in zip(files, splits, strict=True)]
+    for _ in range(2):
+        for cached, split in zip(opened, splits, strict=True):
+            assert torch.equal(cached[:], decode(split, 24))
+            assert process.num_fds() <= before + MOST_OPEN
+    assert capsys.readouterr().err == ""
+    files[0].pixels.unlink()
+    assert torch.equal(opened[0][:], decode(splits[0], 24))
+    assert capsys.readouterr().err.startswith(f"{files[0].pixels}: gone, cut or changed; what differs is decoded anew.")
+    del opened, cached
+    gc.collect()
+    assert process.num_fds() <= before
