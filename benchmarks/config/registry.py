@@ -94,16 +94,24 @@ class Source:
             UserError: the import fails, or the module does not define what its kind needs: `Plugin` for a strategy,
                 `build` for a stream, `Meter` for a measurement.
         """
-        try:
-            module = importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
-        except (Exception, SystemExit) as error:  # a user's file may raise anything
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
+        module = self.imported()
         if not hasattr(module, NEEDED[self.kind]):
             raise UserError(
                 f"{self.file}: it has no {NEEDED[self.kind]}, which a {self.kind} needs; see docs/adding.md"
             )
         return module
+
+    def imported(self) -> ModuleType:
+        """Imports the module and returns it, whatever it defines.
+
+        Raises:
+            UserError: the import fails.
+        """
+        try:
+            return importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
+        except (Exception, SystemExit) as error:  # a user's file may raise anything
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
 
 
 def _parsed(file: Path) -> ast.Module:
@@ -249,6 +257,7 @@ def _own_file(file: Path) -> Source:
         )
     source = Source("strategy", file.stem, file.resolve(), None)
     if not any(isinstance(node, ast.ClassDef) and node.name == "Plugin" for node in source.tree.body):
+        source.imported()  # a file that cannot be imported may lack the class for that reason, which is said first
         raise UserError(f"--strategy {file}: it has no class Plugin; see docs/adding.md")
     return source
 

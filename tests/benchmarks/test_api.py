@@ -347,6 +347,12 @@ def test_a_strategy_in_a_file_outside_the_repository(colours: nb.Plan, tmp_path:
 
     assert "not valid Python" in refusal("def")
     assert "has no class Plugin" in refusal("x = 1")
+    for text, error in (
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("1 / 0", "ZeroDivisionError"),
+    ):
+        assert f"cannot be imported ({error}" in refusal(text)
+        assert f"cannot be imported ({error}" in refusal(f"if True:\n    {text}\n    class Plugin: pass\n")
     assert "needs a class Settings" in refusal("class Plugin: pass")
     assert "cannot be imported (ModuleNotFoundError" in refusal(
         OWN.replace("from typing", "import nowhere\nfrom typing")
