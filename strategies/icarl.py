@@ -1,4 +1,4 @@
-"""iCaRL on CLIP: a memory of 10 000 images, chosen by herding, over which the model before the task is distilled.
+"""iCaRL on CLIP: a memory of images, chosen by herding, over which the model before the task is distilled.
 
 Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, arXiv 1611.07725, in the form of ZSCL's MTIL
 baseline (arXiv 2303.06628). All parameters learn from cross-entropy on the task's images plus, from the second task on,
@@ -15,14 +15,14 @@ With `quota` tasks, herding is over all images of a data set, and of t learned o
 floor(memory / t), the newest memory - floor(memory / t) (the first: memory). So the memory holds more than `memory`
 images from the third task on, as in ZSCL's code.
 
-Fidelity, against ZSCL's code as described in public notes. Equal: the size of the memory, distillation on it with the
-current prompts, no cross-entropy on it. Offered: that code's teacher, the initial CLIP in every task (`--teacher
-initial`), and its quota (`--quota tasks`). Not here: its herding has an index fault that stores wrong and repeated
-images, sees at most the first 30 000 images of a data set and leaves out the first task, whose first images are taken;
-it reads the memory in order, set by set. Its script names neither weights of distillation nor label smoothing, so that
-the published row cannot come from it alone, and is shown but not compared. Unlike in the original, classification is by
-prompts, not by nearest mean, and the memory serves distillation alone. Images are stored as bytes at the model's size,
-without crops. A class with fewer than m images keeps all it has.
+Fidelity, against ZSCL's code as described in public notes. Equal: the size of the memory (10 000 on MTIL), distillation
+on it with the current prompts, no cross-entropy on it. Offered: that code's teacher, the initial CLIP in every task
+(`--teacher initial`), and its quota (`--quota tasks`). Not here: its herding has an index fault that stores wrong and
+repeated images, sees at most the first 30 000 images of a data set and leaves out the first task, whose first images
+are taken; it reads the memory in order, set by set. Its script names neither weights of distillation nor label
+smoothing, so that the published row cannot come from it alone, and is shown but not compared. Unlike in the original,
+classification is by prompts, not by nearest mean, and the memory serves distillation alone. Images are stored as bytes
+at the model's size, without crops. A class with fewer than m images keeps all it has.
 """
 
 from typing import Any, Literal
