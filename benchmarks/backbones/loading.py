@@ -207,7 +207,13 @@ def _side(model: str, size: Any) -> int:
 
 
 def _check_preprocessing(model: str, config: Mapping[str, Any]) -> None:
-    """Raises UserError unless mean and std are three numbers each, std above zero, and images are resized as here."""
+    """Raises UserError unless mean and std are three numbers each, std above zero, and images are read and resized as
+    here.
+    """
+    if config["mode"] != "RGB":
+        raise UserError(
+            f"--model {model}: its mode is {config['mode']}; here images are RGB, so its results would be wrong"
+        )
     for name, ours in RESIZED.items():
         if config[name] != ours:
             raise UserError(

@@ -23,7 +23,7 @@ from benchmarks.runtime import files
 
 WEIGHTS = "open_clip_model.safetensors"  # the file's name on the Hugging Face hub and in a folder in open_clip's layout
 CONFIG, CONFIG_PARTS = "open_clip_config.json", ("model_cfg", "preprocess_cfg")
-PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+PREPROCESSING = ("mode", "mean", "std", "interpolation", "resize_mode")
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # before all names: of several GPUs, torch.compile, an outer module
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}  # entries of OpenAI's files that are no parameters
 
@@ -73,10 +73,13 @@ def read(file: Path) -> Weights:
 def stated(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     """Returns those entries of a preprocessing config that belong to the weights and not to the architecture.
 
+    An entry that is null states nothing, as for open_clip. Its `fill_color` is left out: it fills what lies around images
+    that are resized to their longest side, which are refused.
+
     Args:
         preprocessing: a `preprocess_cfg` of open_clip's, or the config of a pretrained tag.
     """
-    return {name: preprocessing[name] for name in PREPROCESSING if name in preprocessing}
+    return {name: preprocessing[name] for name in PREPROCESSING if preprocessing.get(name) is not None}
 
 
 def _preprocessing(file: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -285,6 +285,8 @@ def test_merged_models_keep_their_preprocessing(plain: Any, tmp_path: Path) -> N
     [
         ({"resize_mode": "squash"}, "resize_mode is squash; here images are resized with resize_mode shortest"),
         ({"interpolation": "bilinear"}, "interpolation is bilinear"),
+        ({"mode": "BGR"}, "its mode is BGR; here images are RGB, so its results would be wrong"),
+        ({"mode": 3}, "its mode is 3"),
         ({"mean": [0.5, 0.5]}, "its mean must be three numbers"),
         ({"std": [0.5, 0.5, float("inf")]}, "its std must be three numbers"),
     ],
@@ -298,6 +300,22 @@ def test_preprocessing_that_is_not_done_here_is_refused(
     (tmp_path / "open_clip_config.json").write_text(config)
     assert said in refusal("Tiny", file)
     assert said in refusal(f"local-dir:{tmp_path}", file)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"fill_color": 255}, {"mode": "RGB"}, {"mode": None, "mean": None, "interpolation": None}]
+)
+def test_preprocessing_that_changes_no_image_is_as_if_it_were_not_there(
+    changed: dict[str, Any], plain: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "open_clip_model.safetensors"
+    save_file(plain.state_dict(), file)
+    found = []
+    for told in ({}, changed):
+        config = json.dumps({"model_cfg": TINY, "preprocess_cfg": told})
+        (tmp_path / "open_clip_config.json").write_text(config)
+        found += [load_backbone(model, str(file)) for model in ("Tiny", f"local-dir:{tmp_path}")]
+    assert len({each.about["preprocessing"] for each in found}) == 1
 
 
 @pytest.mark.parametrize("size", [[16, 32], "16", 0])
