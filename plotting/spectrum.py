@@ -58,8 +58,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
             else:
                 after = mean_values(method.runs, tower, len(group.first.tasks))  # (n,)
                 axes.plot(places, after, markevery=max(len(after) // 8, 1), **line)
-    drawing.supxlabel("singular value, from the largest")
-    drawing.supylabel("size (geometric mean)")
+    drawing.supxlabel("index of the singular value (1: largest)")
+    drawing.supylabel("singular value (geometric mean)")
     style.legend(drawing)
     return drawing
 
