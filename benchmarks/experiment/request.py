@@ -17,6 +17,7 @@ from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.read import about_of
 from benchmarks.runtime import files
+from benchmarks.runtime.locks import HOLDER
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
 from benchmarks.streams.orders import arrange
@@ -111,8 +112,8 @@ class Request:
     def check_finished(self) -> None:
         """Checks that the finished run in the run folder was made with the requested settings and auxiliary data.
 
-        It also deletes a checkpoint that a killed process left behind. It prints a line on stderr if the code of the
-        strategy, or the files that the stream reads, have changed since the run.
+        It also deletes the checkpoint and the lock's holder that a killed process left behind. It prints a line on
+        stderr if the code of the strategy, or the files that the stream reads, have changed since the run.
 
         Raises:
             UserError: the run folder holds other settings, the run read other auxiliary data, or a stream given as an
@@ -133,6 +134,8 @@ class Request:
         if not self._has_same_version(found):
             say("this run was made by another version, whose results may differ; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.folder / HOLDER).unlink()
         if self.plan and not self._has_same_stream():
             raise UserError(
                 f"{self.folder}: the finished run there has other tasks, prompts, splits or images; give the stream "

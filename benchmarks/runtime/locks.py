@@ -54,7 +54,7 @@ def _holder(folder: Path) -> tuple[str, str]:
     try:
         process, host = (folder / HOLDER).read_text(encoding="utf-8").splitlines()
         since = datetime.fromtimestamp((folder / HOLDER).stat().st_mtime)
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return "another process", "an unknown time"
     place = "" if host == socket.gethostname() else f" on {host}"
     return f"process {process}{place}", f"{since:%Y-%m-%d %H:%M}"
