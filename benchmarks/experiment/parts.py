@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.checkpoint import states
 from benchmarks.runs.folder import RunFiles
-from benchmarks.runs.read import about_of
+from benchmarks.runs.shapes import about_of
 
 
 OF_AN_ENVIRONMENT = ("versions", "git", "hardware")  # keys of `run.json`

@@ -15,7 +15,7 @@ from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
 from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
-from benchmarks.runs.read import about_of
+from benchmarks.runs.shapes import about_of
 from benchmarks.runtime import files
 from benchmarks.runtime.locks import HOLDER
 from benchmarks.streams.base import Plan, Stream

@@ -9,11 +9,9 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from benchmarks.config import registry
 from benchmarks.config.bounded import from_yaml
@@ -22,6 +20,7 @@ from benchmarks.config.terminal import plain
 from benchmarks.runs import csv_files, schema
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.metrics import class_incremental, summarise
+from benchmarks.runs.shapes import CONFIG, COST, METHOD, STREAM, about_of, checked
 from strategies.about import About
 
 
@@ -35,79 +34,6 @@ MATRICES = {
     "seen": ("accuracy_seen.csv", "among the classes seen so far"),
 }
 ROUNDING = 1e-6  # points; the matrix and its metrics are written with full precision
-
-
-class _Open(TypedDict):
-    """A dictionary that may have more keys than are checked."""
-
-    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
-
-
-class _Config(_Open):
-    strategy: str
-    stream: str
-    seed: int
-    order: str
-    model: str
-    pretrained: NotRequired[str | None]
-    shots: NotRequired[int | None]
-
-
-class _Task(_Open):
-    test: Annotated[int, Field(gt=0)]
-
-
-class _Stream(_Open):
-    protocol: str
-    identity: Literal["known", "unknown", "seen"]
-    tasks: list[_Task]
-
-
-class _Seconds(_Open):
-    training: float
-    evaluation: float
-    decomposition: NotRequired[float]
-    spectrum: NotRequired[float]
-    saving: NotRequired[float]
-
-
-class _Cost(_Open):
-    trained_parameters: list[int]
-    carried_bytes: list[int]
-    reference_images: NotRequired[int]
-    peak_memory_bytes: int
-    peak_gpu_memory_bytes: NotRequired[int | None]
-    total_seconds: _Seconds
-
-
-class _Hardware(_Open):
-    device: NotRequired[str | None]
-    gpu: NotRequired[str | None]
-    processor: NotRequired[str | None]
-    threads: NotRequired[int | None]
-    processes: NotRequired[int | None]
-    platform: NotRequired[str | None]
-
-
-class _Part(_Open):
-    state: int
-    versions: NotRequired[dict[str, str] | None]
-    git: NotRequired[dict[str, Any] | None]
-    hardware: NotRequired[_Hardware | None]
-
-
-class _About(_Open):
-    status: str
-    weights_sha256: NotRequired[str]
-    reference_sha256: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    git: NotRequired[dict[str, Any] | None]
-    hardware: NotRequired[_Hardware]
-    parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
-
-
-CONFIG, STREAM, COST, ABOUT = (TypeAdapter[Any](shape) for shape in (_Config, _Stream, _Cost, _About))
-METHOD = TypeAdapter[Any](About)
 
 
 @dataclass(frozen=True)
@@ -135,19 +61,6 @@ class Protocol:
         It equals `identity`, except that class-incremental protocols (`seen`) use the task-aware accuracies (`known`).
         """
         return "known" if self.identity == "seen" else self.identity
-
-
-def about_of(files: RunFiles) -> dict[str, Any]:
-    """Returns the content of `run.json`, whose parts have the right types; also of a run that is not finished.
-
-    Args:
-        files: the run's files.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    found: dict[str, Any] = _checked(files.at("run.json"), files.json("run.json"), ABOUT)
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +97,7 @@ class Run:
             found = from_yaml(self.files.text("config.yaml"))
         except ValueError as error:
             raise UserError(f"{file}: damaged, not valid YAML ({error})") from error
-        return schema.complete(_checked(file, found, CONFIG))
+        return schema.complete(checked(file, found, CONFIG))
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -195,7 +108,7 @@ class Run:
         if not self.files.has("stream.json") and "seen" not in self.accuracy:
             digest = hashlib.sha256("\n".join(sorted(self.tasks)).encode()).hexdigest()
             return Protocol("not written down (before version 0.2)", "known", (), digest)
-        found = _checked(file, self.files.json("stream.json"), STREAM)
+        found = checked(file, self.files.json("stream.json"), STREAM)
         tests = tuple(task["test"] for task in found["tasks"])
         named = sorted(json.dumps(task, sort_keys=True) for task in found["tasks"])
         if len(tests) != len(self.tasks):
@@ -213,7 +126,7 @@ class Run:
         `spectrum` (measurements), `saving`) and `total_seconds` (the sum of each). Older folders lack some.
         """
         file = self.files.at("cost.json")
-        found = _checked(file, self.files.json("cost.json"), COST)
+        found = checked(file, self.files.json("cost.json"), COST)
         if self.is_finished and len(found["trained_parameters"]) != len(self.tasks):
             raise UserError(f"{file}: damaged, it is not about the tasks in accuracy.csv")
         return found
@@ -244,7 +157,7 @@ class Run:
         written = self.about.get("method")
         if written is None:
             return registry.about(str(self.config["strategy"]))
-        return _checked(self.files.at("run.json"), written, METHOD)  # type: ignore[return-value]
+        return checked(self.files.at("run.json"), written, METHOD)  # type: ignore[return-value]
 
     @cached_property
     def rank(self) -> "pd.DataFrame":
@@ -352,24 +265,6 @@ def _differs(there: Any, right: Any, name: str = "") -> str | None:
 
 def _short(value: Any) -> str:
     return "none" if value is None else f"{value:.2f}" if isinstance(value, int | float) else "no number"
-
-
-def _printable(value: Any) -> Any:
-    """The value with all texts in it as a terminal can show them: a stranger may have written them."""
-    if isinstance(value, dict):
-        return {_printable(key): _printable(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_printable(part) for part in value]
-    return plain(value) if isinstance(value, str) else value
-
-
-def _checked(file: Path, found: Any, shape: TypeAdapter) -> dict[str, Any]:
-    try:
-        return shape.validate_python(_printable(found))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(f"{file}: damaged, {place}: {first['msg']}") from error
 
 
 def read(folder: Path) -> Run:
