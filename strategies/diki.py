@@ -49,6 +49,7 @@ from strategies.about import BLACK, About, Published
 from strategies.base import TRAINED, StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, blocks
+from strategies.shared.features import image_features
 
 
 ABOUT = About(
@@ -65,7 +66,6 @@ ABOUT = About(
 )
 
 RIDGE = 1e-7  # added to the covariance's diagonal
-READ = 128  # images whose features are computed at once
 LEVELS = 16  # the text tower's factor for an image that decides alone is a multiple of 1 / LEVELS
 
 
@@ -265,30 +265,20 @@ class Plugin(StrategyPlugin):
             self.begin(strategy.model)
         self._used = None
         strategy.model.clip.requires_grad_(False)
-        mean, covariance = self._measure(strategy.experience.dataset)
+        mean, covariance = self._measure(image_features(strategy.model, strategy.experience.dataset).double())
         # A submodule of the classifier beside CLIP, where the optimiser and the check of the weights find it.
         strategy.model.prompts = TaskPrompts(strategy.model.clip, self.settings, mean, covariance)
         self._used = strategy.model.prompts
         self._factors = dict.fromkeys(TOWERS["both"], torch.ones((), device=mean.device))
 
-    @torch.no_grad()
-    def _measure(self, images: Any) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and covariance (D, D) of the original model's features of a task's training images."""
-        parts = range(0, len(images), READ)
-        features = torch.cat(
-            [self._features([images[i][0] for i in range(first, min(first + READ, len(images)))]) for first in parts]
-        )  # (N, D) float64
+    def _measure(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D) of the original model's features (N, D) of a task's training images."""
         count, dimension = features.shape
         few = f"{count} training images for a Gaussian in {dimension} dimensions: it may refuse its own task's test images"
         self.notes = [few] if count <= dimension else []
         mean = features.mean(dim=0)
         centred = features - mean
         return mean, centred.T @ centred / max(count - 1, 1)
-
-    def _features(self, images: Any) -> Tensor:
-        assert self.classifier is not None
-        batch = images if isinstance(images, Tensor) else torch.stack(images)
-        return self.classifier.encode_images(batch.to(self.classifier.mean.device)).double()  # (B, D)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._used = None
@@ -311,13 +301,13 @@ class Plugin(StrategyPlugin):
         self._used = None
         if not self._gaussians:
             return torch.full((len(images),), -1, device=images.device)
-        features = self._features(images)  # (B, D)
+        assert self.classifier is not None
+        features = self.classifier.encode_images(images.to(self.classifier.mean.device)).double()  # (B, D)
         scores = torch.stack([gaussian.log_prob(features) for gaussian in self._gaussians], dim=1)  # (B, T)
         divisor = features.shape[1] if self.settings.divisor == "dimension" else int(self.settings.divisor)
         together = self.settings.decision == "batch"
         tasks, self._chosen["image"], self._chosen["text"] = decide(scores, divisor, together)
         if together:  # the mean of the weights is another one in each batch
-            assert self.classifier is not None
             self.classifier.forget_texts()
         return tasks * (LEVELS + 1) + (self._chosen["text"] * LEVELS).round().long()
 

@@ -37,6 +37,7 @@ from strategies.about import PURPLE, About, Published
 from strategies.base import Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.distillation import DistillationPlugin, frozen_copy
+from strategies.shared.features import image_features
 from strategies.shared.settings import DistillationSettings
 
 
@@ -51,8 +52,6 @@ ABOUT = About(
         )
     },
 )
-
-BATCH = 128  # images whose features are computed at once
 
 
 @dataclass(frozen=True)
@@ -100,19 +99,6 @@ def herd(features: Tensor, count: int) -> list[int]:
         chosen.append(best)
         left[best], total = False, total + features[best]
     return chosen
-
-
-@torch.no_grad()
-def image_features(model: ClipClassifier, images: Any, device: torch.device) -> Tensor:
-    """Returns unit-length features (N, D) of N images, of which never more than a batch is in memory.
-
-    Args:
-        model: the classifier whose image tower is used.
-        images: a data set whose items begin with an image (3, S, S) uint8.
-        device: the model's device.
-    """
-    batches = (range(first, min(first + BATCH, len(images))) for first in range(0, len(images), BATCH))
-    return torch.cat([model.encode_images(torch.stack([images[i][0] for i in batch]).to(device)) for batch in batches])
 
 
 class Plugin(DistillationPlugin):
@@ -179,9 +165,8 @@ class Plugin(DistillationPlugin):
         Args:
             strategy: the Avalanche strategy that trains; its `model` is copied.
         """
-        if (
-            self.settings.teacher == "initial" and self._initial is None
-        ):  # Avalanche's own strategies never call `begin`
+        # Avalanche's own strategies never call `begin`.
+        if self.settings.teacher == "initial" and self._initial is None:
             self._initial = frozen_copy(strategy.model)
         if not len(self.classes):
             return None
@@ -207,7 +192,7 @@ class Plugin(DistillationPlugin):
         images, classes = [self.images[kept]] if first else [], [self.classes[kept]]
         for number, label in enumerate(here, start=first):
             own = Subset(data, (labels == label).nonzero()[:, 0].tolist())
-            best = herd(image_features(strategy.model, own, strategy.device), new)
+            best = herd(image_features(strategy.model, own), new)
             images.append(torch.stack([own[place][0] for place in best]))
             classes.append(torch.full((len(best),), number))
         self.images, self.classes = torch.cat(images), torch.cat(classes)
