@@ -7,7 +7,7 @@ from typing import Any
 import open_clip
 
 from benchmarks.config.errors import UserError
-from benchmarks.runtime.memory import free_bytes, shown
+from benchmarks.runtime.memory import free_bytes, lacking
 
 
 VALUE = 4  # bytes of a float32
@@ -73,8 +73,7 @@ def check(where: str, config: Mapping[str, Any], free: int | None = None) -> Non
     value = _at(config, part, name)
     fitting = _fitting(config, part, name, value, free)
     raise UserError(
-        f"{where}: {f'{part}.{name}' if part else name} is {value}, with which the model takes at least {shown(needed)}, and "
-        f"{shown(free)} of memory are free here" + (f"; at most {fitting} would fit" if fitting else "")
+        f"{where}: {f'{part}.{name}' if part else name} is {value}, with which the model takes {lacking(needed, free, fitting)}"
     )
 
 

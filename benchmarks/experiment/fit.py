@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.config.errors import UserError
-from benchmarks.runtime.memory import free_bytes, shown
+from benchmarks.runtime.memory import free_bytes, lacking
 from strategies.base import ALL, StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 
@@ -25,15 +25,14 @@ def check(plugin: StrategyPlugin, classifier: ClipClassifier, free: int | None =
         return
     if ALL in needed:
         raise UserError(
-            f"gradients and moments of all parameters: take at least {shown(needed[ALL])}, and {shown(free)} of memory are "
-            "free here; take a smaller --model, or a method that trains fewer parameters"
+            f"gradients and moments of all parameters: take {lacking(needed[ALL], free)}; take a smaller --model, or a method "
+            "that trains fewer parameters"
         )
     name = max(needed, key=lambda each: _excess(plugin.settings, each))
     value = getattr(plugin.settings, name, None)
     fitting = value * free // needed[name] if value else 0
     raise UserError(
-        f"--{name.replace('_', '-')}{'' if value is None else f' {value}'}: takes at least {shown(needed[name])}, and "
-        f"{shown(free)} of memory are free here" + (f"; at most {fitting} would fit" if fitting else "")
+        f"--{name.replace('_', '-')}{'' if value is None else f' {value}'}: takes {lacking(needed[name], free, fitting)}"
     )
 
 

@@ -30,13 +30,16 @@ def free_bytes(device: str) -> int:
     return max(free, 0)
 
 
-def shown(size: int) -> str:
-    """Returns a number of bytes in words, such as `1.5 GB`.
+def lacking(needed: int, free: int, fitting: int = 0) -> str:
+    """Returns the words that refuse what memory cannot hold, to follow what it is and `takes`.
 
     Args:
-        size: the number.
+        needed: the bytes that it takes at least.
+        free: the bytes that are free.
+        fitting: the largest value of its setting that would fit; 0 if none would, or if that is not known.
     """
-    return decimal(size)
+    words = f"at least {decimal(needed)}, and {decimal(free)} of memory are free here"
+    return words + (f"; at most {fitting} would fit" if fitting else "")
 
 
 def resident_bytes() -> int:
