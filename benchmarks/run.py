@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
         argv: the command's options and values, without its name.
 
     Returns:
-        The exit status: 0 done, 2 an error that the user can correct, 130 interrupted
-    (143 by SIGTERM, 129 by SIGHUP).
+        The exit status: 0 done, 2 an error that the user can correct, 130 interrupted (143 by SIGTERM, 129 by
+        SIGHUP).
     """
     guard_output()
     try:

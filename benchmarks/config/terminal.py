@@ -16,7 +16,7 @@ UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 _called: list[str] = []  # how the user called the command, where its module does not say it
-_errors: list[BaseException] = []  # what was said of them
+_errors: list[BaseException] = []  # those that were printed
 
 
 def call_it(name: str) -> None:

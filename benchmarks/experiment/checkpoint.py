@@ -20,14 +20,8 @@ from benchmarks.runs.write import CHECKPOINT, MODEL
 from benchmarks.runtime import files
 
 
-DAMAGED = (
-    SafetensorError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RecursionError,
-)  # what reading a damaged one raises
+# What reading a damaged checkpoint raises.
+DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 
 def save_checkpoint(

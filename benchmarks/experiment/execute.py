@@ -82,7 +82,7 @@ def execute(
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
         check_tables(folder, told.tables())
-        data_sha256 = None if request.plan else request.data_sha256(stream.describe())
+        data_sha256 = request.data_sha256(stream.describe())
         here = hardware.describe(device)
         computed, said = parts(folder, here, len(stream.tasks))
         if said:

@@ -157,7 +157,7 @@ class Request:
                         "or order)"
                     )
         was = found.get("data_sha256")
-        if was is None or self.plan:
+        if was is None:
             return ""
         now = self.data_sha256(RunFiles(self.folder).json("stream.json"))
         if now in (None, was):
@@ -165,11 +165,13 @@ class Request:
         return f"the files that {stream} reads have changed since this run was made (names, sizes or contents)"
 
     def data_sha256(self, described: Mapping[str, Any]) -> str | None:
-        """Returns a digest of the files that the named stream reads, which are not decoded; None if there are none.
+        """Returns a digest of the files that a named stream reads, which are not decoded; None if there are none.
 
         Args:
             described: the stream as `Stream.describe` returns it, and `stream.json` has it.
         """
+        if self.plan:
+            return None
         datasets = [str(task["dataset"]) for task in described["tasks"]]
         return data_files.digest(self.config.common.stream, datasets, self.places.data_root)
 

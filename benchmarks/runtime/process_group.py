@@ -87,11 +87,8 @@ def meet() -> None:
 
 
 def _lost(error: Exception) -> UserError:
+    said = str(error).strip().partition("\n")[0].partition(". ")[0]  # the first sentence; gloo's advice follows
     return UserError(
-        f"another process of this run was lost, or can't be reached ({_first_sentence(error)}); "
+        f"another process of this run was lost, or can't be reached ({said}); "
         "the same command goes on after the last finished task"
     )
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].partition(". ")[0]  # gloo's advice follows
