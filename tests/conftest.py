@@ -4,9 +4,11 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,20 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "
     set_tf32(False)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)  # tests compare runs bit for bit
     return torch.device(request.param)
+
+
+@pytest.fixture
+def signals_heard() -> Iterator[None]:
+    """No signal is ignored: a test run that nohup or a script's `&` began ignores some, and what it starts does too."""
+    standard = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in standard.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -198,6 +198,7 @@ def test_names_that_file_systems_hardly_take(
     assert "at most 19 digits" in fails(["--order", "random:" + "9" * 5000], capsys)
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_scheduler_or_a_closed_terminal_leaves_it_interrupted(
     number: int, images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -209,6 +209,7 @@ def test_the_survivor_of_a_lost_process_says_so_in_a_line_and_one_process_goes_o
     assert "going on after 1 of 3 tasks" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_process_that_waits_for_another_is_ended_by_a_signal_and_leaves_the_run_interrupted(
     number: int, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -233,6 +234,7 @@ def test_a_process_that_waits_for_another_is_ended_by_a_signal_and_leaves_the_ru
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_torchrun_passes_a_signal_on_and_the_run_goes_on(
     number: int, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
