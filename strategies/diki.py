@@ -276,9 +276,17 @@ class Plugin(StrategyPlugin):
         count, dimension = features.shape
         few = f"{count} training images for a Gaussian in {dimension} dimensions: it may refuse its own task's test images"
         self.notes = [few] if count <= dimension else []
+        self.notes += [] if self.tasks else self._cut()
         mean = features.mean(dim=0)
         centred = features - mean
         return mean, centred.T @ centred / max(count - 1, 1)
+
+    def _cut(self) -> list[str]:
+        """A line about the towers that have fewer blocks than the setting `depth`; none where both have as many."""
+        assert self.classifier is not None
+        lengths = {tower: len(blocks(self.classifier.clip, tower)) for tower in TOWERS["both"]}
+        short = [f"{length} in the {tower} tower" for tower, length in lengths.items() if length < self.settings.depth]
+        return [f"depth {self.settings.depth} is cut to {' and '.join(short)}: all blocks"] if short else []
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._used = None

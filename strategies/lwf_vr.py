@@ -82,6 +82,7 @@ class Plugin(DistillationPlugin):
     """LwF-VR: fine-tuning with distillation from the model before the task, on the task's images and random texts."""
 
     settings: Settings
+    _said = False  # that the texts are shorter than asked for
 
     def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
         """Returns the bytes of all gradients and moments, and those of the random texts' tokens and features.
@@ -102,4 +103,7 @@ class Plugin(DistillationPlugin):
             strategy: the Avalanche strategy that trains; its model gives vocabulary and context.
         """
         context = strategy.model.tokens(strategy.experience.task_label).shape[-1]
+        cut = f"length {self.settings.length} is cut to {context - 2}, for which the context has room"
+        self.notes = [cut] if self.settings.length > context - 2 and not self._said else []
+        self._said = True
         return random_texts(self.settings.sentences, self.settings.length, strategy.model.clip.vocab_size, context)

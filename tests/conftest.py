@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "
 @pytest.fixture
 def signals_heard() -> Iterator[None]:
     """No signal is ignored: a test run that nohup or a script's `&` began ignores some, and what it starts does too."""
-    standard = {
+    standard: dict[Any, Any] = {
         signal.SIGHUP: signal.SIG_DFL,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGINT: signal.default_int_handler,

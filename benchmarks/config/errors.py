@@ -2,6 +2,8 @@
 right.
 """
 
+from typing import Any
+
 
 class UserError(Exception):
     """Wrong input or a problem of the environment. Commands print the message on one line and exit with status 2."""
@@ -17,6 +19,17 @@ class OwnError(UserError):
     Any other user error is met by all processes of a run, and only the first one prints it; this one is printed by the
     process that meets it.
     """
+
+
+def shown(value: Any) -> str:
+    """Returns a wrong value for an error message: its `repr`, at most 100 characters of it.
+
+    Where it has none, as an integer of thousands of digits, `a value of type` and the name of that.
+    """
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # whatever an object of the user's raises here
+        return f"a value of type {type(value).__name__}"
 
 
 def of_the_system(error: OSError) -> UserError:

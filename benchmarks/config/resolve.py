@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.config import registry
 from benchmarks.config.bounded import from_yaml
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, shown
 from benchmarks.config.recipes import ANY_STREAM, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
 from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
@@ -92,10 +92,10 @@ def _check_storable(name: str, value: Any, method: Strategy) -> None:
     try:
         if value != value or yaml.safe_load(yaml.safe_dump(value)) == value:  # NaN is stored, and differs from itself
             return
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: an integer of thousands of digits
         pass
     raise UserError(
-        f"strategy {method.name}: setting {name} has {value!r:.60}, a {type(value).__name__}, which a settings file can't "
+        f"strategy {method.name}: setting {name} has {shown(value)}, a {type(value).__name__}, which a settings file can't "
         "hold; use numbers, texts, truth values, and lists or dicts of them"
     )
 
@@ -136,7 +136,7 @@ def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:
     # The most deeply nested error of a setting: for values by task, "not a number" is also reported but misleading.
     first = max((each for each in error.errors() if each["loc"][0] == name), key=lambda each: len(each["loc"]))
     message = first["msg"].removeprefix("Input ").replace("should be", "must be")
-    return UserError(f"{where.get(name, name)}: {message}, got {first['input']!r}")
+    return UserError(f"{where.get(name, name)}: {message}, got {shown(first['input'])}")
 
 
 def settings_of(method: Strategy) -> dict[str, Any]:

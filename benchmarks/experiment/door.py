@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
-from benchmarks.config.errors import UserError, of_the_system
+from benchmarks.config.errors import UserError, of_the_system, shown
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import general_defaults, resolve
 from benchmarks.config.terminal import say
@@ -127,10 +127,10 @@ def request(
         UserError: a setting is unknown or has a wrong value.
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {given!r:.100}")
+        raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
     for name, value in {"use_cache": use_cache, "trust_model_code": trust_model_code, "again": again}.items():
         if not isinstance(value, bool):
-            raise UserError(f"{name}: expected True or False, got {value!r:.60}")
+            raise UserError(f"{name}: expected True or False, got {shown(value)}")
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -142,9 +142,9 @@ def request(
     }  # fmt: skip
     for name, place in paths.items():
         if (not isinstance(place, str | Path) and (place is not None or name == "results")) or "\0" in str(place):
-            raise UserError(f"{name}: expected a path, got {place!r}")
+            raise UserError(f"{name}: expected a path, got {shown(place)}")
     if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
-        raise UserError(f"measure: expected a list of names, got {measure!r}")
+        raise UserError(f"measure: expected a list of names, got {shown(measure)}")
     for name in measure:
         registry.find("measurement", name)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
@@ -174,9 +174,9 @@ def request(
 def _check_objects(strategy: Any, stream: Any) -> None:
     """Raises UserError for a strategy or stream that is neither a name nor an object of the right class."""
     if not isinstance(strategy, str | Path | Strategy | None):
-        raise UserError(f"strategy: expected a name, a path or nb.own_strategy(...), got {strategy!r}")
+        raise UserError(f"strategy: expected a name, a path or nb.own_strategy(...), got {shown(strategy)}")
     if not isinstance(stream, str | Plan | None):
-        raise UserError(f"stream: expected a name or nb.own_stream(...), got {stream!r}")
+        raise UserError(f"stream: expected a name or nb.own_stream(...), got {shown(stream)}")
     if isinstance(stream, Plan) and not (isinstance(stream.name, str) and NAME.fullmatch(stream.name)):
         raise UserError(f'stream: a plan needs a name of letters, digits, "-" and "_", got "{stream.name}"')
     if isinstance(stream, Plan) and stream.name in registry.names("stream"):
@@ -215,11 +215,11 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
     """
     for name, value in {"plots": plots, "silent": silent}.items():
         if not isinstance(value, bool):
-            raise UserError(f"{name}: expected True or False, got {value!r:.60}")
+            raise UserError(f"{name}: expected True or False, got {shown(value)}")
     if not isinstance(asked, Request):
-        raise UserError(f"start: expected what nb.request(...) returns, got {asked!r:.100}")
+        raise UserError(f"start: expected what nb.request(...) returns, got {shown(asked)}")
     if not isinstance(callbacks, list | tuple):
-        raise UserError(f"callbacks: expected a list of nb.Callback objects, got {callbacks!r}")
+        raise UserError(f"callbacks: expected a list of nb.Callback objects, got {shown(callbacks)}")
     try:
         if was_finished := asked.is_finished:
             asked.check_finished()

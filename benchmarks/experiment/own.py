@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.config import registry
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, shown
 from benchmarks.config.registry import Strategy
 from benchmarks.images.sets import Split
 from benchmarks.streams.base import Plan, Source, Task
@@ -31,13 +31,15 @@ def own_strategy(plugin: type, settings: type, name: str, about: About | None = 
         UserError: the name cannot be used, or `plugin` or `settings` is no class.
     """
     if not (isinstance(name, str) and NAME.fullmatch(name)):
-        raise UserError(f"strategy: a name of letters, digits, - and _ is needed, got {name!r}")
+        raise UserError(f"strategy: a name of letters, digits, - and _ is needed, got {shown(name)}")
     if name in registry.names("strategy"):
         raise UserError(f"strategy {name}: there is a strategy called that already; give it another name")
     if not isinstance(about, About | None):
-        raise UserError(f"strategy {name}: about: expected nb.About(...) or None, got {about!r:.100}")
+        raise UserError(f"strategy {name}: about: expected nb.About(...) or None, got {shown(about)}")
     if not (isinstance(plugin, type) and isinstance(settings, type)):
-        raise UserError(f"strategy {name}: expected the classes Plugin and Settings, got {plugin!r} and {settings!r}")
+        raise UserError(
+            f"strategy {name}: expected the classes Plugin and Settings, got {shown(plugin)} and {shown(settings)}"
+        )
     return Strategy(name, settings, about or registry.about(name), _digest(plugin, settings), lambda: plugin)
 
 
@@ -73,23 +75,23 @@ def own_stream(name: str, tasks: Sequence[Task], protocol: str = "one's own stre
 def _check_tasks(stream: str, tasks: Sequence[Any]) -> None:
     """Raises UserError for anything that a stream's tasks cannot be, naming the task."""
     if not isinstance(tasks, list | tuple) or not tasks or not all(isinstance(task, Task) for task in tasks):
-        raise UserError(f"stream {stream}: expected at least one nb.Task, got {tasks!r:.100}")
+        raise UserError(f"stream {stream}: expected at least one nb.Task, got {shown(tasks)}")
     names = [task.name for task in tasks]
     if not _are_texts(names):
-        raise UserError(f"stream {stream}: every task's name must be a text, got {names!r:.100}")
+        raise UserError(f"stream {stream}: every task's name must be a text, got {shown(names)}")
     if twice := next((each for each in names if names.count(each) > 1), None):
         raise UserError(f'stream {stream}: two tasks are called "{twice}"; rename one')
     for task in tasks:
         where = f"stream {stream}, task {task.name}"
         if not _are_texts(task.class_names) or len(set(task.class_names)) < len(task.class_names):
-            raise UserError(f"{where}: class names must be a list of texts that differ, got {task.class_names!r:.100}")
+            raise UserError(f"{where}: class names must be a list of texts that differ, got {shown(task.class_names)}")
         if not _are_texts(task.templates) or not all(template.count("{}") == 1 for template in task.templates):
-            raise UserError(f"{where}: templates: each is a text with exactly one {{}}, got {task.templates!r:.100}")
+            raise UserError(f"{where}: templates: each is a text with exactly one {{}}, got {shown(task.templates)}")
         if not isinstance(task.source, Source):
-            raise UserError(f"{where}: source: expected nb.Source(...), got {task.source!r:.100}")
+            raise UserError(f"{where}: source: expected nb.Source(...), got {shown(task.source)}")
         for half, split in (("train", task.train), ("test", task.test)):
             if not isinstance(split, Split):
-                raise UserError(f"{where}: {half}: expected what nb.split_of(...) returns, got {split!r:.100}")
+                raise UserError(f"{where}: {half}: expected what nb.split_of(...) returns, got {shown(split)}")
             if not len(split):
                 raise UserError(f"{where}: no {half} images")
             if split.labels.min() < 0 or split.labels.max() >= len(task.class_names):

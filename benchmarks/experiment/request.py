@@ -309,7 +309,8 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
         if found.get(name, sha256 if name in NEW else None) != sha256:
             words = INPUTS.get(name, name.removesuffix("_sha256"))
             raise UserError(
-                f"{folder}: the run there began with other {words}; name those again, or choose another --results"
+                f"{folder}: the run there began with other {words}, or they have changed since; "
+                "bring those back, or choose another --results"
             )
 
 

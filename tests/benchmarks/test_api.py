@@ -273,6 +273,9 @@ def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -
         assert said in str(_error(lambda images=images, labels=labels: nb.split_of("mine", images, labels)))
     assert "about: expected nb.About" in str(_error(lambda: nb.own_strategy(Plugin, Settings, "m", about=5)))  # type: ignore[arg-type]
     assert "Path, which a settings file can't hold" in refusal(nb.own_strategy(Plugin, Unstorable, "m"), colours)
+    for huge in (10**6000, [10**6000]):
+        assert str(_error(lambda huge=huge: nb.run("diki", colours, length=huge, **RUN))).count("\n") == 0
+    assert "a value of type int" in str(_error(lambda: nb.run("diki", colours, length=10**6000, **RUN)))
     assert "cadence 'never'; expected one of state, ends, step" in refusal("nusa", colours, callbacks=[Never()])
     assert "settings by name" in str(_error(lambda: nb.request([1])))  # type: ignore[arg-type]
     assert "use_cache: expected True or False" in refusal("nusa", colours, use_cache="no")

@@ -204,7 +204,7 @@ def test_before_any_task_the_answers_are_zero_shot() -> None:
 
 def test_only_the_tasks_prompts_learn_and_the_gaussian_is_the_original_models() -> None:
     classifier, plugin = begun()
-    before = snapshot(classifier.clip)
+    before, notes = snapshot(classifier.clip), []
     template = tiny_template(classifier, [plugin])
     for task, experience in enumerate(tiny_experiences()):
         template.train(experience)
@@ -217,7 +217,10 @@ def test_only_the_tasks_prompts_learn_and_the_gaussian_is_the_original_models() 
             features = tiny_classifier().encode_images(tiny_images(CLASSES[task]).images[0:12]).double()
         assert torch.allclose(state[f"{task}.mean"], features.mean(dim=0), atol=1e-7)
         assert torch.allclose(state[f"{task}.covariance"], torch.cov(features.T), atol=1e-8)
-    assert plugin.notes and "12 training images" in plugin.notes[0]  # 16 dimensions
+        notes.append(plugin.notes)
+    assert all("12 training images" in each[0] for each in notes)  # 16 dimensions
+    cut = "depth 8 is cut to 2 in the image tower and 1 in the text tower: all blocks"
+    assert [each[1:] for each in notes] == [[cut], []]  # said once
     after = snapshot(classifier.clip)
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 

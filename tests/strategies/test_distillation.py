@@ -128,7 +128,8 @@ def test_random_texts_are_whole_sequences() -> None:
 
 def test_lwf_vr_draws_its_texts_anew_for_each_task() -> None:
     seen: list[Tensor] = []
-    plugin = lwf_vr.Plugin(lwf_vr.Settings(sentences=6))
+    notes: list[list[str]] = []
+    plugin = lwf_vr.Plugin(lwf_vr.Settings(sentences=6, length=70))
     draw = plugin.reference_tokens
 
     def note(strategy: Any) -> Tensor:
@@ -139,7 +140,9 @@ def test_lwf_vr_draws_its_texts_anew_for_each_task() -> None:
     template = tiny_template(tiny_classifier(), [plugin], iterations=1)
     for experience in tiny_experiences():
         template.train(experience)
+        notes.append(plugin.notes)
     assert [len(tokens) for tokens in seen] == [6, 6] and not torch.equal(*seen)
+    assert notes == [["length 70 is cut to 14, for which the context has room"], []]  # said once
 
 
 def test_teacher_and_student_share_no_storage_and_the_teacher_does_not_learn() -> None:
