@@ -47,6 +47,7 @@ from torch.distributions import MultivariateNormal
 
 from strategies.about import BLACK, About, Published
 from strategies.base import TRAINED, StrategyPlugin
+from strategies.clip.blocks import allow
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import TOWERS, blocks
 from strategies.shared.features import image_features
@@ -258,7 +259,7 @@ class Plugin(StrategyPlugin):
             keys, values = self._used.keys[tower][index], self._used.values[tower][index]  # (n, d)
             return output[0] + self._factors[tower] * branch(attention, inputs[0], keys, values), None  # (B, L, d)
 
-        return add
+        return allow(add, "takes_one_token", "takes_packed")
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.classifier is not strategy.model:

@@ -1,28 +1,85 @@
-"""Self-attention without the copies of q, k, v and of the attended values that torch's own module makes.
+"""Self-attention without copies of q, k and v, and attention of one token, which forms no keys and values at all.
 
-It computes the same function as `torch.nn.MultiheadAttention`, in less time.
+Both compute the same function as `torch.nn.MultiheadAttention`, in less time.
 """
 
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from strategies.clip.packed import Packed, by_text, in_row
 
-def attend(projected: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+
+# A linear map of the tokens: what it is given (B, L, d_in), and matrices (d, .) ... (., d_in) whose product it is.
+Linear = tuple[Tensor, Sequence[Tensor]]
+
+
+def attend(projected: Tensor, heads: int, mask: Tensor | Packed | None) -> Tensor:
     """Returns the output (B, L, d) of multi-head attention before the output projection.
 
-    B counts images or texts, L their tokens, and d the values of a token.
+    B counts images or texts, L their tokens, and d the values of a token. For packed texts B is 1 and L the row's
+    length N.
 
     Args:
         projected: queries, keys and values side by side, (B, L, 3 d).
         heads: the number of heads, which divides d.
         mask: added to the attention scores: (L, L), or (B * heads, L, L) as CoCa's text tower has it; None for no mask.
+            For packed texts their `Packed`: each token then attends to itself and those before it in its text.
     """
-    if mask is not None and mask.dim() == 3:
-        mask = mask.unflatten(0, (-1, heads))  # (B, heads, L, L)
-    by_head = projected.unflatten(-1, (3, heads, -1))  # (B, L, 3, heads, d / heads)
-    q, k, v = by_head.permute(2, 0, 3, 1, 4)  # each (B, heads, L, d / heads), a view
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    if isinstance(mask, Packed):
+        q, k, v = _by_head(by_text(projected[0], mask), heads)  # each (C, heads, L of the longest, d / heads)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return in_row(mixed.transpose(1, 2).flatten(2), mask)[None]
+    by_head = mask.unflatten(0, (-1, heads)) if mask is not None and mask.dim() == 3 else mask  # (B, heads, L, L)
+    q, k, v = _by_head(projected, heads)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=by_head).transpose(1, 2).flatten(2)
+
+
+def _by_head(projected: Tensor, heads: int) -> Sequence[Tensor]:
+    """Queries, keys and values, each (B, heads, L, d / heads), as views of (B, L, 3 d)."""
+    return projected.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+
+
+def attend_once(
+    query: Tensor, keys: Sequence[Linear], values: Sequence[Linear], heads: int, mask: Tensor | None
+) -> Tensor:
+    """Returns the output (B, 1, d) of multi-head attention of one token, before output projection and value bias.
+
+    With one query q, the scores q^T (W_k x) of all tokens x are (W_k^T q)^T x, and the output sum_x p_x W_v x is
+    W_v (sum_x p_x x): W_k and W_v are applied once, in place of once for each token. A bias of the keys adds the same to
+    all scores, so it changes nothing; that of the values is added to the output by the caller.
+
+    Args:
+        query: (B, 1, d), the projected query.
+        keys: linear maps whose sum gives the keys (B, L, d), without bias.
+        values: linear maps whose sum gives the values (B, L, d), without bias.
+        heads: the number of heads, which divides d.
+        mask: added to the attention scores, (B, 1, L); None for no mask.
+    """
+    q = query[:, 0].unflatten(-1, (heads, -1))  # (B, heads, e) with e = d / heads
+    scores = reduce(torch.add, (_down(q, matrices) @ x.transpose(1, 2) for x, matrices in keys))  # (B, heads, L)
+    scores = scores * q.shape[-1] ** -0.5
+    shares = (scores if mask is None else scores + mask).softmax(dim=-1)
+    mixed = reduce(torch.add, (_up(shares.to(x.dtype) @ x, matrices) for x, matrices in values))  # (B, heads, e)
+    return mixed.flatten(1)[:, None]
+
+
+def _down(q: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Returns (B, heads, d_in): q (B, heads, e) times each head's rows of the product of the matrices."""
+    first, *others = matrices
+    by_head = first.to(q.dtype).unflatten(0, (q.shape[1], -1))  # (heads, e, .)
+    return reduce(torch.matmul, others, torch.einsum("bhe,hei->bhi", q, by_head))
+
+
+def _up(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Returns (B, heads, e): each head's rows of the product of the matrices, times x (B, heads, d_in)."""
+    first, *others = matrices
+    for matrix in reversed(others):
+        x = x @ matrix.T
+    return torch.einsum("bhi,hei->bhe", x, first.to(x.dtype).unflatten(0, (x.shape[1], -1)))
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -30,31 +87,44 @@ class SelfAttention(nn.MultiheadAttention):
 
     It takes batch-first inputs. The parameters and their names stay those of torch's module, so that a state dict fits
     both.
+
+    Attributes:
+        takes_one_token: True: it can compute one token's attention to others.
+        takes_packed: True: it can compute packed texts.
     """
 
+    takes_one_token = takes_packed = True
+
     def forward(  # type: ignore[override]
-        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """Returns the attention's output (B, L, d), and None in place of the attention weights.
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False,
+        attn_mask: Tensor | Packed | None = None,
+    ) -> tuple[Tensor, None]:  # fmt: skip
+        """Returns the attention's output (B, L, d) or (B, 1, d), and None in place of the attention weights.
 
         B counts images or texts, L their tokens, and d the values of a token.
 
         Args:
-            query, key, value: one tensor (B, L, d), which open_clip passes three times; only `query` is read.
+            query: (B, L, d), the same tensor as `key`; or one token (B, 1, d), which attends to those of `key`.
+            key: (B, L, d).
+            value: the same tensor as `key`.
             need_weights: ignored.
-            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L); None for no mask.
+            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L), for one token (B, 1, L); None for no
+                mask. For packed texts their `Packed`.
         """
-        projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
-        return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
+        if query is key:
+            projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
+            return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
+        assert not isinstance(attn_mask, Packed)
+        (q, k, v), (q_bias, v_bias) = projections(self)
+        mixed = attend_once(F.linear(query, q, q_bias), [(key, (k,))], [(key, (v,))], self.num_heads, attn_mask)
+        return self.out_proj(mixed if v_bias is None else mixed + v_bias), None
 
 
-def spare_copies(clip: nn.Module) -> None:
-    """Turns the attention of every plain residual attention block of an open_clip model into `SelfAttention`, in place.
+def projections(attention: nn.MultiheadAttention) -> tuple[Sequence[Tensor], tuple[Tensor | None, Tensor | None]]:
+    """Returns the weights (d, d) of an attention's queries, keys and values, and the biases (d,) of queries and values.
 
-    It computes the same, without torch's copies of q, k and v. Blocks with cross-attention, blocks with special
-    attention modules, and attention poolers stay as they are.
+    They are views of its parameters; a bias is None where the attention has none.
     """
-    for block in clip.modules():
-        plain = isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv")  # has it: cross-attention
-        if plain and type(block.attn) is nn.MultiheadAttention and block.attn.batch_first:
-            block.attn.__class__ = SelfAttention  # the object stays, and so do its parameters and hooks
+    biases = attention.in_proj_bias
+    q_bias, _, v_bias = (None, None, None) if biases is None else biases.chunk(3)
+    return attention.in_proj_weight.chunk(3), (q_bias, v_bias)

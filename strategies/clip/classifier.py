@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from strategies.clip import prompts as texts
 from strategies.clip.activation import fuse
-from strategies.clip.attention import spare_copies
+from strategies.clip.blocks import read_one_token, spare_copies
+from strategies.clip.packed import Packed
 
 
 class Routing(Protocol):
@@ -79,6 +80,7 @@ class ClipClassifier(MultiTaskModule):
         self.clip.logit_scale.requires_grad_(False)
         fuse(clip)
         spare_copies(clip)
+        read_one_token(clip)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         for task, tokens in enumerate(prompts):
@@ -92,6 +94,8 @@ class ClipClassifier(MultiTaskModule):
         self.evaluation_templates: int | None = None
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
+        self._packed: dict[tuple[int, bool], Packed] = {}  # first templates, by task and whether they share tokens
+        self._frozen: dict[int, tuple[int, Tensor]] = {}  # training features of a text tower that does not learn
 
     def tokens(self, task: int) -> Tensor:
         """Returns the tokens (K templates, C classes, L positions) int64 of a task's prompts; L is the context length.
@@ -132,18 +136,45 @@ class ClipClassifier(MultiTaskModule):
         L may be shorter than the model's context length if only padding is cut that the text tower does not need: in a
         causal tower such as CLIP's, the positions after the last end-of-text token of all N texts.
         """
+        return self._encode(tokens, texts.packed(self.clip, tokens))
+
+    def _encode(self, tokens: Tensor, packed: Packed | None) -> Tensor:
+        """Unit-length features (N, D) of texts (N, L), computed in their packed form if there is one."""
         with self._autocast():
-            return F.normalize(texts.encode(self.clip, tokens).to(self.mean.dtype), dim=-1)
+            found = texts.encode(self.clip, tokens) if packed is None else texts.encode_packed(self.clip, packed)
+        return F.normalize(found.to(self.mean.dtype), dim=-1)
 
     def training_features(self, task: int) -> Tensor:
         """Returns unit-length text features (C, D) of the C classes of a task, from its first template.
 
-        They are computed anew at every call, because the text tower may be learning.
+        They are computed anew at every call while the text tower learns. Where it does not, they are computed once, and
+        kept until its weights change or `train`, `eval` or `forget_texts` is called.
 
         Args:
             task: the task's index.
         """
-        return self.encode_texts(self.cut_tokens(task)[0])
+        first = self.firsts[task]
+        if first in self._frozen and self._frozen[first][0] == self._text_version():
+            return self._frozen[first][1]
+        share = texts.shares(self.clip)
+        features = self._encode(self.cut_tokens(task)[0], None if share is None else self._packed_prompts(first, share))
+        if self.training and torch.is_grad_enabled() and not features.requires_grad and share:
+            self._frozen[first] = self._text_version(), features
+        return features
+
+    def _text_version(self) -> int:
+        """A number that rises with every change, in place, of a parameter outside the image tower."""
+        outside = (each for name, each in self.clip.named_parameters() if not name.startswith("visual."))
+        return sum(parameter._version for parameter in outside)
+
+    def _packed_prompts(self, task: int, share: bool) -> Packed | None:
+        """The prompts of a task's first template, packed; None where the text tower cannot compute them so."""
+        found, tokens = self._packed.get((task, share)), self.tokens(task)[0]
+        if found is None or found.tokens.device != tokens.device:
+            found = texts.packed(self.clip, tokens)
+            if found is not None:
+                self._packed[task, share] = found
+        return found
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:
@@ -256,6 +287,7 @@ class ClipClassifier(MultiTaskModule):
     def forget_texts(self) -> None:
         """Empties the cache of text features, so that the next evaluation computes them anew."""
         self._features.clear()
+        self._frozen.clear()
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Sets training or evaluation mode as torch does, empties the cache of text features, and returns itself."""

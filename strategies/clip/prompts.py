@@ -1,8 +1,8 @@
-"""Text features of prompts that are cut behind their end: the same features in less time.
+"""Text features without the work that does not change them: what stands behind a text's end, and what texts share.
 
 In CLIP's text tower (Radford et al. 2021) a token attends only to the tokens before it, and the feature is read at the
-end-of-text token. So all positions behind the last end-of-text token can be left out without any change of the
-features: 77 tokens become about a dozen.
+end-of-text token. So all positions behind it can be left out: 77 tokens become about a dozen. Tokens with which all
+texts begin are computed once (see `strategies/clip/packed.py`).
 """
 
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from strategies.clip.blocks import LastBlock, all_allow
+from strategies.clip.packed import Packed, pack
 from strategies.clip.weight_matrices import root
 
 
@@ -32,11 +34,11 @@ def _causal(tower: Any) -> bool:
     return bool((mask[later] == float("-inf")).all())
 
 
-def length(clip: nn.Module, tokens: Tensor) -> int:
-    """Returns how many of the L positions of tokenised texts the text tower has to compute, an integer in 1..L.
+def ends(clip: nn.Module, tokens: Tensor) -> Tensor | None:
+    """Returns the position (...) int64, from 0, of the token at which the feature of each text is read.
 
-    These are the positions up to the last end-of-text token. All L have to be computed where the tower is not causal,
-    or reads its feature elsewhere than at the end of the text.
+    None where what follows that token has to be computed too: the tower is not causal, or it reads its feature
+    elsewhere than at the end of the text.
 
     Args:
         clip: the open_clip model.
@@ -45,16 +47,29 @@ def length(clip: nn.Module, tokens: Tensor) -> int:
     tower = root(clip, "text")
     where = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
     if where == "argmax":
-        ends = tokens.argmax(dim=-1)
+        found = tokens.argmax(dim=-1)
     elif where == "eos":
-        ends = tokens.eq(int(getattr(tower, "text_eos_id", getattr(tower, "eos_id", 0)))).int().argmax(dim=-1)
+        found = tokens.eq(int(getattr(tower, "text_eos_id", getattr(tower, "eos_id", 0)))).int().argmax(dim=-1)
     else:
-        return tokens.shape[-1]
-    return int(ends.max()) + 1 if _causal(tower) else tokens.shape[-1]
+        return None
+    return found if _causal(tower) else None
+
+
+def length(clip: nn.Module, tokens: Tensor) -> int:
+    """Returns how many of the L positions of tokenised texts the text tower has to compute, an integer in 1..L.
+
+    These are the positions up to the last end-of-text token. All L have to be computed where `ends` is None.
+
+    Args:
+        clip: the open_clip model.
+        tokens: (..., L) int64, the texts.
+    """
+    found = ends(clip, tokens)
+    return tokens.shape[-1] if found is None else int(found.max()) + 1
 
 
 def encode(clip: Any, tokens: Tensor) -> Tensor:
-    """Returns features (N, D), not scaled to unit length, of N texts.
+    """Returns features (N, D), not scaled to unit length, of N texts, all of whose tokens are computed.
 
     Args:
         clip: the open_clip model.
@@ -70,3 +85,53 @@ def encode(clip: Any, tokens: Tensor) -> Tensor:
         f"{name}.attn_mask": tower.attn_mask[:kept, :kept],
     }
     return functional_call(_Texts(clip), short, (tokens,), tie_weights=False)
+
+
+def shares(clip: Any) -> bool | None:
+    """Returns whether packed texts may share their common beginning now; None if the text tower cannot compute them.
+
+    It can where the tower's last block is a `LastBlock` and all parts take packed texts (see `all_allow`). They may share
+    where nothing random acts on each text's tokens: no part has dropout and is in training mode.
+
+    Args:
+        clip: the open_clip model.
+    """
+    transformer: Any = getattr(root(clip, "text"), "transformer", None)
+    if not isinstance(getattr(transformer, "resblocks", [None])[-1], LastBlock):
+        return None
+    parts = list(transformer.modules())
+    if not all_allow(parts, "takes_packed"):
+        return None
+    return not any(part.training and _drops(part) for part in parts)
+
+
+def _drops(part: nn.Module) -> bool:
+    return isinstance(part, nn.Dropout) or bool(getattr(part, "dropout", 0))
+
+
+def packed(clip: Any, tokens: Tensor) -> Packed | None:
+    """Returns N texts in the form in which the text tower computes them fastest now; None if it cannot be packed.
+
+    Args:
+        clip: the open_clip model.
+        tokens: (N, L) int64, the texts.
+    """
+    share = shares(clip)
+    found = None if share is None else ends(clip, tokens)
+    return None if share is None or found is None else pack(tokens, found, share=share)
+
+
+def encode_packed(clip: Any, texts: Packed) -> Tensor:
+    """Returns features (C, D), not scaled to unit length, of C packed texts.
+
+    Args:
+        clip: the open_clip model, for which `shares` is not None.
+        texts: the texts.
+    """
+    tower = root(clip, "text")
+    x = tower.token_embedding(texts.tokens) + tower.positional_embedding[texts.positions]  # (N, d)
+    x = tower.ln_final(tower.transformer(x[None], attn_mask=texts)[:, 0])  # (C, d)
+    projection = tower.text_projection
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, nn.Linear) else x @ projection

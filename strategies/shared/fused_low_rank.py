@@ -91,6 +91,20 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     return kept.view(torch.int8)
 
 
+def after_dropout(x: Tensor, part: Part) -> Tensor:
+    """Returns a layer's input (..., d) with the values dropped that a term drops, drawn anew; `x` itself without dropout.
+
+    The values that stay are not scaled; `Part.gain` makes up for them.
+
+    Args:
+        x: (..., d), the input.
+        part: the term; its probability and its share of the batch count.
+    """
+    if not part.dropout:
+        return x
+    return x * keep(x.flatten(0, -2), part.dropout, part.share).to(x.dtype).view_as(x)
+
+
 def left(up: Tensor, core: Tensor | None) -> Tensor:
     """Returns up @ core (rows, r), or `up` where there is no core: the factor to the left of `down` in an update.
 

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from strategies.clip.blocks import allow
 from strategies.clip.weight_matrices import blocks
 from strategies.numerics.data_parallel import add_up, from_first
 from strategies.numerics.precision import full_precision
@@ -31,7 +32,7 @@ class InputCovariance:
         self.sums: dict[str, Tensor] = {}
         self.weight = 1
         self._hooks = [
-            block.attn.register_forward_pre_hook(partial(self._add, block_name(tower, index)))
+            block.attn.register_forward_pre_hook(allow(partial(self._add, block_name(tower, index)), "takes_one_token"))
             for tower in towers
             for index, block in enumerate(blocks(clip, tower))
         ]
@@ -40,7 +41,7 @@ class InputCovariance:
     def _add(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if not self.weight:
             return
-        tokens = inputs[0].detach().flatten(0, 1).float()  # (B L, d)
+        tokens = inputs[1].detach().flatten(0, 1).float()  # (B L, d), the keys' inputs, which are all tokens
         with full_precision():
             product = self.weight * (tokens.T @ tokens).double()  # (d, d)
         self.sums[name] = self.sums[name] + product if name in self.sums else product

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from strategies.base import StrategyPlugin
-from strategies.clip.attention import attend
+from strategies.clip.attention import Linear, attend, attend_once, projections
+from strategies.clip.packed import Packed
 from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrices
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
-from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, left
+from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, after_dropout, left
 from strategies.shared.settings import LowRankSettings
 
 
@@ -89,31 +90,60 @@ class AdaptedAttention(nn.Module):
     Args:
         base: open_clip's attention, batch first. Its weights are used, not copied.
         updates: the `LowRankUpdate`s by the projection's name, `q`, `k`, `v` or `o`.
+
+    Attributes:
+        takes_one_token: True: it can compute one token's attention to others.
+        takes_packed: True: it can compute packed texts.
     """
+
+    takes_one_token = takes_packed = True
 
     def __init__(self, base: nn.MultiheadAttention, updates: Mapping[str, LowRankUpdate]) -> None:
         super().__init__()
         self.base, self.updates = base, nn.ModuleDict(updates)
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """Returns the attention's output (B, L, d), and None in place of the attention weights.
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False,
+        attn_mask: Tensor | Packed | None = None,
+    ) -> tuple[Tensor, None]:  # fmt: skip
+        """Returns the attention's output (B, L, d) or (B, 1, d), and None in place of the attention weights.
 
         B counts images or texts, L their tokens, and d the values of a token.
 
         Args:
-            query, key, value: one tensor (B, L, d), which open_clip passes three times; only `query` is read.
+            query: (B, L, d), the same tensor as `key`; or one token (B, 1, d), which attends to those of `key`.
+            key: (B, L, d).
+            value: the same tensor as `key`.
             need_weights: ignored.
-            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L); None for no mask.
+            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L), for one token (B, 1, L); None for no
+                mask. For packed texts their `Packed`.
         """
+        mixed = self._all(query, attn_mask) if query is key else self._one(query, key, attn_mask)
+        base, outward = self.base, {0: self.updates["o"]} if "o" in self.updates else {}
+        return adapted(mixed, base.out_proj.weight, base.out_proj.bias, outward), None
+
+    def _all(self, x: Tensor, mask: Tensor | Packed | None) -> Tensor:
         base = self.base
         width = base.embed_dim
         inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
-        projected = adapted(query, base.in_proj_weight, base.in_proj_bias, inward)  # (B, L, 3 d)
-        mixed = attend(projected, base.num_heads, attn_mask)  # (B, L, d)
-        outward = {0: self.updates["o"]} if "o" in self.updates else {}
-        return adapted(mixed, base.out_proj.weight, base.out_proj.bias, outward), None
+        projected = adapted(x, base.in_proj_weight, base.in_proj_bias, inward)  # (B, L, 3 d)
+        return attend(projected, base.num_heads, mask)  # (B, L, d)
+
+    def _one(self, query: Tensor, x: Tensor, mask: Any) -> Tensor:
+        (q, k, v), (q_bias, v_bias) = projections(self.base)
+        projected = adapted(query, q, q_bias, {0: self.updates["q"]} if "q" in self.updates else {})  # (B, 1, d)
+        keys, values = self._linear("k", k, x), self._linear("v", v, x)
+        mixed = attend_once(projected, keys, values, self.base.num_heads, mask)  # (B, 1, d)
+        return mixed if v_bias is None else mixed + v_bias
+
+    def _linear(self, name: str, weight: Tensor, x: Tensor) -> list[Linear]:
+        """The frozen projection and its update as linear maps of the tokens x (B, L, d), with dropout drawn."""
+        updates: Any = self.updates
+        each = [
+            (after_dropout(x, part), (part.gain * up, down) if core is None else (part.gain * up, core, down))
+            for part, (down, core, up) in (updates[name].terms(0) if name in updates else ())
+        ]
+        return [(x, (weight,)), *each]
 
 
 class AdaptedLinear(nn.Module):

@@ -5,6 +5,7 @@ The mixtures are modules of their own, attached to open_clip's blocks by hooks, 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -116,6 +117,7 @@ class Mixture(nn.Module):
     def __init__(self, dim: int, experts: int, top_k: int, width: int, dropout: float) -> None:
         super().__init__()
         self.dim, self.top_k, self.route = dim, top_k, ORIGINAL
+        self.held: Tensor | None = None  # the input of the block's second layer norm, until the block's end
         self.experts = nn.ModuleList(Expert(dim, width, dropout) for _ in range(experts))
         self.routers = nn.ModuleDict()
         self.register_buffer("frozen", torch.zeros(experts, dtype=torch.bool))
@@ -189,19 +191,39 @@ class Mixture(nn.Module):
         return out
 
 
+class _Hook:
+    """A hook that acts unless the mixture's route is `ORIGINAL`. Where it doesn't, packed texts are welcome too.
+
+    An image's first token is the one that the router sees and that is read; of a text, they are two.
+    """
+
+    takes_one_token = True
+
+    def __init__(self, mixture: Mixture, act: Callable[[Mixture, Any, Any], Tensor | None]) -> None:
+        self.mixture, self.act = mixture, act
+
+    @property
+    def takes_packed(self) -> bool:
+        return self.mixture.route == ORIGINAL
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any = None) -> Any:
+        return None if self.mixture.route == ORIGINAL else self.act(self.mixture, inputs, output)
+
+
+def _keep(mixture: Mixture, inputs: Any, _: Any) -> None:
+    mixture.held = inputs[0]
+
+
+def _add(mixture: Mixture, _: Any, output: Tensor) -> Tensor:
+    held, mixture.held = mixture.held, None
+    assert held is not None, "the second layer norm comes before the block's end"
+    return mixture.add_to(output, held)
+
+
 def _attach(block: Any, mixture: Mixture) -> None:
     """Makes a block add to its output the mixture of its second layer norm's input, unless the route is `ORIGINAL`."""
-    held: dict[str, Tensor] = {}
-
-    def keep(_norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if mixture.route != ORIGINAL:
-            held["x"] = inputs[0]
-
-    def add(_block: nn.Module, _inputs: Any, out: Tensor) -> Tensor:
-        return mixture.add_to(out, held.pop("x")) if mixture.route != ORIGINAL else out
-
-    block.ln_2.register_forward_pre_hook(keep)
-    block.register_forward_hook(add)
+    block.ln_2.register_forward_pre_hook(_Hook(mixture, _keep))
+    block.register_forward_hook(_Hook(mixture, _add))
 
 
 def attach_mixtures(clip: nn.Module, experts: int, top_k: int, width: int, dropout: float) -> nn.ModuleDict:

@@ -47,6 +47,7 @@ def classifier() -> Any:
     model.register_buffer("tokens_2", model.tokens(0).flip(1), persistent=False)
     model.class_counts.append(CLASSES[2])
     model.lengths.append(model.lengths[0])
+    model.firsts.append(2)
     return model
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from strategies.clip.attention import SelfAttention, spare_copies
+from strategies.clip.attention import SelfAttention
+from strategies.clip.blocks import spare_copies
 from tests.conftest import TINY
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from strategies.clip.weight_matrices import weight_matrices
+from strategies.shared.fused_low_rank import keep
 from strategies.shared.low_rank import AdaptedAttention, LowRankUpdate, attach, detach, merge
 from tests.models import applied, snapshot, tiny_classifier, tiny_model
 
@@ -102,3 +103,38 @@ def test_detach_leaves_the_weights_as_they_were_and_may_be_called_twice(device: 
 def test_a_tower_that_is_no_transformer_is_refused() -> None:
     with pytest.raises(ValueError, match="image tower is no plain open_clip transformer"):
         weight_matrices(torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2)}), "image")
+
+
+@pytest.mark.parametrize("core", [True, False])
+def test_one_token_attends_as_all_do_with_the_same_dropout(core: bool, device: torch.device) -> None:
+    torch.manual_seed(5)
+    clip = tiny_model(device=device)
+    places = [place for place in weight_matrices(clip, "image") if place.block == 0]
+    updates = {place: random_update(place.weight(), core=core, dropout=0.25) for place in places}
+    attach(updates)
+    clip.double().requires_grad_(False)
+    for update in updates.values():
+        update.requires_grad_(True)
+    attention, heads = clip.visual.transformer.resblocks[0].attn, 2
+    x = torch.randn(3, 5, 32, dtype=torch.float64, device=device, requires_grad=True)
+    query, keys = x[:, :1], x.clone()
+    torch.manual_seed(6)
+    found = attention(query, keys, keys)[0]
+    torch.manual_seed(6)
+    each = {update.matrix: one for update, one in updates.items()}
+    masks = {name: keep(of.flatten(0, 1), 0.25).view_as(of) for name, of in (("q", query), ("k", keys), ("v", keys))}
+
+    def projected(name: str, of: torch.Tensor) -> torch.Tensor:
+        at = slice(32 * "qkv".index(name), 32 * "qkv".index(name) + 32)
+        plain = of @ attention.base.in_proj_weight[at].T + attention.base.in_proj_bias[at]
+        return (plain + (of * masks[name] / 0.75) @ each[name].delta().T).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    scores = projected("q", query) @ projected("k", keys).transpose(-1, -2) / 16**0.5  # (3, heads, 1, 5)
+    mixed = (scores.softmax(dim=-1) @ projected("v", keys)).transpose(1, 2).flatten(2)  # (3, 1, 32)
+    kept = mixed * keep(mixed.flatten(0, 1), 0.25).view_as(mixed) / 0.75
+    expected = mixed @ attention.base.out_proj.weight.T + attention.base.out_proj.bias + kept @ each["o"].delta().T
+    assert (found - expected).abs().max() < 1e-10
+    learned = [x, *(parameter for update in updates.values() for parameter in update.parameters())]
+    ones, others = (torch.autograd.grad(out.square().sum(), learned, retain_graph=True) for out in (found, expected))
+    assert len(ones) == (5 if core else 1)
+    assert all((one - other).abs().max() < 1e-9 for one, other in zip(ones, others, strict=True))
