@@ -19,12 +19,14 @@ from benchmarks.runtime.files import check_writable, write_json
 
 # What each part measures, for `--help`, in the order in which they run. "A / B" is the ratio of their times.
 PARTS = {
-    "step": "NuSA-CL's step / its lower bound (forward and input-gradient); a dense form of the update / NuSA-CL's step",
+    "step": "NuSA-CL's step / its lower bound (forward and input-gradient of the whole towers)",
+    "dense": "a dense form of NuSA-CL's update / its own; its step / a lower bound with torch's attention",
+    "prompts": "text features, and a fine-tuning step, with whole towers / with shared tokens computed once",
     "strategies": "a step of every strategy / its lower bound (forward and input-gradient)",
     "options": "a step with --precision, --compile or --checkpointing / a step without",
     "methods": "ZSCL's and MoE-Adapters' steps / their necessary parts; MoE-Adapters' evaluation / zero-shot evaluation",
     "harness": "a step in the harness / in a plain loop; start-up / imports alone; all imports / those of torch",
-    "evaluation": "evaluation / the image tower alone, and the share of evaluation spent in the towers",
+    "evaluation": "evaluation / encoding by open_clip alone, and the share of evaluation spent in the towers",
     "memory": "memory of a step / the size of the method's own tensors, on the CPU",
     "decomposition": "the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms",
     "data": "writing and reading the cache of decoded images",
@@ -55,7 +57,7 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
     type=click.IntRange(min=2),
     default=10,
     show_default=True,
-    help="number of classes, except in part step",
+    help="number of classes, except in parts step, dense and prompts",
 )
 @click.option(
     "--images",

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.perf.dense import ALPHA, DROPOUT, RANK
 from benchmarks.perf.setting import LOOP, Setting
-from benchmarks.perf.step import ALPHA, DROPOUT, RANK, STEPS
+from benchmarks.perf.step import STEPS
 from benchmarks.perf.timing import ratio
 from strategies import lora
 from strategies.clip.classifier import ClipClassifier

@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
@@ -23,6 +24,18 @@ from strategies.training.template import ClipTemplate
 
 STEPS = 3  # of a training; the first is not counted, since it includes the work before a task
 LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
+
+
+def whole(classifier: ClipClassifier) -> ClipClassifier:
+    """Returns a copy of a model that computes every token of its last blocks, and every prompt for itself.
+
+    Args:
+        classifier: the model, not in use by a method.
+    """
+    copy = deepcopy(classifier)
+    for tower in ("image", "text"):
+        blocks(copy.clip, tower)[-1].__class__ = ResidualAttentionBlock
+    return copy
 
 
 class Setting:
@@ -181,14 +194,15 @@ class Setting:
     def floor(self, *, copies: bool = False) -> Callable[[], None]:
         """Returns a function that does the least work a training step can have, its lower bound.
 
-        This is the forward pass and input-gradient of both towers with frozen weights, on one batch and all prompts.
-        Every method that adapts all blocks needs at least this.
+        This is the forward pass and input-gradient of both towers with frozen weights, on one batch and all prompts, of
+        all tokens up to the end of the longest prompt. Every method that adapts all blocks needs at least this, but for
+        what the model itself leaves out: tokens that decide nothing, and those that all prompts share.
 
         Args:
             copies: uses torch's own attention, as open_clip does, which copies q, k and v and so is slower; by default
                 this project's attention.
         """
-        plain = deepcopy(self.classifier).requires_grad_(False)
+        plain = whole(self.classifier).requires_grad_(False)
         for tower in ("image", "text"):
             # The gradient of an input of the blocks passes through all of them, but computes none for their weights.
             root(plain.clip, tower).positional_embedding.requires_grad_(True)

@@ -25,17 +25,27 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target(
-        "NuSA-CL step / lower bound (forward and input-gradient), 100 prompts",
-        "step",
-        "nusa_step_over_floor_100_prompts",
-        1.15,
+    *(
+        Target(
+            f"NuSA-CL step / lower bound (forward and input-gradient of the whole towers), {prompts} prompts",
+            "step",
+            f"nusa_step_over_floor_{prompts}_prompts",
+            1.08,
+        )
+        for prompts in (10, 100, 397)
     ),
     Target(
-        "dense 77-token form / NuSA-CL step, 10 prompts", "step", "dense_step_over_nusa_10_prompts", 1.3, least=True
+        "dense 77-token form / NuSA-CL step, 10 prompts", "dense", "dense_step_over_nusa_10_prompts", 1.3, least=True
     ),
-    Target("the same, 100 prompts", "step", "dense_step_over_nusa_100_prompts", 2.1, least=True),
-    Target("the same, 397 prompts", "step", "dense_step_over_nusa_397_prompts", 3.4, least=True),
+    Target("the same, 100 prompts", "dense", "dense_step_over_nusa_100_prompts", 2.1, least=True),
+    Target("the same, 397 prompts", "dense", "dense_step_over_nusa_397_prompts", 3.4, least=True),
+    Target(
+        "fine-tuning step with whole towers / fine-tuning step, 397 prompts",
+        "prompts",
+        "whole_finetune_step_over_step_397_prompts",
+        1.12,
+        least=True,
+    ),
     Target(
         "`peft` LoRA step / our LoRA step, equal rank and prompts",
         "peft",
@@ -50,6 +60,7 @@ TARGETS = (
         0.95,
         least=True,
     ),
+    Target("evaluation / encoding by open_clip alone", "evaluation", "evaluation_over_open_clip", 0.95),
     Target("harness / bare loop, a step", "harness", "harness_step_over_bare_loop", 1.02),
     Target(
         "stream of 110 tasks: a task after the hundredth / one after the first",

@@ -17,8 +17,8 @@ from benchmarks.config.errors import UserError
 from benchmarks.perf import decomposition, growth, harness, memory, mtil, peft_lora
 from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
-from benchmarks.perf.setting import Setting
-from benchmarks.perf.step import ALPHA, RANK, DenseAttention
+from benchmarks.perf.dense import ALPHA, RANK, DenseAttention
+from benchmarks.perf.setting import Setting, whole
 from benchmarks.perf.timing import Laps, import_seconds, in_turns, ratio
 from strategies import lora
 from strategies.clip.weight_matrices import weight_matrices
@@ -120,6 +120,18 @@ def test_the_peft_reference_has_our_features_and_as_many_parameters(small: str) 
         p.numel() for site in weight_matrices(ours.clip) for p in plugin.make_update(site.weight()).parameters()
     )
     assert sum(parameter.numel() for parameter in peft_lora.trained(model)) == count
+
+
+def test_whole_towers_compute_every_token_of_the_last_block(small: str) -> None:
+    setting = Setting(small, batch_size=2, classes=3)
+    model, sizes = whole(setting.classifier).eval(), []
+    for last in (model.clip.visual.transformer.resblocks[-1], model.clip.transformer.resblocks[-1]):
+        last.ln_2.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[:2].numel()))
+    with torch.no_grad():
+        both = [(each.encode_images(setting.batch), each.training_features(0)) for each in (model, setting.classifier)]
+    assert sizes == [2 * len(model.clip.visual.positional_embedding), 3 * model.lengths[0]]
+    for one, other in zip(*both, strict=True):
+        assert (one - other).abs().max() < 1e-5
 
 
 def test_what_a_step_spends_beyond_its_floor_is_told_by_kind(small: str) -> None:
