@@ -7,6 +7,8 @@ from torch import Tensor
 
 from benchmarks.experiment.evaluation import EvaluationSet
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.packed import pack
+from strategies.clip.prompts import ends
 from strategies.clip.weight_matrices import root
 from strategies.training.pixels import Pixels
 
@@ -49,10 +51,11 @@ def bytes_of(images: Pixels) -> int:
 
 
 def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
-    """Returns how many times as large a training step of the largest task is as one of a given task, at least 1.
+    """Returns how many times as large a training step of the largest task may be as one of a given task, at least 1.
 
     The size of a step is estimated as the number of values that enter the transformer blocks of both towers:
-    `batch_size` images, and one prompt for each class of the task.
+    `batch_size` images, and one prompt for each class of the task. For the largest task all prompts count to the end of
+    the longest, for the given one only tokens that every method has to compute.
 
     Args:
         classifier: the model, which knows the prompts of all tasks.
@@ -60,9 +63,12 @@ def growth(classifier: ClipClassifier, batch_size: int, task: int) -> float:
         task: the index of the given task.
     """
     image, text = (root(classifier.clip, tower).positional_embedding for tower in ("image", "text"))  # (L, d) each
-    prompts = [count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True)]
-    sizes = [batch_size * image.numel() + tokens * text.shape[1] for tokens in prompts]
-    return float(max(sizes) / sizes[task])
+    most = max(count * length for count, length in zip(classifier.class_counts, classifier.lengths, strict=True))
+    prompts = classifier.tokens(task)[0]  # (C, L)
+    found = ends(classifier.clip, prompts)
+    least = prompts.numel() if found is None else len(pack(prompts, found, share=True).tokens)
+    images = batch_size * image.numel()
+    return float((images + most * text.shape[1]) / (images + least * text.shape[1]))
 
 
 def room(device: torch.device, larger: float) -> float:

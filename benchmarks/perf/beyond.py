@@ -11,7 +11,7 @@ from benchmarks.perf.setting import Setting
 from strategies.base import StrategyPlugin
 
 
-PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm")
 KINDS = {
     "dropout": ("aten::random_", "aten::bitwise_and", "aten::ge_", "aten::copy_", "aten::mul_", "aten::addcmul_"),
     "optimiser": ("aten::_fused_adamw_",),

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.perf.setting import Setting
 from strategies import lora, moe_adapter, nusa, zscl
-from strategies.clip.weight_matrices import weight_matrices
+from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrices
 
 
 FLOAT = 4  # bytes
@@ -78,7 +78,16 @@ def _tokens(setting: Setting, tower: str) -> int:
     """Returns the number of tokens in a tower: B L for images or C L for prompts."""
     visual = setting.classifier.clip.visual
     length = len(visual.positional_embedding) if tower == "image" else setting.classifier.lengths[0]
-    return length * (setting.batch_size if tower == "image" else setting.classifier.class_counts[0])
+    return length * _read(setting, tower)
+
+
+def _read(setting: Setting, tower: str) -> int:
+    """Returns the number of tokens at which a tower reads its features: one for each of B images or C prompts."""
+    return setting.batch_size if tower == "image" else setting.classifier.class_counts[0]
+
+
+def _is_last(setting: Setting, matrix: WeightMatrix) -> bool:
+    return matrix.block == len(blocks(setting.classifier.clip, matrix.tower)) - 1
 
 
 def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
@@ -86,7 +95,8 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
 
     For each of q, k, v and o of all blocks these are the low-rank factors, the trained ones with AdamW's two moments,
     and what backward needs for each token x (d values): dropout's mask (d bytes) and the first factor's output (r
-    values). LoRA, which trains the first factor too, also needs x after dropout (d values).
+    values). LoRA, which trains the first factor too, also needs x after dropout (d values). Of the last block, q and o
+    have the tokens alone that are read; of k and v, dropout's mask and x after dropout are needed, of all tokens.
 
     Args:
         setting: the model, with random weights, and a task of random images.
@@ -97,10 +107,14 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     floats = 0
     for matrix in weight_matrices(setting.classifier.clip):
         d_out, d_in = matrix.weight().shape
-        tokens = _tokens(setting, matrix.tower)
+        last = _is_last(setting, matrix)
         factors = rank * (d_in + d_out)
         floats += factors + LEARNT * rank * rank if core else LEARNT * factors
-        floats += tokens * (d_in // FLOAT + rank + (0 if core else d_in))
+        if last and matrix.matrix in "kv":
+            floats += _tokens(setting, matrix.tower) * (d_in // FLOAT + d_in)
+        else:
+            tokens = _read(setting, matrix.tower) if last else _tokens(setting, matrix.tower)
+            floats += tokens * (d_in // FLOAT + rank + (0 if core else d_in))
     return FLOAT * floats
 
 
@@ -122,7 +136,9 @@ def moe_bytes(setting: Setting, settings: moe_adapter.Settings) -> int:
         d = len(matrix.weight())
         expert = 2 * d * settings.width + settings.width + d
         floats += LEARNT * (settings.experts * expert + 2 * d * settings.experts)
-        floats += moe_adapter.TOP_K * _tokens(setting, matrix.tower) * (d + 4 * settings.width)
+        one = matrix.tower == "image" and _is_last(setting, matrix)  # its mixtures get the token alone that is read
+        tokens = _read(setting, matrix.tower) if one else _tokens(setting, matrix.tower)
+        floats += moe_adapter.TOP_K * tokens * (d + 4 * settings.width)
         if matrix.block == 0:
             floats -= FIRST_BLOCK * _tokens(setting, matrix.tower) * d
     return FLOAT * floats

@@ -30,6 +30,8 @@ class _Fused(torch.autograd.Function):
 class FusedQuickGELU(nn.Module):
     """Replacement for open_clip's `QuickGELU`: x * sigmoid(1.702 x), element by element, without parameters."""
 
+    takes_one_token = takes_packed = True
+
     def forward(self, x: Tensor) -> Tensor:
         return _Fused.apply(x)  # type: ignore[no-any-return,no-untyped-call]
 

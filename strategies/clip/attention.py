@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from strategies.clip.packed import Packed, by_text, in_row
+from strategies.clip.packed import FirstToken, Packed, by_text, in_row
+
+
+Mask = Tensor | Packed | FirstToken | None
 
 
 # A linear map of the tokens: what it is given (B, L, d_in), and matrices (d, .) ... (., d_in) whose product it is.
-Linear = tuple[Tensor, Sequence[Tensor]]
+LinearMap = tuple[Tensor, Sequence[Tensor]]
 
 
-def attend(projected: Tensor, heads: int, mask: Tensor | Packed | None) -> Tensor:
+def attend(projected: Tensor, heads: int, mask: Mask) -> Tensor:
     """Returns the output (B, L, d) of multi-head attention before the output projection.
 
     B counts images or texts, L their tokens, and d the values of a token. For packed texts B is 1 and L the row's
@@ -28,11 +31,14 @@ def attend(projected: Tensor, heads: int, mask: Tensor | Packed | None) -> Tenso
         heads: the number of heads, which divides d.
         mask: added to the attention scores: (L, L), or (B * heads, L, L) as CoCa's text tower has it; None for no mask.
             For packed texts their `Packed`: each token then attends to itself and those before it in its text.
+            `FirstToken` is no mask.
     """
     if isinstance(mask, Packed):
         q, k, v = _by_head(by_text(projected[0], mask), heads)  # each (C, heads, L of the longest, d / heads)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return in_row(mixed.transpose(1, 2).flatten(2), mask)[None]
+    if isinstance(mask, FirstToken):
+        mask = None
     by_head = mask.unflatten(0, (-1, heads)) if mask is not None and mask.dim() == 3 else mask  # (B, heads, L, L)
     q, k, v = _by_head(projected, heads)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=by_head).transpose(1, 2).flatten(2)
@@ -44,7 +50,7 @@ def _by_head(projected: Tensor, heads: int) -> Sequence[Tensor]:
 
 
 def attend_once(
-    query: Tensor, keys: Sequence[Linear], values: Sequence[Linear], heads: int, mask: Tensor | None
+    query: Tensor, keys: Sequence[LinearMap], values: Sequence[LinearMap], heads: int, mask: Tensor | None
 ) -> Tensor:
     """Returns the output (B, 1, d) of multi-head attention of one token, before output projection and value bias.
 
@@ -59,18 +65,21 @@ def attend_once(
         heads: the number of heads, which divides d.
         mask: added to the attention scores, (B, 1, L); None for no mask.
     """
-    q = query[:, 0].unflatten(-1, (heads, -1))  # (B, heads, e) with e = d / heads
-    scores = reduce(torch.add, (_down(q, matrices) @ x.transpose(1, 2) for x, matrices in keys))  # (B, heads, L)
-    scores = scores * q.shape[-1] ** -0.5
-    shares = (scores if mask is None else scores + mask).softmax(dim=-1)
-    mixed = reduce(torch.add, (_up(shares.to(x.dtype) @ x, matrices) for x, matrices in values))  # (B, heads, e)
-    return mixed.flatten(1)[:, None]
+    assert query.shape[1] == 1
+    # These products are small: in the inputs' own precision they cost nothing, and softmax needs it for the scores.
+    with torch.autocast(query.device.type, enabled=False):
+        q = query[:, 0].to(keys[0][0].dtype).unflatten(-1, (heads, -1))  # (B, heads, e) with e = d / heads
+        scores = reduce(torch.add, (_down(q, matrices) @ x.transpose(1, 2) for x, matrices in keys))  # (B, heads, L)
+        scores = scores * q.shape[-1] ** -0.5
+        weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+        mixed = reduce(torch.add, (_up(weights @ x, matrices) for x, matrices in values))  # (B, heads, e)
+        return mixed.flatten(1)[:, None]
 
 
 def _down(q: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Returns (B, heads, d_in): q (B, heads, e) times each head's rows of the product of the matrices."""
     first, *others = matrices
-    by_head = first.to(q.dtype).unflatten(0, (q.shape[1], -1))  # (heads, e, .)
+    by_head = first.unflatten(0, (q.shape[1], -1))  # (heads, e, .)
     return reduce(torch.matmul, others, torch.einsum("bhe,hei->bhi", q, by_head))
 
 
@@ -79,7 +88,7 @@ def _up(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     first, *others = matrices
     for matrix in reversed(others):
         x = x @ matrix.T
-    return torch.einsum("bhi,hei->bhe", x, first.to(x.dtype).unflatten(0, (x.shape[1], -1)))
+    return torch.einsum("bhi,hei->bhe", x, first.unflatten(0, (x.shape[1], -1)))
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -97,24 +106,24 @@ class SelfAttention(nn.MultiheadAttention):
 
     def forward(  # type: ignore[override]
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False,
-        attn_mask: Tensor | Packed | None = None,
+        attn_mask: Mask = None,
     ) -> tuple[Tensor, None]:  # fmt: skip
         """Returns the attention's output (B, L, d) or (B, 1, d), and None in place of the attention weights.
 
         B counts images or texts, L their tokens, and d the values of a token.
 
         Args:
-            query: (B, L, d), the same tensor as `key`; or one token (B, 1, d), which attends to those of `key`.
+            query: (B, L, d), the same as `key`; or one token (B, 1, d), which attends to those of `key`.
             key: (B, L, d).
-            value: the same tensor as `key`.
+            value: the same as `key`.
             need_weights: ignored.
             attn_mask: added to the attention scores: (L, L) or (B * heads, L, L), for one token (B, 1, L); None for no
-                mask. For packed texts their `Packed`.
+                mask. Where `query` is the same as `key` it may be a `Packed` or `FirstToken` too (see `attend`).
         """
-        if query is key:
+        if query.shape == key.shape:
             projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
             return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
-        assert not isinstance(attn_mask, Packed)
+        assert not isinstance(attn_mask, Packed | FirstToken)
         (q, k, v), (q_bias, v_bias) = projections(self)
         mixed = attend_once(F.linear(query, q, q_bias), [(key, (k,))], [(key, (v,))], self.num_heads, attn_mask)
         return self.out_proj(mixed if v_bias is None else mixed + v_bias), None

@@ -7,11 +7,30 @@ feature: the class token of an image, the end-of-text token of a text. All other
 from collections.abc import Iterable
 from typing import Any
 
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import (
+    LayerNorm,
+    LayerNormFp32,
+    LayerScale,
+    QuickGELU,
+    ResidualAttentionBlock,
+    Transformer,
+    VisionTransformer,
+)
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from strategies.clip.attention import SelfAttention
-from strategies.clip.packed import Packed, by_text
+from strategies.clip.attention import Mask, SelfAttention
+from strategies.clip.packed import FirstToken, Packed, by_text
+from strategies.clip.weight_matrices import root
+
+
+# What computes each token by itself, or only holds other modules. Other classes may look at all tokens of an image or text.
+BY_TOKEN = {
+    nn.Linear, NonDynamicallyQuantizableLinear, nn.LayerNorm, LayerNorm, LayerNormFp32, LayerScale, nn.GELU, QuickGELU,
+    nn.Identity, nn.Dropout, nn.Sequential, nn.ModuleList, nn.ModuleDict, Transformer, ResidualAttentionBlock,
+}  # fmt: skip
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+METHODS = {"forward", "attention"}  # replaced in one module alone, they are as unknown as another class
 
 
 def spare_copies(clip: nn.Module) -> None:
@@ -27,65 +46,72 @@ def spare_copies(clip: nn.Module) -> None:
 
 
 def allow(hook: Any, *what: str) -> Any:
-    """Returns a hook (a function), marked as one that works with fewer tokens than all of each image or text.
+    """Returns a hook, marked as one that works with fewer tokens than all of each image or text.
+
+    A hook that is not marked makes its tower compute all tokens of each image or text, as open_clip does.
 
     Args:
-        hook: to be registered on a block or a part of it.
-        what: any of `takes_one_token`: the last block may be given the first token of each image alone; and
-            `takes_packed`: texts may come packed, as one row of tokens.
+        hook: a function, a `functools.partial` or another object that can be called and marked; no bound method. It is
+            to be registered on a tower's block or a part of it.
+        what: `takes_one_token`: the last block may be given one token of each image, (B, 1, d), with all of them,
+            (B, L, d), as keys of its attention; and `takes_packed`: texts may come packed, as one row of tokens
+            (1, N, d), in the last block as one token of each, (C, 1, d).
     """
     for name in what:
         setattr(hook, name, True)
     return hook
 
 
-def all_allow(parts: Iterable[nn.Module], what: str) -> bool:
-    """Returns whether parts of a tower work with fewer tokens than all of each image or text.
+def unwatched(part: nn.Module, what: str) -> bool:
+    """Returns whether all hooks on a module work with fewer tokens (see `allow`), and no method of it was replaced.
 
-    They do where every attention is this project's and every hook says so (see `allow`). Others may expect all tokens.
+    Args:
+        part: the module.
+        what: `takes_one_token` or `takes_packed`, as in `allow`.
+    """
+    own = vars(part)
+    if not METHODS.isdisjoint(own):
+        return False
+    return all(getattr(hook, what, False) for name in HOOKS if own[name] for hook in own[name].values())
+
+
+def all_allow(parts: Iterable[nn.Module], what: str) -> bool:
+    """Returns whether parts of a tower's blocks work with fewer tokens than all of each image or text.
+
+    They do where every part is known to compute each token by itself, or says so by an attribute of its class, and is
+    `unwatched`. Others may expect all tokens.
 
     Args:
         parts: modules of the tower.
-        what: `takes_one_token` or `takes_packed`, as in `allow`.
+        what: `takes_one_token` or `takes_packed`, as in `allow`; also the attribute's name.
     """
-    for part in parts:
-        if part._forward_hooks or part._forward_pre_hooks:
-            hooks = (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
-            if not all(getattr(hook, what, False) for hook in hooks):
-                return False
-        if isinstance(part, ResidualAttentionBlock) and not getattr(part.attn, what, False):
-            return False
-    return True
+    return all((type(part) in BY_TOKEN or getattr(type(part), what, False)) and unwatched(part, what) for part in parts)
 
 
 class LastBlock(ResidualAttentionBlock):
-    """The last block of a tower that reads its feature at one token: it returns this token alone, where it can.
+    """The last block of a tower that reads its feature at one token: where it is told to, it returns this token alone.
 
     Of the other tokens only the first layer norm is computed. The parameters and their names are those of open_clip's
     block.
 
     Attributes:
-        reads_first: whether the tower reads its first token where no mask is given, as that of images does.
+        takes_one_token, takes_packed: True: it works with fewer tokens than all of each image or text.
     """
 
-    reads_first = False
+    takes_one_token = takes_packed = True
 
     def forward(
-        self, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None,
-        attn_mask: Tensor | Packed | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Returns the last block's output at the token that is read, (B, 1, d), for images or packed texts.
-
-        For texts that are not packed, and where something about the block may need all tokens (see `all_allow`), it returns
-        all of them, (B, L, d), as open_clip does.
+        self, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Mask = None
+    ) -> Tensor:
+        """Returns the last block's output at the token that is read, (B, 1, d); at all tokens (B, L, d) with other masks.
 
         Args:
             q_x: (B, L, d), the tokens of B images; or (1, N, d), the row of packed texts, of which (C, 1, d) returns.
             k_x, v_x: not used; open_clip leaves them out.
-            attn_mask: None for images, whose first token is read; for packed texts their `Packed`.
+            attn_mask: `FirstToken` for images of which the first token is read; for packed texts their `Packed`. With
+                another mask, or None, the block computes as open_clip's.
         """
-        first = attn_mask is None and self.reads_first and all_allow(self.modules(), "takes_one_token")
-        if not (first or isinstance(attn_mask, Packed)):
+        if not isinstance(attn_mask, FirstToken | Packed):
             return super().forward(q_x, attn_mask=attn_mask)  # type: ignore[no-any-return]
         normed = self.ln_1(q_x)  # (B, L, d)
         if isinstance(attn_mask, Packed):
@@ -97,20 +123,15 @@ class LastBlock(ResidualAttentionBlock):
         return x + self.ls_2(self.mlp(self.ln_2(x)))  # type: ignore[no-any-return]
 
 
-def read_one_token(clip: Any) -> None:
-    """Makes the last block of each tower of an open_clip model compute only the token that the tower reads, in place.
+def ready_for_one_token(clip: Any) -> None:
+    """Turns the last block of each plain tower of an open_clip model into a `LastBlock`, in place.
 
-    A tower stays as it is where it reads more than one token (as with average pooling), or is not a plain one.
+    It computes the same until it is told to compute one token. Image towers other than open_clip's own vision
+    transformer, and blocks with special attention modules, stay as they are.
     """
-    visual, text = clip.visual, getattr(clip, "text", clip)
-    one_token = isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None
-    if one_token and not visual.output_tokens:
-        _shorten(visual.transformer, reads_first=True)
-    if hasattr(getattr(text, "transformer", None), "resblocks"):
-        _shorten(text.transformer, reads_first=False)  # only what is packed gets shorter
-
-
-def _shorten(transformer: Any, *, reads_first: bool) -> None:
-    last = transformer.resblocks[-1]
-    if type(last) is ResidualAttentionBlock and type(last.attn) is SelfAttention:
-        last.__class__, last.reads_first = LastBlock, reads_first
+    for tower in ("image", "text"):
+        of = root(clip, tower)
+        found: Any = getattr(getattr(of, "transformer", None), "resblocks", None)
+        known = found and (tower == "text" or type(of) is VisionTransformer)
+        if known and type(found[-1]) is ResidualAttentionBlock and type(found[-1].attn) is SelfAttention:
+            found[-1].__class__ = LastBlock

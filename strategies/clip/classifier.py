@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 
+from strategies.clip import images as pictures
 from strategies.clip import prompts as texts
 from strategies.clip.activation import fuse
-from strategies.clip.blocks import read_one_token, spare_copies
+from strategies.clip.blocks import ready_for_one_token, spare_copies
 from strategies.clip.packed import Packed
 
 
@@ -51,8 +52,8 @@ class ClipClassifier(MultiTaskModule):
     and under Avalanche's own strategies.
 
     Args:
-        clip: an open_clip model. Its logit scale is frozen; its QuickGELU and its attention are replaced by faster
-            implementations of the same functions.
+        clip: an open_clip model. Its logit scale is frozen; its QuickGELU, its attention and its last blocks are replaced
+            by faster implementations of the same functions.
         prompts: for each task the tokens (K templates, C classes, L positions) int64 of its class prompts.
         mean, std: three numbers each, for red, green and blue: the mean and standard deviation that normalise images in
             0..1.
@@ -61,7 +62,8 @@ class ClipClassifier(MultiTaskModule):
         clip: the open_clip model.
         mean, std: the given numbers as buffers (3, 1, 1); the device and dtype of `mean` are those of the features.
         class_counts: the number of classes of each task.
-        lengths: for each task, how many of the L positions of its prompts the text tower has to compute.
+        lengths: for each task, how many of the L positions of its prompts the text tower has to compute where prompts
+            are not packed (see `strategies/clip/packed.py`).
         firsts: for each task, the index of the first task with the same prompts.
         routing: the method's `Routing` if it evaluates different images with different weights, otherwise None.
         evaluation_templates: how many of a task's templates, from the first, evaluation averages; None for all.
@@ -80,7 +82,7 @@ class ClipClassifier(MultiTaskModule):
         self.clip.logit_scale.requires_grad_(False)
         fuse(clip)
         spare_copies(clip)
-        read_one_token(clip)
+        ready_for_one_token(clip)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         for task, tokens in enumerate(prompts):
@@ -125,7 +127,7 @@ class ClipClassifier(MultiTaskModule):
         # torchvision's ToTensor and Normalize.
         scaled = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
         with self._autocast():
-            return F.normalize(self.clip.encode_image(scaled).to(self.mean.dtype), dim=-1)
+            return F.normalize(pictures.encode(self.clip, scaled).to(self.mean.dtype), dim=-1)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
@@ -147,25 +149,25 @@ class ClipClassifier(MultiTaskModule):
     def training_features(self, task: int) -> Tensor:
         """Returns unit-length text features (C, D) of the C classes of a task, from its first template.
 
-        They are computed anew at every call while the text tower learns. Where it does not, they are computed once, and
-        kept until its weights change or `train`, `eval` or `forget_texts` is called.
+        They are computed anew at every call while the text tower learns. Where no parameter outside the image tower
+        requires a gradient and nothing random acts, they are computed once, and kept until such a parameter changes in
+        place, or `train`, `eval` or `forget_texts` is called. (Writing to a parameter's `data` needs `forget_texts`.)
 
         Args:
             task: the task's index.
         """
-        first = self.firsts[task]
-        if first in self._frozen and self._frozen[first][0] == self._text_version():
-            return self._frozen[first][1]
-        share = texts.shares(self.clip)
+        first, share = self.firsts[task], texts.sharing(self.clip)
+        outside = [each for name, each in self.named_parameters() if not name.startswith("clip.visual.")]
+        keep = bool(share) and self.training and not any(parameter.requires_grad for parameter in outside)
+        version = sum(parameter._version for parameter in outside) if keep else 0
+        if keep and first in self._frozen:
+            kept_version, features = self._frozen[first]
+            if kept_version == version and features.device == self.mean.device:
+                return features
         features = self._encode(self.cut_tokens(task)[0], None if share is None else self._packed_prompts(first, share))
-        if self.training and torch.is_grad_enabled() and not features.requires_grad and share:
-            self._frozen[first] = self._text_version(), features
+        if keep:
+            self._frozen[first] = version, features
         return features
-
-    def _text_version(self) -> int:
-        """A number that rises with every change, in place, of a parameter outside the image tower."""
-        outside = (each for name, each in self.clip.named_parameters() if not name.startswith("visual."))
-        return sum(parameter._version for parameter in outside)
 
     def _packed_prompts(self, task: int, share: bool) -> Packed | None:
         """The prompts of a task's first template, packed; None where the text tower cannot compute them so."""
@@ -285,7 +287,7 @@ class ClipClassifier(MultiTaskModule):
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
     def forget_texts(self) -> None:
-        """Empties the cache of text features, so that the next evaluation computes them anew."""
+        """Empties the cache of text features, so that they are computed anew, in evaluation and in training."""
         self._features.clear()
         self._frozen.clear()
 

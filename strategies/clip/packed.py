@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 
-FULL = 0.9  # where texts nearly fill the rectangle of their longest, copies would cost more than computing what stands behind
+NEARLY_FULL = 0.9  # where texts fill so much of the rectangle of their longest, copies cost more than computing it all
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """Given to an image tower's blocks in place of a mask: only the first token of each image is read in the end."""
+
+    def to(self, dtype: torch.dtype) -> "FirstToken":
+        """Returns itself, whatever the dtype: open_clip's blocks convert the mask that they are given."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +37,8 @@ class Packed:
         rows: (C, L) int64, the index in 0..N-1 of each token of each text; behind a text's end, that of its last token.
         sources: (N,) int64, where each token stands in `rows.flatten()`; of a shared one, where its first text has it.
         ends: (C,) int64, the index in 0..N-1 of each text's last token, at which its feature is read.
-        unseen: (C, 1, L), what to add to attention scores of a text's last token: 0, and -inf behind the text's end.
+        unseen: (C, 1, L), what to add to attention scores of a text's last token: 0, and -inf behind the text's end. None
+            where all texts are equally long.
         shared: P.
         grid: whether the row is all texts one after the other, each with L tokens, so that no value has to be copied. Then
             N = C L, and what stands behind a text's end is computed too.
@@ -39,12 +49,12 @@ class Packed:
     rows: Tensor
     sources: Tensor
     ends: Tensor
-    unseen: Tensor
+    unseen: Tensor | None
     shared: int
     grid: bool
 
     def to(self, dtype: torch.dtype) -> "Packed":
-        """Returns itself, whatever the dtype: open_clip's blocks, which get it in place of a mask, convert the mask."""
+        """Returns itself, whatever the dtype: open_clip's blocks convert the mask, in whose place they get it."""
         return self
 
 
@@ -65,19 +75,20 @@ def pack(tokens: Tensor, ends: Tensor, share: bool) -> Packed:
         shared = int(alike.long().cumprod(dim=0).sum())
     own = (places >= shared) & (places <= ends[:, None])  # (C, L)
     own[0, :shared] = True  # the first text is where shared tokens are taken from
-    if grid := bool(own.float().mean() > FULL):
+    if grid := bool(own.float().mean() > NEARLY_FULL):
         own[:], shared = True, 0
     sources = own.flatten().nonzero()[:, 0]  # (N,), the shared ones first, as the first text comes first
     rows = (own.flatten().cumsum(dim=0) - 1).view(own.shape)  # (C, L); behind an end the last one counted
     rows[:, :shared] = places[:shared]
-    unseen = torch.zeros(own.shape).masked_fill_(places > ends[:, None], float("-inf"))[:, None]  # (C, 1, L)
+    behind = places > ends[:, None]  # (C, L)
+    unseen = torch.zeros(own.shape).masked_fill_(behind, float("-inf"))[:, None] if behind.any() else None
     return Packed(
         tokens=tokens.flatten()[sources].to(device),
         positions=(sources % length).to(device),
         rows=rows.to(device),
         sources=sources.to(device),
         ends=rows.gather(1, ends[:, None])[:, 0].to(device),
-        unseen=unseen.to(device),
+        unseen=None if unseen is None else unseen.to(device),
         shared=shared,
         grid=grid,
     )

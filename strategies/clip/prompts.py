@@ -8,10 +8,11 @@ texts begin are computed once (see `strategies/clip/packed.py`).
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from strategies.clip.blocks import LastBlock, all_allow
+from strategies.clip.blocks import LastBlock, all_allow, unwatched
 from strategies.clip.packed import Packed, pack
 from strategies.clip.weight_matrices import root
 
@@ -26,12 +27,11 @@ class _Texts(nn.Module):
 
 
 def _causal(tower: Any) -> bool:
-    """Whether no position attends to a later one, judged by the mask itself, and nothing else reads the padding."""
+    """Whether each position attends to itself and all before it, judged by the mask itself, and nothing reads the padding."""
     mask = getattr(tower, "attn_mask", None)  # (L, L), added to the attention's logits
     if mask is None or getattr(tower, "use_pad_mask", False) or getattr(tower, "cls_emb", None) is not None:
         return False
-    later = torch.ones_like(mask, dtype=torch.bool).triu(diagonal=1)
-    return bool((mask[later] == float("-inf")).all())
+    return torch.equal(mask, torch.full_like(mask, float("-inf")).triu(diagonal=1))
 
 
 def ends(clip: nn.Module, tokens: Tensor) -> Tensor | None:
@@ -87,20 +87,25 @@ def encode(clip: Any, tokens: Tensor) -> Tensor:
     return functional_call(_Texts(clip), short, (tokens,), tie_weights=False)
 
 
-def shares(clip: Any) -> bool | None:
+def sharing(clip: Any) -> bool | None:
     """Returns whether packed texts may share their common beginning now; None if the text tower cannot compute them.
 
-    It can where the tower's last block is a `LastBlock` and all parts take packed texts (see `all_allow`). They may share
-    where nothing random acts on each text's tokens: no part has dropout and is in training mode.
+    It can where its last block is a `LastBlock`, all parts of its blocks take packed texts (see `all_allow`), and nobody
+    looks on around them. They may share where nothing random acts on each text's tokens: no part has dropout and is in
+    training mode.
 
     Args:
         clip: the open_clip model.
     """
-    transformer: Any = getattr(root(clip, "text"), "transformer", None)
-    if not isinstance(getattr(transformer, "resblocks", [None])[-1], LastBlock):
+    tower = root(clip, "text")
+    transformer: Any = getattr(tower, "transformer", None)
+    if not isinstance(getattr(transformer, "resblocks", [None])[-1], LastBlock) or "encode_text" in vars(clip):
         return None
-    parts = list(transformer.modules())
-    if not all_allow(parts, "takes_packed"):
+    around = [tower.token_embedding, tower.ln_final, tower.text_projection, *([] if tower is clip else [tower])]
+    if not all(unwatched(part, "takes_packed") for part in around if isinstance(part, nn.Module)):
+        return None
+    parts = [*transformer.modules(), tower.ln_final]
+    if type(tower.token_embedding) is not nn.Embedding or not all_allow(parts, "takes_packed"):
         return None
     return not any(part.training and _drops(part) for part in parts)
 
@@ -116,7 +121,7 @@ def packed(clip: Any, tokens: Tensor) -> Packed | None:
         clip: the open_clip model.
         tokens: (N, L) int64, the texts.
     """
-    share = shares(clip)
+    share = sharing(clip)
     found = None if share is None else ends(clip, tokens)
     return None if share is None or found is None else pack(tokens, found, share=share)
 
@@ -125,11 +130,13 @@ def encode_packed(clip: Any, texts: Packed) -> Tensor:
     """Returns features (C, D), not scaled to unit length, of C packed texts.
 
     Args:
-        clip: the open_clip model, for which `shares` is not None.
+        clip: the open_clip model, for which `sharing` is not None.
         texts: the texts.
     """
     tower = root(clip, "text")
-    x = tower.token_embedding(texts.tokens) + tower.positional_embedding[texts.positions]  # (N, d)
+    # Not by indexing: its gradient adds up in another order each time where several threads do it.
+    places = F.embedding(texts.positions, tower.positional_embedding)  # (N, d)
+    x = tower.token_embedding(texts.tokens) + places
     x = tower.ln_final(tower.transformer(x[None], attn_mask=texts)[:, 0])  # (C, d)
     projection = tower.text_projection
     if projection is None:

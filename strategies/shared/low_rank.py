@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from strategies.base import StrategyPlugin
-from strategies.clip.attention import Linear, attend, attend_once, projections
-from strategies.clip.packed import Packed
+from strategies.clip.attention import LinearMap, Mask, attend, attend_once, projections
 from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrices
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
@@ -38,6 +37,7 @@ class LowRankUpdate(nn.Module):
         share: the part of each global batch that this process computes: the whole batch, unless `attach` sets another.
     """
 
+    takes_one_token = takes_packed = True
     down: Tensor
     up: Tensor
     core: Tensor | None
@@ -104,25 +104,20 @@ class AdaptedAttention(nn.Module):
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False,
-        attn_mask: Tensor | Packed | None = None,
+        attn_mask: Mask = None,
     ) -> tuple[Tensor, None]:  # fmt: skip
         """Returns the attention's output (B, L, d) or (B, 1, d), and None in place of the attention weights.
 
         B counts images or texts, L their tokens, and d the values of a token.
 
         Args:
-            query: (B, L, d), the same tensor as `key`; or one token (B, 1, d), which attends to those of `key`.
-            key: (B, L, d).
-            value: the same tensor as `key`.
-            need_weights: ignored.
-            attn_mask: added to the attention scores: (L, L) or (B * heads, L, L), for one token (B, 1, L); None for no
-                mask. For packed texts their `Packed`.
+            query, key, value, need_weights, attn_mask: as in `SelfAttention`.
         """
-        mixed = self._all(query, attn_mask) if query is key else self._one(query, key, attn_mask)
+        mixed = self._all(query, attn_mask) if query.shape == key.shape else self._one(query, key, attn_mask)
         base, outward = self.base, {0: self.updates["o"]} if "o" in self.updates else {}
         return adapted(mixed, base.out_proj.weight, base.out_proj.bias, outward), None
 
-    def _all(self, x: Tensor, mask: Tensor | Packed | None) -> Tensor:
+    def _all(self, x: Tensor, mask: Mask) -> Tensor:
         base = self.base
         width = base.embed_dim
         inward = {place * width: self.updates[name] for place, name in enumerate("qkv") if name in self.updates}
@@ -136,7 +131,7 @@ class AdaptedAttention(nn.Module):
         mixed = attend_once(projected, keys, values, self.base.num_heads, mask)  # (B, 1, d)
         return mixed if v_bias is None else mixed + v_bias
 
-    def _linear(self, name: str, weight: Tensor, x: Tensor) -> list[Linear]:
+    def _linear(self, name: str, weight: Tensor, x: Tensor) -> list[LinearMap]:
         """The frozen projection and its update as linear maps of the tokens x (B, L, d), with dropout drawn."""
         updates: Any = self.updates
         each = [
@@ -153,6 +148,8 @@ class AdaptedLinear(nn.Module):
         base: the layer, with a frozen weight (d_out, d_in).
         update: the update of its weight.
     """
+
+    takes_one_token = takes_packed = True
 
     def __init__(self, base: nn.Linear, update: LowRankUpdate) -> None:
         super().__init__()

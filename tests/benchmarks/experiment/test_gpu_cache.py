@@ -50,12 +50,14 @@ def test_on_the_cpu_nothing_is_kept_twice() -> None:
 
 def test_a_step_grows_with_the_figures_that_enter_the_towers() -> None:
     classifier = tiny_classifier()
-    images, text = (
-        4 * 5 * 32,
-        24 * max(classifier.lengths),
-    )  # 4 patches and a class token of width 32; a prompt of width 24
-    assert growth(classifier, batch_size=4, task=0) == pytest.approx((images + 3 * text) / (images + 2 * text))
-    assert growth(classifier, batch_size=4, task=1) == 1
+    images = 4 * 5 * 32  # 4 patches and a class token of width 32
+    longest = 24 * 3 * max(classifier.lengths)  # three prompts of width 24
+    for task in (0, 1):
+        firsts, ends = classifier.tokens(task)[0], classifier.tokens(task)[0].argmax(dim=-1)
+        alike = next(place for place in range(16) if place == ends.min() or len(firsts[:, place].unique()) > 1)
+        computed = alike + sum(int(end) + 1 - alike for end in ends)  # what all begin with counts once
+        expected = (images + longest) / (images + 24 * computed)
+        assert growth(classifier, batch_size=4, task=task) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("device", ["cuda"], indirect=True)

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from strategies.clip.blocks import allow
 from strategies.clip.classifier import ClipClassifier
 from tests.models import CLASSES, tiny_classifier
 
@@ -141,3 +142,43 @@ def test_the_prompts_of_a_repeated_task_are_computed_once() -> None:
     classifier = ClipClassifier(clip, [one, other, one.clone()], (0.5,) * 3, (0.5,) * 3).eval()
     assert classifier.evaluation_features(2) is classifier.evaluation_features(0)
     assert classifier.evaluation_features(1).shape == (CLASSES[1], classifier.evaluation_features(0).shape[1])
+
+
+def _counted(classifier: ClipClassifier) -> list[int]:
+    """Grows with every text feature that is computed."""
+    computed: list[int] = []
+    hook = allow(lambda _, inputs, __: computed.append(len(inputs[0])), "takes_packed")
+    classifier.clip.ln_final.register_forward_hook(hook)
+    return computed
+
+
+def test_the_prompts_of_a_text_tower_that_does_not_learn_are_computed_once() -> None:
+    classifier = tiny_classifier().requires_grad_(False).train()
+    classifier.clip.visual.requires_grad_(True)
+    computed = _counted(classifier)
+    for _ in range(3):
+        classifier(images(), 1).sum().backward()
+    assert computed == [CLASSES[1]]
+    with torch.no_grad():
+        classifier.clip.visual.proj.mul_(2)  # the image tower's
+        before = classifier.training_features(1)
+        assert len(computed) == 1
+        classifier.clip.text_projection[0] *= -3
+    assert not torch.equal(classifier.training_features(1), before)
+    assert len(computed) == 2
+    classifier.train()
+    classifier.training_features(1)
+    assert len(computed) == 3
+    classifier.clip.text_projection.requires_grad_(True)  # it begins to learn in the middle of a task
+    assert classifier.training_features(1).requires_grad
+
+
+def test_those_of_one_that_learns_or_drops_values_are_computed_at_every_step() -> None:
+    learning = tiny_classifier().train()
+    computed = _counted(learning)
+    for _ in range(2):
+        learning(images(), 1)
+    assert len(computed) == 2
+    dropping = tiny_classifier().requires_grad_(False).train()
+    dropping.clip.transformer.resblocks[0].mlp.append(torch.nn.Dropout(0.5))
+    assert not torch.equal(dropping.training_features(1), dropping.training_features(1))
