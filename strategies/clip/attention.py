@@ -66,13 +66,15 @@ def attend_once(
         mask: added to the attention scores, (B, 1, L); None for no mask.
     """
     assert query.shape[1] == 1
-    # These products are small: in the inputs' own precision they cost nothing, and softmax needs it for the scores.
+    # These products are small: in the weights' own precision they cost little, and softmax needs it for the scores.
+    precise = keys[0][1][0].dtype
     with torch.autocast(query.device.type, enabled=False):
-        q = query[:, 0].to(keys[0][0].dtype).unflatten(-1, (heads, -1))  # (B, heads, e) with e = d / heads
-        scores = reduce(torch.add, (_down(q, matrices) @ x.transpose(1, 2) for x, matrices in keys))  # (B, heads, L)
+        q = query[:, 0].to(precise).unflatten(-1, (heads, -1))  # (B, heads, e) with e = d / heads
+        each = (_down(q, matrices) @ x.to(precise).transpose(1, 2) for x, matrices in keys)
+        scores = reduce(torch.add, each)  # (B, heads, L)
         scores = scores * q.shape[-1] ** -0.5
         weights = (scores if mask is None else scores + mask).softmax(dim=-1)
-        mixed = reduce(torch.add, (_up(weights @ x, matrices) for x, matrices in values))  # (B, heads, e)
+        mixed = reduce(torch.add, (_up(weights @ x.to(precise), matrices) for x, matrices in values))  # (B, heads, e)
         return mixed.flatten(1)[:, None]
 
 

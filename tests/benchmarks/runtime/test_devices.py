@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nusa": {"rank": 4, "rho": 0.5},
     "moe_adapter": {"experts": 4},
     "diki": {"length": 2, "depth": 1},
+    "olora": {"rank": 4},  # at rank 16, a last-digit change of a weight moves an answer by 1e-4 in one start of eight
     "inflora": {"rank": 4},  # all directions, the last of which no image decides, would turn with rounding
 }
 
