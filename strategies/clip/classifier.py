@@ -157,17 +157,22 @@ class ClipClassifier(MultiTaskModule):
             task: the task's index.
         """
         first, share = self.firsts[task], texts.sharing(self.clip)
-        outside = [each for name, each in self.named_parameters() if not name.startswith("clip.visual.")]
-        keep = bool(share) and self.training and not any(parameter.requires_grad for parameter in outside)
-        version = sum(parameter._version for parameter in outside) if keep else 0
-        if keep and first in self._frozen:
+        version = self._frozen_version() if share and self.training else None
+        if version is not None and first in self._frozen:
             kept_version, features = self._frozen[first]
             if kept_version == version and features.device == self.mean.device:
                 return features
         features = self._encode(self.cut_tokens(task)[0], None if share is None else self._packed_prompts(first, share))
-        if keep:
+        if version is not None:
             self._frozen[first] = version, features
         return features
+
+    def _frozen_version(self) -> int | None:
+        """A number that rises with each change in place of a parameter outside the image tower; None if one learns."""
+        outside = [each for name, each in self.named_parameters() if not name.startswith("clip.visual.")]
+        if any(parameter.requires_grad for parameter in outside):
+            return None
+        return sum(parameter._version for parameter in outside)
 
     def _packed_prompts(self, task: int, share: bool) -> Packed | None:
         """The prompts of a task's first template, packed; None where the text tower cannot compute them so."""

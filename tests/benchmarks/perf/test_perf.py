@@ -13,8 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.perf import decomposition, growth, harness, memory, mtil, peft_lora
+from benchmarks.perf import decomposition, growth, harness, many, memory, mtil, peft_lora
 from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.dense import ALPHA, RANK, DenseAttention
@@ -156,6 +157,23 @@ def test_a_step_takes_no_memory_beyond_the_models_and_the_methods_own() -> None:
     for name, each in ratios.items():
         assert 0.9 < each < 1.1, name
     assert figures["nusa_peak_over_lora_peak"] <= 1
+
+
+@pytest.mark.slow
+def test_runs_at_once_train_as_much_as_one_alone_and_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {"TOGETHER": (2,), "ROUNDS": 1, "STEPS": 4, "FEW": 2}.items():
+        monkeypatch.setattr(many, name, value)
+    monkeypatch.setattr(registry, "names", lambda _: ["zeroshot", "avalanche:lwf"])
+    figures = many.measure("cpu", tmp_path)
+    assert len(list(tmp_path.rglob("cost.json"))) == 1 + 2 + 2
+    assert figures["throughput_of_2_over_1"]["median"] > 0
+    assert figures["zeroshot_peak_memory_bytes"] > 0 and figures["avalanche:lwf_peak_memory_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_run_at_once_that_fails_says_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ended with 2: error: --strategy"):
+        many.runs("no-such", 1, 1, "cpu", tmp_path)
 
 
 @pytest.mark.slow
