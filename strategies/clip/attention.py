@@ -50,18 +50,20 @@ def _by_head(projected: Tensor, heads: int) -> Sequence[Tensor]:
 
 
 def attend_once(
-    query: Tensor, keys: Sequence[LinearMap], values: Sequence[LinearMap], heads: int, mask: Tensor | None
-) -> Tensor:
-    """Returns the output (B, 1, d) of multi-head attention of one token, before output projection and value bias.
+    query: Tensor, keys: Sequence[LinearMap], values: Sequence[LinearMap], bias: Tensor | None, heads: int,
+    mask: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Returns the output (B, 1, d) of multi-head attention of one token, before the output projection.
 
     With one query q, the scores q^T (W_k x) of all tokens x are (W_k^T q)^T x, and the output sum_x p_x W_v x is
     W_v (sum_x p_x x): W_k and W_v are applied once, in place of once for each token. A bias of the keys adds the same to
-    all scores, so it changes nothing; that of the values is added to the output by the caller.
+    all scores, so it changes nothing; that of the values is added to the output, since the p_x sum to 1.
 
     Args:
         query: (B, 1, d), the projected query.
         keys: linear maps whose sum gives the keys (B, L, d), without bias.
         values: linear maps whose sum gives the values (B, L, d), without bias.
+        bias: (d,), that of the values; None for none.
         heads: the number of heads, which divides d.
         mask: added to the attention scores, (B, 1, L); None for no mask.
     """
@@ -75,7 +77,8 @@ def attend_once(
         scores = scores * q.shape[-1] ** -0.5
         weights = (scores if mask is None else scores + mask).softmax(dim=-1)
         mixed = reduce(torch.add, (_up(weights @ x.to(precise), matrices) for x, matrices in values))  # (B, heads, e)
-        return mixed.flatten(1)[:, None]
+        mixed = mixed.flatten(1)[:, None]  # (B, 1, d)
+        return mixed if bias is None else mixed + bias
 
 
 def _down(q: Tensor, matrices: Sequence[Tensor]) -> Tensor:
@@ -127,8 +130,10 @@ class SelfAttention(nn.MultiheadAttention):
             return self.out_proj(attend(projected, self.num_heads, attn_mask)), None
         assert not isinstance(attn_mask, Packed | FirstToken)
         (q, k, v), (q_bias, v_bias) = projections(self)
-        mixed = attend_once(F.linear(query, q, q_bias), [(key, (k,))], [(key, (v,))], self.num_heads, attn_mask)
-        return self.out_proj(mixed if v_bias is None else mixed + v_bias), None
+        projected = F.linear(query, q, q_bias)  # (B, 1, d)
+        return self.out_proj(
+            attend_once(projected, [(key, (k,))], [(key, (v,))], v_bias, self.num_heads, attn_mask)
+        ), None
 
 
 def projections(attention: nn.MultiheadAttention) -> tuple[Sequence[Tensor], tuple[Tensor | None, Tensor | None]]:

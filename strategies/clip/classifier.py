@@ -12,7 +12,7 @@ from strategies.clip import images as pictures
 from strategies.clip import prompts as texts
 from strategies.clip.activation import fuse
 from strategies.clip.blocks import ready_for_one_token, spare_copies
-from strategies.clip.packed import Packed
+from strategies.clip.packed import Packed, pack
 
 
 class Routing(Protocol):
@@ -96,7 +96,7 @@ class ClipClassifier(MultiTaskModule):
         self.evaluation_templates: int | None = None
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
-        self._packed: dict[tuple[int, bool], Packed] = {}  # first templates, by task and whether they share tokens
+        self._packed: dict[tuple[int, bool, torch.device], Packed | None] = {}  # first templates, as `_packed_prompts`
         self._frozen: dict[int, tuple[int, Tensor]] = {}  # training features of a text tower that does not learn
 
     def tokens(self, task: int) -> Tensor:
@@ -175,13 +175,13 @@ class ClipClassifier(MultiTaskModule):
         return sum(parameter._version for parameter in outside)
 
     def _packed_prompts(self, task: int, share: bool) -> Packed | None:
-        """The prompts of a task's first template, packed; None where the text tower cannot compute them so."""
-        found, tokens = self._packed.get((task, share)), self.tokens(task)[0]
-        if found is None or found.tokens.device != tokens.device:
-            found = texts.packed(self.clip, tokens)
-            if found is not None:
-                self._packed[task, share] = found
-        return found
+        """The prompts of a task's first template, packed; None where a text's end is not all that is read."""
+        tokens = self.tokens(task)[0]  # (C, L)
+        key = task, share, tokens.device
+        if key not in self._packed:
+            found = texts.ends(self.clip, tokens)
+            self._packed[key] = None if found is None else pack(tokens, found, share)
+        return self._packed[key]
 
     @torch.no_grad()
     def evaluation_features(self, task: int, route: int = 0) -> Tensor:

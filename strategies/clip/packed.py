@@ -41,7 +41,7 @@ class Packed:
             where all texts are equally long.
         shared: P.
         grid: whether the row is all texts one after the other, each with L tokens, so that no value has to be copied. Then
-            N = C L, and what stands behind a text's end is computed too.
+            N = C L, P = 0, and what stands behind a text's end is computed too and has rows of its own.
     """
 
     tokens: Tensor

@@ -2,9 +2,9 @@
 
     y = x W^T + b,   and on the columns of each update   y += scale * dropout(x) down^T core^T up^T
 
-The gradients are written by hand (but for keys and values of a tower's last block, which `attend_once` does not form).
-Given this formula, autograd would keep a float for every value of every dropped
-input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one.
+The gradients are written by hand. Given this formula, autograd would keep a float for every value of every dropped
+input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one. (Keys and
+values of a tower's last block do not come here: `attend_once` never forms them.)
 
 W gets no gradient, and in general no matrix of its size is formed. The core is multiplied into `up` in the forward pass
 and into `down` in the backward pass, since these are shorter than the tokens of all but the smallest tasks.

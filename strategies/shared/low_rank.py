@@ -128,8 +128,7 @@ class AdaptedAttention(nn.Module):
         (q, k, v), (q_bias, v_bias) = projections(self.base)
         projected = adapted(query, q, q_bias, {0: self.updates["q"]} if "q" in self.updates else {})  # (B, 1, d)
         keys, values = self._linear("k", k, x), self._linear("v", v, x)
-        mixed = attend_once(projected, keys, values, self.base.num_heads, mask)  # (B, 1, d)
-        return mixed if v_bias is None else mixed + v_bias
+        return attend_once(projected, keys, values, v_bias, self.base.num_heads, mask)  # (B, 1, d)
 
     def _linear(self, name: str, weight: Tensor, x: Tensor) -> list[LinearMap]:
         """The frozen projection and its update as linear maps of the tokens x (B, L, d), with dropout drawn."""
