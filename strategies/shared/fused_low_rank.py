@@ -15,6 +15,7 @@ go through one product. With dropout this is impossible, since each update drops
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class Part:
 Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or None, up (rows, r)
 
 
+@cache
 def _bits(dropout: float) -> int:
     """Random bits per value: the least number that represents the probability exactly and divides 8, or else 16."""
     return next((bits for bits in (1, 2, 4, 8) if (2**bits * dropout).is_integer()), 16)
@@ -65,6 +67,13 @@ def _dropped(dropout: float) -> float:
     """The probability of dropping as it is drawn: rounded to multiples of 1 / 65536, and below 1."""
     whole = 2 ** _bits(dropout)
     return min(round(dropout * whole), whole - 1) / whole
+
+
+@cache
+def _fields(bits: int, least: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Each field of `bits` bits of a byte, all ones, and the value `least` in its place: both (fields, 1) uint8."""
+    place = 2 ** torch.arange(0, 8, bits, dtype=torch.uint8, device=device)[:, None]  # (fields, 1)
+    return (2**bits - 1) * place, least * place
 
 
 def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
@@ -86,8 +95,8 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     if bits == 16:
         drawn = words.view(torch.int16).ge(least - 2**15)  # int16 begins at -2^15
     else:
-        place = 2 ** torch.arange(0, 8, bits, dtype=torch.uint8, device=x.device)[:, None]  # (fields of a byte, 1)
-        drawn = (words.view(torch.uint8) & (2**bits - 1) * place).ge_(least * place)  # (fields of a byte, bytes)
+        field, threshold = _fields(bits, least, x.device)
+        drawn = (words.view(torch.uint8) & field).ge_(threshold)  # (fields of a byte, bytes)
     kept = drawn.view(-1)[:count].view(share.size, n, d)[share.rank]
     return kept.view(torch.int8)
 

@@ -211,8 +211,8 @@ class ClipTemplate(SupervisedTemplate):
 
     def _unpack_minibatch(self) -> None:
         # Read while the labels are on the CPU: reading them from the device would make it wait at every step.
-        labels = self.mbatch[-1].unique().tolist()
-        self.batch_task = labels[0] if len(labels) == 1 else None
+        labels = set(self.mbatch[-1].tolist())
+        self.batch_task = labels.pop() if len(labels) == 1 else None
         super()._unpack_minibatch()
         self.on_step_begin()
 
