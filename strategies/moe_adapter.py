@@ -56,6 +56,7 @@ from torch import Tensor, nn
 from strategies.about import ORANGE, About, Published
 from strategies.base import TRAINED, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.once import Once
 from strategies.clip.weight_matrices import TOWERS, blocks
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
 from strategies.shared.mixture import ORIGINAL, attach_mixtures
@@ -226,7 +227,9 @@ class Plugin(StrategyPlugin):
         """Trains the auto-encoder of a route on images from `data`, drawn by torch's current seed, the task's."""
         self.use(ORIGINAL)
         loader = sample(strategy, data, steps * AUTOENCODER_BATCH, AUTOENCODER_BATCH)
-        features = (self.extract(images.to(strategy.device)) for images, *_ in loader)  # (64, F) each
+        # AlexNet's features of an image are larger than the image.
+        extract = self.extract if isinstance(self.extract, AlexNetFeatures) else Once(self.extract)
+        features = (extract(images.to(strategy.device)) for images, *_ in loader)  # (64, F) each
         epoch = -(-len(data) // AUTOENCODER_BATCH)
         self.autoencoders[str(route)] = train_autoencoder(features, epoch, self.settings.autoencoder_lr)
 

@@ -67,12 +67,18 @@ def unwatched(part: nn.Module, what: str) -> bool:
 
     Args:
         part: the module.
-        what: `takes_one_token` or `takes_packed`, as in `allow`.
+        what: `takes_one_token` or `takes_packed`, as in `allow`; or `repeats` for a hook that does the same at each call,
+            so that a call may be left out if its inputs came before.
     """
     own = vars(part)
     if not METHODS.isdisjoint(own):
         return False
     return all(getattr(hook, what, False) for name in HOOKS if own[name] for hook in own[name].values())
+
+
+def drops(part: nn.Module) -> bool:
+    """Returns whether a module has dropout: it is a dropout layer, or its attribute `dropout` is above 0."""
+    return isinstance(part, nn.Dropout) or bool(getattr(part, "dropout", 0))
 
 
 def all_allow(parts: Iterable[nn.Module], what: str) -> bool:

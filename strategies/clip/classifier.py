@@ -1,7 +1,7 @@
 """CLIP as a classifier over the class prompts of many tasks, in the form that Avalanche's strategies expect."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from strategies.clip import images as pictures
 from strategies.clip import prompts as texts
 from strategies.clip.activation import fuse
 from strategies.clip.blocks import ready_for_one_token, spare_copies
+from strategies.clip.once import Once
 from strategies.clip.packed import Packed, pack
 
 
@@ -98,6 +99,7 @@ class ClipClassifier(MultiTaskModule):
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
         self._packed: dict[tuple[int, bool, torch.device], Packed | None] = {}  # first templates, as `_packed_prompts`
         self._frozen: dict[int, tuple[int, Tensor]] = {}  # training features of a text tower that does not learn
+        self._seen: tuple[int, Once] | None = None  # the same of an image tower, by image
 
     def tokens(self, task: int) -> Tensor:
         """Returns the tokens (K templates, C classes, L positions) int64 of a task's prompts; L is the context length.
@@ -157,7 +159,7 @@ class ClipClassifier(MultiTaskModule):
             task: the task's index.
         """
         first, share = self.firsts[task], texts.sharing(self.clip)
-        version = self._frozen_version() if share and self.training else None
+        version = self._frozen_version("text") if share and self.training else None
         if version is not None and first in self._frozen:
             kept_version, features = self._frozen[first]
             if kept_version == version and features.device == self.mean.device:
@@ -167,12 +169,29 @@ class ClipClassifier(MultiTaskModule):
             self._frozen[first] = version, features
         return features
 
-    def _frozen_version(self) -> int | None:
-        """A number that rises with each change in place of a parameter outside the image tower; None if one learns."""
-        outside = [each for name, each in self.named_parameters() if not name.startswith("clip.visual.")]
-        if any(parameter.requires_grad for parameter in outside):
-            return None
-        return sum(parameter._version for parameter in outside)
+    def _training_images(self, images: Tensor) -> Tensor:
+        """Unit-length features (B, D) of images; in training, those of an image tower that does not learn are kept.
+
+        They are kept for each image as `training_features` keeps those of texts.
+        """
+        version = self._frozen_version("image") if self.training else None
+        if version is None or not pictures.repeatable(self.clip):
+            return self.encode_images(images)
+        if self._seen is None or self._seen[0] != version:
+            self._seen = version, Once(self.encode_images)
+        return self._seen[1](images)
+
+    def _frozen_version(self, tower: Literal["image", "text"]) -> int | None:
+        """A number that rises with each change in place of a parameter outside the other tower; None if one learns."""
+        version = 0
+        for name, parameter in self.named_parameters():
+            of_clip, of_images = name.startswith("clip."), name.startswith("clip.visual.")
+            if of_images if tower == "text" else of_clip and not of_images:
+                continue
+            if parameter.requires_grad:
+                return None
+            version += parameter._version
+        return version
 
     def _packed_prompts(self, task: int, share: bool) -> Packed | None:
         """The prompts of a task's first template, packed; None where a text's end is not all that is read."""
@@ -213,7 +232,7 @@ class ClipClassifier(MultiTaskModule):
         """
         if self._learning():
             features = self.training_features(task_label)  # before the images: the order decides dropout's draws
-            return self.clip.logit_scale.exp() * self.encode_images(x) @ features.T
+            return self.clip.logit_scale.exp() * self._training_images(x) @ features.T
         return self._evaluation_logits(x, [task_label])
 
     def _learning(self) -> bool:
@@ -233,7 +252,7 @@ class ClipClassifier(MultiTaskModule):
         if not tasks:
             return {}
         if self._learning():
-            scaled = self.clip.logit_scale.exp() * self.encode_images(x)  # (B, D)
+            scaled = self.clip.logit_scale.exp() * self._training_images(x)  # (B, D)
             return {task: scaled @ self.training_features(task).T for task in tasks}
         each = self._evaluation_logits(x, tasks).split([self.class_counts[task] for task in tasks], dim=1)
         return dict(zip(tasks, each, strict=True))
@@ -297,8 +316,9 @@ class ClipClassifier(MultiTaskModule):
         self._frozen.clear()
 
     def train(self, mode: bool = True) -> "ClipClassifier":
-        """Sets training or evaluation mode as torch does, empties the cache of text features, and returns itself."""
+        """Sets training or evaluation mode as torch does, empties the caches of features, and returns itself."""
         self.forget_texts()
+        self._seen = None
         return super().train(mode)
 
     def adaptation(self, experience: Any) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from strategies.clip.blocks import LastBlock, all_allow, unwatched
+from strategies.clip.blocks import LastBlock, all_allow, drops, unwatched
 from strategies.clip.packed import Packed, pack
 from strategies.clip.weight_matrices import root
 
@@ -107,11 +107,7 @@ def sharing(clip: Any) -> bool | None:
     parts = [*transformer.modules(), tower.ln_final]
     if type(tower.token_embedding) is not nn.Embedding or not all_allow(parts, "takes_packed"):
         return None
-    return not any(part.training and _drops(part) for part in parts)
-
-
-def _drops(part: nn.Module) -> bool:
-    return isinstance(part, nn.Dropout) or bool(getattr(part, "dropout", 0))
+    return not any(part.training and drops(part) for part in parts)
 
 
 def packed(clip: Any, tokens: Tensor) -> Packed | None:

@@ -22,6 +22,7 @@ from torch.utils.data import RandomSampler
 
 from strategies.base import FullPlugin
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.once import Once
 from strategies.clip.prompts import length
 from strategies.training.loader import Loader, Unlabelled, threads
 
@@ -84,6 +85,7 @@ class DistillationPlugin(FullPlugin):
         super().__init__(settings)
         self.teacher: ClipClassifier | None = None
         self.texts = torch.empty(0)
+        self._taught: Any = None  # the teacher's image features, each computed once
         self._batches: Any = None
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
@@ -129,6 +131,8 @@ class DistillationPlugin(FullPlugin):
         self.teacher = self.make_teacher(strategy)
         if self.teacher is not None:
             self.texts = self.make_texts(strategy, self.teacher)
+            encode = self.teacher.encode_images
+            self._taught = Once(lambda images: encode(images.to(strategy.device, non_blocking=True)))
 
     def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.teacher is not None:
@@ -147,10 +151,9 @@ class DistillationPlugin(FullPlugin):
         if self.teacher is None:
             return
         (images,) = next(self._batches)
-        images = images.to(strategy.device, non_blocking=True)  # (B, 3, H, W)
         scale, temperature = strategy.model.clip.logit_scale.exp(), self.settings.temperature
-        with torch.no_grad():
-            teacher = scale * self.teacher.encode_images(images) @ self.texts.T  # (B, N)
+        teacher = scale * self._taught(images) @ self.texts.T  # (B, N)
+        images = images.to(strategy.device, non_blocking=True)  # (B, 3, H, W)
         student = scale * strategy.model.encode_images(images) @ self.texts.T  # (B, N)
         both = distill(student, teacher, temperature) + distill(student.T, teacher.T, temperature)
         strategy.loss = strategy.loss + self.settings.distillation * both
@@ -158,4 +161,4 @@ class DistillationPlugin(FullPlugin):
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self._batches is not None:
             self._batches.close()  # ends the reading threads
-        self.teacher, self._batches = None, None
+        self.teacher, self._taught, self._batches = None, None, None

@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from strategies.base import Unfit
 from strategies.clip.weight_matrices import blocks
 from strategies.moe_adapter import Plugin, Settings
-from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, decide, train_autoencoder
+from strategies.shared.ddas import HIDDEN, AlexNetFeatures, AutoEncoder, decide, train_autoencoder
 from strategies.shared.mixture import ORIGINAL, Expert, Mixture, attach_mixtures
 from strategies.training.experiences import LabelledImages, make_benchmark
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_model, tiny_template
@@ -287,15 +288,24 @@ def test_an_autoencoder_takes_adams_steps_at_a_rate_divided_by_ten_every_ten_epo
 def test_autoencoders_learn_from_all_images_of_a_task_in_every_epoch() -> None:
     classifier, plugin = tiny_classifier(), small(autoencoder_steps=4, reference_steps=2)
     plugin.begin(classifier)
-    seen: list[Tensor] = []
+    extracted: list[Tensor] = []
+    learned: list[Tensor] = []
     extract = plugin.extract
-    plugin.extract = lambda images: seen.append(images) or extract(images)  # type: ignore[func-returns-value]
+    plugin.extract = lambda images: extracted.append(images) or extract(images)  # type: ignore[func-returns-value]
     data = tiny_images(2, count=130)
+
+    def look(module: Any, inputs: tuple[Tensor]) -> None:
+        if isinstance(module, torch.nn.Linear) and module.out_features == HIDDEN:
+            learned.append(inputs[0])
+
+    watching = register_module_forward_pre_hook(look)
     tiny_template(classifier, [plugin]).train(make_benchmark([data]).train_stream[0])
-    drawn = [image.numpy().tobytes() for batch in seen for image in batch]
-    assert [len(batch) for batch in seen] == [64] * 4
-    everything = {image.numpy().tobytes() for image in data.images[:]}
-    assert set(drawn[:130]) == everything and len(everything) == 130
+    watching.remove()
+    assert [len(batch) for batch in learned] == [64] * 4
+    once = [image.numpy().tobytes() for image in torch.cat(extracted)]
+    assert sorted(once) == sorted(image.numpy().tobytes() for image in data.images[:])  # each is extracted once
+    drawn = [features.numpy().tobytes() for features in torch.cat(learned)]
+    assert len(set(drawn[:130])) == 130 and set(drawn[130:]) < set(drawn[:130])
     assert drawn[130:] != drawn[: 4 * 64 - 130]  # another order in the next epoch
     assert Settings().autoencoder_lr == 0.01
 

@@ -1,7 +1,12 @@
 """The classifier: templates, normalisation, unpadded logits, the union of all classes."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from open_clip.model import CLIP
+from open_clip.transformer import PatchDropout
+from torch.utils.flop_counter import FlopCounterMode
 
 from strategies.clip.blocks import allow
 from strategies.clip.classifier import ClipClassifier
@@ -182,3 +187,72 @@ def test_those_of_one_that_learns_or_drops_values_are_computed_at_every_step() -
     dropping = tiny_classifier().requires_grad_(False).train()
     dropping.clip.transformer.resblocks[0].mlp.append(torch.nn.Dropout(0.5))
     assert not torch.equal(dropping.training_features(1), dropping.training_features(1))
+
+
+def _image_work(classifier: ClipClassifier, batch: torch.Tensor) -> int:
+    """Floating-point operations of a training forward pass over those of the text features alone."""
+
+    def counted(work: Callable[[], object]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            work()
+        return counter.get_total_flops()
+
+    return counted(lambda: classifier(batch, 1)) - counted(lambda: classifier.training_features(1))
+
+
+def test_images_of_a_tower_that_does_not_learn_are_computed_once() -> None:
+    classifier = tiny_classifier().train()
+    classifier.clip.visual.requires_grad_(False)
+    whole = _image_work(classifier, images())
+    product = _image_work(classifier, images())  # of features and features
+    assert product < whole / 50
+    seen, new = images()[[3, 0, 3]], 255 - images()[:1]
+    expected = classifier.clip.logit_scale.exp() * classifier.encode_images(seen) @ classifier.training_features(1).T
+    found = classifier(seen, 1)
+    assert torch.allclose(found, expected, atol=1e-5)
+    learned = [each for each in classifier.parameters() if each.requires_grad]
+    for ours, theirs in zip(
+        *(torch.autograd.grad(out.square().sum(), learned) for out in (found, expected)), strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-3 * float(theirs.abs().max()))
+    assert product < _image_work(classifier, torch.cat([images(), new])) < whole / 4
+    with torch.no_grad():
+        classifier.clip.visual.proj[0] *= -3
+    assert _image_work(classifier, images()) == whole
+    classifier.train()
+    assert _image_work(classifier, images()) == whole
+
+
+def test_those_of_one_that_learns_drops_values_or_is_watched_are_computed_at_every_step() -> None:
+    def change(what: str) -> ClipClassifier:
+        classifier = tiny_classifier().train()
+        visual = classifier.clip.visual.requires_grad_(False)
+        if what == "learns":
+            visual.proj.requires_grad_(True)
+        elif what == "drops values":
+            visual.transformer.resblocks[0].mlp.append(torch.nn.Dropout(0.5))
+        elif what == "drops patches":
+            visual.patch_dropout = PatchDropout(0.5)
+        elif what == "is watched":
+            visual.transformer.resblocks[0].attn.register_forward_hook(
+                allow(lambda *_: None, "takes_one_token", "takes_packed")
+            )
+        elif what == "is of an unknown kind":
+            visual.ln_post = type("Odd", (torch.nn.LayerNorm,), {})(32)
+        return classifier
+
+    for what in ("learns", "drops values", "drops patches", "is watched", "is of an unknown kind"):
+        classifier = change(what)
+        work = {_image_work(classifier, images()) for _ in range(3)}
+        assert len(work) == 1, what
+
+
+def test_batch_statistics_of_a_frozen_convolutional_tower_stay_those_of_each_batch() -> None:
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    text = {"context_length": 16, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
+    clip = CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text)
+    classifier = ClipClassifier(clip, [tiny_classifier().tokens(0)], (0.5,) * 3, (0.2,) * 3).train()
+    clip.visual.requires_grad_(False)
+    batch = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    assert not torch.allclose(classifier(batch, 0)[:2], classifier(batch[:2], 0))
