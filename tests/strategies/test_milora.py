@@ -42,7 +42,8 @@ def test_original_starts_at_the_same_function_and_released_at_w_plus_the_scaled_
     torch.manual_seed(1)
     weight, x = torch.randn(8, 6), torch.randn(2, 5, 6)
     original = Plugin(Settings(rank=2, alpha=3)).make_update(weight).eval()
-    assert not applied(original, x).any() and not original.delta().any()  # not one bit
+    assert not original.delta().any()  # not one bit
+    assert applied(original, x).abs().max() < 1e-6  # a processor may round the two products differently
     released = Plugin(Settings(rank=2, alpha=3, variant="released")).make_update(weight).eval()
     start = 3 / math.sqrt(2) * tail_of(weight, 2)
     assert torch.allclose(released.delta().double(), start, atol=1e-5)
