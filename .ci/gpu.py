@@ -1,6 +1,6 @@
-"""What only a GPU can tell, within eight minutes: the tests that concern a device, a training step, the decompositions, and an
-estimate of MTIL. Needs no network: `make gpu`, or `make gpu PYTHON=python3` where there is no uv, and then pytest besides
-what a run needs.
+"""What only a GPU can tell, within eight minutes: the tests that concern a device, NuSA-CL's training step, an estimate of
+MTIL, every strategy's step in each precision, options, the decompositions, and several runs at once. Needs no network:
+`make gpu`, or `make gpu PYTHON=python3` where there is no uv, and then pytest besides what a run needs.
 """
 
 import json
@@ -15,7 +15,15 @@ import click
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 470  # seconds, of all parts together
-PARTS = ("tests", "step", "mtil", "decomposition")  # the last to be cut short is the one that matters least
+PARTS = (
+    "tests",
+    "step",
+    "mtil",
+    "strategies",
+    "options",
+    "decomposition",
+    "many",
+)  # the last to be cut short is the one that matters least
 
 
 def command(part: str, device: str, model: str, share: float, results: Path) -> list[str]:

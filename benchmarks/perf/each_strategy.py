@@ -3,10 +3,12 @@
 from typing import Any
 
 from benchmarks.config import registry
+from benchmarks.config.resolve import resolve
 from benchmarks.perf.methods import MOE
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import ratio
+from benchmarks.runtime import devices
 
 
 APART = ("joint",)  # its step is that of fine-tuning
@@ -16,7 +18,8 @@ SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter":
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
     """Returns what `python -m benchmarks.perf --part strategies` measures: the training step of every strategy.
 
-    Strategies that do not train are left out, and `joint`, whose step is that of fine-tuning.
+    Strategies that do not train are left out, and `joint`, whose step is that of fine-tuning. On a GPU step and lower
+    bound are measured in float32, TF32 and bf16, on a CPU in float32.
 
     Args:
         model: name of an open_clip model.
@@ -26,15 +29,20 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
 
     Returns:
         `NAME_step_over_floor`: the time of the step of strategy NAME / that of forward pass and input-gradient of both
-        towers with frozen weights, as a dict with `median`, `low` and `high` over the steps of two trainings.
+        towers with frozen weights, as a dict with `median`, `low` and `high` over the steps of two trainings. The key
+        ends with `_tf32` or `_bf16` in these precisions.
     """
     figures: dict[str, Any] = {}
-    for name in registry.names("strategy"):
-        strategy = registry.strategy_of(name)
-        if not strategy.plugin().trains or name in APART:
-            continue
-        setting = Setting(model, batch_size, classes, device)
-        plugin = strategy.plugin()(strategy.settings(**SETTINGS.get(name, {})))
-        seconds = setting.beside(plugin, {"floor": setting.floor()}, trainings=2)
-        figures[f"{name}_step_over_floor"] = ratio(seconds["step"], seconds["floor"])
+    for precision in ("float32", "tf32", "bf16") if device == "cuda" else ("float32",):
+        arithmetic = resolve({"strategy": "nusa", "device": device, "precision": precision}).common.arithmetic
+        for name in registry.names("strategy"):
+            strategy = registry.strategy_of(name)
+            if not strategy.plugin().trains or name in APART:
+                continue
+            setting = Setting(model, batch_size, classes, device)
+            devices.prepare(setting.classifier, arithmetic)
+            plugin = strategy.plugin()(strategy.settings(**SETTINGS.get(name, {})))
+            seconds = setting.beside(plugin, {"floor": setting.floor()}, trainings=2)
+            ending = "" if precision == "float32" else f"_{precision}"
+            figures[f"{name}_step_over_floor{ending}"] = ratio(seconds["step"], seconds["floor"])
     return figures

@@ -21,7 +21,7 @@ from benchmarks.experiment.evaluation import BATCH, EvaluationSet
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.setup import make_template
 from benchmarks.measurements.base import RunState
-from benchmarks.perf.setting import LOOP
+from benchmarks.perf.setting import LOOP, whole
 from benchmarks.perf.step import FULL
 from benchmarks.runtime import devices
 from benchmarks.runtime.progress import ProgressBar
@@ -212,11 +212,13 @@ def measure(
 
 
 def _work(classifier: ClipClassifier, steps: int, evaluated: int, side: int) -> dict[str, float]:
-    """Returns the floating-point operations of all trainings and evaluations that the model itself needs, without the
-    update's.
+    """Returns the floating-point operations of all trainings and evaluations that the whole model needs, by `training`
+    and `evaluation`.
 
-    These are the forward pass, and in training the input-gradient, of images and of the tasks' prompts.
+    These are the forward pass, and in training the input-gradient, of images and of the tasks' prompts. As usual for
+    utilisation, neither the update's own are counted, nor is what the towers leave out taken off.
     """
+    classifier = whole(classifier)
     images = torch.zeros(BATCH, 3, side, side, dtype=torch.uint8, device=classifier.mean.device)
     with torch.no_grad():
         image = _flops(lambda: classifier.encode_images(images)) / BATCH

@@ -1,4 +1,7 @@
-"""Measures what computing shared tokens once, and of the last block one token, saves: prompts, and a fine-tuning step."""
+"""Measures what is saved by computing once what is the same: shared tokens, and features of towers that do not learn.
+
+Of the last block only one token is computed.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +29,23 @@ def _texts(setting: Setting, model: ClipClassifier) -> Callable[[], float]:
         setting.wait()
 
     return timed(encode)
+
+
+def _text_tower_step(setting: Setting, *, known: bool) -> Callable[[], float]:
+    """Returns a function that does forward and backward pass of a step in which only the text tower learns.
+
+    It returns the seconds. If `known`, the images were in an earlier step, else they are new.
+    """
+    model = setting.classifier.train()
+    model.clip.visual.requires_grad_(False)
+
+    def step() -> None:
+        if not known:
+            model.train()  # forgets
+        model(setting.batch, 0).sum().backward()
+        setting.wait()
+
+    return timed(step)
 
 
 def _finetune_step(setting: Setting, model: ClipClassifier) -> Callable[[], None]:
@@ -57,6 +77,8 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
         `whole_texts_over_texts_N_prompts`: the text features of N classes with a prompt each, as for evaluation, for N =
         10, 100, 397 and 1000.
         `whole_finetune_step_over_step_397_prompts`: a step of fine-tuning.
+        `new_over_known_images_397_prompts`: forward and backward pass of a step in which only the text tower learns, with
+        images that come for the first time / that an earlier step had.
     """
     figures: dict[str, Any] = {}
     for classes in PROMPTS:
@@ -68,4 +90,6 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
     beside = _finetune_step(setting, whole(setting.classifier))
     seconds = setting.beside(finetune.Plugin(finetune.Settings()), {"whole": beside})
     figures[f"whole_finetune_step_over_step_{TRAINED}_prompts"] = ratio(seconds["whole"], seconds["step"])
+    seconds = in_turns({name: _text_tower_step(setting, known=name == "known") for name in ("new", "known")})
+    figures[f"new_over_known_images_{TRAINED}_prompts"] = ratio(seconds["new"], seconds["known"])
     return figures
