@@ -31,13 +31,18 @@ PARTS = {
     "decomposition": "the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms",
     "data": "writing and reading the cache of decoded images",
     "growth": "the step for several backbones; the last tasks of a long stream / the first",
+    "micro": "a step on `micro`, which is small, / the time of its arithmetic",
     "many": "two and four runs at once on one device / one alone; the peak memory of a run of every strategy",
     "peft": "a step of Hugging Face's LoRA / this project's, on equal weights; needs the extra `perf`",
     "mtil": "MTIL order I on a GPU with random images in memory, without cache and start-up; not part of `all`",
 }
 
 
-MODULES = {"strategies": "each_strategy", "peft": "peft_lora"}  # parts whose module has another name
+MODULES = {
+    "strategies": "each_strategy",
+    "peft": "peft_lora",
+    "micro": "micro_step",
+}  # parts whose module has another name
 
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.perf import decomposition, growth, harness, many, memory, mtil, peft_lora
+from benchmarks.perf import decomposition, growth, harness, many, memory, micro_step, mtil, peft_lora
 from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.dense import ALPHA, RANK, DenseAttention
@@ -171,6 +171,21 @@ def test_runs_at_once_train_as_much_as_one_alone_and_more(monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+def test_a_step_on_micro_is_set_beside_its_arithmetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(micro_step, "STEPS", 3)
+    monkeypatch.setattr(micro_step, "TASKS", "arrows,clocks")
+    threads = torch.get_num_threads()
+    found = micro_step.measure(tmp_path)
+    assert torch.get_num_threads() == threads
+    seconds = found["micro_step_seconds"]
+    assert 0 < seconds["low"] <= seconds["median"] <= seconds["high"]
+    # Image tower: 16 images, 17 tokens, 4 blocks of 12 d^2 products, forward and input-gradient, less three quarters of
+    # the last block's; the texts and the update come on top.
+    assert 1 < found["micro_step_operations"] / (2 * 2 * 16 * 17 * 3.25 * 12 * 128**2) < 2
+    arithmetic = found["micro_step_operations"] / found["product_operations_per_second"]
+    assert found["micro_step_over_arithmetic"] == pytest.approx(seconds["median"] / arithmetic)
+
+
 def test_a_run_at_once_that_fails_says_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended with 2: error: --strategy"):
         many.runs("no-such", 1, 1, "cpu", tmp_path)

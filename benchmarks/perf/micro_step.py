@@ -1,0 +1,75 @@
+"""Measures how far a training step on `micro`, which is small, is from the time of its arithmetic."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.experiment.door import run
+from benchmarks.measurements.base import Callback, RunState
+from benchmarks.perf.timing import timed
+
+
+STEPS = 150  # a task
+TASKS = "arrows,clocks,colours,counting"
+PRODUCT = (272, 128, 512)  # of the image tower's MLP for a batch: tokens, inputs, outputs
+TIMES = 300
+
+
+class _Steps(Callback):
+    """Times each step of all tasks but the first, of which it counts the floating-point operations."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.operations = 0.0
+        self._counter = FlopCounterMode(display=False)
+
+    def on_step_begin(self, run: RunState) -> None:
+        if run.task == 0:
+            self._counter = FlopCounterMode(display=False)
+            self._counter.__enter__()
+        self._began = time.perf_counter()
+
+    def on_step_end(self, run: RunState) -> None:
+        if run.task == 0:
+            self._counter.__exit__(None, None, None)
+            self.operations += self._counter.get_total_flops() / run.steps
+        else:
+            self.seconds.append(time.perf_counter() - self._began)
+
+
+def measure(place: Path) -> dict[str, Any]:
+    """Returns what `python -m benchmarks.perf --part micro` measures: NuSA-CL's training step on `micro`, on one thread.
+
+    Args:
+        place: a folder for the run.
+
+    Returns:
+        `micro_step_seconds`: the time of a step from its batch to the optimiser's end, `median`, `low` and `high`.
+        `micro_step_operations`: the floating-point operations of its matrix products and attention.
+        `product_operations_per_second`: the speed of one matrix product as the image tower's MLP has it.
+        `micro_step_over_arithmetic`: the median of the step / the time of its operations at this speed.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        steps = _Steps()
+        run("nusa", "micro", order=TASKS, iterations=STEPS, results=place, callbacks=[steps], plots=False, silent=True)
+        tokens, inputs, outputs = PRODUCT
+        x, weight = torch.randn(tokens, inputs), torch.randn(outputs, inputs)
+        product = timed(lambda: F.linear(x, weight), TIMES)
+        product()
+        speed = 2 * tokens * inputs * outputs / statistics.median(product() for _ in range(5))
+    finally:
+        torch.set_num_threads(threads)
+    middle = statistics.median(steps.seconds)
+    return {
+        "micro_step_seconds": {"median": middle, "low": min(steps.seconds), "high": max(steps.seconds)},
+        "micro_step_operations": steps.operations,
+        "product_operations_per_second": speed,
+        "micro_step_over_arithmetic": middle * speed / steps.operations,
+    }
