@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import re
 import resource
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.filesize import decimal
 
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes, or `max` for none
+STATUS = Path("/proc/self/status")
 
 
 def free_bytes(device: str) -> int:
@@ -49,6 +51,10 @@ def resident_bytes() -> int:
 
 def peak_host_bytes() -> int:
     """Returns the peak resident memory of this process since its start, in bytes."""
+    # `ru_maxrss` is on Linux at least that of the process that started this one: a small run begun by a large one.
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="ascii"), re.MULTILINE):
+            return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
