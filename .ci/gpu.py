@@ -15,15 +15,8 @@ import click
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 470  # seconds, of all parts together
-PARTS = (
-    "tests",
-    "step",
-    "mtil",
-    "strategies",
-    "options",
-    "decomposition",
-    "many",
-)  # the last to be cut short is the one that matters least
+# The last to be cut short is the one that matters least.
+PARTS = ("tests", "step", "mtil", "options", "decomposition", "strategies", "many")
 
 
 def command(part: str, device: str, model: str, share: float, results: Path) -> list[str]:

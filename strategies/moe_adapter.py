@@ -56,6 +56,7 @@ from torch import Tensor, nn
 from strategies.about import ORANGE, About, Published
 from strategies.base import TRAINED, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.images import repeats
 from strategies.clip.once import Once
 from strategies.clip.weight_matrices import TOWERS, blocks
 from strategies.shared.ddas import AlexNetFeatures, AutoEncoder, ClipFeatures, decide, train_autoencoder
@@ -227,11 +228,15 @@ class Plugin(StrategyPlugin):
         """Trains the auto-encoder of a route on images from `data`, drawn by torch's current seed, the task's."""
         self.use(ORIGINAL)
         loader = sample(strategy, data, steps * AUTOENCODER_BATCH, AUTOENCODER_BATCH)
-        # AlexNet's features of an image are larger than the image.
-        extract = self.extract if isinstance(self.extract, AlexNetFeatures) else Once(self.extract)
+        extract = Once(self.extract) if self._repeats(strategy.model) else self.extract
         features = (extract(images.to(strategy.device)) for images, *_ in loader)  # (64, F) each
         epoch = -(-len(data) // AUTOENCODER_BATCH)
         self.autoencoders[str(route)] = train_autoencoder(features, epoch, self.settings.autoencoder_lr)
+
+    def _repeats(self, model: ClipClassifier) -> bool:
+        """Whether to keep an image's features while an auto-encoder learns; AlexNet's are larger than the image."""
+        small, on_cpu = not isinstance(self.extract, AlexNetFeatures), model.mean.device.type == "cpu"
+        return small and on_cpu and model.images_repeat and repeats(model.clip)
 
     def choose(self, images: Tensor) -> Tensor:
         """Returns each image's route (B,) int64: the one whose auto-encoder reconstructs the image's features best.

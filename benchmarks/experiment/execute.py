@@ -130,6 +130,7 @@ def _get_ready(
     classifier = make_classifier(backbone, stream).to(device)
     fit.check(plugin, classifier)
     devices.prepare(classifier, common.arithmetic)
+    classifier.images_repeat = common.augmentation == "none"
     plugin.decompositions = Decompositions(keep=True)
     data = _load(stream, backbone.size, common, cache, bar)
     read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, Opener(backbone.size, cache, bar))

@@ -50,7 +50,8 @@ def measure(place: Path) -> dict[str, Any]:
 
     Returns:
         `micro_step_seconds`: the time of a step from its batch to the optimiser's end, `median`, `low` and `high`.
-        `micro_step_operations`: the floating-point operations of its matrix products and attention.
+        `micro_step_operations`: the floating-point operations of its matrix products and attention, in the first task;
+            the steps that are timed are those of three others, of other numbers of classes.
         `product_operations_per_second`: the speed of one matrix product as the image tower's MLP has it.
         `micro_step_over_arithmetic`: the median of the step / the time of its operations at this speed.
     """

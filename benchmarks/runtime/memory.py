@@ -53,7 +53,9 @@ def peak_host_bytes() -> int:
     """Returns the peak resident memory of this process since its start, in bytes."""
     # `ru_maxrss` is on Linux at least that of the process that started this one: a small run begun by a large one.
     with contextlib.suppress(OSError):
-        if found := re.search(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="ascii"), re.MULTILINE):
+        if found := re.search(
+            r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE
+        ):
             return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -62,18 +62,18 @@ def allow(hook: Any, *what: str) -> Any:
     return hook
 
 
-def unwatched(part: nn.Module, what: str) -> bool:
+def unwatched(part: nn.Module, what: str = "") -> bool:
     """Returns whether all hooks on a module work with fewer tokens (see `allow`), and no method of it was replaced.
 
     Args:
         part: the module.
-        what: `takes_one_token` or `takes_packed`, as in `allow`; or `repeats` for a hook that does the same at each call,
-            so that a call may be left out if its inputs came before.
+        what: `takes_one_token` or `takes_packed`, as in `allow`; empty if there must be no hook at all.
     """
     own = vars(part)
     if not METHODS.isdisjoint(own):
         return False
-    return all(getattr(hook, what, False) for name in HOOKS if own[name] for hook in own[name].values())
+    hooks = (hook for name in HOOKS if own[name] for hook in own[name].values())
+    return all(what and getattr(hook, what, False) for hook in hooks)
 
 
 def drops(part: nn.Module) -> bool:

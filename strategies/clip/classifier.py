@@ -44,6 +44,18 @@ class Routing(Protocol):
         ...
 
 
+class _Same:
+    """Equal to that of the same object alone, which it keeps alive, so that no other one takes its place in memory."""
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.what is other.what
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class ClipClassifier(MultiTaskModule):
     """CLIP as a classifier: the cosine between image feature and class-prompt feature, times the logit scale.
 
@@ -70,6 +82,7 @@ class ClipClassifier(MultiTaskModule):
         evaluation_templates: how many of a task's templates, from the first, evaluation averages; None for all.
         low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
             Weights and features are float32 in both cases.
+        images_repeat: whether training images come again as they are; False where each is another random crop.
         known_train_tasks_labels: the indices of the tasks seen in training so far.
     """
 
@@ -98,8 +111,9 @@ class ClipClassifier(MultiTaskModule):
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
         self._packed: dict[tuple[int, bool, torch.device], Packed | None] = {}  # first templates, as `_packed_prompts`
-        self._frozen: dict[int, tuple[int, Tensor]] = {}  # training features of a text tower that does not learn
-        self._seen: tuple[int, Once] | None = None  # the same of an image tower, by image
+        self._frozen: dict[int, tuple[Any, Tensor]] = {}  # training features of a text tower that does not learn
+        self.images_repeat = True
+        self._seen: tuple[Any, Once] | None = None  # features of an image tower that does not learn, by image
 
     def tokens(self, task: int) -> Tensor:
         """Returns the tokens (K templates, C classes, L positions) int64 of a task's prompts; L is the context length.
@@ -169,28 +183,41 @@ class ClipClassifier(MultiTaskModule):
             self._frozen[first] = version, features
         return features
 
-    def _training_images(self, images: Tensor) -> Tensor:
-        """Unit-length features (B, D) of images; in training, those of an image tower that does not learn are kept.
+    def encode_again(self, images: Tensor) -> Tensor:
+        """Returns what `encode_images` does, without computing features again that cannot have changed.
 
-        They are kept for each image as `training_features` keeps those of texts.
+        The features of an image are kept, on a CPU, where `images_repeat`, no parameter outside the text tower requires a
+        gradient, the tower is known to do the same at each call (`strategies.clip.images.repeats`) and nobody watches it.
+        They are kept until such a parameter changes in place or is replaced, or `train`, `eval` or `forget_texts` is
+        called. (Writing to a parameter's `data` needs `forget_texts`.)
+
+        Args:
+            images: (B, 3, H, W) uint8, on any device.
         """
-        version = self._frozen_version("image") if self.training else None
-        if version is None or not pictures.repeatable(self.clip):
-            return self.encode_images(images)
+        version = self._frozen_version("image") if self._may_remember(images) else None
+        if version is None or not (pictures.repeats(self.clip) and pictures.unwatched_images(self.clip)):
+            return self.encode_images(images.to(self.mean.device, non_blocking=True))
         if self._seen is None or self._seen[0] != version:
             self._seen = version, Once(self.encode_images)
         return self._seen[1](images)
 
-    def _frozen_version(self, tower: Literal["image", "text"]) -> int | None:
-        """A number that rises with each change in place of a parameter outside the other tower; None if one learns."""
-        version = 0
+    def _may_remember(self, images: Tensor) -> bool:
+        # On a GPU it would have to wait for the images' pixels; whether that pays has not been measured.
+        own = type(self).encode_images is ClipClassifier.encode_images and "encode_images" not in vars(self)
+        return own and self.images_repeat and len(images) > 0 and self.mean.device.type == "cpu"
+
+    def _frozen_version(self, tower: Literal["image", "text"]) -> Any:
+        """What differs after a change in place of a parameter outside the other tower, or if it is replaced; None if one
+        learns.
+        """
+        version: list[Any] = [self.mean.dtype, self.low]
         for name, parameter in self.named_parameters():
             of_clip, of_images = name.startswith("clip."), name.startswith("clip.visual.")
             if of_images if tower == "text" else of_clip and not of_images:
                 continue
             if parameter.requires_grad:
                 return None
-            version += parameter._version
+            version.append((_Same(parameter), parameter._version, parameter.data_ptr()))
         return version
 
     def _packed_prompts(self, task: int, share: bool) -> Packed | None:
@@ -232,7 +259,7 @@ class ClipClassifier(MultiTaskModule):
         """
         if self._learning():
             features = self.training_features(task_label)  # before the images: the order decides dropout's draws
-            return self.clip.logit_scale.exp() * self._training_images(x) @ features.T
+            return self.clip.logit_scale.exp() * self.encode_again(x) @ features.T
         return self._evaluation_logits(x, [task_label])
 
     def _learning(self) -> bool:
@@ -252,7 +279,7 @@ class ClipClassifier(MultiTaskModule):
         if not tasks:
             return {}
         if self._learning():
-            scaled = self.clip.logit_scale.exp() * self._training_images(x)  # (B, D)
+            scaled = self.clip.logit_scale.exp() * self.encode_again(x)  # (B, D)
             return {task: scaled @ self.training_features(task).T for task in tasks}
         each = self._evaluation_logits(x, tasks).split([self.class_counts[task] for task in tasks], dim=1)
         return dict(zip(tasks, each, strict=True))
@@ -311,14 +338,17 @@ class ClipClassifier(MultiTaskModule):
         return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
 
     def forget_texts(self) -> None:
-        """Empties the cache of text features, so that they are computed anew, in evaluation and in training."""
+        """Empties the caches of features, so that they are computed anew, in evaluation and in training.
+
+        That holds for the features of texts, and for those of images that `encode_again` keeps.
+        """
         self._features.clear()
         self._frozen.clear()
+        self._seen = None
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Sets training or evaluation mode as torch does, empties the caches of features, and returns itself."""
         self.forget_texts()
-        self._seen = None
         return super().train(mode)
 
     def adaptation(self, experience: Any) -> None:

@@ -8,8 +8,13 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from strategies.clip.activation import FusedQuickGELU
+from strategies.clip.attention import SelfAttention
 from strategies.clip.blocks import BY_TOKEN, LastBlock, all_allow, drops, unwatched
 from strategies.clip.packed import FirstToken
+
+
+REPEATING = {*BY_TOKEN, VisionTransformer, nn.Conv2d, SelfAttention, LastBlock, FusedQuickGELU}
 
 
 def reads_first_token(clip: Any) -> bool:
@@ -33,25 +38,26 @@ def reads_first_token(clip: Any) -> bool:
     return all(unwatched(part, "takes_one_token") for part in around) and all_allow(last, "takes_one_token")
 
 
-def repeatable(clip: Any) -> bool:
-    """Returns whether the image tower gives an image the same feature at each call, as long as its weights stay.
+def repeats(clip: Any) -> bool:
+    """Returns whether the image tower by itself gives an image the same feature at each call, as long as its weights stay.
 
-    It does if it is open_clip's own vision transformer, all its parts are known to be the same at each call, none has
-    dropout and is in training mode, and nobody looks on: a hook may add what changes from call to call.
+    It does if it is open_clip's own vision transformer, of parts that are known to do the same at each call, and none has
+    dropout and is in training mode. Hooks are not looked at.
 
     Args:
         clip: the open_clip model.
     """
-    visual = clip.visual
-    if type(visual) is not VisionTransformer or "encode_image" in vars(clip):
-        return False
-    known = {*BY_TOKEN, VisionTransformer, nn.Conv2d}
-    return all(
-        (type(part) in known or getattr(type(part), "takes_one_token", False))
-        and unwatched(part, "repeats")
-        and not (part.training and drops(part))
-        for part in visual.modules()
-    )
+    parts = list(clip.visual.modules())
+    return all(type(part) in REPEATING and not (part.training and drops(part)) for part in parts)
+
+
+def unwatched_images(clip: Any) -> bool:
+    """Returns whether nobody watches the image tower: no module of it has a hook, or a method that was replaced.
+
+    Args:
+        clip: the open_clip model.
+    """
+    return "encode_image" not in vars(clip) and all(unwatched(part) for part in clip.visual.modules())
 
 
 def encode(clip: Any, pixels: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """Features of images that come again and again to an encoder that does not change, each computed once."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +24,12 @@ class Once:
         self.encode = encode
         self._found: dict[bytes, Tensor] = {}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Once":
+        return Once(deepcopy(self.encode, memo))  # a copy of a model may change: it begins without features
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Returns features (B, D) of images (B, 3, S, S) uint8, without gradients, on the device of `encode`'s."""
+        """Returns features (B, D) of B > 0 images (B, 3, S, S) uint8, without gradients, on the device of `encode`'s."""
         names = [blake2b(image.numpy(), digest_size=16).digest() for image in images.cpu().contiguous()]
         new = {name: place for place, name in enumerate(names) if name not in self._found}
         if new:

@@ -22,7 +22,6 @@ from torch.utils.data import RandomSampler
 
 from strategies.base import FullPlugin
 from strategies.clip.classifier import ClipClassifier
-from strategies.clip.once import Once
 from strategies.clip.prompts import length
 from strategies.training.loader import Loader, Unlabelled, threads
 
@@ -50,7 +49,9 @@ def frozen_copy(classifier: ClipClassifier) -> ClipClassifier:
     Args:
         classifier: the model to copy.
     """
-    return deepcopy(classifier).requires_grad_(False).eval()
+    teacher = deepcopy(classifier).requires_grad_(False).eval()
+    teacher.images_repeat = True  # its images are read without augmentation
+    return teacher
 
 
 @torch.no_grad()
@@ -85,7 +86,6 @@ class DistillationPlugin(FullPlugin):
         super().__init__(settings)
         self.teacher: ClipClassifier | None = None
         self.texts = torch.empty(0)
-        self._taught: Any = None  # the teacher's image features, each computed once
         self._batches: Any = None
 
     def make_teacher(self, strategy: Any) -> ClipClassifier | None:
@@ -131,8 +131,6 @@ class DistillationPlugin(FullPlugin):
         self.teacher = self.make_teacher(strategy)
         if self.teacher is not None:
             self.texts = self.make_texts(strategy, self.teacher)
-            encode = self.teacher.encode_images
-            self._taught = Once(lambda images: encode(images.to(strategy.device, non_blocking=True)))
 
     def before_training_epoch(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self.teacher is not None:
@@ -152,7 +150,8 @@ class DistillationPlugin(FullPlugin):
             return
         (images,) = next(self._batches)
         scale, temperature = strategy.model.clip.logit_scale.exp(), self.settings.temperature
-        teacher = scale * self._taught(images) @ self.texts.T  # (B, N)
+        with torch.no_grad():
+            teacher = scale * self.teacher.encode_again(images) @ self.texts.T  # (B, N)
         images = images.to(strategy.device, non_blocking=True)  # (B, 3, H, W)
         student = scale * strategy.model.encode_images(images) @ self.texts.T  # (B, N)
         both = distill(student, teacher, temperature) + distill(student.T, teacher.T, temperature)
@@ -161,4 +160,6 @@ class DistillationPlugin(FullPlugin):
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self._batches is not None:
             self._batches.close()  # ends the reading threads
-        self.teacher, self._taught, self._batches = None, None, None
+        if self.teacher is not None:
+            self.teacher.forget_texts()  # the features of images that it keeps
+        self.teacher, self._batches = None, None

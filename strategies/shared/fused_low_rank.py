@@ -15,7 +15,6 @@ go through one product. With dropout this is impossible, since each update drops
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -57,7 +56,6 @@ class Part:
 Factors = tuple[Tensor, Tensor | None, Tensor]  # down (r, d_in), core (r, r) or None, up (rows, r)
 
 
-@cache
 def _bits(dropout: float) -> int:
     """Random bits per value: the least number that represents the probability exactly and divides 8, or else 16."""
     return next((bits for bits in (1, 2, 4, 8) if (2**bits * dropout).is_integer()), 16)
@@ -69,11 +67,16 @@ def _dropped(dropout: float) -> float:
     return min(round(dropout * whole), whole - 1) / whole
 
 
-@cache
+_made: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}  # what `_fields` returned
+
+
 def _fields(bits: int, least: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Each field of `bits` bits of a byte, all ones, and the value `least` in its place: both (fields, 1) uint8."""
-    place = 2 ** torch.arange(0, 8, bits, dtype=torch.uint8, device=device)[:, None]  # (fields, 1)
-    return (2**bits - 1) * place, least * place
+    key = bits, least, device  # made once: a small model's step has dozens of masks
+    if key not in _made:
+        place = 2 ** torch.arange(0, 8, bits, dtype=torch.uint8, device=device)[:, None]  # (fields, 1)
+        _made[key] = (2**bits - 1) * place, least * place
+    return _made[key]
 
 
 def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:

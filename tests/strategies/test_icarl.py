@@ -76,9 +76,8 @@ def test_it_distils_on_the_memory_from_the_second_task_on() -> None:
 
     plugin.make_teacher = spy  # type: ignore[method-assign]
     template.train(second)
-    encoded = [image.numpy().tobytes() for image in itertools.chain(*read)]
-    assert set(encoded) <= {image.numpy().tobytes() for image in memory}
-    assert len(encoded) == len(set(encoded)) >= 4  # as many as a batch; none twice
+    assert len(read) == 2
+    assert all(any(torch.equal(image, kept) for kept in memory) for image in itertools.chain(*read))
 
 
 def test_a_second_run_begins_without_memory_and_a_resumed_one_goes_on_the_same() -> None:

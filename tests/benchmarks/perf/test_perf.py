@@ -170,7 +170,6 @@ def test_runs_at_once_train_as_much_as_one_alone_and_more(monkeypatch: pytest.Mo
     assert figures["zeroshot_peak_memory_bytes"] > 0 and figures["avalanche:lwf_peak_memory_bytes"] > 0
 
 
-@pytest.mark.slow
 def test_a_step_on_micro_is_set_beside_its_arithmetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(micro_step, "STEPS", 3)
     monkeypatch.setattr(micro_step, "TASKS", "arrows,clocks")
@@ -186,6 +185,7 @@ def test_a_step_on_micro_is_set_beside_its_arithmetic(monkeypatch: pytest.Monkey
     assert found["micro_step_over_arithmetic"] == pytest.approx(seconds["median"] / arithmetic)
 
 
+@pytest.mark.slow
 def test_a_run_at_once_that_fails_says_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended with 2: error: --strategy"):
         many.runs("no-such", 1, 1, "cpu", tmp_path)

@@ -223,6 +223,44 @@ def test_images_of_a_tower_that_does_not_learn_are_computed_once() -> None:
     assert _image_work(classifier, images()) == whole
 
 
+def test_an_image_tower_that_was_exchanged_or_written_to_is_computed_anew() -> None:
+    def features() -> torch.Tensor:
+        return classifier.encode_again(images())
+
+    classifier = tiny_classifier().requires_grad_(False).train()
+    proj = classifier.clip.visual.proj
+    for change in ("nothing", "written to", "replaced", "double"):
+        before = features()
+        if change == "written to":
+            proj.data[0] *= -3
+            assert torch.equal(features(), before)  # nobody can know
+            classifier.forget_texts()
+        elif change == "replaced":
+            classifier.clip.visual.proj = torch.nn.Parameter(proj.flip(0), requires_grad=False)
+        elif change == "double":
+            classifier.double()
+        found = features()
+        assert torch.equal(found, before.to(found.dtype)) == (change == "nothing"), change
+        assert torch.allclose(found, classifier.encode_images(images()), atol=1e-6), change
+
+
+def test_an_own_way_to_encode_images_is_called_each_time() -> None:
+    class Noisy(ClipClassifier):
+        def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+            return super().encode_images(images) + torch.randn(())
+
+    plain = tiny_classifier().requires_grad_(False).train()
+    noisy = Noisy(plain.clip, [plain.tokens(0)], (0.5,) * 3, (0.2,) * 3).requires_grad_(False).train()
+    assert not torch.equal(noisy.encode_again(images()), noisy.encode_again(images()))
+
+
+def test_random_crops_are_not_remembered() -> None:
+    classifier = tiny_classifier().train()
+    classifier.clip.visual.requires_grad_(False)
+    classifier.images_repeat = False
+    assert len({_image_work(classifier, images()) for _ in range(2)}) == 1
+
+
 def test_those_of_one_that_learns_drops_values_or_is_watched_are_computed_at_every_step() -> None:
     def change(what: str) -> ClipClassifier:
         classifier = tiny_classifier().train()
