@@ -210,7 +210,7 @@ class ClipClassifier(MultiTaskModule):
         """What differs after a change in place of a parameter outside the other tower, or if it is replaced; None if one
         learns.
         """
-        version: list[Any] = [self.mean.dtype, self.low]
+        version: list[Any] = [self.mean.dtype, self.low, self.mean._version, self.std._version]
         for name, parameter in self.named_parameters():
             of_clip, of_images = name.startswith("clip."), name.startswith("clip.visual.")
             if of_images if tower == "text" else of_clip and not of_images:
