@@ -38,11 +38,8 @@ PARTS = {
 }
 
 
-MODULES = {
-    "strategies": "each_strategy",
-    "peft": "peft_lora",
-    "micro": "micro_step",
-}  # parts whose module has another name
+# Parts whose module has another name.
+MODULES = {"strategies": "each_strategy", "peft": "peft_lora", "micro": "micro_step"}
 
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 

@@ -4,12 +4,12 @@ GPU.
 The images are random, but their number and size, the number of classes and the templates are those of MTIL.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
@@ -21,7 +21,7 @@ from benchmarks.experiment.evaluation import BATCH, EvaluationSet
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.setup import make_template
 from benchmarks.measurements.base import RunState
-from benchmarks.perf.setting import LOOP, whole
+from benchmarks.perf.setting import LOOP, operations, whole
 from benchmarks.perf.step import FULL
 from benchmarks.runtime import devices
 from benchmarks.runtime.progress import ProgressBar
@@ -68,12 +68,6 @@ class Pool:
         if isinstance(places, int):
             return self.images[places % len(self.images)]
         return self.images[torch.arange(self.count)[places] % len(self.images)]
-
-
-def _flops(work: Any) -> int:
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops()
 
 
 class Mtil:
@@ -221,8 +215,8 @@ def _work(classifier: ClipClassifier, steps: int, evaluated: int, side: int) -> 
     classifier = whole(classifier)
     images = torch.zeros(BATCH, 3, side, side, dtype=torch.uint8, device=classifier.mean.device)
     with torch.no_grad():
-        image = _flops(lambda: classifier.encode_images(images)) / BATCH
-        texts = [_flops(lambda task=task: classifier.training_features(task)) for task in range(len(NAMES))]
+        image = operations(lambda: classifier.encode_images(images)) / BATCH
+        texts = [operations(partial(classifier.training_features, task)) for task in range(len(NAMES))]
     templates = [len(classifier.tokens(task)) for task in range(len(NAMES))]
     states = len(NAMES) + 1
     evaluation = evaluated * image + states * sum(k * text for k, text in zip(templates, texts, strict=True))

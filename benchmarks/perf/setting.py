@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
@@ -24,6 +25,17 @@ from strategies.training.template import ClipTemplate
 
 STEPS = 3  # of a training; the first is not counted, since it includes the work before a task
 LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Returns the floating-point operations of the matrix products, convolutions and attention in some work.
+
+    Args:
+        work: it is done once; what it returns is ignored.
+    """
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def whole(classifier: ClipClassifier) -> ClipClassifier:

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
-
 from benchmarks.perf.beyond import beyond_floor
-from benchmarks.perf.setting import Setting
+from benchmarks.perf.setting import Setting, operations
 from benchmarks.perf.timing import ratio
 from strategies import nusa
 
@@ -60,9 +58,4 @@ def _operations(model: str, batch_size: int, classes: int, device: str) -> float
     setting, plugin = Setting(model, batch_size, classes, device, steps=1), nusa.Plugin(FULL)
     plugin.begin(setting.classifier)
     floor, train = setting.floor(), setting.training(setting.template(plugin))
-    counted = []
-    for work in (train, floor):
-        with FlopCounterMode(display=False) as counter:
-            work()
-        counted.append(counter.get_total_flops())
-    return counted[0] / counted[1]
+    return operations(train) / operations(floor)
