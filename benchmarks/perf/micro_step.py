@@ -15,31 +15,40 @@ from benchmarks.perf.timing import timed
 
 
 STEPS = 150  # a task
+FEW = 10  # a task, to count operations, which are those of every step of a task
 TASKS = "arrows,clocks,colours,counting"
 PRODUCT = (272, 128, 512)  # of the image tower's MLP for a batch: tokens, inputs, outputs
 TIMES = 300
 
 
-class _Steps(Callback):
-    """Times each step of all tasks but the first, of which it counts the floating-point operations."""
+class _Seconds(Callback):
+    """Times each step of all tasks but the first."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.operations = 0.0
-        self._counter = FlopCounterMode(display=False)
 
     def on_step_begin(self, run: RunState) -> None:
-        if run.task == 0:
-            self._counter = FlopCounterMode(display=False)
-            self._counter.__enter__()
         self._began = time.perf_counter()
 
     def on_step_end(self, run: RunState) -> None:
-        if run.task == 0:
-            self._counter.__exit__(None, None, None)
-            self.operations += self._counter.get_total_flops() / run.steps
-        else:
+        if run.task:
             self.seconds.append(time.perf_counter() - self._began)
+
+
+class _Operations(Callback):
+    """Counts the floating-point operations of each step of all tasks but the first, which takes time."""
+
+    def __init__(self) -> None:
+        self.operations: list[int] = []
+
+    def on_step_begin(self, run: RunState) -> None:
+        self._counter = FlopCounterMode(display=False)
+        self._counter.__enter__()
+
+    def on_step_end(self, run: RunState) -> None:
+        self._counter.__exit__(None, None, None)
+        if run.task:
+            self.operations.append(self._counter.get_total_flops())
 
 
 def measure(place: Path) -> dict[str, Any]:
@@ -50,16 +59,26 @@ def measure(place: Path) -> dict[str, Any]:
 
     Returns:
         `micro_step_seconds`: the time of a step from its batch to the optimiser's end, `median`, `low` and `high`.
-        `micro_step_operations`: the floating-point operations of its matrix products and attention, in the first task;
-            the steps that are timed are those of three others, of other numbers of classes.
+        `micro_step_operations`: the floating-point operations of its matrix products and attention, the mean over the
+            same three tasks.
         `product_operations_per_second`: the speed of one matrix product as the image tower's MLP has it.
         `micro_step_over_arithmetic`: the median of the step / the time of its operations at this speed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        steps = _Steps()
-        run("nusa", "micro", order=TASKS, iterations=STEPS, results=place, callbacks=[steps], plots=False, silent=True)
+        timing, counting = _Seconds(), _Operations()
+        for steps, watching in ((STEPS, timing), (FEW, counting)):
+            run(
+                "nusa",
+                "micro",
+                order=TASKS,
+                iterations=steps,
+                results=place,
+                callbacks=[watching],
+                plots=False,
+                silent=True,
+            )
         tokens, inputs, outputs = PRODUCT
         x, weight = torch.randn(tokens, inputs), torch.randn(outputs, inputs)
         product = timed(lambda: F.linear(x, weight), TIMES)
@@ -67,10 +86,10 @@ def measure(place: Path) -> dict[str, Any]:
         speed = 2 * tokens * inputs * outputs / statistics.median(product() for _ in range(5))
     finally:
         torch.set_num_threads(threads)
-    middle = statistics.median(steps.seconds)
+    middle, operations = statistics.median(timing.seconds), statistics.mean(counting.operations)
     return {
-        "micro_step_seconds": {"median": middle, "low": min(steps.seconds), "high": max(steps.seconds)},
-        "micro_step_operations": steps.operations,
+        "micro_step_seconds": {"median": middle, "low": min(timing.seconds), "high": max(timing.seconds)},
+        "micro_step_operations": operations,
         "product_operations_per_second": speed,
-        "micro_step_over_arithmetic": middle * speed / steps.operations,
+        "micro_step_over_arithmetic": middle * speed / operations,
     }
