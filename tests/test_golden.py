@@ -11,10 +11,13 @@ from tests.conftest import interrupt_at
 
 
 # On another processor, with other versions or on more threads rounding differs, and training lets that grow. With AVX2's
-# instructions in the place of AVX-512's the means of a table's columns moved by at most: 4 points with the task known (0.2 on
-# average over a matrix), 13 with the task unknown (in MoE-Adapters, whose routing may flip), 5 % in rank.csv, and 0.02 in
-# spectrum.csv.
+# instructions in the place of AVX-512's, on an AMD EPYC and with one or two threads the means of a table's columns moved by at
+# most: 4 points with the task known as long as at most eight tasks were learned, 13 with the task unknown (in MoE-Adapters,
+# whose routing may flip), 5 % in rank.csv, and 0.02 in spectrum.csv. Single cells move by up to 13 points after more tasks,
+# but the mean over the tasks, which is what a table reports, by 1.0 (0.8 with the task unknown; 4.3 in MoE-Adapters).
 POINTS = {"accuracy.csv": 6.0, "accuracy_agnostic.csv": 16.0, "accuracy_seen.csv": 16.0}
+CELLS = 8  # states after which cells are not compared one by one any more
+OVER_TASKS = {"accuracy.csv": 2.0, "accuracy_agnostic.csv": 6.0, "accuracy_seen.csv": 6.0}
 ABSOLUTE = {**POINTS, "rank.csv": 0.02, "spectrum.csv": 0.03}
 RELATIVE = {"rank.csv": 0.1, "spectrum.csv": 0.02}
 ON_AVERAGE = 1.0  # points, of all cells with the task known
@@ -28,11 +31,21 @@ def assert_golden(name: str, run: Path) -> None:
         return
     found = golden.means(run)
     for table, columns in expected["means"].items():
-        for column, values in columns.items():
+        wanted, there = (
+            np.array([each[column] for column in columns], dtype=float) for each in (columns, found[table])
+        )
+        alone = slice(CELLS + 1) if table in POINTS else slice(None)
+        np.testing.assert_allclose(
+            there[:, alone], wanted[:, alone],
+            atol=ABSOLUTE[table], rtol=RELATIVE.get(table, 0.0), err_msg=f"{name}, {table}, {list(columns)}",
+        )  # fmt: skip
+        if table in POINTS:
             np.testing.assert_allclose(
-                np.array(found[table][column], dtype=float), np.array(values, dtype=float),
-                atol=ABSOLUTE[table], rtol=RELATIVE.get(table, 0.0), err_msg=f"{name}, {table}, {column}",
-            )  # fmt: skip
+                there.mean(axis=0),
+                wanted.mean(axis=0),
+                atol=OVER_TASKS[table],
+                err_msg=f"{name}, {table}, over all tasks",
+            )
     whole, other = (each["accuracy.csv"].values() for each in (expected["means"], found))
     assert np.mean(list(whole)) == pytest.approx(np.mean(list(other)), abs=ON_AVERAGE)
 
