@@ -21,6 +21,14 @@ class OwnError(UserError):
     """
 
 
+class OutOfMemory(OwnError):
+    """Memory ran out; the message says what would take less."""
+
+
+class Busy(UserError):
+    """Another process writes into the run folder, or has just finished the run there."""
+
+
 def shown(value: Any) -> str:
     """Returns a wrong value for an error message: its `repr`, at most 100 characters of it.
 

@@ -1,5 +1,6 @@
 """The default settings of each stream, from the YAML files in `recipes/`, which cite their sources."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,17 @@ def _parts(stream: str) -> tuple[str | None, list[dict[str, Any]]]:
     family, argument = stream_family(stream)
     if family == "repeat":
         return repeated(argument)[1], []
-    data = yaml.safe_load(_file(family).read_text(encoding="utf-8"))
+    data = _parsed(_file(family).read_text(encoding="utf-8"))
     variants = data.get("variants", {"": {}})
     if variants.keys() != {""} and argument not in variants:
         raise UserError(f"--stream {stream}: expected one of {', '.join(f'{family}:{name}' for name in variants)}")
     return data.get("like"), [data, variants.get(argument, {})]
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
 
 
 def _file(family: str) -> Path:

@@ -3,6 +3,7 @@ once.
 """
 
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunC
 from benchmarks.config.terminal import plain
 
 
+PLAIN = (str, int, float, bool, type(None))  # values of the settings that are no lists or dicts
 BY_METHOD = ("iterations", "batch_size", "lr", "weight_decay", "warmup")  # settings for all that depend on the method
 
 
@@ -89,15 +91,27 @@ def _check_storable(name: str, value: Any, method: Strategy) -> None:
     """Raises UserError for a value that `config.yaml` would not hold, or would return as another one."""
     if isinstance(value, str) and plain(value) != value:
         raise UserError(f'--{name.replace("_", "-")}: "{plain(value)}" holds signs that no text file shows; rename it')
-    try:
-        if value != value or yaml.safe_load(yaml.safe_dump(value)) == value:  # NaN is stored, and differs from itself
-            return
-    except (yaml.YAMLError, ValueError):  # ValueError: an integer of thousands of digits
-        pass
+    if (_is_plain_stored if isinstance(value, PLAIN) else _is_stored)(value):
+        return
     raise UserError(
         f"strategy {method.name}: setting {name} has {shown(value)}, a {type(value).__name__}, which a settings file can't "
         "hold; use numbers, texts, truth values, and lists or dicts of them"
     )
+
+
+def _is_stored(value: Any) -> bool:
+    """Whether YAML returns a value as it was."""
+    if isinstance(value, int) and abs(value) < 2**63:
+        return True
+    try:
+        return (
+            value != value or yaml.safe_load(yaml.safe_dump(value)) == value
+        )  # NaN is stored, and differs from itself
+    except (yaml.YAMLError, ValueError):  # ValueError: an integer of thousands of digits
+        return False
+
+
+_is_plain_stored = lru_cache(maxsize=10_000, typed=True)(_is_stored)  # a sweep asks of the same values again and again
 
 
 def _named(strategy: str, file: Path | None) -> Strategy:
@@ -125,9 +139,14 @@ def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> A
         if words and cls.__pydantic_fields__[name].annotation is not bool:
             raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise _explain(error, where) from error
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def _explain(error: ValidationError, where: Mapping[str, str]) -> UserError:

@@ -128,7 +128,7 @@ def request(
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
-    for name, value in {"use_cache": use_cache, "trust_model_code": trust_model_code, "again": again}.items():
+    for name, value in {"trust_model_code": trust_model_code, "again": again}.items():
         if not isinstance(value, bool):
             raise UserError(f"{name}: expected True or False, got {shown(value)}")
     given = dict(given)
@@ -136,13 +136,14 @@ def request(
     own = strategy if isinstance(strategy, Strategy) else None
     plan = stream if isinstance(stream, Plan) else None
     _check_objects(strategy, stream)
+    at = places(
+        results, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
+        auxiliary_texts=auxiliary_texts,
+    )  # fmt: skip
+    _check_path("config", config)
     paths = {
-        "results": results, "data_root": data_root, "cache": cache, "config": config,
-        "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
+        "data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
-    for name, place in paths.items():
-        if (not isinstance(place, str | Path) and (place is not None or name == "results")) or "\0" in str(place):
-            raise UserError(f"{name}: expected a path, got {shown(place)}")
     if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
         raise UserError(f"measure: expected a list of names, got {shown(measure)}")
     for name in measure:
@@ -151,24 +152,58 @@ def request(
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
     try:
-        places = Places(
-            Path(results), data_place(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
-            Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
-        )  # fmt: skip
-        folder = write.run_path(places.results, resolved)
+        folder = write.run_path(at.results, resolved)
         if again and write.is_finished(folder):
             folder = write.next_path(folder)
         told = {
             **resolved.flat(),
-            **{name: str(place) for name, place in paths.items() if place and place != "results"},
+            **{name: str(place) for name, place in paths.items() if place},
         }
         told |= {"measure": list(measure)} if measure else {}
         told |= {"trust_model_code": True} if trust_model_code else {}
         told |= {} if use_cache else {"use_cache": False}
-        words = ", ".join(f"{name}={value!r}" for name, value in told.items() if name != "config")
-        return Request(resolved, places, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
+        words = ", ".join(f"{name}={value!r}" for name, value in told.items())
+        return Request(resolved, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
     except OSError as error:
         raise of_the_system(error) from error
+
+
+def places(
+    results: str | Path = "results",
+    *,
+    data_root: str | Path | None = None,
+    cache: str | Path | None = None,
+    use_cache: bool = True,
+    auxiliary_images: str | Path | None = None,
+    auxiliary_texts: str | Path | None = None,
+) -> Places:
+    """Returns the folders and files that runs read or write, checked.
+
+    Args:
+        results, data_root, cache, use_cache, auxiliary_images, auxiliary_texts: as in `request`.
+
+    Raises:
+        UserError: a value is no path, or the cache cannot be written.
+    """
+    if not isinstance(use_cache, bool):
+        raise UserError(f"use_cache: expected True or False, got {shown(use_cache)}")
+    if results is None:
+        raise UserError("results: expected a path, got None")
+    named = {"data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images}
+    for name, place in {"results": results, **named, "auxiliary_texts": auxiliary_texts}.items():
+        _check_path(name, place)
+    try:
+        return Places(
+            Path(results), data_place(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
+            Path(auxiliary_images) if auxiliary_images else None, Path(auxiliary_texts) if auxiliary_texts else None,
+        )  # fmt: skip
+    except OSError as error:
+        raise of_the_system(error) from error
+
+
+def _check_path(name: str, place: Any) -> None:
+    if not isinstance(place, str | Path | None) or "\0" in str(place):
+        raise UserError(f"{name}: expected a path, got {shown(place)}")
 
 
 def _check_objects(strategy: Any, stream: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from benchmarks.config.bounded import from_yaml
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import Busy, UserError
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.runs import schema
 from benchmarks.runs.folder import RunFiles
@@ -94,11 +94,12 @@ def locked(path: Path) -> Iterator[None]:
         path: the run folder.
 
     Raises:
-        UserError: another process writes there, another run has just finished there, or the folder cannot be made.
+        Busy: another process writes there, or another run has just finished there.
+        UserError: the folder cannot be made.
     """
 
     def refuse(who: str, since: str) -> None:
-        raise UserError(
+        raise Busy(
             f"{path}: another run is writing here ({who}, since {since}); wait for it, or change --seed or --results"
         )
 
@@ -109,7 +110,7 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}; choose another --results") from error
         if is_finished(path):
-            raise UserError(f"{path}: another run has just finished here; the same command shows it")
+            raise Busy(f"{path}: another run has just finished here; the same command shows it")
         yield
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.config.errors import OwnError, UserError
+from benchmarks.config.errors import OutOfMemory, UserError
 from benchmarks.config.settings import Arithmetic, Device
 from strategies.clip.classifier import ClipClassifier
 from strategies.clip.weight_matrices import blocks
@@ -174,11 +174,11 @@ def memory_advice(lower: str, done: str = "") -> Iterator[None]:
         done: a sentence on what is kept of the run, for the end of the message.
 
     Raises:
-        OwnError: memory ran out inside; it is a UserError.
+        OutOfMemory: memory ran out inside; it is a UserError.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is a RuntimeError, others are plain ones
         if not is_out_of_memory(error):
             raise
-        raise OwnError(f"out of memory; try {lower}. {done}".rstrip()) from error
+        raise OutOfMemory(f"out of memory; try {lower}. {done}".rstrip()) from error

@@ -21,17 +21,20 @@ class Signalled(KeyboardInterrupt):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
+def raised() -> Iterator[list[int]]:
     """Context in which SIGTERM and SIGHUP raise `Signalled`, which stops the only process of a run as Ctrl-C does.
 
-    A signal that is ignored (nohup) stays so.
+    A signal that is ignored (nohup) stays so. Yields a list that holds the number of the signal afterwards, since a
+    library on its way may raise a plain `KeyboardInterrupt` instead; empty if none came.
     """
+    came: list[int] = []
 
     def stop(number: int) -> None:
+        came.append(number)
         raise Signalled(number)
 
     with _handled(FROM_OUTSIDE, stop):
-        yield
+        yield came
 
 
 @contextmanager

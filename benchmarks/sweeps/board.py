@@ -1,0 +1,75 @@
+"""What the workers of a sweep tell its driver while they run; an actor on the driver's machine."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.runtime import files
+from benchmarks.sweeps.outcomes import Progress
+
+
+class Board:
+    """Keeps the progress of all runs that go on, and the files of runs whose workers have no disk in common with it.
+
+    Args:
+        results: the folder of all run folders, on this machine.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.stopped = False
+        self._heard: dict[str, tuple[float, Progress]] = {}
+
+    def tell(self, name: str, progress: Progress) -> bool:
+        """Notes the progress of a run, and returns whether the run is to end after this step.
+
+        Args:
+            name: the run folder below that of all results.
+            progress: how far the run is.
+        """
+        self._heard[name] = (time.monotonic(), progress)
+        return self.stopped
+
+    def read(self) -> dict[str, Progress]:
+        """Returns the progress of the runs that go on, by their names."""
+        now = time.monotonic()
+        return {name: replace(progress, quiet=now - when) for name, (when, progress) in self._heard.items()}
+
+    def forget(self, name: str) -> None:
+        """Drops a run that goes on no more.
+
+        Args:
+            name: the run folder below that of all results.
+        """
+        self._heard.pop(name, None)
+
+    def stop(self) -> None:
+        """Lets every run end after its present step."""
+        self.stopped = True
+
+    def fetch(self, name: str) -> dict[str, bytes]:
+        """Returns the files of a run folder by name, without those in subfolders; empty if there is none.
+
+        Args:
+            name: the run folder below that of all results.
+        """
+        folder = self.results / name
+        if not folder.is_dir():
+            return {}
+        return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name[0] != "."}
+
+    def store(self, name: str, content: dict[str, bytes], gone: list[str]) -> None:
+        """Writes files into a run folder, each completely or not at all.
+
+        Args:
+            name: the run folder below that of all results.
+            content: the files by their path in the folder, in the order in which they are written.
+            gone: the names of files to delete afterwards.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        for path, data in content.items():
+            files.write_bytes(self.results / name / path, data)
+        for path in gone:
+            (self.results / name / path).unlink(missing_ok=True)

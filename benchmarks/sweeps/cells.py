@@ -1,0 +1,164 @@
+"""The cells of a sweep: each an ordinary run with its settings, its command and its folder, checked before any begins."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config.errors import UserError
+from benchmarks.config.resolve import resolve
+from benchmarks.experiment.request import Places, Request
+from benchmarks.runs import write
+from benchmarks.runtime import files
+from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.values import MOST
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all runs of a sweep have in common besides their settings.
+
+    Attributes:
+        places: the folders and files that they read or write.
+        measure: names of measurements in addition to those taken by default.
+        plots: whether each run's `plots/` is drawn at its end.
+        trusted: whether the config of a model's folder may name a tokenizer that may run code.
+        words: the options of `python -m benchmarks.run` that say all this.
+    """
+
+    places: Places
+    measure: tuple[str, ...] = ()
+    plots: bool = False
+    trusted: bool = False
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        given: its settings by name, as the grid names them.
+        request: the run, its settings resolved and checked.
+        tasks: number of tasks of its stream.
+    """
+
+    given: Mapping[str, Any]
+    request: Request
+    tasks: int
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.request.folder
+
+    @property
+    def name(self) -> str:
+        """The run folder below that of all results, such as `micro/nusa/seed42`."""
+        return self.folder.relative_to(self.request.places.results).as_posix()
+
+
+def cells(blocks: Iterable[Block], shared: Shared) -> list[Cell]:
+    """Returns the runs of a sweep's blocks, in their order. Torch is not imported.
+
+    Args:
+        blocks: alternatives of settings.
+        shared: what all runs have in common.
+
+    Raises:
+        UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a folder cannot be
+            written, or there are no runs or too many.
+    """
+    found: dict[Path, Cell] = {}
+    streams = _Streams()
+    files.check_writable(shared.places.results)
+    for block in blocks:
+        for given in block.cells():
+            try:
+                asked = request(given, shared)
+                cell = Cell(given, asked, streams.tasks(asked))
+            except UserError as error:
+                raise block.at(error) from error
+            if (other := found.setdefault(cell.folder, cell)) is not cell:
+                raise block.at(
+                    UserError(f"{cell.folder}: two runs have this folder, {said(other.given)} and {said(given)}")
+                )
+            if len(found) > MOST:
+                raise UserError(f"more than {MOST} runs; split the sweep")
+    if not found:
+        raise UserError("no run to do; name at least one strategy and one value of each setting")
+    return list(found.values())
+
+
+def request(given: Mapping[str, Any], shared: Shared) -> Request:
+    """Returns the run of one cell, its settings resolved and checked.
+
+    Args:
+        given: the settings by name.
+        shared: what all runs have in common.
+
+    Raises:
+        UserError: a setting is unknown or has a wrong value.
+    """
+    config = resolve(given)
+    folder = write.run_path(shared.places.results, config)
+    return Request(config, shared.places, None, folder, command(given, shared), shared.measure, shared.trusted)
+
+
+def command(given: Mapping[str, Any], shared: Shared) -> str:
+    """Returns the command that does the run of one cell alone.
+
+    Args:
+        given: the settings by name.
+        shared: what all runs have in common.
+    """
+    words = [word for name, value in given.items() for word in _option(name, value)]
+    return shlex.join(["python", "-m", "benchmarks.run", *words, *shared.words])
+
+
+def _option(name: str, value: Any) -> list[str]:
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    return [f"--{option}", text(value)]
+
+
+def text(value: Any) -> str:
+    """Returns a setting's value as a command line takes it: lists with commas, values by task as `1e-5,Aircraft=5e-5`.
+
+    Args:
+        value: a text, number or truth value, a list of them, or a dict by the names of tasks.
+    """
+    if isinstance(value, Mapping):
+        return ",".join(str(each) if name == "default" else f"{name}={each}" for name, each in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def said(given: Mapping[str, Any]) -> str:
+    """Returns a cell's settings in words, such as `nusa seed=42 rho=0.9`.
+
+    Args:
+        given: the settings by name.
+    """
+    return " ".join(text(value) if name == "strategy" else f"{name}={text(value)}" for name, value in given.items())
+
+
+class _Streams:
+    """Opens each stream of a sweep once in each order."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], int] = {}
+
+    def tasks(self, asked: Request) -> int:
+        """Returns the number of tasks of a run.
+
+        Raises:
+            UserError: data are missing, or a setting names a task that the stream does not have.
+        """
+        common = asked.config.common
+        named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
+        key = (common.stream, common.order, str(common.shots), *named)
+        if key not in self._known:
+            self._known[key] = len(asked.open_stream().tasks)
+        return self._known[key]

@@ -1,0 +1,280 @@
+"""The workers of a sweep: hired as the cluster grows, given one run after another, and replaced where they are lost."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from benchmarks.config.errors import UserError
+from benchmarks.sweeps.board import Board
+from benchmarks.sweeps.cells import Cell
+from benchmarks.sweeps.options import Options
+from benchmarks.sweeps.outcomes import Outcome, Progress, Ready, code_digest
+from benchmarks.sweeps.states import cost_of, forget_failure, note_failure, standing
+from benchmarks.sweeps.view import View
+from benchmarks.sweeps.worker import Post, Worker
+
+
+POLL = 0.5  # seconds
+LOOK = 2.0  # seconds between two looks at the cluster and at the board
+LOST = 3  # workers that a run may lose without learning a task, before it counts as failed
+UNBORN = 3  # workers in a row that may be lost before they are ready
+WAIT = 10.0  # seconds until a folder in which somebody else writes is tried again
+START = 120.0  # seconds that the workers hired first have to be ready, before those that are begin without the others
+GRACE = 30.0  # seconds that runs have to end after a signal
+AT_ONCE = 16  # workers that are hired at once
+SPARE = 1.1  # of the measured memory of a run
+RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}  # of a machine, and as an actor asks for it
+GONE = "its worker was lost"
+
+
+@dataclass
+class Turn:
+    """A run that is still to be done.
+
+    Attributes:
+        cell: the run.
+        losses: workers that it has lost since it last learned a task.
+        learned: tasks that it had learned when it lost the last one.
+        after: the time (of `time.monotonic`) before which it is not tried again.
+    """
+
+    cell: Cell
+    losses: int = 0
+    learned: int = 0
+    after: float = 0.0
+
+
+@dataclass(eq=False)
+class Hand:
+    """A worker.
+
+    Attributes:
+        actor: its handle.
+        turn: the run that it does or did last; None before its first.
+        node: the name of its machine; empty before it is ready.
+        since: when (by `time.monotonic`) it got its run.
+        killed: why the driver ended it; empty if it did not.
+    """
+
+    actor: Any
+    turn: Turn | None = None
+    node: str = ""
+    since: float = 0.0
+    killed: str = ""
+
+
+class Crew:
+    """Does runs, either many beside each other or one at a time with a device to itself.
+
+    Args:
+        options: how the machines are used.
+        post: how a worker is set up.
+        turns: the runs to do.
+        view: is told what happens.
+        memory: the most memory that a run of the sweep is known to have needed, in bytes; 0 if none is.
+        alone: whether one run at a time has a GPU, or all processors of a machine, to itself.
+
+    Attributes:
+        too_large: the runs for which memory did not suffice beside others.
+        failed: how those runs ended that failed, by the run folder below that of all results.
+    """
+
+    def __init__(
+        self, options: Options, post: Post, turns: Iterable[Turn], view: View, memory: int, *, alone: bool = False
+    ) -> None:
+        self.options, self.post, self.view, self.alone = options, post, view, alone
+        self.waiting = deque(turns)
+        self.memory = memory
+        self.too_large: list[Turn] = []
+        self.failed: dict[str, Outcome] = {}
+        self._hired: dict[Any, Hand] = {}  # by the reference to what they return: Ready
+        self._working: dict[Any, Hand] = {}  # likewise: Outcome
+        self._idle: list[Hand] = []
+        self._code, self._looked, self._unborn = code_digest(), 0.0, 0
+        self._first_hired = time.monotonic()  # until the first run has begun
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote: Any = ray.remote(Board)
+        self._board = remote.options(num_cpus=0, scheduling_strategy=here).remote(post.shared.places.results)
+        self._remote: Any = ray.remote(Worker)
+
+    def go(self) -> None:
+        """Does the runs, and returns when none is left.
+
+        Raises:
+            UserError: workers cannot do runs, for instance since they are of another version of the project.
+            KeyboardInterrupt: a signal ended the sweep; runs that went on have ended after their present step.
+        """
+        try:
+            while self.waiting or self._working:
+                self._look()
+                self._hand_out()
+                self._settle()
+        except BaseException:
+            self._end_runs()
+            raise
+        finally:
+            for hand in [*self._hired.values(), *self._working.values(), *self._idle]:
+                ray.kill(hand.actor)
+            ray.kill(self._board)
+
+    def _look(self) -> None:
+        """Looks at the cluster and at the board, now and then: hires workers, and gives up those that say nothing."""
+        if time.monotonic() - self._looked < LOOK and self._looked:
+            return
+        self._looked = time.monotonic()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        there = len(self._hired) + len(self._working) + len(self._idle)
+        wanted = min(self._room(nodes), len(self.waiting) + len(self._working)) - there
+        for _ in range(min(wanted, AT_ONCE)):
+            actor = self._remote.options(**self._needs(nodes)).remote(self.post, self._board)
+            self._hired[actor.ready.remote()] = Hand(actor)
+        progress: dict[str, Progress] = ray.get(self._board.read.remote())
+        for hand in self._working.values():
+            assert hand.turn
+            seen = progress.get(hand.turn.cell.name)
+            quiet = seen.quiet if seen else time.monotonic() - hand.since
+            if quiet > self.options.timeout and not hand.killed:
+                hand.killed = f"it said nothing for {quiet:.0f} s"
+                ray.kill(hand.actor)
+        self.view.show(progress, len(self._working))
+
+    def _room(self, nodes: list[dict[str, float]]) -> int:
+        """How many workers the cluster has room for, what else runs there not counted."""
+        if self.alone:
+            return 1
+        asked = self._needs(nodes)
+        wanted = {name: asked[word] for name, word in RESOURCES.items() if asked[word]}
+        return sum(min(int(each.get(name, 0) / amount + 1e-9) for name, amount in wanted.items()) for each in nodes)
+
+    def _needs(self, nodes: list[dict[str, float]]) -> dict[str, Any]:
+        """The resources of a worker; what no machine has is not asked for, since it would be waited for."""
+        most = {name: max(each.get(name, 0) for each in nodes) for name in ("CPU", "memory")}
+        if self.alone:
+            return {
+                "num_cpus": self.options.cpus if self.options.gpus else most["CPU"],
+                "num_gpus": int(self.options.gpus > 0),
+            }
+        memory = int(min(self.memory * SPARE, most["memory"]))
+        return {"num_cpus": self.options.cpus, "num_gpus": self.options.gpus, "memory": memory}
+
+    def _hand_out(self) -> None:
+        """Gives each idle worker a run whose time has come; the first one when all that were hired first are ready."""
+        if self._first_hired and (not self._idle or (self._hired and time.monotonic() - self._first_hired < START)):
+            return
+        self._first_hired = 0.0
+        later = []
+        while self.waiting and self._idle:
+            turn = self.waiting.popleft()
+            if turn.after > time.monotonic():
+                later.append(turn)
+                continue
+            hand = self._idle.pop()
+            hand.turn, hand.since = turn, time.monotonic()
+            self._working[hand.actor.run.remote(turn.cell.name, dict(turn.cell.given))] = hand
+            self.view.began(turn.cell, hand.node)
+        self.waiting.extend(later)
+
+    def _settle(self) -> None:
+        """Waits a moment for workers that are ready, done or lost."""
+        references = [*self._hired, *self._working]
+        if not references:
+            time.sleep(POLL)
+            return
+        if ray.wait(references, timeout=POLL)[0]:
+            for reference in ray.wait(references, num_returns=len(references), timeout=0)[0]:
+                if reference in self._hired:
+                    self._greet(reference, self._hired.pop(reference))
+                else:
+                    self._take(reference, self._working.pop(reference))
+
+    def _greet(self, reference: Any, hand: Hand) -> None:
+        """Takes a worker that is ready into the crew.
+
+        Raises:
+            UserError: it cannot do runs, or workers are lost before they are ready.
+        """
+        try:
+            ready: Ready = ray.get(reference)
+        except RayError as error:
+            self._unborn += 1
+            if self._unborn >= UNBORN or "ModuleNotFoundError" in str(error):
+                raise UserError(f"workers cannot be started: {_last_line(error)}") from error
+            return
+        self._unborn = 0
+        if ready.code != self._code:
+            raise UserError(f"{ready.node}: has other code of this project, or another Python; install the same there")
+        if ready.wrong:
+            raise UserError(f"{ready.node}: {ready.wrong}")
+        hand.node = ready.node
+        self._idle.append(hand)
+
+    def _take(self, reference: Any, hand: Hand) -> None:
+        """Takes note of how a run ended."""
+        turn = hand.turn
+        assert turn
+        progress = ray.get(self._board.read.remote()).get(turn.cell.name)
+        self._board.forget.remote(turn.cell.name)
+        try:
+            outcome: Outcome = ray.get(reference)
+        except RayTaskError as error:  # a mistake of ours outside the run itself
+            outcome = Outcome("failed", _last_line(error))
+        except RayError as error:
+            self._lost(turn, hand.killed or _first_line(error), progress)
+            return
+        self._idle.append(hand)
+        if outcome.status == "memory" and not self.alone:
+            self.too_large.append(turn)
+            self.view.say(f"{turn.cell.name}: out of memory; tried again alone at the end")
+        elif outcome.status == "busy" and standing(turn.cell.folder).state != "finished":
+            turn.after = time.monotonic() + WAIT
+            self.waiting.append(turn)
+            self.view.waits(turn.cell, outcome.error)
+        elif outcome.status in ("finished", "busy"):
+            seconds, memory = cost_of(turn.cell.folder)
+            self.memory = max(self.memory, memory)
+            forget_failure(turn.cell.folder)
+            self.view.finished(turn.cell, seconds)
+        elif outcome.status == "interrupted":
+            self.waiting.append(turn)
+        else:
+            self._give_up(turn, outcome)
+
+    def _lost(self, turn: Turn, why: str, progress: Progress | None) -> None:
+        """Puts a run whose worker was lost at the front again, unless it loses every one."""
+        learned = progress.learned if progress else 0
+        turn.losses = 1 if learned > turn.learned else turn.losses + 1
+        turn.learned = max(learned, turn.learned)
+        if turn.losses >= LOST:
+            self._give_up(turn, Outcome("failed", f"{GONE} {turn.losses} times at the same task; the last time: {why}"))
+            return
+        self.view.say(f"{turn.cell.name}: {GONE} ({why}); it goes on after {turn.learned} tasks")
+        self.waiting.appendleft(turn)
+
+    def _give_up(self, turn: Turn, outcome: Outcome) -> None:
+        with contextlib.suppress(UserError):  # a full disk, which the worker met too
+            note_failure(turn.cell.folder, outcome.error, outcome.log)
+        self.failed[turn.cell.name] = outcome
+        self.view.failed(turn.cell, outcome)
+
+    def _end_runs(self) -> None:
+        """Lets the runs end after their present step, so that their folders say `interrupted`."""
+        try:
+            self._board.stop.remote()
+            ray.wait([*self._working], num_returns=max(len(self._working), 1), timeout=GRACE)
+        except Exception:  # the cluster is gone, or there are none
+            return
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2][:300] or type(error).__name__

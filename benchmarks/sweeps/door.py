@@ -1,0 +1,217 @@
+"""The function behind `nb.sweep` and `python -m benchmarks.sweep`: from a grid to finished run folders."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError, shown
+from benchmarks.experiment.door import places
+from benchmarks.experiment.reading import load_runs
+from benchmarks.sweeps import cells as cells_of
+from benchmarks.sweeps.cells import Cell, Shared
+from benchmarks.sweeps.file import block, read_blocks
+from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.options import Options
+from benchmarks.sweeps.outcomes import Outcome
+from benchmarks.sweeps.states import Standing, forget_failure, standing
+from benchmarks.sweeps.view import View
+
+
+if TYPE_CHECKING:
+    from benchmarks.comparison.collection import Runs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that is checked.
+
+    Attributes:
+        cells: its runs.
+        shared: what they have in common.
+        standings: where each run stands, in the same order.
+    """
+
+    cells: Sequence[Cell]
+    shared: Shared
+    standings: Sequence[Standing]
+
+    def left(self, *, retry_failed: bool) -> list[int]:
+        """Returns the indices of the runs that are to be done.
+
+        Args:
+            retry_failed: whether runs that failed are among them.
+        """
+        leave = {"finished"} if retry_failed else {"finished", "failed"}
+        return [index for index, each in enumerate(self.standings) if each.state not in leave]
+
+
+def plan(blocks: Iterable[Block], shared: Shared) -> Plan:
+    """Returns the runs of a sweep, checked, and where they stand. Neither torch nor Ray is imported.
+
+    Args:
+        blocks: alternatives of settings.
+        shared: what all runs have in common.
+
+    Raises:
+        UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a run folder is
+            damaged, or there are no runs or too many.
+    """
+    found = cells_of.cells(blocks, shared)
+    return Plan(found, shared, [standing(cell.folder) for cell in found])
+
+
+def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: bool = False) -> dict[str, Outcome]:
+    """Does the runs of a sweep that are not finished, and returns when none is left.
+
+    Args:
+        asked: the sweep.
+        options: how machines are used.
+        retry_failed: whether runs that failed before are tried again.
+        silent: whether to print nothing on stderr.
+
+    Returns:
+        How those ended that failed, now or before, by the run folder below that of all results.
+
+    Raises:
+        UserError: Ray is not installed, or it or the cluster cannot do the runs.
+        KeyboardInterrupt: a signal ended the sweep.
+    """
+    try:
+        from benchmarks.sweeps.engine import go as do  # here, since whoever only plans needs no Ray
+    except ImportError as error:
+        raise UserError(
+            'Ray is missing; install the extra "cluster" (uv run --extra cluster ..., pip install "nusa-bench[cluster]"), '
+            "or take --print-commands, which needs none"
+        ) from error
+    indices = asked.left(retry_failed=retry_failed)
+    cells = [asked.cells[index] for index in indices]
+    before = {
+        cell.name: Outcome("failed", each.why, each.log)
+        for cell, each in zip(asked.cells, asked.standings, strict=True)
+        if each.state == "failed" and not retry_failed
+    }
+    if not cells:
+        return before
+    for cell in cells if retry_failed else ():
+        forget_failure(cell.folder)
+    with View(cells, [asked.standings[index] for index in indices], silent=silent) as view:
+        return before | do(cells, asked.shared, options, view, max(each.memory for each in asked.standings))
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What `nb.sweep` returns.
+
+    Attributes:
+        runs: the finished runs, as `nb.load_runs` returns them; None if there are none.
+        failed: why each of the others failed, by its run folder below that of all results.
+    """
+
+    runs: "Runs | None"
+    failed: Mapping[str, str]
+
+
+def sweep(
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path,
+    *,
+    results: str | Path = "results",
+    measure: Sequence[str] = (),
+    data_root: str | Path | None = None,
+    cache: str | Path | None = None,
+    use_cache: bool = True,
+    auxiliary_images: str | Path | None = None,
+    auxiliary_texts: str | Path | None = None,
+    trust_model_code: bool = False,
+    plots: bool = False,
+    retry_failed: bool = False,
+    address: str | None = None,
+    cpus_per_run: int = 1,
+    gpus_per_run: float = 0.0,
+    timeout: float = 3600.0,
+    scratch: str | Path | None = None,
+    silent: bool = False,
+) -> Swept:
+    """Does every run of a grid, on this machine's processors or on a Ray cluster, as `python -m benchmarks.sweep` does.
+
+    Finished runs are not done again, and interrupted ones go on after their last finished task.
+
+    Args:
+        grid: settings by name, each with a list of alternatives or with one value (`{"strategy": ["nusa", "lora"],
+            "seed": range(42, 47)}`), of which every combination is a run; a list of such grids; or the path of a YAML
+            file that holds one.
+        results: the folder in which the run folders are made.
+        measure: names of measurements from installed packages, or of those not taken by default.
+        data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code: as in `nb.run`.
+        plots: whether each run's `plots/` is drawn at its end.
+        retry_failed: whether runs that failed before are tried again.
+        address: of a Ray cluster (`HOST:PORT`, or `auto`); None for this machine.
+        cpus_per_run: processors, and threads of torch, of a run.
+        gpus_per_run: share of a GPU of a run; 0 for none.
+        timeout: seconds after which a run that says nothing counts as lost.
+        scratch: a folder for run folders on machines of the cluster that do not see `results`; None if all see it.
+        silent: prints nothing on stderr.
+
+    Raises:
+        UserError: wrong input, before the first run begins; or the extra `cluster` is not installed.
+    """
+    shared = shared_by_all(
+        results, measure=measure, data_root=data_root, cache=cache, use_cache=use_cache,
+        auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, plots=plots,
+    )  # fmt: skip
+    options = Options(address, cpus_per_run, gpus_per_run, timeout, Path(scratch) if scratch else None)
+    asked = plan(_blocks(grid), shared)
+    failed = go(asked, options, retry_failed=retry_failed, silent=silent)
+    finished = [cell.folder for cell in asked.cells if standing(cell.folder).state == "finished"]
+    return Swept(load_runs(*finished) if finished else None, {name: each.error for name, each in failed.items()})
+
+
+def _blocks(grid: Any) -> list[Block]:
+    if isinstance(grid, str | Path):
+        return read_blocks(Path(grid))
+    grids = [grid] if isinstance(grid, Mapping) else grid
+    if not isinstance(grids, list | tuple) or not all(isinstance(each, Mapping) for each in grids):
+        raise UserError(f"sweep: expected settings by name, a list of such grids, or a file; got {shown(grid)}")
+    return [block(each, f"grid {number}") for number, each in enumerate(grids, start=1)]
+
+
+def shared_by_all(
+    results: str | Path = "results",
+    *,
+    measure: Sequence[str] = (),
+    data_root: str | Path | None = None,
+    cache: str | Path | None = None,
+    use_cache: bool = True,
+    auxiliary_images: str | Path | None = None,
+    auxiliary_texts: str | Path | None = None,
+    trust_model_code: bool = False,
+    plots: bool = False,
+) -> Shared:
+    """Returns what all runs of a sweep have in common besides their settings, checked.
+
+    Args:
+        results, measure, data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code, plots: as in
+            `sweep`.
+
+    Raises:
+        UserError: a value has the wrong type, a measurement is unknown, or a folder or file is missing or cannot be
+            written.
+    """
+    at = places(
+        results, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
+        auxiliary_texts=auxiliary_texts,
+    )  # fmt: skip
+    for option, place in (("--reference-images", at.auxiliary_images), ("--reference-texts", at.auxiliary_texts)):
+        if place and not place.exists():
+            raise UserError(f"{option} {place}: there is no such file or folder")
+    for name in measure:
+        registry.find("measurement", name)
+    named = {
+        "--results": results, "--data-root": data_root, "--cache": cache, "--reference-images": auxiliary_images,
+        "--reference-texts": auxiliary_texts, "--measure": ",".join(measure) or None,
+    }  # fmt: skip
+    switches = {"--no-cache": not use_cache, "--no-plots": not plots, "--trust-model-code": trust_model_code}
+    words = [word for name, value in named.items() if value is not None for word in (name, str(value))]
+    words += [name for name, on in switches.items() if on]
+    return Shared(at, tuple(measure), plots, trust_model_code, tuple(words))

@@ -1,0 +1,81 @@
+"""Does the runs of a sweep on Ray; the run folders say afterwards how each of them ended."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+
+from benchmarks.config.errors import UserError
+from benchmarks.runtime import files
+from benchmarks.sweeps.cells import Cell, Shared
+from benchmarks.sweeps.cluster import joined
+from benchmarks.sweeps.crew import Crew, Turn
+from benchmarks.sweeps.options import Options
+from benchmarks.sweeps.outcomes import Outcome
+from benchmarks.sweeps.view import View
+from benchmarks.sweeps.worker import Post
+
+
+def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int = 0) -> dict[str, Outcome]:
+    """Does runs, those that were begun from their last finished task on.
+
+    Args:
+        cells: the runs.
+        shared: what all runs have in common.
+        options: how the machines are used.
+        view: shows how far the sweep is.
+        memory: the most memory that a run of the sweep is known to have needed, in bytes; 0 if none is.
+
+    Returns:
+        How those ended that failed, by the run folder below that of all results; each folder notes it too.
+
+    Raises:
+        UserError: Ray or the cluster cannot do the runs.
+        KeyboardInterrupt: a signal ended the sweep.
+    """
+    with joined(options.address), _marked(shared.places.results) as marker:
+        _check(options)
+        post = Post(absolute(shared), Path.cwd(), options.cpus, marker.absolute(), options.scratch)
+        crew = Crew(options, post, map(Turn, cells), view, memory)
+        crew.go()
+        failed = crew.failed
+        if crew.too_large:
+            alone = Crew(options, post, crew.too_large, view, 0, alone=True)
+            alone.go()
+            failed = failed | alone.failed
+    return failed
+
+
+def _check(options: Options) -> None:
+    """Raises UserError if no machine has what a run needs."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if options.gpus and not any(node.get("GPU") for node in nodes):
+        raise UserError(f"--gpus-per-run {options.gpus:g}: no machine here has a GPU that Ray knows; leave it out")
+    most = max((node.get("CPU", 0) for node in nodes), default=0)
+    if options.cpus > most:
+        raise UserError(f"--cpus-per-run {options.cpus}: no machine has more than {most:g} processors")
+
+
+@contextmanager
+def _marked(results: Path) -> Iterator[Path]:
+    """Context in which a file in the results folder tells workers that they see this disk."""
+    marker = results / f".sweep-{secrets.token_hex(8)}"
+    files.write_text(marker, "")
+    try:
+        yield marker
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+def absolute(shared: Shared) -> Shared:
+    """Returns what all runs have in common with absolute paths, for processes with other working folders.
+
+    Args:
+        shared: what all runs have in common.
+    """
+    places = shared.places
+    named = {name: place.absolute() for name, place in vars(places).items() if place is not None}
+    return replace(shared, places=replace(places, **named))

@@ -1,0 +1,85 @@
+"""Reads the grid of a sweep from a YAML file: one block of settings with their alternatives, or a list of blocks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config.bounded import from_yaml
+from benchmarks.config.errors import UserError, shown
+from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.values import alternatives
+
+
+SET = "set"  # a mapping of further settings, as `--set` on the command line
+
+
+def read_blocks(path: Path) -> list[Block]:
+    """Returns the blocks of a sweep's file.
+
+    A block is a mapping from a setting's name to its alternatives: a list of values, or a text as on the command line
+    (`42..46`). A value that is a list itself stands in a list: `matrices: [[q, k], [q, k, v, o]]`. Settings may also
+    stand below `set`, as after the command's `--set`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: the file cannot be read, has another form, or names a strategy by a Python file, since a file must not
+            load code.
+    """
+    try:
+        found = from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    blocks = [found] if isinstance(found, dict) else found
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise UserError(f"{path}: expected lines of the form `name: values`, or a list of such blocks")
+    if not blocks:
+        raise UserError(f"{path}: empty; expected lines of the form `name: values`")
+    places = [f"{path}, block {number}" for number in range(1, len(blocks) + 1)] if len(blocks) > 1 else [str(path)]
+    found_blocks = [block(each, place) for each, place in zip(blocks, places, strict=True)]
+    for each in found_blocks:
+        for strategy in each.values.get("strategy", ()):
+            if str(strategy).endswith(".py"):
+                raise each.at(UserError(f"strategy: a file names no code; give {strategy} with --strategy"))
+    return found_blocks
+
+
+def block(given: Mapping[Any, Any], where: str) -> Block:
+    """Returns a block of settings, as a file or a call of Python holds it.
+
+    Args:
+        given: by the setting's name its alternatives: a list of values, a text as on the command line, or one value.
+        where: how an error names the block.
+
+    Raises:
+        UserError: a name or a value has another form.
+    """
+    found = dict(given)
+    further = found.pop(SET, {})
+    if not isinstance(further, Mapping):
+        raise UserError(f"{where}: {SET}: expected lines of the form `name: values`, got {shown(further)}")
+    if twice := [name for name in further if name in found]:
+        raise UserError(f"{where}: {twice[0]}: stands in the block and below {SET}; leave one out")
+    values = {}
+    for name, value in {**found, **further}.items():
+        if not isinstance(name, str):
+            raise UserError(f"{where}: expected the names of settings, got {shown(name)}")
+        values[name.replace("-", "_")] = _alternatives(value, f"{where}: {name}")
+    return Block(values, where)
+
+
+def _alternatives(given: Any, where: str) -> list[Any]:
+    if isinstance(given, str):
+        try:
+            return list(alternatives(given))
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+    found = list(given) if isinstance(given, list | tuple | range) else [given]
+    if not found:
+        raise UserError(f"{where}: no value; expected at least one")
+    if any(each is None for each in found):
+        raise UserError(f"{where}: an empty value; leave the setting out, or name a value (for shots: all)")
+    return found

@@ -1,0 +1,192 @@
+"""Shows how far a sweep is: a table that is drawn anew on a terminal, and a line for each event where there is none."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from benchmarks.config.terminal import plain
+from benchmarks.sweeps.cells import Cell
+from benchmarks.sweeps.outcomes import Outcome, Progress
+from benchmarks.sweeps.states import Standing
+
+
+EVERY = 2.0  # seconds between two reckonings of the time that is left
+
+
+class View:
+    """The display of a sweep on stderr, while it is used as a context manager.
+
+    Args:
+        cells: the runs that are to be done.
+        standings: where each of them stands, in the same order.
+        silent: whether to print nothing.
+    """
+
+    def __init__(self, cells: Sequence[Cell], standings: Sequence[Standing], *, silent: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=silent)
+        self.total, self.done, self.lost = len(cells), 0, 0
+        self._left = {cell.name: cell for cell in cells}
+        self._began: dict[str, float] = {}
+        self._nodes: dict[str, str] = {}
+        self._times, self._reckoned = Times(), 0.0
+        self._seconds: float | None = None  # that all runs still take
+        for cell, standing in zip(cells, standings, strict=True):
+            self._times.note(cell, standing.seconds)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "View":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Prints a line that stays.
+
+        Args:
+            line: the line.
+        """
+        self.console.print(plain(line), markup=False, soft_wrap=True)
+
+    def began(self, cell: Cell, node: str) -> None:
+        """Notes that a worker has got a run.
+
+        Args:
+            cell: the run.
+            node: the name of the worker's machine.
+        """
+        self._began[cell.name], self._nodes[cell.name] = time.monotonic(), node
+
+    def waits(self, cell: Cell, why: str) -> None:
+        """Notes that a run has to wait for another process.
+
+        Args:
+            cell: the run.
+            why: for which.
+        """
+        self._began.pop(cell.name, None)
+        self.say(f"{cell.name}: {why}")
+
+    def finished(self, cell: Cell, seconds: Sequence[float]) -> None:
+        """Notes that a run is finished.
+
+        Args:
+            cell: the run.
+            seconds: of each of its tasks.
+        """
+        self.done += 1
+        self._times.note(cell, seconds)
+        self._ended(cell, "finished")
+
+    def failed(self, cell: Cell, outcome: Outcome) -> None:
+        """Notes that a run failed.
+
+        Args:
+            cell: the run.
+            outcome: how it ended.
+        """
+        self.lost += 1
+        self._ended(cell, f"failed: {outcome.error}")
+
+    def _ended(self, cell: Cell, how: str) -> None:
+        seconds = time.monotonic() - self._began.pop(cell.name, time.monotonic())
+        self._left.pop(cell.name, None)
+        left = self._time_left({}, max(len(self._began), 1))
+        self.say(f"{self.done + self.lost}/{self.total} {cell.name}: {how}, {shown(seconds)}{left}")
+
+    def show(self, progress: Mapping[str, Progress], workers: int) -> None:
+        """Draws the table anew; does nothing where there is no terminal.
+
+        Args:
+            progress: how far the runs that go on are, by their names.
+            workers: number of runs that go on.
+        """
+        if not self.console.is_terminal:
+            return
+        rows = [self._row(name, progress.get(name)) for name in self._began]
+        room = max(self.console.height - 3, 1)
+        hidden = [f"... and {len(rows) - room} more"] if len(rows) > room else []
+        lost = f", {self.lost} failed" if self.lost else ""
+        head = f"{self.done} of {self.total} done{lost}, {workers} running, {len(self._left) - workers} to do"
+        head += self._time_left(progress, max(workers, 1))
+        lines = [plain(line) for line in [head, *rows[:room], *hidden]]
+        self._live.update(Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)), refresh=True)
+
+    def _row(self, name: str, progress: Progress | None) -> str:
+        where = f"  {name} on {self._nodes.get(name, '')}"
+        if progress is None:
+            return f"{where}: starting"
+        step = f", step {progress.step} of {progress.steps}" if progress.steps else ""
+        left = self._times.left(self._left[name], progress) if name in self._left else None
+        return f"{where}: {progress.learned} of {progress.tasks} tasks{step}{_about(left)}"
+
+    def _time_left(self, progress: Mapping[str, Progress], workers: int) -> str:
+        """What all runs still take, those of which nothing is known like the mean of the others."""
+        if time.monotonic() - self._reckoned > EVERY:
+            known = [self._times.left(cell, progress.get(name)) for name, cell in self._left.items()]
+            seconds = [each for each in known if each is not None]
+            self._seconds = sum(seconds) / len(seconds) * len(known) / workers if seconds else None
+            self._reckoned = time.monotonic()
+        return _about(self._seconds)
+
+
+class Times:
+    """How long runs take, by those that are known: of the same strategy and stream, or else of any."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], tuple[float, int]] = {}  # seconds of all learned tasks, and their number
+
+    def note(self, cell: Cell, seconds: Sequence[float]) -> None:
+        """Notes what the learned tasks of a run took.
+
+        Args:
+            cell: the run.
+            seconds: of each task.
+        """
+        for key in _keys(cell):
+            total, count = self._known.get(key, (0.0, 0))
+            self._known[key] = total + sum(seconds), count + len(seconds)
+
+    def left(self, cell: Cell, progress: Progress | None) -> float | None:
+        """Returns the seconds that a run still takes; None if nothing like it is known.
+
+        Args:
+            cell: the run.
+            progress: how far it is; None if it has not begun.
+        """
+        for key in _keys(cell):
+            total, count = self._known.get(key, (0.0, 0))
+            if count:
+                tasks = progress.tasks if progress else cell.tasks
+                done = progress.learned + (progress.step / progress.steps if progress.steps else 0) if progress else 0.0
+                return total / count * max(tasks - done, 0.0)
+        return None
+
+
+def _keys(cell: Cell) -> list[tuple[str, ...]]:
+    common = cell.request.config.common
+    return [(common.strategy, common.stream, str(common.iterations)), (common.stream,), ()]
+
+
+def shown(seconds: float) -> str:
+    """Returns a time in words, such as `42 s`, `17 min` or `3 h 20 min`.
+
+    Args:
+        seconds: the time.
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _about(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {shown(seconds)} left"

@@ -1,0 +1,75 @@
+"""A run of a sweep in a worker's process: its threads, and the callback by which it says how far it is."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.experiment import door
+from benchmarks.experiment.request import Request
+from benchmarks.measurements.base import Callback, RunState
+from benchmarks.sweeps.outcomes import Progress
+
+
+EVERY = 1.0  # seconds
+
+
+class Watch(Callback):
+    """Tells the progress of a run, at most once a second within a task, and ends the run if it is told so.
+
+    Args:
+        tell: is given the progress; returns whether the run is to end.
+        save: called when the results of another task have been saved.
+    """
+
+    def __init__(self, tell: Callable[[Progress], bool], save: Callable[[], None]) -> None:
+        self._tell, self._save, self._told = tell, save, 0.0
+
+    def on_run_begin(self, run: RunState) -> None:
+        self._say(run)
+
+    def on_task_begin(self, run: RunState) -> None:
+        self._save()
+        self._say(run)
+
+    def on_step_end(self, run: RunState) -> None:
+        if time.monotonic() - self._told >= EVERY:
+            self._say(run)
+
+    def on_task_end(self, run: RunState) -> None:
+        self._say(run)
+
+    def on_evaluation_end(self, run: RunState) -> None:
+        self._say(run)
+
+    def _say(self, run: RunState) -> None:
+        step, steps = (0, 0) if run.task is None else (run.step, run.steps)
+        learned = run.learned if run.task is None else run.task
+        stop = self._tell(Progress(learned, len(run.tasks), step, steps))
+        self._told = time.monotonic()
+        if stop:
+            raise KeyboardInterrupt
+
+
+def complete(
+    asked: Request, threads: int, tell: Callable[[Progress], bool], save: Callable[[], None], *, plots: bool
+) -> None:
+    """Does a run, or goes on with one.
+
+    Args:
+        asked: the run.
+        threads: number of threads that torch uses.
+        tell: is given the progress; returns whether the run is to end.
+        save: called when the results of another task have been saved.
+        plots: whether the run's `plots/` is drawn at its end.
+
+    Raises:
+        UserError: whatever stops the run.
+        KeyboardInterrupt: `tell` returned True.
+    """
+    torch.set_num_threads(threads)
+    try:
+        door.complete(asked, [Watch(tell, save)], plots=plots)
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # other runs on the device have a use for it

@@ -1,0 +1,188 @@
+"""`python -m benchmarks.sweep` as a user calls it, with a Ray of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks.config.registry import ROOT
+
+
+TINY = ("--order", "[arrows,clocks]", "--set", "iterations=3", "--set", "batch_size=8")
+ALONE = ("--order", "arrows,clocks", "--iterations", "3", "--batch-size", "8", "--no-plots")
+CSVS = ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv", "rank.csv")
+
+
+def called(module, *words, **changed):
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **changed}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def sweep(*words, **changed):
+    return called("benchmarks.sweep", *words, **changed)
+
+
+def own(tmp_path, name, does):
+    """A strategy of one's own that does something else than train."""
+    file = tmp_path / f"{name}.py"
+    file.write_text(
+        f'"""{name}."""\n\nimport os, time\nfrom pydantic.dataclasses import dataclass\n'
+        "from strategies.finetune import Plugin as Finetune\n\n\n@dataclass(frozen=True)\nclass Settings:\n    pass\n\n\n"
+        f"class Plugin(Finetune):\n    def plugins(self):\n        {does}\n"
+    )
+    return file
+
+
+def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
+    code = (
+        "import sys; from benchmarks.sweep import main\n"
+        f"words = ['--strategy', 'nusa,lora', '--seed', '1..3', '--results', {str(tmp_path)!r}, '--dry-run']\n"
+        "main(words, standalone_mode=False)\n"
+        "assert not {'ray', 'torch'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "6 runs: 6 to do"
+    assert done.stdout.splitlines()[0].split() == ["to", "do", "micro/nusa/seed1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "no grid: name a file, or values"),
+        (("--seed", ""), "--seed: .*an alternative is empty"),
+        (("--set", "rho"), "--set rho: expected NAME=VALUES"),
+        (("--set", "rho=0.9", "--set", "rho=0.8"), "--set rho: named twice"),
+        (("--seed", "1", "--set", "seed=2"), "--set seed: named twice"),
+        (("none.yaml",), "none.yaml: cannot be read"),
+        (("none.yaml", "--seed", "1"), "--seed: the grid is read from none.yaml"),
+        (("--seed", "1", "--status", "--dry-run"), "one of them at a time"),
+        (("--strategy", "lora", "--set", "rho=1"), "rho: a setting of"),
+        (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, words, message):
+    done = sweep(*words, "--results", tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(message, line), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_printed_commands_are_ordinary(tmp_path):
+    done = sweep("--strategy", "nusa,finetune", "--set", "rho=0.9,0.95", "--results", tmp_path, "--print-commands")
+    assert done.stdout.splitlines() == [
+        f"python -m benchmarks.run --strategy nusa --rho 0.9 --results {tmp_path} --no-plots",
+        f"python -m benchmarks.run --strategy nusa --rho 0.95 --results {tmp_path} --no-plots",
+        f"python -m benchmarks.run --strategy finetune --results {tmp_path} --no-plots",
+    ]
+
+
+def test_a_sweep_gives_the_bytes_of_single_commands(tmp_path):
+    """Two good runs and a failing one; the same command then does nothing, `--retry-failed` the failing one."""
+    pytest.importorskip("ray")
+    grid = (
+        "--strategy",
+        f"nusa,lora,{own(tmp_path, 'failing', 'raise ZeroDivisionError(chr(97))')}",
+        *TINY,
+        "--results",
+        tmp_path / "many",
+    )
+    done = sweep(*grid)
+    assert done.returncode == 1, done.stderr
+    assert "2 of 3 runs finished" in done.stdout
+    assert "failed: micro/failing/" in done.stderr and "ZeroDivisionError: a; log: " in done.stderr
+    assert "Traceback" not in done.stderr
+    for strategy in ("nusa", "lora"):
+        assert called("benchmarks.run", "--strategy", strategy, *ALONE, "--results", tmp_path / "one").returncode == 0
+        (one,), (many,) = ((tmp_path / place / "micro" / strategy).iterdir() for place in ("one", "many"))
+        assert one.name == many.name
+        for name in CSVS:
+            assert (one / name).read_bytes() == (many / name).read_bytes(), name
+        about = [json.loads((folder / "run.json").read_text()) for folder in (one, many)]
+        assert [each["hardware"]["threads"] for each in about] == [1, 1]
+        assert about[1]["command"].startswith(f"python -m benchmarks.run --strategy {strategy} --order arrows,clocks")
+    assert not list((tmp_path / "many").glob(".sweep*"))
+    again = sweep(*grid)
+    assert again.returncode == 1 and "2 of 3 runs finished" in again.stdout
+    status = sweep(*grid, "--status")
+    assert status.stdout.splitlines()[0] == "3 runs: 2 finished, 1 failed"
+    assert "ZeroDivisionError" in status.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_driver_that_is_stopped_goes_on(tmp_path, number):
+    pytest.importorskip("ray")
+    words = ("--strategy", "nusa", "--seed", "1..3", "--order", "[arrows,clocks,colours]", "--set", "iterations=60")
+    command = [sys.executable, "-m", "benchmarks.sweep", *words, "--results", str(tmp_path)]
+    driver = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.rglob("checkpoint.safetensors")):
+        assert driver.poll() is None
+        time.sleep(0.1)
+    driver.send_signal(number)
+    errors = driver.communicate()[1]
+    assert driver.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    if number != signal.SIGKILL:
+        assert "interrupted; the same command goes on" in errors and "Traceback" not in errors
+    done = sweep(*words, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 runs finished" in done.stdout
+    alone = ("--strategy", "nusa", "--seed", "1", "--order", "arrows,clocks,colours", "--iterations", "60")
+    assert called("benchmarks.run", *alone, "--no-plots", "--results", tmp_path / "one").returncode == 0
+    (one,) = (tmp_path / "one").rglob("accuracy.csv")
+    assert one.read_bytes() == (tmp_path / one.relative_to(tmp_path / "one")).read_bytes()
+
+
+@pytest.mark.slow
+def test_what_keeps_a_run_from_its_end_does_not_keep_the_others(tmp_path):
+    """Memory that runs out, a process that dies, one that hangs: each is tried again, then recorded with its line."""
+    pytest.importorskip("ray")
+    bad = {
+        "large": "raise MemoryError",
+        "dying": "os._exit(1)",
+        "hanging": "time.sleep(1000)",
+    }
+    files = [str(own(tmp_path, name, does)) for name, does in bad.items()]
+    grid = ("--strategy", ",".join(["finetune", *files]), *TINY, "--results", tmp_path / "many", "--timeout", 15)
+    done = sweep(*grid)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 4 runs finished" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert re.search("micro/large/.*: out of memory; tried again alone at the end", done.stderr)
+    assert re.search("failed: micro/large/.*: out of memory; try --checkpointing", done.stderr)
+    assert re.search("failed: micro/dying/.*: its worker was lost 3 times at the same task", done.stderr)
+    assert re.search("failed: micro/hanging/.*: its worker was lost 3 times .*: it said nothing for", done.stderr)
+    again = sweep(*grid, "--dry-run")
+    assert again.stdout.splitlines()[-1] == "4 runs: 1 finished, 3 failed"
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_elsewhere_is_waited_for(tmp_path):
+    pytest.importorskip("ray")
+    words = (
+        "--strategy",
+        "nusa",
+        "--order",
+        "arrows,clocks",
+        "--iterations",
+        "100",
+        "--no-plots",
+        "--results",
+        str(tmp_path),
+    )
+    alone = subprocess.Popen([sys.executable, "-m", "benchmarks.run", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob(".holder")):
+        assert alone.poll() is None
+        time.sleep(0.1)
+    done = sweep("--strategy", "nusa", "--order", "[arrows,clocks]", "--set", "iterations=100", "--results", tmp_path)
+    assert alone.wait() == 0
+    assert done.returncode == 0 and "1 of 1 runs finished" in done.stdout, done.stderr
