@@ -90,7 +90,7 @@ def main(
     if sum((dry_run, print_commands, status)) > 1:
         raise UserError("--dry-run, --print-commands, --status: one of them at a time")
     given = {name: value for name in GRID if (value := options.pop(name)) is not None}
-    asked = door.plan(_blocks(file, given, settings), _shared(options))
+    asked = door.plan(_blocks(file, given, settings), _shared(options), opened=not status)
     if print_commands:
         for index in asked.left(retry_failed=retry_failed):
             print(asked.cells[index].request.command)
@@ -151,7 +151,7 @@ def _show_status(asked: door.Plan) -> None:
     print(plain(_counts(asked)))
     for cell, each in zip(asked.cells, asked.standings, strict=True):
         if each.state in ("running", "stopped"):
-            print(plain(f"{each.state:<9} {cell.name}: {len(each.seconds)} of {cell.tasks} tasks"))
+            print(plain(f"{each.state:<9} {cell.name}: {len(each.seconds)} tasks learned"))
         elif each.state == "failed":
             print(plain(f"{each.state:<9} {cell.name}: {_why(each.why, each.log)}"))
 

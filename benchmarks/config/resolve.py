@@ -91,7 +91,7 @@ def _check_storable(name: str, value: Any, method: Strategy) -> None:
     """Raises UserError for a value that `config.yaml` would not hold, or would return as another one."""
     if isinstance(value, str) and plain(value) != value:
         raise UserError(f'--{name.replace("_", "-")}: "{plain(value)}" holds signs that no text file shows; rename it')
-    if (_is_plain_stored if isinstance(value, PLAIN) else _is_stored)(value):
+    if _is_stored(value):
         return
     raise UserError(
         f"strategy {method.name}: setting {name} has {shown(value)}, a {type(value).__name__}, which a settings file can't "
@@ -101,8 +101,14 @@ def _check_storable(name: str, value: Any, method: Strategy) -> None:
 
 def _is_stored(value: Any) -> bool:
     """Whether YAML returns a value as it was."""
-    if isinstance(value, int) and abs(value) < 2**63:
-        return True
+    if type(value) is list:
+        return all(map(_is_stored, value))
+    if type(value) is dict:
+        return all(_is_stored(name) and _is_stored(each) for name, each in value.items())
+    return _comes_back(value) if isinstance(value, PLAIN) else _returned(value)
+
+
+def _returned(value: Any) -> bool:
     try:
         return (
             value != value or yaml.safe_load(yaml.safe_dump(value)) == value
@@ -111,7 +117,9 @@ def _is_stored(value: Any) -> bool:
         return False
 
 
-_is_plain_stored = lru_cache(maxsize=10_000, typed=True)(_is_stored)  # a sweep asks of the same values again and again
+@lru_cache(maxsize=10_000, typed=True)  # a sweep asks of the same values again and again
+def _comes_back(value: Any) -> bool:
+    return (isinstance(value, int) and abs(value) < 2**63) or _returned(value)
 
 
 def _named(strategy: str, file: Path | None) -> Strategy:

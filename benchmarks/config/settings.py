@@ -4,7 +4,8 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from copy import deepcopy
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -213,8 +214,15 @@ def flat(common: Common, settings: Any) -> dict[str, Any]:
         common: the settings that every strategy has.
         settings: the strategy's own settings, an instance of its `Settings` class.
     """
-    values = {**asdict(common), **asdict(settings)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    values = {each.name: getattr(of, each.name) for of in (common, settings) for each in fields(of)}
+    return {name: _own(value) for name, value in values.items()}
+
+
+def _own(value: Any) -> Any:
+    """A value that whoever gets it may change, in types that YAML can store."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return list(value) if isinstance(value, tuple) else deepcopy(value) if isinstance(value, dict | list) else value
 
 
 def _shown(value: Any) -> str:

@@ -41,7 +41,7 @@ class Cell:
     Attributes:
         given: its settings by name, as the grid names them.
         request: the run, its settings resolved and checked.
-        tasks: number of tasks of its stream.
+        tasks: number of tasks of its stream; 0 if the stream was not opened.
     """
 
     given: Mapping[str, Any]
@@ -59,12 +59,13 @@ class Cell:
         return self.folder.relative_to(self.request.places.results).as_posix()
 
 
-def cells(blocks: Iterable[Block], shared: Shared) -> list[Cell]:
+def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> list[Cell]:
     """Returns the runs of a sweep's blocks, in their order. Torch is not imported.
 
     Args:
         blocks: alternatives of settings.
         shared: what all runs have in common.
+        opened: whether each stream is opened once, to see whether its data are there.
 
     Raises:
         UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a folder cannot be
@@ -77,7 +78,7 @@ def cells(blocks: Iterable[Block], shared: Shared) -> list[Cell]:
         for given in block.cells():
             try:
                 asked = request(given, shared)
-                cell = Cell(given, asked, streams.tasks(asked))
+                cell = Cell(given, asked, streams.tasks(asked) if opened else 0)
             except UserError as error:
                 raise block.at(error) from error
             if (other := found.setdefault(cell.folder, cell)) is not cell:

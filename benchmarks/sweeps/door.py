@@ -47,18 +47,19 @@ class Plan:
         return [index for index, each in enumerate(self.standings) if each.state not in leave]
 
 
-def plan(blocks: Iterable[Block], shared: Shared) -> Plan:
+def plan(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> Plan:
     """Returns the runs of a sweep, checked, and where they stand. Neither torch nor Ray is imported.
 
     Args:
         blocks: alternatives of settings.
         shared: what all runs have in common.
+        opened: whether each stream is opened once, to see whether its data are there.
 
     Raises:
         UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a run folder is
             damaged, or there are no runs or too many.
     """
-    found = cells_of.cells(blocks, shared)
+    found = cells_of.cells(blocks, shared, opened=opened)
     return Plan(found, shared, [standing(cell.folder) for cell in found])
 
 
