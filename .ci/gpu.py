@@ -52,7 +52,8 @@ def summarise_tests(results: Path) -> None:
 @click.option(
     "--share", default=1.0, show_default=True, help="of MTIL's images, steps and classes; below 1 to try it out"
 )
-def main(results: Path, parts: str, device: str, model: str, share: float) -> None:
+@click.option("--limit", default=LIMIT, show_default=True, help="seconds that all parts together may take")
+def main(results: Path, parts: str, device: str, model: str, share: float, limit: int) -> None:
     """Writes a json for each part. Exit status: 0 done, 1 a part failed or was cut short, 2 no GPU."""
     import torch
 
@@ -63,12 +64,12 @@ def main(results: Path, parts: str, device: str, model: str, share: float) -> No
     results.mkdir(parents=True, exist_ok=True)
     began, failed = time.monotonic(), []
     for part in parts.split(","):
-        left = LIMIT - (time.monotonic() - began)
+        left = limit - (time.monotonic() - began)
         words = command(part, device, model, share, results)
         try:
             done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, timeout=max(left, 1), check=False)
         except subprocess.TimeoutExpired:
-            print(f"{part}: cut short, as all parts together may take {LIMIT} s", file=sys.stderr)
+            print(f"{part}: cut short, as all parts together may take {limit} s", file=sys.stderr)
             failed.append(part)
             continue
         if done.returncode:
