@@ -38,19 +38,21 @@ readme:
 # The runs in results/reference: hours on two cores. What is there already is not run again; take its zip file away first.
 # GEM's take too long.
 STRATEGIES = $(shell uv run python .ci/methods.py --names)
-RUN = OMP_NUM_THREADS=1 uv run python -m benchmarks.run --results results/reference
+comma := ,
+empty :=
+ALL = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out avalanche:gem,$(STRATEGIES))))
+SEARCHED = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out avalanche:gem zeroshot diki,$(STRATEGIES))))
+SWEEP = uv run python -m benchmarks.sweep
 
 reference:
 	uv run python -m benchmarks.runs.pack --unpack results/reference
-	for seed in 42 43 44; do for strategy in $(filter-out avalanche:gem,$(STRATEGIES)) "milora --variant released" "moe_adapter --decision image"; do \
-	$(RUN) --seed $$seed --strategy $$strategy || exit 1; done; done
+	$(SWEEP) --strategy $(ALL) --seed 42..44 --results results/reference
+	$(SWEEP) --strategy milora --set variant=released --seed 42..44 --results results/reference
+	$(SWEEP) --strategy moe_adapter --set decision=image --seed 42..44 --results results/reference
 	uv run python -m benchmarks.runs.pack results/reference
 
-# How the recipe of micro got its learning rates: runs in results/search, where finished ones are not run again, then one table.
+# How the recipe of micro gets its learning rates: on validation images, where finished runs are not done again.
 search:
-	for strategy in $(filter-out zeroshot diki,$(STRATEGIES)) "milora --variant released"; do \
-	for lr in 1e-4 3e-4 1e-3 3e-3 1e-2; do $(SEARCH) --lr $$lr --strategy $$strategy || exit 1; done; done
-	for lr in 1e-2 3e-2 1e-1 3e-1 1; do $(SEARCH) --lr $$lr --strategy diki || exit 1; done
-	uv run python -m benchmarks.compare results/search --format runs -o results/reference/search.csv
-
-SEARCH = OMP_NUM_THREADS=1 uv run python -m benchmarks.run --results results/search --order shapes,clocks,scans,colours,symbols --seed 7
+	$(SWEEP) --strategy $(SEARCHED) --search lr=1e-4,3e-4,1e-3,3e-3,1e-2 --results results/search
+	$(SWEEP) --strategy milora --set variant=released --search lr=1e-4,3e-4,1e-3,3e-3,1e-2 --results results/search
+	$(SWEEP) --strategy diki --search lr=1e-2,3e-2,1e-1,3e-1,1 --results results/search

@@ -1,5 +1,6 @@
 """Does many runs, on this machine or a Ray cluster: `python -m benchmarks.sweep --strategy nusa,lora --seed 42..46`."""
 
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
@@ -14,6 +17,7 @@ from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runtime import signals
 from benchmarks.sweeps import door
+from benchmarks.sweeps import search as searching
 from benchmarks.sweeps.file import read_blocks
 from benchmarks.sweeps.grid import Block
 from benchmarks.sweeps.options import Options
@@ -43,6 +47,12 @@ def _grid_options(command: Any) -> Any:
     options.append(
         click.option("--set", "settings", multiple=True, metavar="NAME=VALUES", help="another setting; again for more")
     )
+    options.append(
+        click.option(
+            "--search", multiple=True, metavar="NAME=VALUES",
+            help="a setting to choose among these values, on validation images: a tenth of the training images",
+        )
+    )  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
@@ -83,14 +93,17 @@ def _grid_options(command: Any) -> Any:
 @click.option("--plots", is_flag=True, help="draw each run's plots at its end; python -m plotting can draw them later")
 @click.option("--trust-model-code", is_flag=True, help="as in benchmarks.run")
 def main(
-    file: Path | None, settings: tuple[str, ...], dry_run: bool, print_commands: bool, status: bool, retry_failed: bool,
+    file: Path | None, settings: tuple[str, ...], search: tuple[str, ...],
+    dry_run: bool, print_commands: bool, status: bool, retry_failed: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """Parses the command, and does what it says."""
     if sum((dry_run, print_commands, status)) > 1:
         raise UserError("--dry-run, --print-commands, --status: one of them at a time")
     given = {name: value for name in GRID if (value := options.pop(name)) is not None}
-    asked = door.plan(_blocks(file, given, settings), _shared(options), opened=not status)
+    blocks, searched = _blocks(file, given, settings, search), [_name(each) for each in search]
+    shared = _shared(options)
+    asked = door.plan(searching.blocks(blocks) if searched else blocks, shared, opened=not status)
     if print_commands:
         for index in asked.left(retry_failed=retry_failed):
             print(asked.cells[index].request.command)
@@ -101,34 +114,59 @@ def main(
     elif status:
         _show_status(asked)
     else:
-        _do(asked, Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch"))),
-            retry_failed)  # fmt: skip
+        engine = Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch")))
+        failed = _do(asked, engine, retry_failed)
+        if searched:
+            _choose(asked, searched)
+        if failed:
+            sys.exit(1)
 
 
-def _blocks(file: Path | None, given: dict[str, str], settings: tuple[str, ...]) -> list[Block]:
-    """Returns the grid's blocks, from the file or from the command line."""
-    if file and (given or settings):
-        name = next(iter(given), "set")
-        raise UserError(f"--{name}: the grid is read from {file}; write all settings there, or leave the file out")
+def _blocks(
+    file: Path | None, given: dict[str, str], settings: tuple[str, ...], search: tuple[str, ...]
+) -> list[Block]:
+    """Returns the grid's blocks, from the file or from the command line, with the searched settings in each."""
+    searched = _alternatives("search", search)
     if file:
-        return read_blocks(file)
-    if not (given or settings):
+        if given or settings:
+            name = next(iter(given), "set")
+            raise UserError(f"--{name}: the grid is read from {file}; write all settings there, or leave the file out")
+        return [_with(block, searched) for block in read_blocks(file)]
+    if not (given or settings or search):
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
-    for each in settings:
-        name, sign, values = each.partition("=")
-        name = name.strip().replace("-", "_")
-        if not (name and sign):
-            raise UserError(f"--set {each}: expected NAME=VALUES, as in lr=1e-4,1e-3")
-        if name in given:
-            raise UserError(f"--set {name}: named twice; write all its values into one, with commas")
-        given[name] = values
-    found = {}
-    for name, values in given.items():
-        try:
-            found[name] = alternatives(values)
-        except ValueError as error:
-            raise UserError(f"--{name if name in GRID else f'set {name}'}: {error}") from error
-    return [Block(found)]
+    found = {name: _values(f"--{name}", text) for name, text in given.items()}
+    return [_with(_with(Block(found), _alternatives("set", settings)), searched)]
+
+
+def _alternatives(option: str, texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Returns the alternatives that an option names again and again, by the setting's name."""
+    found: dict[str, list[str]] = {}
+    for each in texts:
+        _, sign, values = each.partition("=")
+        if not (_name(each) and sign):
+            raise UserError(f"--{option} {each}: expected NAME=VALUES, as in lr=1e-4,1e-3")
+        if _name(each) in found:
+            raise UserError(f"--{option} {_name(each)}: named twice; write all its values into one, with commas")
+        found[_name(each)] = _values(f"--{option} {_name(each)}", values)
+    return found
+
+
+def _name(text: str) -> str:
+    return text.partition("=")[0].strip().replace("-", "_")
+
+
+def _values(option: str, text: str) -> list[str]:
+    try:
+        return alternatives(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from error
+
+
+def _with(block: Block, values: dict[str, list[str]]) -> Block:
+    """Returns a block with further settings."""
+    if twice := [name for name in values if name in block.values]:
+        raise block.at(UserError(f"{twice[0]}: named twice; write all its values into one place"))
+    return Block({**block.values, **values}, block.where)
 
 
 def _shared(options: dict[str, Any]) -> Any:
@@ -160,7 +198,8 @@ def _why(error: str, log: str) -> str:
     return f"{error}; log: {log}" if log else error
 
 
-def _do(asked: door.Plan, options: Options, retry_failed: bool) -> None:
+def _do(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
+    """Does the runs, and returns whether some failed."""
     with signals.raised() as came:
         try:
             failed = door.go(asked, options, retry_failed=retry_failed)
@@ -172,7 +211,22 @@ def _do(asked: door.Plan, options: Options, retry_failed: bool) -> None:
         say(f"failed: {name}: {_why(outcome.error, outcome.log)}")
     if failed:
         say("the same command with --retry-failed tries those again")
-        sys.exit(1)
+    return bool(failed)
+
+
+def _choose(asked: door.Plan, searched: list[str]) -> None:
+    """Prints and writes what the rules choose from the runs of a search."""
+    rows = searching.choose(asked.cells, searched)
+    header, *lines = searching.table(rows, searched)
+    shown = Table(*header, box=None)
+    for fields in lines:
+        shown.add_row(*map(plain, fields))
+    Console(highlight=False, markup=False).print(shown)
+    for line in searching.remarks(rows):
+        say(line)
+    command = shlex.join(["python", "-m", "benchmarks.sweep", *sys.argv[1:]])
+    for path in searching.write(rows, asked.cells, searched, asked.shared.places.results, command):
+        print(path)
 
 
 if __name__ == "__main__":

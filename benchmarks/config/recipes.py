@@ -11,6 +11,7 @@ from benchmarks.config.errors import UserError
 
 
 RECIPES = Path(__file__).parent / "recipes"
+AROUND = ("repeat", "validation")  # streams of another stream, FAMILY:NUMBER:STREAM, whose recipe is that one's
 ANY_STREAM = "folder"  # its settings are the default for streams without a recipe: users' images and users' streams
 
 
@@ -89,7 +90,7 @@ def has_entry(stream: str, strategy: str) -> bool:
 def _parts(stream: str) -> tuple[str | None, list[dict[str, Any]]]:
     """Returns the stream that a recipe starts from, if any, and the recipe's parts: for all variants, and for this one."""
     family, argument = stream_family(stream)
-    if family == "repeat":
+    if family in AROUND:
         return repeated(argument)[1], []
     data = _parsed(_file(family).read_text(encoding="utf-8"))
     variants = data.get("variants", {"": {}})

@@ -8,6 +8,7 @@ same in every order of tasks and for every partition of the classes into tasks.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +40,7 @@ def few_shot(stream: Stream, shots: int, seed: int) -> Stream:
     drawn: dict[int, Split] = {}  # by id of the whole split, which the stream keeps alive
     for task in stream.tasks:
         if id(task.train) not in drawn:
-            drawn[id(task.train)] = _draw(task, shots, seed)
+            drawn[id(task.train)] = task.train.take(draw(task, lambda count: min(shots, count), seed))
     return replace(stream, tasks=tuple(replace(task, train=drawn[id(task.train)]) for task in stream.tasks))
 
 
@@ -76,14 +77,27 @@ def _counts(task: Task) -> np.ndarray:
     return np.bincount(task.train.labels, minlength=len(task.class_names))
 
 
-def _draw(task: Task, shots: int, seed: int) -> Split:
+def draw(task: Task, number: Callable[[int], int], seed: int, *, purpose: str = "") -> np.ndarray:
+    """Returns which training images of a task are drawn, at random and without replacement, class by class.
+
+    Args:
+        task: the task.
+        number: returns how many are drawn of a class, from the number of its training images.
+        seed: the seed of the draw, which also depends on the names of data set and class.
+        purpose: a word that makes the draw another one than those for other purposes.
+
+    Returns:
+        (M,) int64, indices of `task.train`, sorted by the images' places in their data set.
+    """
     by_row = np.argsort(task.train.rows)
     labels = task.train.labels[by_row]
     places = []
     for label, name in enumerate(task.class_names):
-        rng, found = np.random.default_rng(_seed(seed, task.source.dataset, name)), np.flatnonzero(labels == label)
-        places.append(rng.choice(found, min(shots, len(found)), replace=False))
-    return task.train.take(by_row[np.sort(np.concatenate(places))])
+        found = np.flatnonzero(labels == label)
+        rng = np.random.default_rng(_seed(seed, f"{purpose}{task.source.dataset}", name))
+        places.append(rng.choice(found, number(len(found)), replace=False))
+    drawn: np.ndarray = by_row[np.sort(np.concatenate(places))]
+    return drawn
 
 
 def _seed(seed: int, dataset: str, class_name: str) -> int:

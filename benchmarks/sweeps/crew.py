@@ -80,6 +80,7 @@ class Crew:
         view: is told what happens.
         memory: the most memory that a run of the sweep is known to have needed, in bytes; 0 if none is.
         alone: whether one run at a time has a GPU, or all processors of a machine, to itself.
+        worker: the class of the workers.
 
     Attributes:
         too_large: the runs for which memory did not suffice beside others.
@@ -87,8 +88,9 @@ class Crew:
     """
 
     def __init__(
-        self, options: Options, post: Post, turns: Iterable[Turn], view: View, memory: int, *, alone: bool = False
-    ) -> None:
+        self, options: Options, post: Post, turns: Iterable[Turn], view: View, memory: int, *, alone: bool = False,
+        worker: type[Worker] = Worker,
+    ) -> None:  # fmt: skip
         self.options, self.post, self.view, self.alone = options, post, view, alone
         self.waiting = deque(turns)
         self.memory = memory
@@ -102,7 +104,7 @@ class Crew:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         remote: Any = ray.remote(Board)
         self._board = remote.options(num_cpus=0, scheduling_strategy=here).remote(post.shared.places.results)
-        self._remote: Any = ray.remote(Worker)
+        self._remote: Any = ray.remote(worker)
 
     def go(self) -> None:
         """Does the runs, and returns when none is left.

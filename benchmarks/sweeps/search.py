@@ -1,0 +1,215 @@
+"""Chooses settings by their runs on validation images, by a named rule, the same number of runs for every method.
+
+The runs are those of a sweep on `validation:SEED:STREAM`, where a tenth of each class's training images is never trained on
+and tested on in the place of the test images, which are never read.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.config.errors import UserError
+from benchmarks.runs.read import Run, read
+from benchmarks.runtime import files, repository
+from benchmarks.streams import validation
+from benchmarks.sweeps.cells import Cell, said, text
+from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.states import standing
+
+
+SEED = 7  # of the draw of validation images, and of the runs where no seed is named
+FIRST = {"micro": "shapes,clocks,scans,colours,symbols"}
+RULES = {
+    "learning": "mean accuracy on each task just after it was learned",
+    "average": "mean accuracy on all tasks after the last one (the cross-validation of A-GEM); it decides",
+}
+DECIDES = "average"
+
+
+def blocks(found: Sequence[Block]) -> list[Block]:
+    """Returns the blocks of a grid with their streams replaced by those whose validation images are tested on.
+
+    Without a seed it is 7; without an order, on `micro`, the first five tasks of order II.
+
+    Args:
+        found: the blocks, with the settings that are searched among their values.
+
+    Raises:
+        UserError: a block has another stream than `micro` and names no order.
+    """
+    changed = []
+    for block in found:
+        streams = [str(each) for each in block.values.get("stream", ["micro"])]
+        if "order" not in block.values and (other := [each for each in streams if each not in FIRST]):
+            raise block.at(UserError(f"--order: name the tasks of {other[0]} on which settings are searched for"))
+        usual: dict[str, Sequence[Any]] = {"seed": [SEED]}
+        if "order" not in block.values:
+            usual["order"] = [FIRST[streams[0]]]
+        values = {**usual, **block.values}
+        changed.append(Block({**values, "stream": [validation.name(each, SEED) for each in streams]}, block.where))
+    return changed
+
+
+@dataclass
+class Row:
+    """A method with one choice of the searched settings.
+
+    Attributes:
+        stream, strategy: their names; the stream is that whose settings are searched for.
+        settings: the values of the searched settings that the method has.
+        runs: number of its runs, over seeds and orders.
+        scores: the rules' values in percent, means over its runs; None if a run is not finished.
+        chosen_by: the rules that choose it.
+    """
+
+    stream: str
+    strategy: str
+    settings: Mapping[str, Any]
+    runs: int
+    scores: Mapping[str, float | None]
+    chosen_by: tuple[str, ...] = ()
+
+
+def choose(cells: Sequence[Cell], searched: Sequence[str]) -> list[Row]:
+    """Returns a row for each method and each of its choices of settings, in the order of the runs.
+
+    Each rule chooses one row of a method, the first of the best; a row whose runs are not all finished is never chosen.
+
+    Args:
+        cells: the runs of a search.
+        searched: the names of the searched settings.
+    """
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(json.dumps(_key(cell, searched)), []).append(cell)
+    rows = [_row(alike, searched) for alike in found.values()]
+    for rule in RULES:
+        for method in dict.fromkeys((row.stream, row.strategy) for row in rows):
+            done = [row for row in rows if (row.stream, row.strategy) == method and row.scores[rule] is not None]
+            if done:
+                best = max(done, key=lambda row: row.scores[rule] or 0.0)
+                best.chosen_by += (rule,)
+    return rows
+
+
+def _key(cell: Cell, searched: Sequence[str]) -> list[Any]:
+    """What tells a row apart."""
+    config = cell.request.config
+    flat = config.flat()
+    settings = {name: flat[name] for name in searched if name in flat}
+    return [config.common.stream.split(":", 2)[2], config.common.strategy, settings]
+
+
+def _row(alike: Sequence[Cell], searched: Sequence[str]) -> Row:
+    found = [scores(read(cell.folder)) for cell in alike if standing(cell.folder).state == "finished"]
+    whole = len(found) == len(alike)
+    means = {rule: statistics.fmean(each[rule] for each in found) if whole else None for rule in RULES}
+    stream, strategy, settings = _key(alike[0], searched)
+    return Row(stream, strategy, settings, len(alike), means)
+
+
+def fragment(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Returns the chosen settings by strategy, as a recipe has them below `strategies`.
+
+    Args:
+        rows: what `choose` returned.
+    """
+    return {row.strategy: dict(row.settings) for row in rows if DECIDES in row.chosen_by}
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """Returns lines on what a reader should know: runs that are missing, and values at the end of those that were tried.
+
+    Args:
+        rows: what `choose` returned.
+    """
+    found = []
+    for row in rows:
+        if row.scores[DECIDES] is None:
+            found.append(f"{row.strategy} {said(row.settings)}: not all runs are finished, so it is not chosen")
+    for row in (row for row in rows if DECIDES in row.chosen_by):
+        for name, value in row.settings.items():
+            tried = {
+                each.settings[name]
+                for each in rows
+                if each.strategy == row.strategy and _is_number(each.settings[name])
+            }
+            if len(tried) > 1 and value in (min(tried), max(tried)):
+                found.append(f"{row.strategy}: the best {name}, {value}, is at the end of those that were tried")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def table(rows: Sequence[Row], searched: Sequence[str]) -> list[list[str]]:
+    """Returns the rows as text, with a header: stream, strategy, searched settings, number of runs, rules, chosen by.
+
+    Args:
+        rows: what `choose` returned.
+        searched: the names of the searched settings.
+    """
+    lines = [["stream", "strategy", *searched, "runs", *RULES, "chosen_by"]]
+    for row in rows:
+        settings = [text(row.settings[name]) if name in row.settings else "" for name in searched]
+        values = ["" if (score := row.scores[rule]) is None else f"{score:.2f}" for rule in RULES]
+        lines.append([row.stream, row.strategy, *settings, str(row.runs), *values, " ".join(row.chosen_by)])
+    return lines
+
+
+def scores(run: Run) -> dict[str, float]:
+    """Returns the value of each rule for a run, in percent, under the test condition of its stream's protocol.
+
+    Args:
+        run: a finished run.
+    """
+    states = run.accuracy[run.protocol.identity][1:]  # (T, T)
+    return {"learning": float(states.diagonal().mean()), "average": float(states[-1].mean())}
+
+
+def write(
+    rows: Sequence[Row], cells: Sequence[Cell], searched: Sequence[str], results: Path, command: str
+) -> list[Path]:
+    """Writes what a search found, and returns the paths: a table, a recipe's fragment, and where they come from.
+
+    The names have a digest of the search, so that another search writes other files.
+
+    Args:
+        rows: what `choose` returned.
+        cells: the runs.
+        searched: the names of the searched settings.
+        results: the folder of all run folders.
+        command: the command that searches again.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    digest = hashlib.sha256("\n".join([*searched, *(cell.name for cell in cells)]).encode()).hexdigest()[:8]
+    csv_file, recipe, about = (results / f"search-{digest}{end}" for end in (".csv", ".yaml", ".json"))
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(table(rows, searched))
+    files.write_text(csv_file, written.getvalue())
+    chosen = yaml.safe_dump({"strategies": fragment(rows)}, sort_keys=False)
+    files.write_text(recipe, f"# Chosen by `{DECIDES}` on validation images; see {about.name}.\n{chosen}")
+    commons = [cell.request.config.common for cell in cells]
+    provenance = {
+        "command": command,
+        "rules": RULES,
+        "decides": DECIDES,
+        "streams": sorted({each.stream for each in commons}),
+        "orders": sorted({each.order for each in commons}),
+        "seeds": sorted({each.seed for each in commons}),
+        "git": repository.commit(),
+        "runs": [cell.name for cell in cells],
+    }
+    files.write_json(about, provenance)
+    return [csv_file, recipe, about]

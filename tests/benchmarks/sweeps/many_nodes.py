@@ -1,0 +1,107 @@
+"""A sweep of runs that only sleep, on Ray nodes of this machine that come and go: `python -m tests.benchmarks.sweeps.many_nodes
+[RUNS] [NODES]`.
+
+It prints the driver's memory as it goes on, and at the end how many runs were lost, or done twice to their end.
+"""
+
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from benchmarks.sweeps.cells import Cell, Shared, cells
+from benchmarks.sweeps.crew import Crew, Turn
+from benchmarks.sweeps.door import shared_by_all
+from benchmarks.sweeps.engine import absolute
+from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.options import Options
+from benchmarks.sweeps.outcomes import Outcome
+from benchmarks.sweeps.states import Standing
+from benchmarks.sweeps.view import View
+from benchmarks.sweeps.worker import Post, Worker
+
+
+SLEEP = 0.4  # seconds
+LIVES = 5.0  # seconds between two losses of a node
+
+
+class Sleeper(Worker):
+    """A worker whose runs only sleep, and write down that they came to their end."""
+
+    def run(self, name: str, given: Mapping[str, Any]) -> Outcome:
+        """Sleeps."""
+        time.sleep(SLEEP)
+        with open(self.post.shared.places.results / "ends.txt", "a") as file:
+            file.write(f"{name}\n")
+        return Outcome("finished")
+
+
+class Seen(View):
+    """Prints the driver's memory every thousand runs."""
+
+    def finished(self, cell: Cell, seconds: Any) -> None:
+        """Notes that a run is finished."""
+        super().finished(cell, seconds)
+        if self.done % 1000 == 0:
+            print(f"{self.done} runs, {time.monotonic() - BEGAN:.0f} s, {memory():.0f} MB", flush=True)
+
+
+BEGAN = time.monotonic()
+
+
+def memory() -> float:
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def come_and_go(cluster: Cluster, nodes: list[Any], ended: threading.Event) -> None:
+    """Kills a node as it is, and adds another one, again and again."""
+    while not ended.wait(LIVES):
+        lost = nodes.pop(random.randrange(len(nodes)))
+        cluster.remove_node(lost, allow_graceful=False)
+        nodes.append(cluster.add_node(num_cpus=1))
+        print(f"a node lost, another added, {time.monotonic() - BEGAN:.0f} s", flush=True)
+
+
+def swept(found: list[Cell], shared: Shared) -> dict[str, Outcome]:
+    marker = shared.places.results / ".marker"
+    marker.write_text("")
+    post = Post(absolute(shared), Path.cwd(), 1, marker, None)
+    with Seen(found, [Standing("to do")] * len(found), silent=True) as view:
+        crew = Crew(Options(), post, map(Turn, found), view, 0, worker=Sleeper)
+        crew.go()
+    return crew.failed
+
+
+def main(runs: int, count: int) -> None:
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    ray.init(cluster.address, log_to_driver=False)
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(count)]
+    ended = threading.Event()
+    losses = threading.Thread(target=come_and_go, args=[cluster, nodes, ended])
+    with tempfile.TemporaryDirectory() as place:
+        shared = shared_by_all(place)
+        found = cells([Block({"seed": range(runs)})], shared)
+        losses.start()
+        failed = swept(found, shared)
+        ended.set()
+        losses.join()
+        ends = Counter(Path(place, "ends.txt").read_text().split())
+    print(f"{runs} runs on {count} nodes in {time.monotonic() - BEGAN:.0f} s: {runs - len(ends)} lost, "
+          f"{sum(each > 1 for each in ends.values())} done twice, {len(failed)} failed, {memory():.0f} MB")  # fmt: skip
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(*(map(int, sys.argv[1:]) if len(sys.argv) > 2 else (10_000, 20)))

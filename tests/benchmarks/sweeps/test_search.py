@@ -1,0 +1,96 @@
+"""How a search chooses settings from the runs on validation images."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks.config.errors import UserError
+from benchmarks.sweeps import search
+from benchmarks.sweeps.cells import cells
+from benchmarks.sweeps.door import shared_by_all
+from benchmarks.sweeps.grid import Block
+from tests.run_folders import write_run
+
+
+TASKS = ["shapes", "clocks", "scans", "colours", "symbols"]
+
+
+def states(learned, last):
+    """An accuracy matrix whose diagonal is `learned`, and whose last row is `last` but for the last task."""
+    found = np.full((6, 5), 20.0)
+    found[1:][np.diag_indices(5)] = learned
+    found[5, :4] = last
+    return found
+
+
+def searched(tmp_path, **values):
+    blocks = search.blocks([Block(values)])
+    return cells(blocks, shared_by_all(tmp_path))
+
+
+def test_the_rules_choose_each_by_its_own_mean(tmp_path):
+    found = searched(tmp_path, strategy=["nusa"], seed=["1", "2"], lr=["1e-3", "1e-2", "1e-1"])
+    #        lr: learning, average
+    means = {1e-3: (50.0, 49.0), 1e-2: (60.0, 58.0), 1e-1: (70.0, 40.0)}
+    for cell in found:
+        learned, average = means[cell.request.config.common.lr]
+        shift = 1.0 if cell.request.config.common.seed == 1 else -1.0  # the two seeds' mean is the value above
+        last = (5 * (average + shift) - (learned + shift)) / 4
+        write_run(cell.folder, states(learned + shift, last), TASKS)
+    rows = search.choose(found, ["lr"])
+    assert [(row.settings["lr"], row.runs) for row in rows] == [(1e-3, 2), (1e-2, 2), (1e-1, 2)]
+    assert [row.scores for row in rows] == [
+        pytest.approx({"learning": learned, "average": average}) for learned, average in means.values()
+    ]
+    assert [row.chosen_by for row in rows] == [(), ("average",), ("learning",)]
+    assert search.fragment(rows) == {"nusa": {"lr": 1e-2}}
+    assert search.remarks(rows) == []
+
+
+def test_settings_of_some_methods_only_and_values_at_the_end(tmp_path):
+    found = searched(tmp_path, strategy=["nusa", "finetune"], rho=["0.9", "0.95"], lr=["1e-3"])
+    for cell in found:
+        best = getattr(cell.request.config.settings, "rho", 0.0)
+        write_run(cell.folder, states(50.0 + best, 50.0 + best), TASKS)
+    rows = search.choose(found, ["rho", "lr"])
+    assert search.fragment(rows) == {"nusa": {"rho": 0.95, "lr": 1e-3}, "finetune": {"lr": 1e-3}}
+    assert search.remarks(rows) == ["nusa: the best rho, 0.95, is at the end of those that were tried"]
+    header, *lines = search.table(rows, ["rho", "lr"])
+    assert header == ["stream", "strategy", "rho", "lr", "runs", "learning", "average", "chosen_by"]
+    assert [line[:5] for line in lines] == [
+        ["micro", "nusa", "0.9", "0.001", "1"], ["micro", "nusa", "0.95", "0.001", "1"],
+        ["micro", "finetune", "", "0.001", "1"],
+    ]  # fmt: skip
+
+
+def test_what_is_not_finished_is_not_chosen(tmp_path):
+    found = searched(tmp_path, strategy=["nusa"], lr=["1e-3", "1e-2"])
+    write_run(found[0].folder, states(50.0, 50.0), TASKS)
+    rows = search.choose(found, ["lr"])
+    assert [row.chosen_by for row in rows] == [("learning", "average"), ()]
+    assert search.remarks(rows)[0] == "nusa lr=0.01: not all runs are finished, so it is not chosen"
+
+
+def test_files_say_where_they_come_from(tmp_path):
+    found = searched(tmp_path, strategy=["nusa"], lr=["1e-3"])
+    write_run(found[0].folder, states(50.0, 50.0), TASKS)
+    rows = search.choose(found, ["lr"])
+    table, recipe, about = search.write(rows, found, ["lr"], tmp_path, "the command")
+    assert yaml.safe_load(recipe.read_text()) == {"strategies": {"nusa": {"lr": 1e-3}}}
+    assert table.read_text().splitlines()[1] == "micro,nusa,0.001,1,50.00,50.00,learning average"
+    said = json.loads(about.read_text())
+    assert (said["command"], said["seeds"], said["orders"]) == (
+        "the command",
+        [7],
+        ["shapes,clocks,scans,colours,symbols"],
+    )
+    assert said["streams"] == ["validation:7:micro"]
+
+
+def test_elsewhere_the_tasks_are_named(tmp_path):
+    with pytest.raises(UserError, match="--order: name the tasks of mtil on which settings are searched for"):
+        search.blocks([Block({"stream": ["mtil"]})])
+    (block,) = search.blocks([Block({"stream": ["mtil"], "order": ["Aircraft,DTD"]})])
+    assert block.values == {"seed": [7], "stream": ["validation:7:mtil"], "order": ["Aircraft,DTD"]}
