@@ -68,14 +68,12 @@ def _grid_options(command: Any) -> Any:
 @click.option("--status", is_flag=True, help="count the runs by where they stand, list those that failed, do nothing")
 @click.option("--retry-failed", is_flag=True, help="try those again that failed")
 @click.option("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto  [Ray on this machine alone]")
+@click.option("--cpus-per-run", type=int, default=1, show_default=True, help="processors and threads of a run")
 @click.option(
-    "--cpus-per-run", type=click.IntRange(1), default=1, show_default=True, help="processors and threads of a run"
+    "--gpus-per-run", type=float, help="GPUs of a run, or a share of one; 0 for none  [1 where there are GPUs]"
 )
 @click.option(
-    "--gpus-per-run", type=click.FloatRange(0), default=0.0, show_default=True, help="share of a GPU of a run"
-)
-@click.option(
-    "--timeout", type=click.FloatRange(1), default=3600.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=float, default=3600.0, show_default=True, metavar="SECONDS",
     help="a run that says nothing for so long counts as lost",
 )  # fmt: skip
 @click.option(
@@ -100,10 +98,13 @@ def main(
     """Parses the command, and does what it says."""
     if sum((dry_run, print_commands, status)) > 1:
         raise UserError("--dry-run, --print-commands, --status: one of them at a time")
+    engine = Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch")))
     given = {name: value for name in GRID if (value := options.pop(name)) is not None}
     blocks, searched = _blocks(file, given, settings, search), [_name(each) for each in search]
     shared = _shared(options)
-    asked = door.plan(searching.blocks(blocks) if searched else blocks, shared, opened=not status)
+    asked = door.plan(searching.blocks(blocks, searched) if searched else blocks, shared, opened=not status)
+    if searched:
+        searching.check(asked.cells)
     if print_commands:
         for index in asked.left(retry_failed=retry_failed):
             print(asked.cells[index].request.command)
@@ -114,7 +115,6 @@ def main(
     elif status:
         _show_status(asked)
     else:
-        engine = Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch")))
         failed = _do(asked, engine, retry_failed)
         if searched:
             _choose(asked, searched)
@@ -131,11 +131,11 @@ def _blocks(
         if given or settings:
             name = next(iter(given), "set")
             raise UserError(f"--{name}: the grid is read from {file}; write all settings there, or leave the file out")
-        return [_with(block, searched) for block in read_blocks(file)]
+        return [_with(block, searched, "search") for block in read_blocks(file)]
     if not (given or settings or search):
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
     found = {name: _values(f"--{name}", text) for name, text in given.items()}
-    return [_with(_with(Block(found), _alternatives("set", settings)), searched)]
+    return [_with(_with(Block(found), _alternatives("set", settings), "set"), searched, "search")]
 
 
 def _alternatives(option: str, texts: tuple[str, ...]) -> dict[str, list[str]]:
@@ -162,10 +162,10 @@ def _values(option: str, text: str) -> list[str]:
         raise UserError(f"{option}: {error}") from error
 
 
-def _with(block: Block, values: dict[str, list[str]]) -> Block:
-    """Returns a block with further settings."""
+def _with(block: Block, values: dict[str, list[str]], option: str) -> Block:
+    """Returns a block with further settings, which an option of the command names."""
     if twice := [name for name in values if name in block.values]:
-        raise block.at(UserError(f"{twice[0]}: named twice; write all its values into one place"))
+        raise block.at(UserError(f"--{option} {twice[0]}: named twice; write all its values into one place"))
     return Block({**block.values, **values}, block.where)
 
 

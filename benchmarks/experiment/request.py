@@ -119,9 +119,8 @@ class Request:
             UserError: the run folder holds other settings, the run read other auxiliary data, or a stream given as an
                 object had other tasks.
         """
-        write.check_config(self.folder, self.config.flat())
+        self.check_same()
         found = write.run_json(self.folder)
-        _check_auxiliary(self.folder, found, self.places.auxiliary)
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
         sha256 = self.config.strategy.sha256
@@ -143,6 +142,15 @@ class Request:
             )
         if changed := self._changed(found):
             say(f"{changed}: this is the old result, --again runs the present ones")
+
+    def check_same(self) -> None:
+        """Checks that the finished run in the run folder has the requested settings, and read the requested auxiliary data.
+
+        Raises:
+            UserError: it has others.
+        """
+        write.check_config(self.folder, self.config.flat())
+        _check_auxiliary(self.folder, write.run_json(self.folder), self.places.auxiliary)
 
     def _changed(self, found: Mapping[str, Any]) -> str:
         """Returns what of a named stream's data has changed since a finished run, whose `run.json` was found; empty if

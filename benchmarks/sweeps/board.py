@@ -18,15 +18,28 @@ class Board:
     def __init__(self, results: Path) -> None:
         self.results = results
         self.stopped = False
+        self._attempts: dict[str, int] = {}
         self._heard: dict[str, tuple[float, Progress]] = {}
 
-    def tell(self, name: str, progress: Progress) -> bool:
+    def begin(self, name: str, attempt: int) -> None:
+        """Notes that a worker gets a run; an earlier worker of it, which may live on unseen, is not listened to any more.
+
+        Args:
+            name: the run folder below that of all results.
+            attempt: a number that no earlier attempt at this run had.
+        """
+        self._attempts[name] = attempt
+
+    def tell(self, name: str, attempt: int, progress: Progress) -> bool:
         """Notes the progress of a run, and returns whether the run is to end after this step.
 
         Args:
             name: the run folder below that of all results.
+            attempt: the number of the attempt.
             progress: how far the run is.
         """
+        if self._attempts.get(name) != attempt:
+            return True
         self._heard[name] = (time.monotonic(), progress)
         return self.stopped
 
@@ -42,6 +55,7 @@ class Board:
             name: the run folder below that of all results.
         """
         self._heard.pop(name, None)
+        self._attempts.pop(name, None)
 
     def stop(self) -> None:
         """Lets every run end after its present step."""
@@ -58,17 +72,20 @@ class Board:
             return {}
         return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name[0] != "."}
 
-    def store(self, name: str, content: dict[str, bytes], gone: list[str]) -> None:
-        """Writes files into a run folder, each completely or not at all.
+    def store(self, name: str, attempt: int, content: dict[str, bytes], gone: list[str]) -> None:
+        """Writes files into a run folder, each completely or not at all; those of an earlier attempt are not written.
 
         Args:
             name: the run folder below that of all results.
+            attempt: the number of the attempt.
             content: the files by their path in the folder, in the order in which they are written.
             gone: the names of files to delete afterwards.
 
         Raises:
             UserError: a file cannot be written.
         """
+        if self._attempts.get(name) != attempt:
+            return
         for path, data in content.items():
             files.write_bytes(self.results / name / path, data)
         for path in gone:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import OutOfMemoryError as RayOutOfMemory
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -31,6 +32,10 @@ GRACE = 30.0  # seconds that runs have to end after a signal
 AT_ONCE = 16  # workers that are hired at once
 SPARE = 1.1  # of the measured memory of a run
 RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}  # of a machine, and as an actor asks for it
+PAUSE = 60.0  # seconds without hiring after a machine that cannot do runs
+OTHER_CODE = (
+    "it has other code or versions of this project, of Python, torch, Avalanche or open_clip; install the same there"
+)
 GONE = "its worker was lost"
 
 
@@ -43,12 +48,16 @@ class Turn:
         losses: workers that it has lost since it last learned a task.
         learned: tasks that it had learned when it lost the last one.
         after: the time (of `time.monotonic`) before which it is not tried again.
+        attempts: workers that have got it so far.
+        busy: since when (likewise) another process has been writing into its folder; 0 if none does.
     """
 
     cell: Cell
     losses: int = 0
     learned: int = 0
     after: float = 0.0
+    attempts: int = 0
+    busy: float = 0.0
 
 
 @dataclass(eq=False)
@@ -58,7 +67,7 @@ class Hand:
     Attributes:
         actor: its handle.
         turn: the run that it does or did last; None before its first.
-        node: the name of its machine; empty before it is ready.
+        node, node_id: the names of its machine, its own and Ray's; empty before it is ready.
         since: when (by `time.monotonic`) it got its run.
         killed: why the driver ended it; empty if it did not.
     """
@@ -66,6 +75,7 @@ class Hand:
     actor: Any
     turn: Turn | None = None
     node: str = ""
+    node_id: str = ""
     since: float = 0.0
     killed: str = ""
 
@@ -100,6 +110,7 @@ class Crew:
         self._working: dict[Any, Hand] = {}  # likewise: Outcome
         self._idle: list[Hand] = []
         self._code, self._looked, self._unborn = code_digest(), 0.0, 0
+        self._met, self._hire_again = False, 0.0  # whether any worker was ever ready; before when none is hired
         self._first_hired = time.monotonic()  # until the first run has begun
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         remote: Any = ray.remote(Board)
@@ -134,7 +145,7 @@ class Crew:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         there = len(self._hired) + len(self._working) + len(self._idle)
         wanted = min(self._room(nodes), len(self.waiting) + len(self._working)) - there
-        for _ in range(min(wanted, AT_ONCE)):
+        for _ in range(min(wanted, AT_ONCE) if time.monotonic() >= self._hire_again else 0):
             actor = self._remote.options(**self._needs(nodes)).remote(self.post, self._board)
             self._hired[actor.ready.remote()] = Hand(actor)
         progress: dict[str, Progress] = ray.get(self._board.read.remote())
@@ -153,18 +164,22 @@ class Crew:
             return 1
         asked = self._needs(nodes)
         wanted = {name: asked[word] for name, word in RESOURCES.items() if asked[word]}
-        return sum(min(int(each.get(name, 0) / amount + 1e-9) for name, amount in wanted.items()) for each in nodes)
+        return sum(min(_times(each.get(name, 0), amount) for name, amount in wanted.items()) for each in nodes)
 
     def _needs(self, nodes: list[dict[str, float]]) -> dict[str, Any]:
         """The resources of a worker; what no machine has is not asked for, since it would be waited for."""
-        most = {name: max(each.get(name, 0) for each in nodes) for name in ("CPU", "memory")}
+        gpus = 1 if self.alone and self.options.gpus else self.options.gpus or 0
+        fit = [
+            each for each in nodes if each.get("CPU", 0) >= self.options.cpus and each.get("GPU", 0) >= gpus
+        ] or nodes
+        most = {name: max((each.get(name, 0) for each in fit), default=0) for name in ("CPU", "memory")}
         if self.alone:
             return {
                 "num_cpus": self.options.cpus if self.options.gpus else most["CPU"],
-                "num_gpus": int(self.options.gpus > 0),
+                "num_gpus": gpus,
             }
         memory = int(min(self.memory * SPARE, most["memory"]))
-        return {"num_cpus": self.options.cpus, "num_gpus": self.options.gpus, "memory": memory}
+        return {"num_cpus": self.options.cpus, "num_gpus": gpus, "memory": memory}
 
     def _hand_out(self) -> None:
         """Gives each idle worker a run whose time has come; the first one when all that were hired first are ready."""
@@ -179,7 +194,11 @@ class Crew:
                 continue
             hand = self._idle.pop()
             hand.turn, hand.since = turn, time.monotonic()
-            self._working[hand.actor.run.remote(turn.cell.name, dict(turn.cell.given))] = hand
+            turn.attempts += 1
+            self._board.begin.remote(
+                turn.cell.name, turn.attempts
+            )  # before the worker's first word, as calls keep their order
+            self._working[hand.actor.run.remote(turn.cell.name, turn.attempts, dict(turn.cell.given))] = hand
             self.view.began(turn.cell, hand.node)
         self.waiting.extend(later)
 
@@ -206,15 +225,18 @@ class Crew:
             ready: Ready = ray.get(reference)
         except RayError as error:
             self._unborn += 1
-            if self._unborn >= UNBORN or "ModuleNotFoundError" in str(error):
+            if not self._met and (self._unborn >= UNBORN or "ModuleNotFoundError" in str(error)):
                 raise UserError(f"workers cannot be started: {_last_line(error)}") from error
             return
-        self._unborn = 0
-        if ready.code != self._code:
-            raise UserError(f"{ready.node}: has other code of this project, or another Python; install the same there")
-        if ready.wrong:
-            raise UserError(f"{ready.node}: {ready.wrong}")
-        hand.node = ready.node
+        wrong = ready.wrong or ("" if ready.code == self._code else OTHER_CODE)
+        if wrong and not self._met:
+            raise UserError(f"{ready.node}: {wrong}")
+        if wrong:  # of a machine that came later
+            self._hire_again = time.monotonic() + PAUSE
+            self.view.say(f"{ready.node} does no runs: {wrong}")
+            ray.kill(hand.actor)
+            return
+        self._met, hand.node, hand.node_id = True, ready.node, ready.node_id
         self._idle.append(hand)
 
     def _take(self, reference: Any, hand: Hand) -> None:
@@ -227,29 +249,41 @@ class Crew:
             outcome: Outcome = ray.get(reference)
         except RayTaskError as error:  # a mistake of ours outside the run itself
             outcome = Outcome("failed", _last_line(error))
+        except RayOutOfMemory as error:
+            outcome = Outcome("memory", _first_line(error))
         except RayError as error:
+            self._dismiss(hand.node_id)
             self._lost(turn, hand.killed or _first_line(error), progress)
             return
         self._idle.append(hand)
+        if outcome.status == "busy" and turn.busy and time.monotonic() - turn.busy > self.options.timeout:
+            outcome = Outcome("failed", outcome.error)
         if outcome.status == "memory" and not self.alone:
             self.too_large.append(turn)
             self.view.say(f"{turn.cell.name}: out of memory; tried again alone at the end")
         elif outcome.status == "busy" and standing(turn.cell.folder).state != "finished":
-            turn.after = time.monotonic() + WAIT
+            if not turn.busy:
+                self.view.waits(turn.cell, outcome.error)
+            turn.after, turn.busy = time.monotonic() + WAIT, turn.busy or time.monotonic()
             self.waiting.append(turn)
-            self.view.waits(turn.cell, outcome.error)
         elif outcome.status in ("finished", "busy"):
-            seconds, memory = cost_of(turn.cell.folder)
-            self.memory = max(self.memory, memory)
-            forget_failure(turn.cell.folder)
-            self.view.finished(turn.cell, seconds)
+            self._finished(turn)
         elif outcome.status == "interrupted":
             self.waiting.append(turn)
         else:
             self._give_up(turn, outcome)
 
+    def _dismiss(self, node_id: str) -> None:
+        """Lets the idle workers of a machine go on which one was lost: the machine may be lost too."""
+        for hand in [each for each in self._idle if each.node_id == node_id]:
+            self._idle.remove(hand)
+            ray.kill(hand.actor)
+
     def _lost(self, turn: Turn, why: str, progress: Progress | None) -> None:
-        """Puts a run whose worker was lost at the front again, unless it loses every one."""
+        """Puts a run whose worker was lost at the front again, unless it was at its end or loses every one."""
+        if standing(turn.cell.folder).state == "finished":
+            self._finished(turn)
+            return
         learned = progress.learned if progress else 0
         turn.losses = 1 if learned > turn.learned else turn.losses + 1
         turn.learned = max(learned, turn.learned)
@@ -258,6 +292,12 @@ class Crew:
             return
         self.view.say(f"{turn.cell.name}: {GONE} ({why}); it goes on after {turn.learned} tasks")
         self.waiting.appendleft(turn)
+
+    def _finished(self, turn: Turn) -> None:
+        seconds, memory = cost_of(turn.cell.folder)
+        self.memory = max(self.memory, memory)
+        forget_failure(turn.cell.folder)
+        self.view.finished(turn.cell, seconds)
 
     def _give_up(self, turn: Turn, outcome: Outcome) -> None:
         with contextlib.suppress(UserError):  # a full disk, which the worker met too
@@ -272,6 +312,11 @@ class Crew:
             ray.wait([*self._working], num_returns=max(len(self._working), 1), timeout=GRACE)
         except Exception:  # the cluster is gone, or there are none
             return
+
+
+def _times(there: float, amount: float) -> int:
+    """How often an amount fits; a share of a GPU lies within one."""
+    return int(there) * int(1 / amount + 1e-9) if amount < 1 else int(there / amount + 1e-9)
 
 
 def _first_line(error: BaseException) -> str:

@@ -57,10 +57,14 @@ def plan(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> Pla
 
     Raises:
         UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a run folder is
-            damaged, or there are no runs or too many.
+            damaged or holds a finished run with other settings, or there are no runs or too many.
     """
     found = cells_of.cells(blocks, shared, opened=opened)
-    return Plan(found, shared, [standing(cell.folder) for cell in found])
+    standings = [standing(cell.folder) for cell in found]
+    for cell, each in zip(found, standings, strict=True):
+        if opened and each.state == "finished":
+            cell.request.check_same()
+    return Plan(found, shared, standings)
 
 
 def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: bool = False) -> dict[str, Outcome]:
@@ -129,7 +133,7 @@ def sweep(
     retry_failed: bool = False,
     address: str | None = None,
     cpus_per_run: int = 1,
-    gpus_per_run: float = 0.0,
+    gpus_per_run: float | None = None,
     timeout: float = 3600.0,
     scratch: str | Path | None = None,
     silent: bool = False,
@@ -149,7 +153,7 @@ def sweep(
         retry_failed: whether runs that failed before are tried again.
         address: of a Ray cluster (`HOST:PORT`, or `auto`); None for this machine.
         cpus_per_run: processors, and threads of torch, of a run.
-        gpus_per_run: share of a GPU of a run; 0 for none.
+        gpus_per_run: GPUs of a run, or a share of one; 0 for none; None for one where there are GPUs.
         timeout: seconds after which a run that says nothing counts as lost.
         scratch: a folder for run folders on machines of the cluster that do not see `results`; None if all see it.
         silent: prints nothing on stderr.

@@ -1,5 +1,7 @@
 """Does the runs of a sweep on Ray; the run folders say afterwards how each of them ended."""
 
+import hashlib
+import platform
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
 
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
@@ -36,9 +39,19 @@ def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memo
         UserError: Ray or the cluster cannot do the runs.
         KeyboardInterrupt: a signal ended the sweep.
     """
+    try:
+        return _do(cells, shared, options, view, memory)
+    except RayError as error:
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"the Ray cluster is gone ({why}); the same command goes on") from error
+
+
+def _do(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int) -> dict[str, Outcome]:
     with joined(options.address), _marked(shared.places.results) as marker:
-        _check(options)
-        post = Post(absolute(shared), Path.cwd(), options.cpus, marker.absolute(), options.scratch)
+        options = _checked(options)
+        here = absolute(shared)
+        scratch = options.scratch and options.scratch.absolute() / f"sweep-{_digest(here.places.results)}"
+        post = Post(here, Path.cwd(), options.cpus, bool(options.gpus), marker.absolute(), scratch)
         crew = Crew(options, post, map(Turn, cells), view, memory)
         crew.go()
         failed = crew.failed
@@ -49,14 +62,23 @@ def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memo
     return failed
 
 
-def _check(options: Options) -> None:
-    """Raises UserError if no machine has what a run needs."""
+def _checked(options: Options) -> Options:
+    """Returns the options with the share of a GPU decided; raises UserError if no machine has what a run needs."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if options.gpus is None:
+        options = replace(options, gpus=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
     if options.gpus and not any(node.get("GPU") for node in nodes):
         raise UserError(f"--gpus-per-run {options.gpus:g}: no machine here has a GPU that Ray knows; leave it out")
-    most = max((node.get("CPU", 0) for node in nodes), default=0)
-    if options.cpus > most:
-        raise UserError(f"--cpus-per-run {options.cpus}: no machine has more than {most:g} processors")
+    if not any(node.get("CPU", 0) >= options.cpus and node.get("GPU", 0) >= (options.gpus or 0) for node in nodes):
+        raise UserError(
+            f"--cpus-per-run {options.cpus}, --gpus-per-run {options.gpus or 0:g}: no machine has as much; the largest has "
+            f"{max((node.get('CPU', 0) for node in nodes), default=0):g} processors"
+        )
+    return options
+
+
+def _digest(results: Path) -> str:
+    return hashlib.sha256(f"{platform.node()}\0{results.resolve()}".encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -1,7 +1,13 @@
 """How a sweep uses its machines."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+
+from benchmarks.config.errors import UserError, shown
+
+
+LEAST_SHARE = 0.01  # of a GPU
 
 
 @dataclass(frozen=True)
@@ -11,13 +17,34 @@ class Options:
     Attributes:
         address: of a Ray cluster; None for this machine.
         cpus: processors, and threads of torch, of a run.
-        gpus: share of a GPU of a run; 0 for none.
+        gpus: share of a GPU of a run, or a number of GPUs; 0 for none; None for one where there are GPUs.
         timeout: seconds after which a run that says nothing counts as lost.
         scratch: the folder of run folders on machines that do not see the results folder; None if all see it.
+
+    Raises:
+        UserError: a value has the wrong type or is out of range.
     """
 
     address: str | None = None
     cpus: int = 1
-    gpus: float = 0.0
+    gpus: float | None = None
     timeout: float = 3600.0
     scratch: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        if not _is_number(self.cpus) or self.cpus < 1 or self.cpus != int(self.cpus):
+            raise UserError(f"--cpus-per-run: expected a whole number from 1, got {shown(self.cpus)}")
+        gpus = self.gpus or 0
+        if not _is_number(gpus) or gpus < 0 or 0 < gpus < LEAST_SHARE or (gpus > 1 and gpus != int(gpus)):
+            raise UserError(
+                f"--gpus-per-run: expected a share from {LEAST_SHARE} to 1, a whole number, or 0, got {shown(self.gpus)}"
+            )
+        if not _is_number(self.timeout) or self.timeout <= 0:
+            raise UserError(f"--timeout: expected seconds above 0, got {shown(self.timeout)}")
+        if self.address is not None and not isinstance(self.address, str):
+            raise UserError(f"--address: expected HOST:PORT or auto, got {shown(self.address)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -3,11 +3,13 @@
 import hashlib
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 from benchmarks.config.registry import ROOT
 
 
+LIBRARIES = ("torch", "avalanche-lib", "open_clip_torch")
 PACKAGES = ("benchmarks", "strategies", "plotting")
 
 
@@ -17,11 +19,13 @@ class Ready:
 
     Attributes:
         node: the name of its machine.
+        node_id: Ray's name of it.
         code: `code_digest` of the project there.
         wrong: why it cannot do runs, in one line; empty if it can.
     """
 
     node: str
+    node_id: str
     code: str
     wrong: str = ""
 
@@ -62,9 +66,12 @@ class Outcome:
 
 
 def code_digest() -> str:
-    """Returns a SHA-256 digest, in hexadecimal, of the project's source files, their names and Python's version."""
-    digest = hashlib.sha256(".".join(platform.python_version_tuple()[:2]).encode())
+    """Returns a SHA-256 digest, in hexadecimal, of what decides a run's values: the project's source files and recipes, and
+    the versions of Python, torch, Avalanche and open_clip.
+    """
+    versions = [".".join(platform.python_version_tuple()[:2]), *map(version, LIBRARIES)]
+    digest = hashlib.sha256(" ".join(versions).encode())
     for package in PACKAGES:
-        for file in sorted((ROOT / package).rglob("*.py")):
+        for file in sorted(each for each in (ROOT / package).rglob("*") if each.suffix in (".py", ".yaml")):
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Chooses settings by their runs on validation images, by a named rule, the same number of runs for every method.
+"""Chooses settings by their runs on validation images, by a named rule.
 
 The runs are those of a sweep on `validation:SEED:STREAM`, where a tenth of each class's training images is never trained on
 and tested on in the place of the test images, which are never read.
@@ -21,7 +21,7 @@ from benchmarks.runs.read import Run, read
 from benchmarks.runtime import files, repository
 from benchmarks.streams import validation
 from benchmarks.sweeps.cells import Cell, said, text
-from benchmarks.sweeps.grid import Block
+from benchmarks.sweeps.grid import DEFAULT, Block
 from benchmarks.sweeps.states import standing
 
 
@@ -34,28 +34,58 @@ RULES = {
 DECIDES = "average"
 
 
-def blocks(found: Sequence[Block]) -> list[Block]:
-    """Returns the blocks of a grid with their streams replaced by those whose validation images are tested on.
+def blocks(found: Sequence[Block], searched: Sequence[str]) -> list[Block]:
+    """Returns the blocks of a grid with their stream replaced by the one whose validation images are tested on.
 
     Without a seed it is 7; without an order, on `micro`, the first five tasks of order II.
 
     Args:
         found: the blocks, with the settings that are searched among their values.
+        searched: the names of those settings.
 
     Raises:
-        UserError: a block has another stream than `micro` and names no order.
+        UserError: a block has several streams, another than `micro` without an order, or several values of a setting that
+            is not searched; or two blocks have the same strategy.
     """
-    changed = []
-    for block in found:
-        streams = [str(each) for each in block.values.get("stream", ["micro"])]
-        if "order" not in block.values and (other := [each for each in streams if each not in FIRST]):
-            raise block.at(UserError(f"--order: name the tasks of {other[0]} on which settings are searched for"))
-        usual: dict[str, Sequence[Any]] = {"seed": [SEED]}
-        if "order" not in block.values:
-            usual["order"] = [FIRST[streams[0]]]
-        values = {**usual, **block.values}
-        changed.append(Block({**values, "stream": [validation.name(each, SEED) for each in streams]}, block.where))
-    return changed
+    streams = {str(each) for block in found for each in block.values.get("stream", ["micro"])}
+    if len(streams) > 1:
+        raise UserError(f"--search: one stream at a time; got {', '.join(sorted(streams))}")
+    strategies = [str(each) for block in found for each in block.values.get("strategy", [DEFAULT])]
+    if len(set(strategies)) < len(strategies):
+        raise UserError(
+            "--search: a strategy stands in two blocks, whose runs would be one method's; search for them apart"
+        )
+    (stream,) = streams
+    return [_block(block, stream, searched) for block in found]
+
+
+def _block(block: Block, stream: str, searched: Sequence[str]) -> Block:
+    for name in ("strategy", "stream", "order", "seed"):
+        if name in searched:
+            raise block.at(UserError(f"--search {name}: is no setting of a method; leave it to --{name}"))
+    for name, values in block.values.items():
+        if name not in ("strategy", "order", "seed", *searched) and len(values) > 1:
+            raise block.at(UserError(f"--set {name}: several values in a search; give one, or --search {name}=..."))
+    if "order" not in block.values and stream not in FIRST:
+        raise block.at(
+            UserError(f"--order: name the tasks of {stream} on which settings are searched for, as in --order [A,B,C]")
+        )
+    usual: dict[str, Sequence[Any]] = {"seed": [SEED], "order": [FIRST.get(stream, "")]}
+    return Block({**usual, **block.values, "stream": [validation.name(stream, SEED)]}, block.where)
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Checks that each run of a search learns several tasks, without which the rules are the same.
+
+    Args:
+        cells: the runs, of streams that were opened.
+
+    Raises:
+        UserError: a run has one task.
+    """
+    if single := next((cell for cell in cells if cell.tasks == 1), None):
+        order = single.request.config.common.order
+        raise UserError(f"--order {order}: a search needs several tasks; brackets keep them together, as in [A,B,C]")
 
 
 @dataclass

@@ -70,6 +70,7 @@ def note_failure(folder: Path, error: str, log: str) -> None:
         UserError: the file cannot be written.
     """
     files.write_json(folder / FAILURE, {"error": error, "log": log})
+    (folder / HOLDER).unlink(missing_ok=True)  # of a worker that was lost
 
 
 def forget_failure(folder: Path) -> None:

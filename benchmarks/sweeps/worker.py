@@ -33,6 +33,7 @@ class Post:
         shared: what all runs have in common; its paths are absolute.
         folder: the working folder of the driver, below which relative paths lie.
         threads: number of threads that torch uses.
+        gpus: whether runs have a GPU, or a share of one.
         marker: a file in the results folder by which a worker knows that it sees the driver's disk.
         scratch: the folder for run folders where a worker does not see it; None if all do.
     """
@@ -40,6 +41,7 @@ class Post:
     shared: Shared
     folder: Path
     threads: int
+    gpus: bool
     marker: Path
     scratch: Path | None = None
 
@@ -57,7 +59,9 @@ class Worker:
 
     def ready(self) -> Ready:
         """Prepares the process for runs, and returns what it is and whether it can do them."""
-        return Ready(platform.node(), code_digest(), self._wrong())
+        if not self.post.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else all runs of the machine would take the same GPU
+        return Ready(platform.node(), ray.get_runtime_context().get_node_id(), code_digest(), self._wrong())
 
     def _wrong(self) -> str:
         place = self.post.scratch or self.post.shared.places.results
@@ -70,30 +74,31 @@ class Worker:
             return f"{place}: not the driver's folder; --scratch DIR is for machines that have no disk in common"
         return ""
 
-    def run(self, name: str, given: Mapping[str, Any]) -> Outcome:
+    def run(self, name: str, attempt: int, given: Mapping[str, Any]) -> Outcome:
         """Does a run, or goes on with one, and returns how it ended.
 
         Args:
             name: the run folder below that of all results.
+            attempt: a number that no earlier attempt at this run had.
             given: the settings by name.
         """
         asked = request(given, self.post.shared)
         if self.post.scratch:
             places = replace(asked.places, results=self.post.scratch)
             asked = replace(asked, places=places, folder=self.post.scratch / name)
-        sent = _Sent(name, asked.folder, self.board) if self.post.scratch else None
+        sent = _Sent(name, attempt, asked.folder, self.board) if self.post.scratch else None
         if sent:
             sent.fetch()
         log = asked.folder / LOG
         with _written(log):
-            outcome = self._do(name, asked, sent)
+            outcome = self._do(name, attempt, asked, sent)
         if sent:
             sent.send()
-        return replace(outcome, log=str(log) if outcome.error else "")
+        return replace(outcome, log=str(self.post.shared.places.results / name / LOG) if outcome.error else "")
 
-    def _do(self, name: str, asked: Request, sent: "_Sent | None") -> Outcome:
+    def _do(self, name: str, attempt: int, asked: Request, sent: "_Sent | None") -> Outcome:
         try:
-            self._complete(name, asked, sent)
+            self._complete(name, attempt, asked, sent)
         except Busy as error:
             return Outcome("busy", str(error))
         except OutOfMemory as error:
@@ -108,11 +113,11 @@ class Worker:
             return Outcome("failed", " ".join(f"{type(error).__name__}: {error}".split()))
         return Outcome("finished")
 
-    def _complete(self, name: str, asked: Request, sent: "_Sent | None") -> None:
+    def _complete(self, name: str, attempt: int, asked: Request, sent: "_Sent | None") -> None:
         from benchmarks.sweeps.watch import complete  # here, since it imports torch, which the driver does without
 
         def tell(progress: Progress) -> bool:
-            return bool(ray.get(self.board.tell.remote(name, progress)))
+            return bool(ray.get(self.board.tell.remote(name, attempt, progress)))
 
         complete(asked, self.post.threads, tell, sent.send if sent else lambda: None, plots=self.post.shared.plots)
 
@@ -122,12 +127,13 @@ class _Sent:
 
     Args:
         name: the run folder below that of all results.
+        attempt: the number of the attempt.
         folder: the run folder here.
         board: the actor `Board` on the driver's machine.
     """
 
-    def __init__(self, name: str, folder: Path, board: Any) -> None:
-        self.name, self.folder, self.board = name, folder, board
+    def __init__(self, name: str, attempt: int, folder: Path, board: Any) -> None:
+        self.name, self.attempt, self.folder, self.board = name, attempt, folder, board
         self._sent: dict[str, tuple[int, int]] = {}
 
     def fetch(self) -> None:
@@ -144,7 +150,7 @@ class _Sent:
         order = sorted(found, key=lambda path: (path != CHECKPOINT, path == LAST, path))
         content = {path: found[path][0].read_bytes() for path in order if self._sent.get(path) != found[path][1]}
         gone = [path for path in self._sent if path not in found]
-        ray.get(self.board.store.remote(self.name, content, gone))
+        ray.get(self.board.store.remote(self.name, self.attempt, content, gone))
         self._sent = {path: when for path, (_, when) in found.items()}
 
     def _files(self) -> dict[str, Path]:

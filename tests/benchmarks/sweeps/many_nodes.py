@@ -38,7 +38,7 @@ LIVES = 5.0  # seconds between two losses of a node
 class Sleeper(Worker):
     """A worker whose runs only sleep, and write down that they came to their end."""
 
-    def run(self, name: str, given: Mapping[str, Any]) -> Outcome:
+    def run(self, name: str, attempt: int, given: Mapping[str, Any]) -> Outcome:
         """Sleeps."""
         time.sleep(SLEEP)
         with open(self.post.shared.places.results / "ends.txt", "a") as file:
@@ -63,19 +63,21 @@ def memory() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
-def come_and_go(cluster: Cluster, nodes: list[Any], ended: threading.Event) -> None:
-    """Kills a node as it is, and adds another one, again and again."""
-    while not ended.wait(LIVES):
-        lost = nodes.pop(random.randrange(len(nodes)))
-        cluster.remove_node(lost, allow_graceful=False)
+def come_and_go(cluster: Cluster, nodes: list[Any], until: threading.Thread) -> int:
+    """Kills a node as it is, and adds another one, again and again; returns how many were lost."""
+    count = 0
+    while until.is_alive():
+        until.join(LIVES)
+        cluster.remove_node(nodes.pop(random.randrange(len(nodes))), allow_graceful=False)
         nodes.append(cluster.add_node(num_cpus=1))
-        print(f"a node lost, another added, {time.monotonic() - BEGAN:.0f} s", flush=True)
+        count += 1
+    return count
 
 
 def swept(found: list[Cell], shared: Shared) -> dict[str, Outcome]:
     marker = shared.places.results / ".marker"
     marker.write_text("")
-    post = Post(absolute(shared), Path.cwd(), 1, marker, None)
+    post = Post(absolute(shared), Path.cwd(), 1, False, marker)
     with Seen(found, [Standing("to do")] * len(found), silent=True) as view:
         crew = Crew(Options(), post, map(Turn, found), view, 0, worker=Sleeper)
         crew.go()
@@ -87,18 +89,17 @@ def main(runs: int, count: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     ray.init(cluster.address, log_to_driver=False)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(count)]
-    ended = threading.Event()
-    losses = threading.Thread(target=come_and_go, args=[cluster, nodes, ended])
+    failed: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as place:
         shared = shared_by_all(place)
         found = cells([Block({"seed": range(runs)})], shared)
-        losses.start()
-        failed = swept(found, shared)
-        ended.set()
-        losses.join()
+        sweep = threading.Thread(target=lambda: failed.update(swept(found, shared)))
+        sweep.start()
+        lost = come_and_go(cluster, nodes, sweep)  # here, since Ray starts nodes in the main thread only
         ends = Counter(Path(place, "ends.txt").read_text().split())
-    print(f"{runs} runs on {count} nodes in {time.monotonic() - BEGAN:.0f} s: {runs - len(ends)} lost, "
-          f"{sum(each > 1 for each in ends.values())} done twice, {len(failed)} failed, {memory():.0f} MB")  # fmt: skip
+    twice = sum(each > 1 for each in ends.values())
+    print(f"{runs} runs on {count} nodes, {lost} of them lost, in {time.monotonic() - BEGAN:.0f} s")
+    print(f"{runs - len(ends)} runs lost, {twice} done twice, {len(failed)} failed, {memory():.0f} MB")
     ray.shutdown()
     cluster.shutdown()
 

@@ -2,6 +2,7 @@
 
 import shlex
 
+import numpy as np
 import pytest
 
 from benchmarks.config import command_line
@@ -9,8 +10,9 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import HARNESS_NAMES
 from benchmarks.experiment import door
 from benchmarks.sweeps.cells import cells
-from benchmarks.sweeps.door import shared_by_all
+from benchmarks.sweeps.door import plan, shared_by_all
 from benchmarks.sweeps.grid import Block
+from tests.run_folders import write_run
 
 
 def found(tmp_path, *blocks, **shared):
@@ -83,3 +85,10 @@ def test_shared_options_are_checked(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         found(tmp_path / "file", {"seed": ["1"]})
+
+
+def test_a_finished_run_with_other_settings_is_refused(tmp_path):
+    (cell,) = found(tmp_path, {"strategy": ["nusa"]})
+    write_run(cell.folder, np.full((3, 2), 50.0), ["a", "b"], lr=99.0)
+    with pytest.raises(UserError, match=r"config\.yaml: the run there has .*; choose another --results"):
+        plan([Block({"strategy": ["nusa"]})], shared_by_all(tmp_path / "results"))

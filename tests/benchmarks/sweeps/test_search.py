@@ -26,7 +26,8 @@ def states(learned, last):
 
 
 def searched(tmp_path, **values):
-    blocks = search.blocks([Block(values)])
+    names = [name for name in values if name not in ("strategy", "seed")]
+    blocks = search.blocks([Block(values)], names)
     return cells(blocks, shared_by_all(tmp_path))
 
 
@@ -89,8 +90,28 @@ def test_files_say_where_they_come_from(tmp_path):
     assert said["streams"] == ["validation:7:micro"]
 
 
-def test_elsewhere_the_tasks_are_named(tmp_path):
+def test_elsewhere_the_tasks_are_named():
     with pytest.raises(UserError, match="--order: name the tasks of mtil on which settings are searched for"):
-        search.blocks([Block({"stream": ["mtil"]})])
-    (block,) = search.blocks([Block({"stream": ["mtil"], "order": ["Aircraft,DTD"]})])
+        search.blocks([Block({"stream": ["mtil"]})], ["lr"])
+    (block,) = search.blocks([Block({"stream": ["mtil"], "order": ["Aircraft,DTD"]})], ["lr"])
     assert block.values == {"seed": [7], "stream": ["validation:7:mtil"], "order": ["Aircraft,DTD"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "message"),
+    [
+        ([{"stream": ["micro", "mtil"]}], ["lr"], "one stream at a time"),
+        ([{"rho": ["0.9", "0.99"], "lr": ["1e-3"]}], ["lr"], "--set rho: several values in a search"),
+        ([{"seed": ["1", "2"]}], ["seed"], "--search seed: is no setting"),
+        ([{"strategy": ["nusa"]}, {"lr": ["1"]}], ["lr"], "a strategy stands in two blocks"),
+    ],
+)
+def test_refused(values, names, message):
+    with pytest.raises(UserError, match=message):
+        search.blocks([Block(each) for each in values], names)
+
+
+def test_a_search_needs_several_tasks(tmp_path):
+    found = cells(search.blocks([Block({"order": ["shapes", "clocks"]})], []), shared_by_all(tmp_path))
+    with pytest.raises(UserError, match=r"--order shapes: a search needs several tasks; brackets keep them together"):
+        search.check(found)

@@ -62,6 +62,13 @@ def test_failed_until_it_is_forgotten(tmp_path):
     assert standing(folder).state == "stopped"
 
 
+def test_failed_although_a_lost_worker_left_its_name(tmp_path):
+    folder = begun(tmp_path / "seed1")
+    (folder / ".holder").write_text("17\nanother-machine\n")
+    note_failure(folder, "its worker was lost", "")
+    assert standing(folder).state == "failed"
+
+
 def test_finished_counts_more_than_an_earlier_failure(tmp_path):
     folder = begun(tmp_path / "seed1", "finished")
     note_failure(folder, "x", "")

@@ -65,7 +65,12 @@ def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
         (("none.yaml", "--seed", "1"), "--seed: the grid is read from none.yaml"),
         (("--seed", "1", "--status", "--dry-run"), "one of them at a time"),
         (("--strategy", "lora", "--set", "rho=1"), "rho: a setting of"),
-        (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run"),
+        (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run: expected a whole number from 1, got 0"),
+        (("--seed", "1", "--gpus-per-run", "1.5"), "--gpus-per-run: expected a share"),
+        (("--seed", "1", "--gpus-per-run", "nan"), "--gpus-per-run: expected a share"),
+        (("--seed", "1", "--timeout", "nan"), "--timeout: expected seconds above 0"),
+        (("--seed", "1", "--gpus-per-run", "1"), "--gpus-per-run 1: no machine here has a GPU"),
+        (("--search", "lr=1e-3,1e-2", "--order", "shapes,clocks"), "a search needs several tasks"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, words, message):
