@@ -121,12 +121,13 @@ class View:
         self._live.update(Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)), refresh=True)
 
     def _row(self, name: str, progress: Progress | None) -> str:
-        where = f"  {name} on {self._nodes.get(name, '')}"
+        """How far a run is, before its name, of which a narrow terminal shows the beginning."""
+        where = f"{name} on {self._nodes.get(name, '')}"
         if progress is None:
-            return f"{where}: starting"
+            return f"  starting: {where}"
         step = f", step {progress.step} of {progress.steps}" if progress.steps else ""
         left = self._times.left(self._left[name], progress) if name in self._left else None
-        return f"{where}: {progress.learned} of {progress.tasks} tasks{step}{_about(left)}"
+        return f"  {progress.learned} of {progress.tasks} tasks{step}{_about(left)}: {where}"
 
     def _time_left(self, progress: Mapping[str, Progress], workers: int) -> str:
         """What all runs still take, those of which nothing is known like the mean of the others."""
