@@ -41,7 +41,7 @@ def joined(address: str | None) -> Iterator[None]:
         try:
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
         except Exception as error:  # ConnectionError, RuntimeError and others, by what is wrong
-            raise UserError(f"{_where(address)} ({_first_line(error)})") from error
+            raise UserError(f"{_where(address)} ({first_line(error)})") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which ends the process in the middle
         try:
@@ -85,5 +85,10 @@ def _where(address: str | None) -> str:
     return f"--address {address}: no Ray cluster answers there; `ray status` says whether one is up"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error of Ray's, whose others are for whoever mends Ray.
+
+    Args:
+        error: the error.
+    """
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__

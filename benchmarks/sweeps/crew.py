@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from benchmarks.config.errors import UserError
 from benchmarks.sweeps.board import Board
 from benchmarks.sweeps.cells import Cell
+from benchmarks.sweeps.cluster import first_line
 from benchmarks.sweeps.options import Options
 from benchmarks.sweeps.outcomes import Outcome, Progress, Ready, code_digest
 from benchmarks.sweeps.states import cost_of, forget_failure, note_failure, standing
@@ -144,9 +145,10 @@ class Crew:
         self._looked = time.monotonic()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         there = len(self._hired) + len(self._working) + len(self._idle)
-        wanted = min(self._room(nodes), len(self.waiting) + len(self._working)) - there
+        needs = self._needs(nodes)
+        wanted = min(self._room(nodes, needs), len(self.waiting) + len(self._working)) - there
         for _ in range(min(wanted, AT_ONCE) if time.monotonic() >= self._hire_again else 0):
-            actor = self._remote.options(**self._needs(nodes)).remote(self.post, self._board)
+            actor = self._remote.options(**needs).remote(self.post, self._board)
             self._hired[actor.ready.remote()] = Hand(actor)
         progress: dict[str, Progress] = ray.get(self._board.read.remote())
         for hand in self._working.values():
@@ -156,14 +158,13 @@ class Crew:
             if quiet > self.options.timeout and not hand.killed:
                 hand.killed = f"it said nothing for {quiet:.0f} s"
                 ray.kill(hand.actor)
-        self.view.show(progress, len(self._working))
+        self.view.show(progress)
 
-    def _room(self, nodes: list[dict[str, float]]) -> int:
+    def _room(self, nodes: list[dict[str, float]], needs: dict[str, Any]) -> int:
         """How many workers the cluster has room for, what else runs there not counted."""
         if self.alone:
             return 1
-        asked = self._needs(nodes)
-        wanted = {name: asked[word] for name, word in RESOURCES.items() if asked[word]}
+        wanted = {name: needs[word] for name, word in RESOURCES.items() if needs[word]}
         return sum(min(_times(each.get(name, 0), amount) for name, amount in wanted.items()) for each in nodes)
 
     def _needs(self, nodes: list[dict[str, float]]) -> dict[str, Any]:
@@ -195,9 +196,7 @@ class Crew:
             hand = self._idle.pop()
             hand.turn, hand.since = turn, time.monotonic()
             turn.attempts += 1
-            self._board.begin.remote(
-                turn.cell.name, turn.attempts
-            )  # before the worker's first word, as calls keep their order
+            ray.get(self._board.begin.remote(turn.cell.name, turn.attempts))  # before the worker's first word
             self._working[hand.actor.run.remote(turn.cell.name, turn.attempts, dict(turn.cell.given))] = hand
             self.view.began(turn.cell, hand.node)
         self.waiting.extend(later)
@@ -249,21 +248,22 @@ class Crew:
             outcome: Outcome = ray.get(reference)
         except RayTaskError as error:  # a mistake of ours outside the run itself
             outcome = Outcome("failed", _last_line(error))
-        except RayOutOfMemory as error:
-            outcome = Outcome("memory", _first_line(error))
+            self._idle.append(hand)
+        except RayOutOfMemory as error:  # Ray has ended the worker
+            outcome = Outcome("memory", first_line(error))
         except RayError as error:
             self._dismiss(hand.node_id)
-            self._lost(turn, hand.killed or _first_line(error), progress)
+            self._lost(turn, hand.killed or first_line(error), progress)
             return
-        self._idle.append(hand)
+        else:
+            self._idle.append(hand)
         if outcome.status == "busy" and turn.busy and time.monotonic() - turn.busy > self.options.timeout:
             outcome = Outcome("failed", outcome.error)
         if outcome.status == "memory" and not self.alone:
             self.too_large.append(turn)
-            self.view.say(f"{turn.cell.name}: out of memory; tried again alone at the end")
+            self.view.waits(turn.cell, "out of memory; tried again alone at the end")
         elif outcome.status == "busy" and standing(turn.cell.folder).state != "finished":
-            if not turn.busy:
-                self.view.waits(turn.cell, outcome.error)
+            self.view.waits(turn.cell, "" if turn.busy else outcome.error)
             turn.after, turn.busy = time.monotonic() + WAIT, turn.busy or time.monotonic()
             self.waiting.append(turn)
         elif outcome.status in ("finished", "busy"):
@@ -290,7 +290,7 @@ class Crew:
         if turn.losses >= LOST:
             self._give_up(turn, Outcome("failed", f"{GONE} {turn.losses} times at the same task; the last time: {why}"))
             return
-        self.view.say(f"{turn.cell.name}: {GONE} ({why}); it goes on after {turn.learned} tasks")
+        self.view.waits(turn.cell, f"{GONE} ({why}); it goes on after {turn.learned} tasks")
         self.waiting.appendleft(turn)
 
     def _finished(self, turn: Turn) -> None:
@@ -317,10 +317,6 @@ class Crew:
 def _times(there: float, amount: float) -> int:
     """How often an amount fits; a share of a GPU lies within one."""
     return int(there) * int(1 / amount + 1e-9) if amount < 1 else int(there / amount + 1e-9)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 
 def _last_line(error: BaseException) -> str:

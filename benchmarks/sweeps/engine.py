@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 from benchmarks.sweeps.cells import Cell, Shared
-from benchmarks.sweeps.cluster import joined
+from benchmarks.sweeps.cluster import first_line, joined
 from benchmarks.sweeps.crew import Crew, Turn
 from benchmarks.sweeps.options import Options
 from benchmarks.sweeps.outcomes import Outcome
@@ -42,8 +42,7 @@ def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memo
     try:
         return _do(cells, shared, options, view, memory)
     except RayError as error:
-        why = str(error).strip().partition("\n")[0]
-        raise UserError(f"the Ray cluster is gone ({why}); the same command goes on") from error
+        raise UserError(f"the Ray cluster is gone ({first_line(error)}); the same command goes on") from error
 
 
 def _do(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int) -> dict[str, Outcome]:

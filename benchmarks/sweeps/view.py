@@ -30,8 +30,7 @@ class View:
         self.console = Console(stderr=True, highlight=False, quiet=silent)
         self.total, self.done, self.lost = len(cells), 0, 0
         self._left = {cell.name: cell for cell in cells}
-        self._began: dict[str, float] = {}
-        self._nodes: dict[str, str] = {}
+        self._running: dict[str, tuple[float, str]] = {}  # when it began, and on which machine
         self._times, self._reckoned = Times(), 0.0
         self._seconds: float | None = None  # that all runs still take
         for cell, standing in zip(cells, standings, strict=True):
@@ -63,17 +62,18 @@ class View:
             cell: the run.
             node: the name of the worker's machine.
         """
-        self._began[cell.name], self._nodes[cell.name] = time.monotonic(), node
+        self._running[cell.name] = time.monotonic(), node
 
     def waits(self, cell: Cell, why: str) -> None:
-        """Notes that a run has to wait for another process.
+        """Notes that a run that had begun has to wait for another worker.
 
         Args:
             cell: the run.
-            why: for which.
+            why: the reason; empty if it was said before.
         """
-        self._began.pop(cell.name, None)
-        self.say(f"{cell.name}: {why}")
+        self._running.pop(cell.name, None)
+        if why:
+            self.say(f"{cell.name}: {why}")
 
     def finished(self, cell: Cell, seconds: Sequence[float]) -> None:
         """Notes that a run is finished.
@@ -97,44 +97,45 @@ class View:
         self._ended(cell, f"failed: {outcome.error}")
 
     def _ended(self, cell: Cell, how: str) -> None:
-        seconds = time.monotonic() - self._began.pop(cell.name, time.monotonic())
+        now = time.monotonic()
+        began, _ = self._running.pop(cell.name, (now, ""))
         self._left.pop(cell.name, None)
-        left = self._time_left({}, max(len(self._began), 1))
-        self.say(f"{self.done + self.lost}/{self.total} {cell.name}: {how}, {shown(seconds)}{left}")
+        left = self._time_left({})
+        self.say(f"{self.done + self.lost}/{self.total} {cell.name}: {how}, {shown(now - began)}{left}")
 
-    def show(self, progress: Mapping[str, Progress], workers: int) -> None:
+    def show(self, progress: Mapping[str, Progress]) -> None:
         """Draws the table anew; does nothing where there is no terminal.
 
         Args:
             progress: how far the runs that go on are, by their names.
-            workers: number of runs that go on.
         """
         if not self.console.is_terminal:
             return
-        rows = [self._row(name, progress.get(name)) for name in self._began]
+        rows = [self._row(name, progress.get(name)) for name in self._running]
         room = max(self.console.height - 3, 1)
         hidden = [f"... and {len(rows) - room} more"] if len(rows) > room else []
         lost = f", {self.lost} failed" if self.lost else ""
-        head = f"{self.done} of {self.total} done{lost}, {workers} running, {len(self._left) - workers} to do"
-        head += self._time_left(progress, max(workers, 1))
+        head = f"{self.done} of {self.total} done{lost}, {len(rows)} running, {len(self._left) - len(rows)} to do"
+        head += self._time_left(progress)
         lines = [plain(line) for line in [head, *rows[:room], *hidden]]
         self._live.update(Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)), refresh=True)
 
     def _row(self, name: str, progress: Progress | None) -> str:
         """How far a run is, before its name, of which a narrow terminal shows the beginning."""
-        where = f"{name} on {self._nodes.get(name, '')}"
+        where = f"{name} on {self._running[name][1]}"
         if progress is None:
             return f"  starting: {where}"
         step = f", step {progress.step} of {progress.steps}" if progress.steps else ""
         left = self._times.left(self._left[name], progress) if name in self._left else None
         return f"  {progress.learned} of {progress.tasks} tasks{step}{_about(left)}: {where}"
 
-    def _time_left(self, progress: Mapping[str, Progress], workers: int) -> str:
+    def _time_left(self, progress: Mapping[str, Progress]) -> str:
         """What all runs still take, those of which nothing is known like the mean of the others."""
         if time.monotonic() - self._reckoned > EVERY:
             known = [self._times.left(cell, progress.get(name)) for name, cell in self._left.items()]
             seconds = [each for each in known if each is not None]
-            self._seconds = sum(seconds) / len(seconds) * len(known) / workers if seconds else None
+            at_once = max(len(self._running), 1)
+            self._seconds = sum(seconds) / len(seconds) * len(known) / at_once if seconds else None
             self._reckoned = time.monotonic()
         return _about(self._seconds)
 
