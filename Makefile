@@ -41,7 +41,7 @@ STRATEGIES = $(shell uv run python .ci/methods.py --names)
 comma := ,
 empty :=
 ALL = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out avalanche:gem,$(STRATEGIES))))
-SEARCHED = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out avalanche:gem zeroshot diki,$(STRATEGIES))))
+SEARCHED = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out zeroshot diki,$(STRATEGIES))))
 SWEEP = uv run python -m benchmarks.sweep
 
 reference:

@@ -185,20 +185,39 @@ def settings_of(method: Strategy) -> dict[str, Any]:
     return found
 
 
-def unknown_setting(name: str, method: Strategy) -> str:
+def unknown_setting(name: str, *methods: Strategy) -> str:
     """Returns why a setting is unknown, as the end of a message.
 
     It is for instance `a setting of lora, not of nusa`, or `no such setting of nusa (did you mean "rank"?)`.
 
     Args:
         name: the unknown setting, with underscores.
-        method: the strategy that does not have it.
+        methods: the strategies, none of which has it.
     """
+    asked = ", ".join(method.name for method in methods)
     owners = [other for other in registry.names("strategy") if name in settings_of(strategy_of(other))]
     if owners:
-        return f"a setting of {', '.join(owners)}, not of {method.name}"
-    known = [*COMMON_NAMES, *settings_of(method)]
-    return f"no such setting of {method.name}{registry.nearest(name, known)}"
+        return f"a setting of {', '.join(owners)}, {'not of' if len(methods) == 1 else 'of none of'} {asked}"
+    known = dict.fromkeys([*COMMON_NAMES, *(setting for method in methods for setting in settings_of(method))])
+    return f"no such setting of {asked}{registry.nearest(name, list(known))}"
+
+
+def read_yaml(path: Path, where: str) -> Any:
+    """Returns the value in a YAML file of the user's.
+
+    Args:
+        path: the file.
+        where: how an error names it, such as `--config FILE`.
+
+    Raises:
+        UserError: the file cannot be read, or is not valid YAML.
+    """
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except ValueError as error:
+        raise UserError(f"{where}: not valid YAML: {error}") from error
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -211,12 +230,7 @@ def read_file(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is no mapping, or names a strategy by a Python file, since a settings file
             must not load code.
     """
-    try:
-        data = from_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except ValueError as error:
-        raise UserError(f"--config {path}: not valid YAML: {error}") from error
+    data = read_yaml(path, f"--config {path}")
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise UserError(f"--config {path}: expected lines of the form `name: value`")
     if str(data.get("strategy", "")).endswith(".py"):

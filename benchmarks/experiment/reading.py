@@ -8,12 +8,13 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
 from benchmarks.config.settings import default_data_root
-from benchmarks.experiment.request import build_plan, cache_place
+from benchmarks.experiment.request import cache_place
 from benchmarks.runs import write
 from benchmarks.runs.read import Run as ReadRun
 from benchmarks.runtime.environment import ready_for_avalanche
 from benchmarks.runtime.lean_imports import lean_imports
 from benchmarks.streams.base import Plan
+from benchmarks.streams.named import build_plan
 
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import ANY_STREAM, recipe, stream_family
+from benchmarks.config.recipes import ANY_STREAM, recipe
 from benchmarks.config.settings import RunConfig
 from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
@@ -20,6 +20,7 @@ from benchmarks.runtime import files
 from benchmarks.runtime.locks import HOLDER
 from benchmarks.streams.base import Plan, Stream
 from benchmarks.streams.few_shot import few_shot, short
+from benchmarks.streams.named import build_plan
 from benchmarks.streams.orders import arrange
 from strategies import shared, training
 
@@ -265,21 +266,6 @@ def in_memory(stream: Stream) -> str:
                 image = split.images.read(row)
                 total.update(f"{image.mode} {image.size}\n".encode() + image.tobytes())
     return total.hexdigest()
-
-
-def build_plan(stream: str, data_root: Path) -> Plan:
-    """Returns the plan of a stream, which names its tasks and opens them on demand.
-
-    Args:
-        stream: its name on the command line: `mtil`, or one with an argument, such as `folder:PATH`.
-        data_root: the folder of the published data sets.
-
-    Raises:
-        UserError: the name is unknown, or the argument after its colon is wrong.
-    """
-    family, argument = stream_family(stream)
-    plan: Plan = registry.find("stream", family).load().build(argument, data_root)
-    return plan
 
 
 def check_batch(stream: Stream, batch: int) -> None:

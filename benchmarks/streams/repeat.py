@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import repeated, stream_family
+from benchmarks.config.recipes import repeated
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
+from benchmarks.streams.named import build_plan
 
 
 MOST = 50
@@ -45,10 +45,9 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     times, stream = repeated(argument)
     if times not in map(str, range(2, MOST + 1)):
         raise UserError(f'--stream repeat: expected repeat:N or repeat:N:STREAM with N from 2 to {MOST}, got "{times}"')
-    family, inner_argument = stream_family(stream)
-    if family == "repeat":
+    if stream.partition(":")[0] == "repeat":
         raise UserError(f"--stream repeat:{argument}: a repeat cannot be repeated; write one with a larger N")
-    inner: Plan = registry.find("stream", family).load().build(inner_argument, data_root)
+    inner = build_plan(stream, data_root)
     turns = range(1, int(times) + 1)
     origin = {_name(task, turn): task for turn in turns for task in inner.names}
     if len(origin) < len(inner.names) * len(turns):

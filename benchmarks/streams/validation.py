@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import stream_family
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 from benchmarks.streams.few_shot import draw
+from benchmarks.streams.named import build_plan
 
 
 SHARE = 0.1
@@ -75,10 +74,9 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     seed, _, stream = argument.partition(":")
     if not (seed.isascii() and seed.isdecimal() and len(seed) < 10 and stream):
         raise UserError(f"--stream {FAMILY}:{argument}: expected {FAMILY}:SEED:STREAM, as in {FAMILY}:7:micro")
-    family, inner_argument = stream_family(stream)
-    if family == FAMILY:
+    if stream.partition(":")[0] == FAMILY:
         raise UserError(f"--stream {FAMILY}:{argument}: its training images are held out already")
-    inner: Plan = registry.find("stream", family).load().build(inner_argument, data_root)
+    inner = build_plan(stream, data_root)
     return replace(
         inner,
         protocol=f"{inner.protocol}; tested on a tenth of the training images (seed {int(seed)})",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError, shown
+from benchmarks.config.resolve import read_yaml
 from benchmarks.sweeps.grid import Block
 from benchmarks.sweeps.values import alternatives
 
@@ -27,12 +27,7 @@ def read_blocks(path: Path) -> list[Block]:
         UserError: the file cannot be read, has another form, or names a strategy by a Python file, since a file must not
             load code.
     """
-    try:
-        found = from_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+    found = read_yaml(path, str(path))
     blocks = [found] if isinstance(found, dict) else found
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f"{path}: expected lines of the form `name: values`, or a list of such blocks")

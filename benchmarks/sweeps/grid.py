@@ -6,7 +6,6 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import settings_of, unknown_setting
@@ -51,7 +50,7 @@ class Block:
         known = {name: {*COMMON_NAMES, *settings_of(strategy_of(name))} for name in strategies}
         for name in self.values:
             if not any(name in names for names in known.values()):
-                raise UserError(f"{name}: {self._unknown(name, strategies)}")
+                raise UserError(f"{name}: {unknown_setting(name, *map(strategy_of, strategies))}")
         others = {name: values for name, values in self.values.items() if name != "strategy"}
         found = [
             (strategy, {name: values for name, values in others.items() if name in known[strategy]})
@@ -60,16 +59,6 @@ class Block:
         if (number := sum(prod(map(len, values.values())) for _, values in found)) > MOST:
             raise UserError(f"{number} runs; a sweep has at most {MOST}")
         return found
-
-    @staticmethod
-    def _unknown(name: str, strategies: Sequence[str]) -> str:
-        if len(strategies) == 1:
-            return unknown_setting(name, strategy_of(strategies[0]))
-        owners = [other for other in registry.names("strategy") if name in settings_of(strategy_of(other))]
-        if owners:
-            return f"a setting of {', '.join(owners)}, of none of {', '.join(strategies)}"
-        known = {*COMMON_NAMES, *(each for other in strategies for each in settings_of(strategy_of(other)))}
-        return f"no such setting of {', '.join(strategies)}{registry.nearest(name, sorted(known))}"
 
     def at(self, error: UserError) -> UserError:
         """Returns an error with the block's place before its message.

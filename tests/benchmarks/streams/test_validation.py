@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import recipe
-from benchmarks.experiment.request import build_plan
 from benchmarks.streams import validation
+from benchmarks.streams.named import build_plan
 from benchmarks.streams.orders import arrange
 
 
