@@ -100,11 +100,7 @@ def main(
         raise UserError("--dry-run, --print-commands, --status: one of them at a time")
     engine = Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch")))
     given = {name: value for name in GRID if (value := options.pop(name)) is not None}
-    blocks, searched = _blocks(file, given, settings, search), [_name(each) for each in search]
-    shared = _shared(options)
-    asked = door.plan(searching.blocks(blocks, searched) if searched else blocks, shared, opened=not status)
-    if searched:
-        searching.check(asked.cells)
+    asked = door.plan(_blocks(file, given, settings, search), _shared(options), opened=not status)
     if print_commands:
         for index in asked.left(retry_failed=retry_failed):
             print(asked.cells[index].request.command)
@@ -116,8 +112,8 @@ def main(
         _show_status(asked)
     else:
         failed = _do(asked, engine, retry_failed)
-        if searched:
-            _choose(asked, searched)
+        if asked.is_search:
+            _choose(asked)
         if failed:
             sys.exit(1)
 
@@ -131,11 +127,11 @@ def _blocks(
         if given or settings:
             name = next(iter(given), "set")
             raise UserError(f"--{name}: the grid is read from {file}; write all settings there, or leave the file out")
-        return [_with(block, searched, "search") for block in read_blocks(file)]
+        return [_with(block, searched, "search", searched=True) for block in read_blocks(file)]
     if not (given or settings or search):
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
     found = {name: _values(f"--{name}", text) for name, text in given.items()}
-    return [_with(_with(Block(found), _alternatives("set", settings), "set"), searched, "search")]
+    return [_with(_with(Block(found), _alternatives("set", settings), "set"), searched, "search", searched=True)]
 
 
 def _alternatives(option: str, texts: tuple[str, ...]) -> dict[str, list[str]]:
@@ -162,11 +158,12 @@ def _values(option: str, text: str) -> list[str]:
         raise UserError(f"{option}: {error}") from error
 
 
-def _with(block: Block, values: dict[str, list[str]], option: str) -> Block:
+def _with(block: Block, values: dict[str, list[str]], option: str, *, searched: bool = False) -> Block:
     """Returns a block with further settings, which an option of the command names."""
     if twice := [name for name in values if name in block.values]:
         raise block.at(UserError(f"--{option} {twice[0]}: named twice; write all its values into one place"))
-    return Block({**block.values, **values}, block.where)
+    names = (*block.searched, *values) if searched else block.searched
+    return Block({**block.values, **values}, block.where, names)
 
 
 def _shared(options: dict[str, Any]) -> Any:
@@ -214,10 +211,10 @@ def _do(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
     return bool(failed)
 
 
-def _choose(asked: door.Plan, searched: list[str]) -> None:
+def _choose(asked: door.Plan) -> None:
     """Prints and writes what the rules choose from the runs of a search."""
-    rows = searching.choose(asked.cells, searched)
-    header, *lines = searching.table(rows, searched)
+    rows = searching.choose(asked.cells)
+    header, *lines = searching.table(rows)
     shown = Table(*header, box=None)
     for fields in lines:
         shown.add_row(*map(plain, fields))
@@ -225,7 +222,7 @@ def _choose(asked: door.Plan, searched: list[str]) -> None:
     for line in searching.remarks(rows):
         say(line)
     command = shlex.join(["python", "-m", "benchmarks.sweep", *sys.argv[1:]])
-    for path in searching.write(rows, asked.cells, searched, asked.shared.places.results, command):
+    for path in searching.write(rows, asked.cells, asked.shared.places.results, command):
         print(path)
 
 

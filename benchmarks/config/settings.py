@@ -46,12 +46,19 @@ def _spelled(value: object) -> object:
     return f"{before or ''}{Path(path)}"
 
 
+def _joined(value: object) -> object:
+    """Converts a list of tasks' names, which Python and YAML can express, to the text with commas."""
+    listed = isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value)
+    return ",".join(value) if listed else value  # type: ignore[arg-type]
+
+
 def _all_shots(value: object) -> object:
     """Converts `all`, which a command line can express, to None."""
     return None if value == "all" else value
 
 
 Spelled = Annotated[str, BeforeValidator(_spelled)]
+Order = Annotated[str, BeforeValidator(_joined)]
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[
     int, Field(ge=1, le=1_000_000)
@@ -110,7 +117,7 @@ class Common:
 
     strategy: str = Field(default="nusa", description="name of the method; see --list")
     stream: Spelled = Field(default="micro", description="name of the stream of tasks; see --list")
-    order: str = Field(
+    order: Order = Field(
         default="default", description="a named order of the stream, task names with commas, or random:SEED"
     )
     seed: int = Field(default=42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")

@@ -42,11 +42,13 @@ class Cell:
         given: its settings by name, as the grid names them.
         request: the run, its settings resolved and checked.
         tasks: number of tasks of its stream; 0 if the stream was not opened.
+        searched: the settings among whose values a search chooses, of those that its strategy has.
     """
 
     given: Mapping[str, Any]
     request: Request
     tasks: int
+    searched: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -78,7 +80,8 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
         for given in block.cells():
             try:
                 asked = request(given, shared)
-                cell = Cell(given, asked, streams.tasks(asked) if opened else 0)
+                searched = tuple(name for name in block.searched if name in given)
+                cell = Cell(given, asked, streams.tasks(asked) if opened else 0, searched)
             except UserError as error:
                 raise block.at(error) from error
             if (other := found.setdefault(cell.folder, cell)) is not cell:

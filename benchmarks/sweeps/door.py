@@ -1,7 +1,7 @@
 """The function behind `nb.sweep` and `python -m benchmarks.sweep`: from a grid to finished run folders."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from benchmarks.config.errors import UserError, shown
 from benchmarks.experiment.door import places
 from benchmarks.experiment.reading import load_runs
 from benchmarks.sweeps import cells as cells_of
+from benchmarks.sweeps import search
 from benchmarks.sweeps.cells import Cell, Shared
 from benchmarks.sweeps.file import block, read_blocks
 from benchmarks.sweeps.grid import Block
@@ -37,6 +38,11 @@ class Plan:
     shared: Shared
     standings: Sequence[Standing]
 
+    @property
+    def is_search(self) -> bool:
+        """Whether settings are chosen from its runs, on validation images."""
+        return any(cell.searched for cell in self.cells)
+
     def left(self, *, retry_failed: bool) -> list[int]:
         """Returns the indices of the runs that are to be done.
 
@@ -47,19 +53,23 @@ class Plan:
         return [index for index, each in enumerate(self.standings) if each.state not in leave]
 
 
-def plan(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> Plan:
+def plan(blocks: Sequence[Block], shared: Shared, *, opened: bool = True) -> Plan:
     """Returns the runs of a sweep, checked, and where they stand. Neither torch nor Ray is imported.
 
     Args:
-        blocks: alternatives of settings.
+        blocks: alternatives of settings; if one names settings to choose among, the runs are on validation images.
         shared: what all runs have in common.
         opened: whether each stream is opened once, to see whether its data are there.
 
     Raises:
         UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a run folder is
-            damaged or holds a finished run with other settings, or there are no runs or too many.
+            damaged or holds a finished run with other settings, there are no runs or too many, or a search cannot be
+            one.
     """
-    found = cells_of.cells(blocks, shared, opened=opened)
+    searched = any(block.searched for block in blocks)
+    found = cells_of.cells(search.blocks(blocks) if searched else blocks, shared, opened=opened)
+    if searched and opened:
+        search.check(found)
     standings = [standing(cell.folder) for cell in found]
     for cell, each in zip(found, standings, strict=True):
         if opened and each.state == "finished":
@@ -112,10 +122,12 @@ class Swept:
     Attributes:
         runs: the finished runs, as `nb.load_runs` returns them; None if there are none.
         failed: why each of the others failed, by its run folder below that of all results.
+        chosen: what a search chose: by strategy the searched settings with their values; else empty.
     """
 
     runs: "Runs | None"
     failed: Mapping[str, str]
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def sweep(
@@ -145,7 +157,8 @@ def sweep(
     Args:
         grid: settings by name, each with a list of alternatives or with one value (`{"strategy": ["nusa", "lora"],
             "seed": range(42, 47)}`), of which every combination is a run; a list of such grids; or the path of a YAML
-            file that holds one.
+            file that holds one. Settings below `search` (`{"strategy": "nusa", "search": {"lr": [1e-3, 1e-2]}}`) are
+            chosen among on validation images, as with the command's `--search`.
         results: the folder in which the run folders are made.
         measure: names of measurements from installed packages, or of those not taken by default.
         data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code: as in `nb.run`.
@@ -169,7 +182,9 @@ def sweep(
     asked = plan(_blocks(grid), shared)
     failed = go(asked, options, retry_failed=retry_failed, silent=silent)
     finished = [cell.folder for cell in asked.cells if standing(cell.folder).state == "finished"]
-    return Swept(load_runs(*finished) if finished else None, {name: each.error for name, each in failed.items()})
+    chosen = search.fragment(search.choose(asked.cells)) if asked.is_search else {}
+    errors = {name: each.error for name, each in failed.items()}
+    return Swept(load_runs(*finished) if finished else None, errors, chosen)
 
 
 def _blocks(grid: Any) -> list[Block]:

@@ -11,6 +11,7 @@ from benchmarks.sweeps.values import alternatives
 
 
 SET = "set"  # a mapping of further settings, as `--set` on the command line
+SEARCH = "search"  # a mapping of settings to choose among their values, as `--search`
 
 
 def read_blocks(path: Path) -> list[Block]:
@@ -18,7 +19,7 @@ def read_blocks(path: Path) -> list[Block]:
 
     A block is a mapping from a setting's name to its alternatives: a list of values, or a text as on the command line
     (`42..46`). A value that is a list itself stands in a list: `matrices: [[q, k], [q, k, v, o]]`. Settings may also
-    stand below `set`, as after the command's `--set`.
+    stand below `set`, as after the command's `--set`, and those to choose among below `search`.
 
     Args:
         path: the file.
@@ -52,18 +53,27 @@ def block(given: Mapping[Any, Any], where: str) -> Block:
     Raises:
         UserError: a name or a value has another form.
     """
-    found = dict(given)
-    further = found.pop(SET, {})
-    if not isinstance(further, Mapping):
-        raise UserError(f"{where}: {SET}: expected lines of the form `name: values`, got {shown(further)}")
-    if twice := [name for name in further if name in found]:
-        raise UserError(f"{where}: {twice[0]}: stands in the block and below {SET}; leave one out")
-    values = {}
-    for name, value in {**found, **further}.items():
+    values = _values({name: value for name, value in given.items() if name not in (SET, SEARCH)}, where)
+    searched: tuple[str, ...] = ()
+    for part in (SET, SEARCH):
+        further = given.get(part, {})
+        if not isinstance(further, Mapping):
+            raise UserError(f"{where}: {part}: expected lines of the form `name: values`, got {shown(further)}")
+        named = _values(further, where)
+        if twice := [name for name in named if name in values]:
+            raise UserError(f"{where}: {twice[0]}: stands in the block twice, once below {part}; leave one out")
+        values |= named
+        searched = tuple(named) if part == SEARCH else searched
+    return Block(values, where, searched)
+
+
+def _values(given: Mapping[Any, Any], where: str) -> dict[str, list[Any]]:
+    found = {}
+    for name, value in given.items():
         if not isinstance(name, str):
             raise UserError(f"{where}: expected the names of settings, got {shown(name)}")
-        values[name.replace("-", "_")] = _alternatives(value, f"{where}: {name}")
-    return Block(values, where)
+        found[name.replace("-", "_")] = _alternatives(value, f"{where}: {name}")
+    return found
 
 
 def _alternatives(given: Any, where: str) -> list[Any]:

@@ -23,10 +23,12 @@ class Block:
     Attributes:
         values: by the setting's name (with underscores) its alternatives, among them `strategy`.
         where: how an error names the block, such as `grid.yaml, block 2`; empty for the command line.
+        searched: those of the settings among whose values a search chooses; empty where nothing is searched for.
     """
 
     values: Mapping[str, Sequence[Any]]
     where: str = ""
+    searched: tuple[str, ...] = ()
 
     def cells(self) -> Iterator[dict[str, Any]]:
         """Yields the settings of each run by name, the last named setting varying fastest.

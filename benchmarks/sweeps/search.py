@@ -34,19 +34,21 @@ RULES = {
 DECIDES = "average"
 
 
-def blocks(found: Sequence[Block], searched: Sequence[str]) -> list[Block]:
-    """Returns the blocks of a grid with their stream replaced by the one whose validation images are tested on.
+def blocks(found: Sequence[Block]) -> list[Block]:
+    """Returns the blocks of a search with their stream replaced by the one whose validation images are tested on.
 
     Without a seed it is 7; without an order, on `micro`, the first five tasks of order II.
 
     Args:
-        found: the blocks, with the settings that are searched among their values.
-        searched: the names of those settings.
+        found: the blocks; each names settings that are searched.
 
     Raises:
-        UserError: a block has several streams, another than `micro` without an order, or several values of a setting that
-            is not searched; or two blocks have the same strategy.
+        UserError: a block searches nothing, has several streams, another than `micro` without an order, or several values
+            of a setting that is not searched; or two blocks have the same strategy.
     """
+    for block in found:
+        if not block.searched:
+            raise block.at(UserError("search: names no setting, but another block does; sweep them apart"))
     streams = {str(each) for block in found for each in block.values.get("stream", ["micro"])}
     if len(streams) > 1:
         raise UserError(f"--search: one stream at a time; got {', '.join(sorted(streams))}")
@@ -56,22 +58,23 @@ def blocks(found: Sequence[Block], searched: Sequence[str]) -> list[Block]:
             "--search: a strategy stands in two blocks, whose runs would be one method's; search for them apart"
         )
     (stream,) = streams
-    return [_block(block, stream, searched) for block in found]
+    return [_block(block, stream) for block in found]
 
 
-def _block(block: Block, stream: str, searched: Sequence[str]) -> Block:
+def _block(block: Block, stream: str) -> Block:
     for name in ("strategy", "stream", "order", "seed"):
-        if name in searched:
+        if name in block.searched:
             raise block.at(UserError(f"--search {name}: is no setting of a method; leave it to --{name}"))
     for name, values in block.values.items():
-        if name not in ("strategy", "order", "seed", *searched) and len(values) > 1:
+        if name not in ("strategy", "order", "seed", *block.searched) and len(values) > 1:
             raise block.at(UserError(f"--set {name}: several values in a search; give one, or --search {name}=..."))
     if "order" not in block.values and stream not in FIRST:
         raise block.at(
             UserError(f"--order: name the tasks of {stream} on which settings are searched for, as in --order [A,B,C]")
         )
     usual: dict[str, Sequence[Any]] = {"seed": [SEED], "order": [FIRST.get(stream, "")]}
-    return Block({**usual, **block.values, "stream": [validation.name(stream, SEED)]}, block.where)
+    changed = {**usual, **block.values, "stream": [validation.name(stream, SEED)]}
+    return Block(changed, block.where, block.searched)
 
 
 def check(cells: Sequence[Cell]) -> None:
@@ -108,19 +111,18 @@ class Row:
     chosen_by: tuple[str, ...] = ()
 
 
-def choose(cells: Sequence[Cell], searched: Sequence[str]) -> list[Row]:
+def choose(cells: Sequence[Cell]) -> list[Row]:
     """Returns a row for each method and each of its choices of settings, in the order of the runs.
 
     Each rule chooses one row of a method, the first of the best; a row whose runs are not all finished is never chosen.
 
     Args:
         cells: the runs of a search.
-        searched: the names of the searched settings.
     """
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(json.dumps(_key(cell, searched)), []).append(cell)
-    rows = [_row(alike, searched) for alike in found.values()]
+        found.setdefault(json.dumps(_key(cell)), []).append(cell)
+    rows = [_row(alike) for alike in found.values()]
     for rule in RULES:
         for method in dict.fromkeys((row.stream, row.strategy) for row in rows):
             done = [row for row in rows if (row.stream, row.strategy) == method and row.scores[rule] is not None]
@@ -130,19 +132,19 @@ def choose(cells: Sequence[Cell], searched: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _key(cell: Cell, searched: Sequence[str]) -> list[Any]:
+def _key(cell: Cell) -> list[Any]:
     """What tells a row apart."""
     config = cell.request.config
     flat = config.flat()
-    settings = {name: flat[name] for name in searched if name in flat}
+    settings = {name: flat[name] for name in cell.searched}
     return [config.common.stream.split(":", 2)[2], config.common.strategy, settings]
 
 
-def _row(alike: Sequence[Cell], searched: Sequence[str]) -> Row:
+def _row(alike: Sequence[Cell]) -> Row:
     found = [scores(read(cell.folder)) for cell in alike if standing(cell.folder).state == "finished"]
     whole = len(found) == len(alike)
     means = {rule: statistics.fmean(each[rule] for each in found) if whole else None for rule in RULES}
-    stream, strategy, settings = _key(alike[0], searched)
+    stream, strategy, settings = _key(alike[0])
     return Row(stream, strategy, settings, len(alike), means)
 
 
@@ -181,13 +183,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def table(rows: Sequence[Row], searched: Sequence[str]) -> list[list[str]]:
+def table(rows: Sequence[Row]) -> list[list[str]]:
     """Returns the rows as text, with a header: stream, strategy, searched settings, number of runs, rules, chosen by.
 
     Args:
         rows: what `choose` returned.
-        searched: the names of the searched settings.
     """
+    searched = list(dict.fromkeys(name for row in rows for name in row.settings))
     lines = [["stream", "strategy", *searched, "runs", *RULES, "chosen_by"]]
     for row in rows:
         settings = [text(row.settings[name]) if name in row.settings else "" for name in searched]
@@ -206,9 +208,7 @@ def scores(run: Run) -> dict[str, float]:
     return {"learning": float(states.diagonal().mean()), "average": float(states[-1].mean())}
 
 
-def write(
-    rows: Sequence[Row], cells: Sequence[Cell], searched: Sequence[str], results: Path, command: str
-) -> list[Path]:
+def write(rows: Sequence[Row], cells: Sequence[Cell], results: Path, command: str) -> list[Path]:
     """Writes what a search found, and returns the paths: a table, a recipe's fragment, and where they come from.
 
     The names have a digest of the search, so that another search writes other files.
@@ -216,17 +216,18 @@ def write(
     Args:
         rows: what `choose` returned.
         cells: the runs.
-        searched: the names of the searched settings.
         results: the folder of all run folders.
         command: the command that searches again.
 
     Raises:
         UserError: a file cannot be written.
     """
-    digest = hashlib.sha256("\n".join([*searched, *(cell.name for cell in cells)]).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join(f"{cell.name} {' '.join(cell.searched)}" for cell in cells).encode()).hexdigest()[
+        :8
+    ]
     csv_file, recipe, about = (results / f"search-{digest}{end}" for end in (".csv", ".yaml", ".json"))
     written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(table(rows, searched))
+    csv.writer(written, lineterminator="\n").writerows(table(rows))
     files.write_text(csv_file, written.getvalue())
     chosen = yaml.safe_dump({"strategies": fragment(rows)}, sort_keys=False)
     files.write_text(recipe, f"# Chosen by `{DECIDES}` on validation images; see {about.name}.\n{chosen}")

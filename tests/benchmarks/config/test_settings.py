@@ -34,6 +34,7 @@ def test_a_runs_config_file_gives_the_same_run(tmp_path: Path) -> None:
     config = resolve({"strategy": "lora", "rank": "3", "lr": "0.5", "order": "letters,digits"})
     again = resolve({}, config_file(tmp_path, **config.flat()))
     assert again == config
+    assert resolve({**config.flat(), "order": ["letters", "digits"]}) == config
 
 
 def test_the_folders_name_tells_seed_and_what_differs() -> None:

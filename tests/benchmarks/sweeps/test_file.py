@@ -29,6 +29,14 @@ def test_several_blocks(tmp_path):
     assert blocks[1].where.endswith("grid.yaml, block 2")
 
 
+def test_a_block_names_what_is_searched(tmp_path):
+    text = "strategy: zscl\norder: [[shapes, clocks]]\nsearch: {lr: [1e-3, 1e-2], distillation: [0.3, 1]}\n"
+    (block,) = read_blocks(written(tmp_path, text))
+    assert block.searched == ("lr", "distillation")
+    assert block.values["lr"] == ["1e-3", "1e-2"]
+    assert block.values["order"] == [["shapes", "clocks"]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -40,8 +48,10 @@ def test_several_blocks(tmp_path):
         ("seed:", "seed: an empty value"),
         ("seed: 5..3", "the range is empty"),
         ("seed: 1\nseed: 2", "stands twice"),
-        ("seed: 1\nset: {seed: 2}", "seed: stands in the block and below set"),
+        ("seed: 1\nset: {seed: 2}", "seed: stands in the block twice, once below set"),
         ("set: 3", "set: expected lines"),
+        ("search: [lr]", "search: expected lines"),
+        ("lr: 1\nsearch: {lr: [1, 2]}", "lr: stands in the block twice, once below search"),
         ("strategy: own.py", "a file names no code"),
         ("- seed: 1\n- strategy: [nusa, own.py]", "block 2: strategy: a file names no code"),
         ("1: 2", "expected the names of settings"),

@@ -26,9 +26,8 @@ def states(learned, last):
 
 
 def searched(tmp_path, **values):
-    names = [name for name in values if name not in ("strategy", "seed")]
-    blocks = search.blocks([Block(values)], names)
-    return cells(blocks, shared_by_all(tmp_path))
+    names = tuple(name for name in values if name not in ("strategy", "seed"))
+    return cells(search.blocks([Block(values, searched=names)]), shared_by_all(tmp_path))
 
 
 def test_the_rules_choose_each_by_its_own_mean(tmp_path):
@@ -40,7 +39,7 @@ def test_the_rules_choose_each_by_its_own_mean(tmp_path):
         shift = 1.0 if cell.request.config.common.seed == 1 else -1.0  # the two seeds' mean is the value above
         last = (5 * (average + shift) - (learned + shift)) / 4
         write_run(cell.folder, states(learned + shift, last), TASKS)
-    rows = search.choose(found, ["lr"])
+    rows = search.choose(found)
     assert [(row.settings["lr"], row.runs) for row in rows] == [(1e-3, 2), (1e-2, 2), (1e-1, 2)]
     assert [row.scores for row in rows] == [
         pytest.approx({"learning": learned, "average": average}) for learned, average in means.values()
@@ -55,10 +54,10 @@ def test_settings_of_some_methods_only_and_values_at_the_end(tmp_path):
     for cell in found:
         best = getattr(cell.request.config.settings, "rho", 0.0)
         write_run(cell.folder, states(50.0 + best, 50.0 + best), TASKS)
-    rows = search.choose(found, ["rho", "lr"])
+    rows = search.choose(found)
     assert search.fragment(rows) == {"nusa": {"rho": 0.95, "lr": 1e-3}, "finetune": {"lr": 1e-3}}
     assert search.remarks(rows) == ["nusa: the best rho, 0.95, is at the end of those that were tried"]
-    header, *lines = search.table(rows, ["rho", "lr"])
+    header, *lines = search.table(rows)
     assert header == ["stream", "strategy", "rho", "lr", "runs", "learning", "average", "chosen_by"]
     assert [line[:5] for line in lines] == [
         ["micro", "nusa", "0.9", "0.001", "1"], ["micro", "nusa", "0.95", "0.001", "1"],
@@ -66,10 +65,26 @@ def test_settings_of_some_methods_only_and_values_at_the_end(tmp_path):
     ]  # fmt: skip
 
 
+def test_each_block_searches_its_own_settings(tmp_path):
+    """LoRA has an alpha too, which is not searched for and stands in no row of it."""
+    blocks = [
+        Block({"strategy": ["lora"], "lr": ["1e-3", "1e-2"]}, searched=("lr",)),
+        Block({"strategy": ["wise_ft"], "lr": ["1e-4"], "alpha": ["0.5", "0.8"]}, searched=("lr", "alpha")),
+    ]
+    found = cells(search.blocks(blocks), shared_by_all(tmp_path))
+    for cell in found:
+        write_run(cell.folder, states(50.0, 50.0), TASKS)
+    rows = search.choose(found)
+    assert search.fragment(rows) == {"lora": {"lr": 1e-3}, "wise_ft": {"lr": 1e-4, "alpha": 0.5}}
+    assert [line[2:4] for line in search.table(rows)] == [
+        ["lr", "alpha"], ["0.001", ""], ["0.01", ""], ["0.0001", "0.5"], ["0.0001", "0.8"]
+    ]  # fmt: skip
+
+
 def test_what_is_not_finished_is_not_chosen(tmp_path):
     found = searched(tmp_path, strategy=["nusa"], lr=["1e-3", "1e-2"])
     write_run(found[0].folder, states(50.0, 50.0), TASKS)
-    rows = search.choose(found, ["lr"])
+    rows = search.choose(found)
     assert [row.chosen_by for row in rows] == [("learning", "average"), ()]
     assert search.remarks(rows)[0] == "nusa lr=0.01: not all runs are finished, so it is not chosen"
 
@@ -77,8 +92,8 @@ def test_what_is_not_finished_is_not_chosen(tmp_path):
 def test_files_say_where_they_come_from(tmp_path):
     found = searched(tmp_path, strategy=["nusa"], lr=["1e-3"])
     write_run(found[0].folder, states(50.0, 50.0), TASKS)
-    rows = search.choose(found, ["lr"])
-    table, recipe, about = search.write(rows, found, ["lr"], tmp_path, "the command")
+    rows = search.choose(found)
+    table, recipe, about = search.write(rows, found, tmp_path, "the command")
     assert yaml.safe_load(recipe.read_text()) == {"strategies": {"nusa": {"lr": 1e-3}}}
     assert table.read_text().splitlines()[1] == "micro,nusa,0.001,1,50.00,50.00,learning average"
     said = json.loads(about.read_text())
@@ -92,26 +107,27 @@ def test_files_say_where_they_come_from(tmp_path):
 
 def test_elsewhere_the_tasks_are_named():
     with pytest.raises(UserError, match="--order: name the tasks of mtil on which settings are searched for"):
-        search.blocks([Block({"stream": ["mtil"]})], ["lr"])
-    (block,) = search.blocks([Block({"stream": ["mtil"], "order": ["Aircraft,DTD"]})], ["lr"])
+        search.blocks([Block({"stream": ["mtil"]}, searched=("lr",))])
+    (block,) = search.blocks([Block({"stream": ["mtil"], "order": ["Aircraft,DTD"]}, searched=("lr",))])
     assert block.values == {"seed": [7], "stream": ["validation:7:mtil"], "order": ["Aircraft,DTD"]}
 
 
 @pytest.mark.parametrize(
     ("values", "names", "message"),
     [
-        ([{"stream": ["micro", "mtil"]}], ["lr"], "one stream at a time"),
-        ([{"rho": ["0.9", "0.99"], "lr": ["1e-3"]}], ["lr"], "--set rho: several values in a search"),
-        ([{"seed": ["1", "2"]}], ["seed"], "--search seed: is no setting"),
-        ([{"strategy": ["nusa"]}, {"lr": ["1"]}], ["lr"], "a strategy stands in two blocks"),
+        ([{"stream": ["micro", "mtil"]}], ("lr",), "one stream at a time"),
+        ([{"rho": ["0.9", "0.99"], "lr": ["1e-3"]}], ("lr",), "--set rho: several values in a search"),
+        ([{"seed": ["1", "2"]}], ("seed",), "--search seed: is no setting"),
+        ([{"strategy": ["nusa"]}, {"lr": ["1"]}], ("lr",), "a strategy stands in two blocks"),
+        ([{"strategy": ["nusa"]}], (), "search: names no setting, but another block does"),
     ],
 )
 def test_refused(values, names, message):
     with pytest.raises(UserError, match=message):
-        search.blocks([Block(each) for each in values], names)
+        search.blocks([Block(each, searched=names) for each in values])
 
 
 def test_a_search_needs_several_tasks(tmp_path):
-    found = cells(search.blocks([Block({"order": ["shapes", "clocks"]})], []), shared_by_all(tmp_path))
+    found = cells(search.blocks([Block({"order": ["shapes", "clocks"]}, searched=("lr",))]), shared_by_all(tmp_path))
     with pytest.raises(UserError, match=r"--order shapes: a search needs several tasks; brackets keep them together"):
         search.check(found)
