@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.comparison import formats
+from benchmarks.comparison import frontier as trade_off
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
@@ -29,10 +30,15 @@ SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.
 )
 @click.option("--per-task", is_flag=True, help="add tables of Transfer, Avg and Last of each task")
 @click.option("--baseline", metavar="METHOD", help="add paired differences to this method, with confidence intervals")
+@click.option(
+    "--frontier", is_flag=True, help="each method's trade-off over its learning rates: area, values at equal accuracy"
+)
+@click.option("--along", metavar="NAME,...", help="with --frontier: over these settings  [lr]")
 @click.option("--published", is_flag=True, help="add the published results of the same protocol, and the differences")
 def main(
-    form: str | None, output: Path | None, per_task: bool, baseline: str | None, published: bool, **choice: Any
-) -> None:
+    form: str | None, output: Path | None, per_task: bool, baseline: str | None, frontier: bool, along: str | None,
+    published: bool, **choice: Any,
+) -> None:  # fmt: skip
     """Compare the run folders at or below RESULTS (default: results).
 
     Runs with different streams, protocols, backbones or shots are in separate tables. Unfinished and damaged runs are
@@ -40,7 +46,8 @@ def main(
     """
     form = form or _by_suffix(output)
     width = get_terminal_size().columns if output is None and sys.stdout is not None and sys.stdout.isatty() else None
-    found = Comparison(chosen(**choice).groups, per_task, baseline, published, width)
+    over = _along(frontier, along, per_task, published, form)
+    found = Comparison(chosen(**choice).groups, per_task, baseline, published, over, width)
     _check_baseline(found)
     text = FORMATS[form].write(found)
     if output is None:
@@ -60,9 +67,24 @@ def _by_suffix(output: Path | None) -> str:
     return SUFFIXES[output.suffix.lower()]
 
 
+def _along(frontier: bool, along: str | None, per_task: bool, published: bool, form: str) -> tuple[str, ...]:
+    """Returns the settings over which methods are lines; none without `--frontier`."""
+    if along is not None and not frontier:
+        raise UserError("--along: goes with --frontier")
+    if not frontier:
+        return ()
+    if per_task or published:
+        raise UserError(f"--frontier: goes without --{'per-task' if per_task else 'published'}; ask for one at a time")
+    if form in ("csv", "runs"):
+        raise UserError(f"--frontier --format {form}: its tables are texts; the csv without --frontier has all points")
+    return trade_off.names(trade_off.ALONG if along is None else along)
+
+
 def _check_baseline(found: Comparison) -> None:
     """Raises UserError if no group has the baseline."""
-    if found.baseline is not None and not any(group.named(found.baseline) for group in found.groups):
+    if found.baseline is None or found.along:  # whose lines have other names, and are checked where they are made
+        return
+    if not any(group.named(found.baseline) for group in found.groups):
         keys = dict.fromkeys(repr(method.key) for group in found.groups for method in group.methods)
         raise UserError(f"--baseline {found.baseline}: no such method; there are {', '.join(keys)}")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.comparison import tables
+from benchmarks.comparison import frontier_tables, tables
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.published import beside
 from benchmarks.comparison.tables import Section
@@ -19,6 +19,8 @@ class Comparison:
         baseline: name of a method; adds the differences of all others to it, over pairs of runs with the same seed and
             order. None adds none.
         published: whether to add the published results of the same protocol.
+        along: settings over which each method is one line: the whole trade-off in the place of a row for each of their
+            values; empty for the usual tables.
         width: width of the terminal in characters; None if the text is written to a file or a pipe.
     """
 
@@ -26,6 +28,7 @@ class Comparison:
     per_task: bool = False
     baseline: str | None = None
     published: bool = False
+    along: tuple[str, ...] = ()
     width: int | None = None
 
     def sections(self) -> list[Section]:
@@ -34,8 +37,11 @@ class Comparison:
         If published results are requested, the section of each group is followed by one with those.
 
         Raises:
-            UserError: several methods of a group have the name of the baseline.
+            UserError: several methods of a group have the name of the baseline, or with `along` no group has a
+                method with several values of a setting.
         """
+        if self.along:
+            return frontier_tables.sections(self.groups, self.along, self.baseline)
         found = []
         for group in self.groups:
             found.append(tables.section(group, per_task=self.per_task, baseline=self.baseline))

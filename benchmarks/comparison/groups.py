@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -139,12 +139,7 @@ class Group:
         Raises:
             UserError: several methods have the name.
         """
-        found = [method for method in self.methods if name in (method.key, method.label)]
-        found = found or [method for method in self.methods if name in (method.strategy, method.name)]
-        if len(found) > 1:
-            keys = ", ".join(repr(method.key) for method in found)
-            raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {keys}")
-        return found[0] if found else None
+        return named(self.methods, name)
 
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
         """Returns the group of only those runs that learn the tasks in a certain order; methods without such a run are
@@ -164,6 +159,24 @@ class Group:
         model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
         parts = [f"stream {config['stream']}", f"{len(self.first.tasks)} tasks", f"model {model}"]
         return ", ".join([*parts, f"{shots} shots" if shots else "all training images"]) + self.distinction
+
+
+def named(methods: Sequence[Method], name: str) -> Method | None:
+    """Returns the method that has a name, as `Group.named` does for those of a group.
+
+    Args:
+        methods: the methods.
+        name: as for `Group.named`.
+
+    Raises:
+        UserError: several methods have the name.
+    """
+    found = [method for method in methods if name in (method.key, method.label)]
+    found = found or [method for method in methods if name in (method.strategy, method.name)]
+    if len(found) > 1:
+        keys = ", ".join(repr(method.key) for method in found)
+        raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {keys}")
+    return found[0] if found else None
 
 
 @dataclass
@@ -359,15 +372,20 @@ def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tup
     for strategy, variants in strategies.items():
         name = variants[0][0].method.name
         name = f"{name} ({strategy})" if named[name] > 1 else name
-        telling = _telling([settings(runs[0]) for runs in variants])
+        differing = telling([settings(runs[0]) for runs in variants])
         for runs in variants:
             own = settings(runs[0])
-            words = [f" {setting}={shown(own.get(setting))}" for setting in telling]
+            words = [f" {setting}={shown(own.get(setting))}" for setting in differing]
             methods.append(Method(strategy, name, "".join(words), tuple(runs)))
     return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.key)))
 
 
-def _telling(variants: list[dict[str, Any]]) -> list[str]:
+def telling(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the names of the settings in which some methods differ.
+
+    Args:
+        variants: the settings of each method by name.
+    """
     names = dict.fromkeys(name for variant in variants for name in variant)
     return [name for name in names if len({shown(variant.get(name)) for variant in variants}) > 1]
 

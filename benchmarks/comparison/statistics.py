@@ -74,22 +74,39 @@ def over_orders(method: Method, orders: Sequence[tuple[str, ...]], measure: Meas
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference between a method and the baseline, in the metric's unit, over pairs of runs with the same seed and
-    order.
+class Interval:
+    """A mean with its confidence interval, in the metric's unit: of the differences between a method and the baseline over
+    pairs of runs with the same seed and order, or of values over such runs.
 
     Attributes:
-        mean: the mean over pairs of the method's value minus the baseline's.
-        half_width: half the width of the 95 % confidence interval of the mean, by Student's t; None for a single pair.
-        pairs: the number of pairs.
+        mean: the mean; of differences, the method's value minus the baseline's.
+        half_width: half the width of the 95 % confidence interval of the mean, by Student's t; None for a single value.
+        count: the number of values, or of pairs.
     """
 
     mean: float
     half_width: float | None
-    pairs: int
+    count: int
 
 
-def paired(method: Method, baseline: Method, measure: Measure) -> Difference | None:
+def interval(values: Sequence[float | None]) -> Interval | None:
+    """Returns the mean of some values, and half the width of its 95 % confidence interval by Student's t.
+
+    The result is None if there are none, or one is undefined.
+
+    Args:
+        values: one for each run, or pair of runs; None or NaN where it is undefined.
+    """
+    found = spread([None if value is None or np.isnan(value) else value for value in values])
+    if found is None:
+        return None
+    if found.deviation is None:
+        return Interval(found.mean, None, found.count)
+    quantile = float(scipy.special.stdtrit(found.count - 1, (1 + CONFIDENCE) / 2))
+    return Interval(found.mean, quantile * found.deviation / found.count**0.5, found.count)
+
+
+def paired(method: Method, baseline: Method, measure: Measure) -> Interval | None:
     """Returns the difference between a method's metric and the baseline's, over pairs of runs with the same seed and
     order: its mean, and half the width of the 95 % confidence interval.
 
@@ -108,11 +125,4 @@ def paired(method: Method, baseline: Method, measure: Measure) -> Difference | N
         if a is None or b is None:
             return None
         differences.append(a - b)
-    found = spread(differences)
-    if found is None:
-        return None
-    half_width = None
-    if found.deviation is not None:
-        quantile = float(scipy.special.stdtrit(found.count - 1, (1 + CONFIDENCE) / 2))
-        half_width = quantile * found.deviation / found.count**0.5
-    return Difference(found.mean, half_width, found.count)
+    return interval(differences)

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.comparison import differing, metric_columns, versions
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.metric_columns import Metric
-from benchmarks.comparison.statistics import Difference, Spread, over_orders, paired
+from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired
 from benchmarks.runs.read import MATRICES, Run
 
 
@@ -61,11 +61,13 @@ class Section:
         title: the title.
         tables: the tables.
         notes: sentences below the title.
+        keys: the methods of its rows, as `--baseline` names them.
     """
 
     title: str
     tables: list[Table]
     notes: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     @property
     def is_marked(self) -> bool:
@@ -110,9 +112,12 @@ def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> lis
     return list(zip([Cell(method.label) for method in methods], *columns, strict=True))
 
 
-def _competes(methods: Iterable[Method]) -> list[bool]:
+def competing(methods: Iterable[Method]) -> list[bool]:
     """Returns whether each method is ranked. Zero-shot and joint training are not: they bound the others from below and
     above.
+
+    Args:
+        methods: the methods.
     """
     return [not (method.runs[0].learns_nothing or method.runs[0].learns_at_once) for method in methods]
 
@@ -142,7 +147,7 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
     """
     methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
-    competes = _competes(methods)
+    competes = competing(methods)
 
     def column(metric: Metric) -> list[Cell]:
         found = [over_orders(method, orders, metric.of) for method in methods]
@@ -173,7 +178,7 @@ def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
     """
     identity = group.accuracy_identity
     methods = [method for method in group.methods if method.in_order(tasks)]
-    competes = _competes(methods)
+    competes = competing(methods)
     tables = []
     for metric, heading in PER_TASK:
         columns = []
@@ -292,8 +297,8 @@ def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
     found = [[paired(method, baseline, metric.of) for metric in metrics] for method in others]
     rows = []
     for method, differences in zip(others, found, strict=True):
-        pairs = max((each.pairs for each in differences if each), default=0)
-        rows.append((Cell(method.label), *map(_difference, differences), Cell(str(pairs), value=pairs)))
+        pairs = max((each.count for each in differences if each), default=0)
+        rows.append((Cell(method.label), *map(difference, differences), Cell(str(pairs), value=pairs)))
     notes = [
         "Points; mean of the differences between runs of the same seed and order, with its 95 % confidence interval "
         "(Student's t over the pairs)."
@@ -304,7 +309,12 @@ def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
     return Table(f"difference to {baseline.label}, {MATRICES[identity][1]}", header, rows, notes)
 
 
-def _difference(found: Difference | None) -> Cell:
+def difference(found: Interval | None) -> Cell:
+    """Returns the cell of a difference with its confidence interval, such as `+1.3 [+0.4, +2.2]`; `–` without one.
+
+    Args:
+        found: the mean difference; of a single pair it has no interval.
+    """
     if found is None:
         return Cell(MISSING)
     if found.half_width is None:
@@ -368,4 +378,4 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
         tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
     elif baseline is not None:
         notes.append(f"No differences: there is no {baseline} here.")
-    return Section(group.title, [*tables, cost_table(group)], notes)
+    return Section(group.title, [*tables, cost_table(group)], notes, [method.key for method in group.methods])

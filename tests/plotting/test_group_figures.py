@@ -14,7 +14,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import read
-from plotting import compare, curves, interference, rank, spectrum, style
+from plotting import compare, curves, frontier, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
@@ -247,3 +247,42 @@ def test_wrong_input_is_one_line(
     assert result.exit_code == 2 and words in result.stderr and "Traceback" not in result.stderr
     assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
     assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_frontier_line_goes_through_its_rates_and_rings_what_no_other_beats(tmp_path: Path) -> None:
+    """Two methods at three rates: the worst of the second lies left of zero-shot, so outside the panels."""
+    points = {"lora": [(60, 39), (70, 31), (65, 20)], "nusa": [(62, 38), (66, 37), (20, 5)]}
+    for (strategy, pairs), seed in product(points.items(), (1, 2)):
+        for rate, (learned, kept) in zip((1e-3, 1e-2, 1e-1), pairs, strict=True):
+            states = np.array([[40.0, 40], [learned + seed, kept + seed], [50, learned + seed]])
+            write_run(tmp_path / f"{strategy}-{rate}-{seed}", states, ["a", "b"], strategy, seed, lr=rate)
+    (group,) = sort(find([tmp_path]).folders).groups
+    axes = frontier.figure(group).axes[0]
+    drawn_lines = [np.asarray(line.get_xydata()) for line in axes.lines if len(np.asarray(line.get_xdata())) == 3]
+    for pairs in points.values():
+        assert any(np.allclose(line, np.array(pairs) + 1.5) for line in drawn_lines), pairs
+    rings = np.asarray(axes.collections[-1].get_offsets())
+    assert {tuple(ring) for ring in rings} == {(61.5, 40.5), (63.5, 39.5), (67.5, 38.5), (71.5, 32.5)}
+    low, high = axes.get_xlim()
+    assert 38 < low < 40
+    assert 71.5 < high < 75
+
+
+@pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
+def test_a_frontier_of_many_methods_is_readable(tmp_path: Path, width: float) -> None:
+    chance = np.random.default_rng(5)
+    for strategy, rate in product(STRATEGIES[:15], (1e-3, 1e-2)):
+        states = chance.uniform(20, 90, (4, 3))
+        write_run(tmp_path / f"{strategy}-{rate}", states, names(3), strategy, lr=rate)
+    (group,) = sort(find([tmp_path]).folders).groups
+    texts = drawn(frontier.figure(group, width))
+    assert overlapping(texts) == []
+    shown = " ".join(text.get_text() for text in texts)
+    assert all(method.name in shown for method in group.methods)
+
+
+def test_a_frontier_without_several_rates_is_one_line_of_error(tmp_path: Path) -> None:
+    make_group(tmp_path / "runs", 2, 2)
+    done = run_command("frontier", tmp_path / "runs", "-o", tmp_path / "f.png")
+    assert done.exit_code == 2
+    assert "--along lr: no method of stream micro" in done.stderr

@@ -79,7 +79,7 @@ def _rows(group: Group, method: Method, per_task: bool, baseline: Method | None)
             if baseline is not None and baseline is not method and (pairs := paired(method, baseline, metric.of)):
                 yield {
                     "metric": f"{metric.key} minus {baseline.key}", "task_identity": identity, "order": "all",
-                    "mean": pairs.mean, "interval_half_width": pairs.half_width, "count": pairs.pairs,
+                    "mean": pairs.mean, "interval_half_width": pairs.half_width, "count": pairs.count,
                 }  # fmt: skip
         for key, _ in PER_TASK if per_task and identity != "seen" else ():
             for tasks in orders:

@@ -42,7 +42,7 @@ def write(comparison: Comparison) -> str:
                 console.print(Text(note), soft_wrap=True)
         console.print()
     legend = "* best, + second best\n" if plain else "bold: best, underlined: second best\n"
-    keys = dict.fromkeys(method.key for group in comparison.groups for method in group.methods)
+    keys = dict.fromkeys(key for section in sections for key in section.keys)
     names = f"methods as --baseline names them: {', '.join(keys)}\n"
     return out.getvalue() + (legend if any(section.is_marked for section in sections) else "") + names
 

@@ -1,0 +1,253 @@
+"""The whole trade-off of each method: what it keeps against what it learns, over its learning rates or any setting.
+
+A method with several values of a setting is one line. Its points lie at learning accuracy and Transfer; those that no other
+of its points beats in both are its front. What a method has at a given learning accuracy is read off its front, between two
+points that were measured, never beyond.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.comparison import metric_columns
+from benchmarks.comparison.groups import Group, Method, settings, shown, telling
+from benchmarks.comparison.metric_columns import Metric
+from benchmarks.comparison.statistics import Interval, Measure, interval
+from benchmarks.config.errors import UserError
+from benchmarks.runs.read import Run
+
+
+ALONG = "lr"  # the settings over which a line goes, unless others are named
+FULL = 100.0  # percent
+Unit = tuple[tuple[str, ...], int]  # the order and the seed of a run
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A method with one or several values of some settings.
+
+    Attributes:
+        method: the method, with the runs of all values.
+        points: the same for each value alone, in rising order of the values; a label is only its value, as in `lr=0.001`.
+        identity: the accuracies that count, `known` (task-aware) or `unknown` (task-agnostic).
+    """
+
+    method: Method
+    points: tuple[Method, ...]
+    identity: str
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The orders and seeds in which every point ran; values are compared within one of them."""
+        found = [{_unit(run) for run in point.runs} for point in self.points]
+        return tuple(sorted(set.intersection(*found)))
+
+    def values(self, measure: Measure) -> np.ndarray:
+        """Returns a metric of each point in each order and seed, (points, units); NaN where it is undefined.
+
+        Args:
+            measure: returns the metric of a run; None where it is undefined.
+        """
+        rows = []
+        for point in self.points:
+            runs = {_unit(run): run for run in point.runs}
+            rows.append([np.nan if (value := measure(runs[unit])) is None else value for unit in self.units])
+        return np.array(rows, dtype=float).reshape(len(self.points), len(self.units))
+
+    @cached_property
+    def learning(self) -> np.ndarray:
+        """Learning accuracy in percent, (points, units)."""
+        return self.values(metric(self.identity, "right_after").of)
+
+    @cached_property
+    def transfer(self) -> np.ndarray:
+        """Transfer in percent, (points, units)."""
+        return self.values(metric(self.identity, "transfer").of)
+
+    @cached_property
+    def front(self) -> list[int]:
+        """The points that no other point of the line beats, in rising order of learning accuracy, by means over units."""
+        return front(self.learning.mean(axis=1), self.transfer.mean(axis=1))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The least and the greatest learning accuracy on the front, in percent, means over units."""
+        means = self.learning.mean(axis=1)[self.front]
+        return float(means[0]), float(means[-1])
+
+    def at(self, accuracy: float, measure: Measure) -> np.ndarray:
+        """Returns a metric where the line has some learning accuracy, (units,), by linear interpolation along its front.
+
+        NaN in a unit whose front does not reach so far, to either side.
+
+        Args:
+            accuracy: learning accuracy in percent.
+            measure: returns the metric of a run; None where it is undefined.
+        """
+        found = []
+        for across, up in zip(self.learning[self.front].T, self.values(measure)[self.front].T, strict=True):
+            order = np.argsort(across, kind="stable")
+            found.append(np.interp(accuracy, across[order], up[order], left=np.nan, right=np.nan))
+        return np.array(found)
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """The area of the line in each unit, (units,), in percent; see `area`."""
+        runs = {_unit(run): run for run in self.points[0].runs}
+        corners = [corner(runs[unit], self.identity) for unit in self.units]
+        pairs = zip(self.learning.T, self.transfer.T, corners, strict=True)
+        return np.array([area(across, up, *zero) for across, up, zero in pairs])
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Returns the settings that an option names, with underscores.
+
+    Args:
+        text: as typed, such as `lr,l2`.
+
+    Raises:
+        UserError: a name is empty or stands twice.
+    """
+    found = [name.strip().replace("-", "_") for name in text.split(",")]
+    if not all(found) or len(set(found)) < len(found):
+        raise UserError(f"--along {text}: expected settings with commas between them, each once, as in lr,l2")
+    return tuple(found)
+
+
+def lines(group: Group, along: Sequence[str]) -> list[Line]:
+    """Returns a group's methods as lines over some settings, in the order of the group, those of `why_not` too.
+
+    Args:
+        group: the runs.
+        along: names of settings.
+
+    Raises:
+        UserError: no method of the group has several values of one of the settings.
+    """
+    piles: dict[tuple[str, ...], list[Method]] = {}
+    for method in group.methods:
+        own = [f"{name}={shown(value)}" for name, value in sorted(_fixed(method, along).items())]
+        piles.setdefault((method.strategy, *own), []).append(method)
+    for name in along:
+        if not any(telling([{name: settings(each.runs[0]).get(name)} for each in pile]) for pile in piles.values()):
+            raise UserError(f"--along {name}: no method of {group.title} has several values of it")
+    return [
+        _line(pile, _beside(pile, piles.values(), along), along, group.accuracy_identity) for pile in piles.values()
+    ]
+
+
+def why_not(line: Line) -> str:
+    """Returns why a method has nothing to show as a line, in a few words; empty if it has.
+
+    Args:
+        line: the method.
+    """
+    for key in ("right_after", "transfer"):
+        found = metric(line.identity, key)
+        if any(found.of(run) is None for run in line.method.runs):
+            return f"no {found.heading}"
+    return "" if line.units else "no seed in which all its values ran"
+
+
+def metric(identity: str, key: str) -> Metric:
+    """Returns a metric of the tables.
+
+    Args:
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+        key: its name in csv files.
+    """
+    return next(each for each in metric_columns.headline(identity) if each.key == key)
+
+
+def front(across: np.ndarray, up: np.ndarray) -> list[int]:
+    """Returns the indices of the points that no other beats in both coordinates, in rising order of the first.
+
+    Of equal points the first counts.
+
+    Args:
+        across, up: the coordinates, (N,) each; more is better.
+    """
+    order = sorted(range(len(across)), key=lambda index: (-across[index], -up[index], index))
+    kept: list[int] = []
+    for index in order:
+        if not kept or up[index] > up[kept[-1]]:
+            kept.append(index)
+    return kept[::-1]
+
+
+def corner(run: Run, identity: str) -> tuple[float, float]:
+    """Returns where zero-shot stands: the mean accuracy before any training over all tasks, which is its learning
+    accuracy, and over all but the first, which is its Transfer; in percent.
+
+    Args:
+        run: a run; its accuracies before training count.
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+    """
+    before = run.accuracy[identity][0]  # (T,)
+    return float(before.mean()), float(before[1:].mean())
+
+
+def area(across: np.ndarray, up: np.ndarray, learned: float, kept: float) -> float:
+    """Returns the area that a line's points cover, in percent of the rectangle below and right of the zero-shot corner.
+
+    The rectangle goes from zero-shot's learning accuracy L_0 to 100 %, and from 0 to zero-shot's Transfer T_0. A point
+    covers what lies left of it and below it: the area is the integral from L_0 to 100 of max{T_i: L_i >= x} dx (0 where no
+    point learns so much), over (100 - L_0) T_0. It is the hypervolume of Zitzler and Thiele (IEEE Transactions on
+    Evolutionary Computation 3, 1999) with the reference point (L_0, 0). Nothing is interpolated. 0 is zero-shot itself; 100
+    would be Transfer as before with every task learned perfectly.
+
+    Args:
+        across: learning accuracy of each point in percent, (N,).
+        up: Transfer of each point in percent, (N,).
+        learned, kept: L_0 and T_0.
+    """
+    covered, reached = 0.0, learned
+    for index in front(across, up):
+        covered += max(float(across[index]) - reached, 0.0) * float(up[index])
+        reached = max(reached, float(across[index]))
+    return FULL * covered / ((FULL - learned) * kept)
+
+
+def difference(line: Line, other: Line, of: Callable[[Line], np.ndarray]) -> Interval | None:
+    """Returns the difference between two lines over the orders and seeds that both have, with its confidence interval.
+
+    None if there are none, or a value is undefined in one of them.
+
+    Args:
+        line: the line whose values count positive.
+        other: the line that it is compared with.
+        of: returns the value of a line in each of its units, (units,).
+    """
+    here, there = (dict(zip(each.units, of(each).tolist(), strict=True)) for each in (line, other))
+    return interval([here[unit] - there[unit] for unit in line.units if unit in there])
+
+
+def _unit(run: Run) -> Unit:
+    return run.tasks, run.config["seed"]
+
+
+def _fixed(method: Method, along: Sequence[str]) -> dict[str, object]:
+    return {name: value for name, value in settings(method.runs[0]).items() if name not in along}
+
+
+def _beside(pile: list[Method], piles: Collection[list[Method]], along: Sequence[str]) -> str:
+    """Returns the settings, apart from those of the line, in which a strategy's lines differ, as a label has them."""
+    same = [_fixed(each[0], along) for each in piles if each[0].strategy == pile[0].strategy]
+    own = _fixed(pile[0], along)
+    return "".join(f" {name}={shown(own.get(name))}" for name in telling(same))
+
+
+def _line(pile: list[Method], label: str, along: Sequence[str], identity: str) -> Line:
+    def values(point: Method) -> list[tuple[bool, float, str]]:
+        found = [settings(point.runs[0]).get(name) for name in along]
+        numbers = [isinstance(each, int | float) for each in found]
+        return [(not is_one, each if is_one else 0.0, shown(each)) for each, is_one in zip(found, numbers, strict=True)]  # type: ignore[misc]
+
+    def named(point: Method) -> Method:
+        own = settings(point.runs[0])
+        return replace(point, name="", telling=" ".join(f"{name}={shown(own[name])}" for name in along if name in own))
+
+    whole = replace(pile[0], telling=label, runs=tuple(run for point in pile for run in point.runs))
+    return Line(whole, tuple(map(named, sorted(pile, key=values))), identity)

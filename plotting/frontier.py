@@ -1,0 +1,163 @@
+"""Each method's whole trade-off: Transfer and forgetting against learning accuracy, over its learning rates.
+
+`python -m plotting.frontier [RESULTS...] [--along lr] -o FILE`
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.comparison import frontier
+from benchmarks.comparison.frontier import Line
+from benchmarks.comparison.groups import Group
+from benchmarks.comparison.run_filters import choice, chosen, only_group
+from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command
+from benchmarks.runs.read import MATRICES
+from plotting import style
+from plotting.captioned import Captioned
+from plotting.command import WIDTHS, drawable, output, write
+from plotting.found import commands
+from plotting.gaps import Gap, captioned, labels
+from strategies.about import BLACK
+
+
+HEIGHT = 2.5  # inches, of the panels
+STEPS = 60  # learning accuracies at which a band is drawn
+BEST = 46.0  # area of a ring around a point that no method's beats, in points squared
+PANELS = ("transfer", "forgetting")
+
+
+@style.paper()
+def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (frontier.ALONG,)) -> Figure:
+    """Returns the figure: Transfer and forgetting against learning accuracy, in percent, side by side, or in a column's
+    width one below the other.
+
+    Each method is a line over the values of some settings, in their order; its points are means over seeds and orders. A
+    band, one standard deviation to each side, is drawn along the method's front (the points that none of its others beats in
+    learning accuracy and Transfer). Rings mark the points that no point of any method beats in the panel's two values. A
+    cross on a dotted line marks zero-shot; points that learn less than that lie outside the panels. All are of the
+    task-aware accuracies, or of the task-agnostic ones if the protocol reports those.
+
+    Args:
+        group: the runs.
+        width: in inches.
+        along: the settings over which the lines go.
+
+    Raises:
+        UserError: no method has several values of one of the settings.
+    """
+    every = frontier.lines(group, along)
+    names = labels(_methods(every), _gaps(every))
+    looks = style.looks(_methods(every).methods)
+    shown = [(line, look) for line, look in zip(every, looks, strict=True) if not frontier.why_not(line)]
+    rows = 1 if width > style.COLUMN else len(PANELS)
+    drawing = Figure((width, rows * HEIGHT + style.legend_height(names, width)), layout="constrained")
+    axes: Any = drawing.subplots(rows, len(PANELS) // rows)
+    for panel, key in zip(axes, PANELS, strict=True):
+        _panel(panel, shown, key, single=len(along) == 1)
+    for name, look in zip(names, looks, strict=True):
+        axes[0].plot([], [], label=name, **look.line())
+    style.legend(drawing)
+    return drawing
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """Yields the one figure of a group for the report, if a method ran with several learning rates.
+
+    Args:
+        group: the runs.
+    """
+    try:
+        every = frontier.lines(group, (frontier.ALONG,))
+    except UserError:
+        return
+    shown = [line for line in every if not frontier.why_not(line)]
+    if not shown:
+        return
+    caption = (
+        "Transfer and forgetting against learning accuracy, over learning rates: points are means over runs, bands a standard "
+        "deviation, rings what no other point beats, the cross zero-shot, left of which nothing is shown."
+    )
+    said = "; ".join(f"{line.method.label} {line.areas.mean():.1f}" for line in shown)
+    yield Captioned(figure(group), captioned(caption, _gaps(every)), f"Area of each method in percent: {said}.")
+
+
+def _methods(every: Sequence[Line]) -> Group:
+    """The lines as the methods of a group."""
+    return Group(tuple(line.method for line in every))
+
+
+def _gaps(every: Sequence[Line]) -> list[Gap]:
+    return [Gap(line.method, why) for line in every if (why := frontier.why_not(line))]
+
+
+def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, single: bool) -> None:
+    """Draws one metric against learning accuracy."""
+    identity = shown[0][0].identity
+    metric = frontier.metric(identity, key)
+    means = []
+    for line, look in shown:
+        across, up = line.learning.mean(axis=1), line.values(metric.of).mean(axis=1)  # (points,) each
+        means.append(np.stack([across, up]))
+        _band(axes, line, metric, look)
+        order = list(range(len(across))) if single else line.front
+        axes.plot(across[order], up[order], **{**look.line(), "marker": "", "linewidth": 0.9})
+        axes.plot(across, up, **{**look.line(), "linestyle": "none"})
+    corners = [frontier.corner(run, identity) for line, _ in shown for run in line.method.runs]
+    learned, kept = np.mean(corners, axis=0)
+    level = kept if key == "transfer" else 0.0
+    points = np.concatenate(means, axis=1)  # (2, all points)
+    points = points[:, points[0] >= learned]
+    best = frontier.front(points[0], points[1] if metric.more_is_better else -points[1])
+    axes.scatter(points[0, best], points[1, best], s=BEST, facecolor="none", edgecolor=BLACK, linewidth=0.5, zorder=3)
+    axes.axhline(level, color=style.GREY, linewidth=0.6, linestyle=":")
+    axes.plot(learned, level, marker="x", color=BLACK, linestyle="none", zorder=4)
+    _limit(axes, np.append(points, [[learned], [level]], axis=1))
+    axes.set_xlabel(f"learning accuracy (%), {MATRICES[identity][1]}")
+    axes.set_ylabel(f"{metric.heading} ({'%' if metric.more_is_better else 'points'})")
+
+
+def _limit(axes: Axes, points: np.ndarray) -> None:
+    """Sets the limits of both axes to what the points span, (2, N), and a margin."""
+    low, high = points.min(axis=1), points.max(axis=1)
+    margin = np.maximum(0.06 * (high - low), 0.5)
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+
+
+def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> None:
+    """Draws a standard deviation to each side of a line's front, where it has several points and runs."""
+    low, high = line.reach
+    if low == high or len(line.units) < 2:
+        return
+    across = np.linspace(low, high, STEPS)
+    up = np.array([line.at(each, metric.of) for each in across])  # (STEPS, units)
+    mean, deviation = up.mean(axis=1), up.std(axis=1, ddof=1)  # NaN where a run does not reach, which is not drawn
+    axes.fill_between(across, mean - deviation, mean + deviation, color=look.colour, alpha=0.15, linewidth=0)
+
+
+@click.command("python -m plotting.frontier", cls=Command, help=commands()["frontier"])
+@choice
+@click.option("--along", metavar="NAME,...", default=frontier.ALONG, show_default=True, help="settings of a line")
+@output
+def main(along: str, width: str, output: Path, **choice: Any) -> None:
+    """Reads runs, draws them in one figure, and writes it to a file."""
+
+    def make() -> Figure:
+        names = frontier.names(along)
+        group = only_group(chosen(**choice))
+        every = frontier.lines(group, names)
+        drawable(_methods(every), _gaps(every))
+        return figure(group, WIDTHS[width], names)
+
+    write(make, output)
+
+
+if __name__ == "__main__":
+    main()
