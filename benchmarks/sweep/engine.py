@@ -13,13 +13,13 @@ from ray.exceptions import RayError
 
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
-from benchmarks.sweeps.cells import Cell, Shared
-from benchmarks.sweeps.cluster import first_line, joined
-from benchmarks.sweeps.crew import Crew, Turn
-from benchmarks.sweeps.options import Options
-from benchmarks.sweeps.outcomes import Outcome
-from benchmarks.sweeps.view import View
-from benchmarks.sweeps.worker import Post
+from benchmarks.sweep.cells import Cell, Shared
+from benchmarks.sweep.cluster import first_line, joined
+from benchmarks.sweep.crew import Crew, Turn
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.outcomes import Outcome
+from benchmarks.sweep.view import View
+from benchmarks.sweep.worker import Post
 
 
 def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int = 0) -> dict[str, Outcome]:

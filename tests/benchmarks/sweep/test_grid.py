@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.config.errors import UserError
-from benchmarks.sweeps.grid import Block
+from benchmarks.sweep.grid import Block
 
 
 def test_every_combination():

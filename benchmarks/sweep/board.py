@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.runtime import files
-from benchmarks.sweeps.outcomes import Progress
+from benchmarks.sweep.outcomes import Progress
 
 
 class Board:

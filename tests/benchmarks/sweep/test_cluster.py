@@ -20,7 +20,7 @@ GRID = ("--strategy", "nusa", "--seed", "1..4", "--order", "[arrows,clocks,colou
 def cluster():
     """The process that holds the cluster, and the cluster's address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.sweeps.nodes"],
+        [sys.executable, "-m", "tests.benchmarks.sweep.nodes"],
         cwd=ROOT, env=OPEN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout

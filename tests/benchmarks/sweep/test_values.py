@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.sweeps.values import MOST, alternatives
+from benchmarks.sweep.values import MOST, alternatives
 
 
 @pytest.mark.parametrize(

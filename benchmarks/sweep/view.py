@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.text import Text
 
 from benchmarks.config.terminal import plain
-from benchmarks.sweeps.cells import Cell
-from benchmarks.sweeps.outcomes import Outcome, Progress
-from benchmarks.sweeps.states import Standing
+from benchmarks.sweep.cells import Cell
+from benchmarks.sweep.outcomes import Outcome, Progress
+from benchmarks.sweep.states import Standing
 
 
 EVERY = 2.0  # seconds between two reckonings of the time that is left

@@ -9,15 +9,15 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError, shown
 from benchmarks.experiment.door import places
 from benchmarks.experiment.reading import load_runs
-from benchmarks.sweeps import cells as cells_of
-from benchmarks.sweeps import search
-from benchmarks.sweeps.cells import Cell, Shared
-from benchmarks.sweeps.file import block, read_blocks
-from benchmarks.sweeps.grid import Block
-from benchmarks.sweeps.options import Options
-from benchmarks.sweeps.outcomes import Outcome
-from benchmarks.sweeps.states import Standing, forget_failure, standing
-from benchmarks.sweeps.view import View
+from benchmarks.sweep import cells as cells_of
+from benchmarks.sweep import search
+from benchmarks.sweep.cells import Cell, Shared
+from benchmarks.sweep.file import block, read_blocks
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.outcomes import Outcome
+from benchmarks.sweep.states import Standing, forget_failure, standing
+from benchmarks.sweep.view import View
 
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: boo
         KeyboardInterrupt: a signal ended the sweep.
     """
     try:
-        from benchmarks.sweeps.engine import go as do  # here, since whoever only plans needs no Ray
+        from benchmarks.sweep.engine import go as do  # here, since whoever only plans needs no Ray
     except ImportError as error:
         raise UserError(
             'Ray is missing; install the extra "cluster" (uv run --extra cluster ..., pip install "nusa-bench[cluster]"), '

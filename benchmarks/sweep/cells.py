@@ -11,8 +11,8 @@ from benchmarks.config.resolve import resolve
 from benchmarks.experiment.request import Places, Request
 from benchmarks.runs import write
 from benchmarks.runtime import files
-from benchmarks.sweeps.grid import Block
-from benchmarks.sweeps.values import MOST
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.values import MOST
 
 
 @dataclass(frozen=True)

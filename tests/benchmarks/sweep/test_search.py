@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from benchmarks.config.errors import UserError
-from benchmarks.sweeps import search
-from benchmarks.sweeps.cells import cells
-from benchmarks.sweeps.door import shared_by_all
-from benchmarks.sweeps.grid import Block
+from benchmarks.sweep import search
+from benchmarks.sweep.cells import cells
+from benchmarks.sweep.door import shared_by_all
+from benchmarks.sweep.grid import Block
 from tests.run_folders import write_run
 
 

@@ -20,9 +20,9 @@ from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run, read
 from benchmarks.runtime import files, repository
 from benchmarks.streams import validation
-from benchmarks.sweeps.cells import Cell, said, text
-from benchmarks.sweeps.grid import DEFAULT, Block
-from benchmarks.sweeps.states import standing
+from benchmarks.sweep.cells import Cell, said, text
+from benchmarks.sweep.grid import DEFAULT, Block
+from benchmarks.sweep.states import standing
 
 
 SEED = 7  # of the draw of validation images, and of the runs where no seed is named

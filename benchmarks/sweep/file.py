@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.resolve import read_yaml
-from benchmarks.sweeps.grid import Block
-from benchmarks.sweeps.values import alternatives
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.values import alternatives
 
 
 SET = "set"  # a mapping of further settings, as `--set` on the command line

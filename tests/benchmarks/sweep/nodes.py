@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, in a process of its own: `python -m tests.benchmarks.sweeps.nodes`.
+"""A Ray cluster of two nodes on this machine, in a process of its own: `python -m tests.benchmarks.sweep.nodes`.
 
 It prints the cluster's address, then does what it reads on stdin, a line each: `lose` kills the second node as it is, `add`
 adds another one; the end of stdin ends the cluster.

@@ -10,7 +10,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import settings_of, unknown_setting
 from benchmarks.config.settings import COMMON_NAMES
-from benchmarks.sweeps.values import MOST
+from benchmarks.sweep.values import MOST
 
 
 DEFAULT = "nusa"  # the strategy of a block that names none

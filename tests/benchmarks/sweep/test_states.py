@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs.pack import pack
-from benchmarks.sweeps.states import forget_failure, note_failure, standing
+from benchmarks.sweep.states import forget_failure, note_failure, standing
 from tests.run_folders import write_run
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.config.errors import UserError
-from benchmarks.sweeps.file import read_blocks
+from benchmarks.sweep.file import read_blocks
 
 
 def written(tmp_path, text):

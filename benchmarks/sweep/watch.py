@@ -8,7 +8,7 @@ import torch
 from benchmarks.experiment import door
 from benchmarks.experiment.request import Request
 from benchmarks.measurements.base import Callback, RunState
-from benchmarks.sweeps.outcomes import Progress
+from benchmarks.sweep.outcomes import Progress
 
 
 EVERY = 1.0  # seconds

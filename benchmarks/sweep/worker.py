@@ -17,8 +17,8 @@ from benchmarks.config.errors import Busy, OutOfMemory, UserError
 from benchmarks.experiment.request import Request
 from benchmarks.runs.write import CHECKPOINT
 from benchmarks.runtime import files
-from benchmarks.sweeps.cells import Shared, request
-from benchmarks.sweeps.outcomes import Outcome, Progress, Ready, code_digest
+from benchmarks.sweep.cells import Shared, request
+from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
 
 
 LOG = "log.txt"
@@ -114,7 +114,7 @@ class Worker:
         return Outcome("finished")
 
     def _complete(self, name: str, attempt: int, asked: Request, sent: "_Sent | None") -> None:
-        from benchmarks.sweeps.watch import complete  # here, since it imports torch, which the driver does without
+        from benchmarks.sweep.watch import complete  # here, since it imports torch, which the driver does without
 
         def tell(progress: Progress) -> bool:
             return bool(ray.get(self.board.tell.remote(name, attempt, progress)))

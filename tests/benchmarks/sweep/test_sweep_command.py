@@ -42,7 +42,7 @@ def own(tmp_path, name, does):
 
 def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
     code = (
-        "import sys; from benchmarks.sweep import main\n"
+        "import sys; from benchmarks.sweep.__main__ import main\n"
         f"words = ['--strategy', 'nusa,lora', '--seed', '1..3', '--results', {str(tmp_path)!r}, '--dry-run']\n"
         "main(words, standalone_mode=False)\n"
         "assert not {'ray', 'torch'} & set(sys.modules), sorted(sys.modules)"

@@ -9,9 +9,9 @@ from benchmarks.config import command_line
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import HARNESS_NAMES
 from benchmarks.experiment import door
-from benchmarks.sweeps.cells import cells
-from benchmarks.sweeps.door import plan, shared_by_all
-from benchmarks.sweeps.grid import Block
+from benchmarks.sweep.cells import cells
+from benchmarks.sweep.door import plan, shared_by_all
+from benchmarks.sweep.grid import Block
 from tests.run_folders import write_run
 
 

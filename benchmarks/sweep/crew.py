@@ -13,14 +13,14 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmarks.config.errors import UserError
-from benchmarks.sweeps.board import Board
-from benchmarks.sweeps.cells import Cell
-from benchmarks.sweeps.cluster import first_line
-from benchmarks.sweeps.options import Options
-from benchmarks.sweeps.outcomes import Outcome, Progress, Ready, code_digest
-from benchmarks.sweeps.states import cost_of, forget_failure, note_failure, standing
-from benchmarks.sweeps.view import View
-from benchmarks.sweeps.worker import Post, Worker
+from benchmarks.sweep.board import Board
+from benchmarks.sweep.cells import Cell
+from benchmarks.sweep.cluster import first_line
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
+from benchmarks.sweep.states import cost_of, forget_failure, note_failure, standing
+from benchmarks.sweep.view import View
+from benchmarks.sweep.worker import Post, Worker
 
 
 POLL = 0.5  # seconds

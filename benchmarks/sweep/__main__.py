@@ -16,13 +16,13 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runtime import signals
-from benchmarks.sweeps import door
-from benchmarks.sweeps import search as searching
-from benchmarks.sweeps.file import read_blocks
-from benchmarks.sweeps.grid import Block
-from benchmarks.sweeps.options import Options
-from benchmarks.sweeps.states import STATES
-from benchmarks.sweeps.values import alternatives
+from benchmarks.sweep import door
+from benchmarks.sweep import search as searching
+from benchmarks.sweep.file import read_blocks
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.states import STATES
+from benchmarks.sweep.values import alternatives
 
 
 GRID = ("strategy", "stream", "order", "seed")

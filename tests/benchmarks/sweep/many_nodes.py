@@ -1,4 +1,4 @@
-"""A sweep of runs that only sleep, on Ray nodes of this machine that come and go: `python -m tests.benchmarks.sweeps.many_nodes
+"""A sweep of runs that only sleep, on Ray nodes of this machine that come and go: `python -m tests.benchmarks.sweep.many_nodes
 [RUNS] [NODES]`.
 
 It prints the driver's memory as it goes on, and at the end how many runs were lost, or done twice to their end.
@@ -19,16 +19,16 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from benchmarks.sweeps.cells import Cell, Shared, cells
-from benchmarks.sweeps.crew import Crew, Turn
-from benchmarks.sweeps.door import shared_by_all
-from benchmarks.sweeps.engine import absolute
-from benchmarks.sweeps.grid import Block
-from benchmarks.sweeps.options import Options
-from benchmarks.sweeps.outcomes import Outcome
-from benchmarks.sweeps.states import Standing
-from benchmarks.sweeps.view import View
-from benchmarks.sweeps.worker import Post, Worker
+from benchmarks.sweep.cells import Cell, Shared, cells
+from benchmarks.sweep.crew import Crew, Turn
+from benchmarks.sweep.door import shared_by_all
+from benchmarks.sweep.engine import absolute
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.outcomes import Outcome
+from benchmarks.sweep.states import Standing
+from benchmarks.sweep.view import View
+from benchmarks.sweep.worker import Post, Worker
 
 
 SLEEP = 0.4  # seconds
