@@ -35,7 +35,7 @@ pins:
 readme:
 	uv run python .ci/readme.py
 
-# The runs in results/reference: hours on two cores. What is there already is not run again; take its zip file away first.
+# The runs in results/reference: hours on two cores. What is there already is not run again; take its file away first.
 # GEM's take too long.
 STRATEGIES = $(shell uv run python .ci/methods.py --names)
 comma := ,
@@ -49,7 +49,7 @@ reference:
 	$(SWEEP) --strategy $(ALL) --seed 42..44 --results results/reference
 	$(SWEEP) --strategy milora --set variant=released --seed 42..44 --results results/reference
 	$(SWEEP) --strategy moe_adapter --set decision=image --seed 42..44 --results results/reference
-	uv run python -m benchmarks.runs.pack results/reference
+	uv run python -m benchmarks.runs.pack --together results/reference
 
 # How the recipe of micro gets its learning rates: on validation images, where finished runs are not done again.
 search:

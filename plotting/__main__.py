@@ -12,6 +12,7 @@ import click
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import nearest
 from benchmarks.config.terminal import Command, call_it, program, say, say_error
+from benchmarks.runs.folder import RunFiles
 from plotting.draw import draw_all
 from plotting.found import commands
 
@@ -28,7 +29,9 @@ class FigureOrRuns(Command):
         if name in commands():
             call_it(f"{program('plotting')} {name}")
             return importlib.import_module(f"plotting.{name}").main(words, **kwargs)
-        if not any(map(os.path.exists, (name, f"{name}.zip"))) and (near := nearest(name, list(commands()))):
+        if not (os.path.exists(name) or RunFiles.of(Path(name)).is_packed) and (
+            near := nearest(name, list(commands()))
+        ):
             say(f"error: {name}: neither a figure nor a run folder{near}")
             sys.exit(2)
         return super().main(args, **kwargs)

@@ -48,7 +48,7 @@ def test_a_commands_help_needs_no_docstrings_and_no_assertions(module: str) -> N
     assert done.stdout.startswith("Usage: ") and "--help" in done.stdout and not done.stderr
 
 
-RUN = ROOT / "results" / "reference" / "micro" / "nusa" / "seed42.zip"
+RUN = ROOT / "results" / "reference" / "micro" / "nusa" / "seed42"
 ODD = "backend: nonsense\nfont.size: 40\nsvg.fonttype: none\ntext.usetex: True\npath.sketch: 1, 100, 2\nno colon\n"
 
 

@@ -63,7 +63,8 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     """Returns the entropy rank before any training and after the last task, in directions, from `rank.csv`.
 
     The entropy rank of a matrix is exp of the entropy of its singular values scaled to sum 1. Both values are means
-    over all attention matrices of both towers. The result is None if the table has no attention matrix.
+    over all attention matrices of both towers. The result is None if the table has no attention matrix, or the run was
+    packed without it.
 
     Args:
         files: the run's files.
@@ -72,6 +73,8 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     Raises:
         UserError: `rank.csv` is missing, damaged or cut short.
     """
+    if files.is_packed and not files.has("rank.csv"):
+        return None
     try:
         text = files.text("rank.csv")
         header, *lines = text.splitlines()

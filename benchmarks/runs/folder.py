@@ -1,7 +1,7 @@
-"""Finds and reads the files of a run: in its run folder, or packed in a zip file with the folder's name.
+"""Finds and reads the files of a run: in its run folder, or packed, alone or with others.
 
-`results/micro/nusa/seed42` is a run if the folder `seed42` or the file `seed42.zip` exists; if both do, the folder is
-used. `benchmarks.runs.pack` converts one into the other.
+`results/micro/nusa/seed42` is a run if the folder `seed42` or the file `seed42.zip` exists, or if `nusa.runs.tar.xz` holds
+it; if several do, the first of these counts. `benchmarks.runs.pack` converts one into the other.
 """
 
 import errno
@@ -17,6 +17,8 @@ from typing import Any
 
 from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
+from benchmarks.runs import shelf
+from benchmarks.runs.shelf import SHELF
 
 
 LARGEST = 2**30  # bytes of a file that is read whole
@@ -28,11 +30,11 @@ STREAMS = "streams"  # the folder above packed runs that stores each different `
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Reads the files of one run, from its folder or from the zip file into which it was packed.
+    """Reads the files of one run, from its folder or from the file into which it was packed.
 
     Attributes:
         folder: the run folder. If it has no `config.yaml`, the files are read from the zip file of the same name plus
-            `.zip`.
+            `.zip`, or from the shelf (`shelf.py`) of the folder above.
     """
 
     folder: Path
@@ -53,8 +55,16 @@ class RunFiles:
 
     @property
     def is_packed(self) -> bool:
-        """Whether the files are read from the zip file: it exists, and the folder has no `config.yaml`."""
-        return not (self.folder / "config.yaml").exists() and self.archive.is_file()
+        """Whether the files are read from a zip file or a shelf: there is one, and the folder has no `config.yaml`."""
+        return not (self.folder / "config.yaml").exists() and (self.archive.is_file() or self._is_shelved)
+
+    @property
+    def _shelf(self) -> Path:
+        return shelf.of(self.folder.parent)
+
+    @property
+    def _is_shelved(self) -> bool:
+        return not self.archive.is_file() and shelf.has(self._shelf, self.folder.name)
 
     def at(self, name: str) -> Path:
         """Returns the path of a file to show in messages; for a packed run it leads into the zip file.
@@ -62,16 +72,20 @@ class RunFiles:
         Args:
             name: of the file, for instance `config.yaml`.
         """
-        return (self.archive if self.is_packed else self.folder) / name
+        if not self.is_packed:
+            return self.folder / name
+        return (self._shelf / self.folder.name if self._is_shelved else self.archive) / name
 
     def names(self) -> list[str]:
         """Returns the names of the run's files, sorted, without those in subfolders (plots).
 
         Raises:
-            UserError: the zip file is damaged.
+            UserError: the file into which it was packed is damaged.
         """
         if not self.is_packed:
             return sorted(file.name for file in self.folder.iterdir() if file.is_file())
+        if self._is_shelved:
+            return sorted(shelf.runs(self._shelf)[self.folder.name])
         try:
             with zipfile.ZipFile(self.archive) as archive:
                 return sorted(archive.namelist())
@@ -143,6 +157,8 @@ class RunFiles:
             if file.stat().st_size > LARGEST:
                 raise UserError(f"{file}: larger than {LARGEST} bytes")
             return file.read_bytes()
+        if self._is_shelved:
+            return shelf.runs(self._shelf)[self.folder.name][name]
         with zipfile.ZipFile(self.archive) as archive:
             return archive.read(name)
 
@@ -216,7 +232,7 @@ def find(places: Iterable[Path]) -> Found:
     places.
 
     Args:
-        places: run folders, zip files of packed runs, or folders above them.
+        places: run folders, packed runs, or folders above them.
 
     Raises:
         UserError: a place is missing, or there is no run in it.
@@ -228,10 +244,13 @@ def find(places: Iterable[Path]) -> Found:
     for place in places:
         files = RunFiles.of(place)
         missed: list[Path] = []
-        if files.is_packed:
+        if place.name.endswith(SHELF) and place.is_file():
+            below = _on_shelf(place)
+        elif files.is_packed:
             below = {files.folder}
-        elif place.is_dir():
-            below = _below(place, missed)
+        elif place.is_dir() or shelf.of(place).is_file():
+            below = _below(place, missed) if place.is_dir() else set()
+            below |= _on_shelf(shelf.of(place)) if shelf.of(place).is_file() else set()
         else:
             wrong = "a file, not a folder" if place.exists() else "no such folder"
             raise UserError(f"{place}: {wrong}; name run folders, or folders that hold some (results/)")
@@ -268,9 +287,22 @@ def _below(place: Path, missed: list[Path]) -> set[Path]:
                 missed.append(path)
             elif entry.name == "config.yaml":
                 runs.add(folder)
+            elif entry.name.endswith(SHELF):
+                runs |= _on_shelf(path)
             elif entry.name.endswith(PACKED) and _holds_run(path):
                 runs.add(RunFiles.of(path).folder)
     return runs
+
+
+def _on_shelf(path: Path) -> set[Path]:
+    """Returns the folders of a shelf's runs, or of a damaged one a folder that does not exist, so that reading it raises
+    an error.
+    """
+    folder = path.with_name(path.name.removesuffix(SHELF))
+    try:
+        return {folder / name for name in shelf.runs(path)}
+    except UserError:
+        return {folder / "?"}
 
 
 def _holds_run(archive: Path) -> bool:

@@ -1,23 +1,28 @@
-"""Packs runs into one file each, to commit or send them: `python -m benchmarks.runs.pack results/micro`.
+"""Packs runs into files, to commit or send them: `python -m benchmarks.runs.pack results/micro`.
 
 A packed run is a zip file next to its run folder: `seed42/` becomes `seed42.zip`, with every csv, json and yaml file
-unchanged, without weights and plots. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
+unchanged, without weights and plots. With `--together` all runs of a folder become one file (`shelf.py`): `nusa/` becomes
+`nusa.runs.tar.xz`. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
 folder `streams` above them, named by its sha256. All code that reads run folders also reads packed runs.
 """
 
 import hashlib
 import io
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
+from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, say
+from benchmarks.runs import shelf
 from benchmarks.runs.folder import STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runtime.files import write_bytes
 
 
 KINDS = (".csv", ".json", ".yaml")
+ESSENTIAL = {"accuracy.csv", "accuracy_agnostic.csv", "config.yaml", "cost.json", "metrics.json", "run.json", STREAM}
 EPOCH = (
     1980,
     1,
@@ -28,46 +33,61 @@ EPOCH = (
 )  # the earliest time that a zip file can store; it is fixed so that equal files give equal bytes
 
 
-def pack(place: Path, target: Path | None = None) -> list[Path]:
-    """Packs every finished run at or below a folder, keeps the run folders, and returns the paths of the zip files.
+def pack(
+    place: Path, target: Path | None = None, *, together: bool = False, without: Collection[str] = ()
+) -> list[Path]:
+    """Packs every finished run at or below a folder, keeps the run folders, and returns the paths of the new files.
 
-    A zip file holds the run's csv, json and yaml files, but no weights or plots. Each different `stream.json` is stored
-    once for all runs, in the folder `streams`.
+    A packed run has the csv, json and yaml files of the run, but no weights or plots. Each different `stream.json` is
+    stored once for all runs, in the folder `streams`.
 
     Args:
         place: a run folder or a folder above some.
-        target: the folder for the zip files, with the same relative paths as below `place`, and for the folder
-            `streams`; None puts each zip file next to its run folder.
+        target: the folder for the new files, with the same relative paths as below `place`, and for the folder
+            `streams`; None puts them next to the run folders.
+        together: whether all runs of a folder become one file, in which runs that are packed there already stay.
+        without: names of files to leave out, such as `rank.csv`; readers treat them as not measured.
 
     Raises:
-        UserError: there is no run, one of its files cannot be read, or a zip file cannot be written.
+        UserError: there is no run, one of its files cannot be read, a file cannot be written, or one is left out without
+            which there is no run.
     """
+    if wrong := sorted(ESSENTIAL.intersection(without)):
+        raise UserError(f"--without {wrong[0]}: a run cannot be read without it")
     packed, root = [], _root(place)
+    shelves: dict[Path, dict[str, dict[str, bytes]]] = {}
     target = target or root
     for folder in _found(place):
         files = RunFiles(folder)
         if files.json("run.json").get("status") != "finished":
             continue
-        contents = {name: files.data(name) for name in files.names() if name.endswith(KINDS)}
+        contents = {name: files.data(name) for name in files.names() if name.endswith(KINDS) and name not in without}
         if STREAM in contents:
             digest = hashlib.sha256(contents[STREAM]).hexdigest()
             _write_once(target / STREAMS / f"{digest}.json", contents[STREAM])
             contents[STREAM] = naming_digest(digest)
-        packed.append(RunFiles(target / folder.relative_to(root)).archive)
-        _write_once(packed[-1], _zip(contents))
-    return packed
+        new = target / folder.relative_to(root)
+        if together:
+            shelves.setdefault(shelf.of(new.parent), {})[new.name] = contents
+        else:
+            packed.append(RunFiles(new).archive)
+            _write_once(packed[-1], _zip(contents))
+    for path, runs in shelves.items():
+        before = shelf.runs(path) if path.is_file() else {}
+        _write_once(path, shelf.packed({**before, **runs}))
+    return [*packed, *shelves]
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:
     """Makes a run folder of every packed run at or below a folder, and returns the new run folders.
 
     Args:
-        place: the zip file of a run or a folder above some.
+        place: a packed run, a file of several, or a folder above some.
         target: the folder for the run folders, with the same relative paths as below `place`; None puts each next to
-            its zip file. Existing run folders are not changed.
+            what it was packed in. Existing run folders are not changed.
 
     Raises:
-        UserError: there is no run, a zip file is damaged, the run's `stream.json` is not in a folder `streams` above
+        UserError: there is no run, a file is damaged, the run's `stream.json` is not in a folder `streams` above
             it, or a file cannot be written.
     """
     made, root = [], _root(place)
@@ -115,12 +135,17 @@ def _write_once(path: Path, data: bytes) -> None:
 @click.argument("place", type=click.Path(path_type=Path))
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--unpack", "back", is_flag=True, help="make run folders from packed runs instead")
-def main(place: Path, target: Path | None, back: bool) -> None:
+@click.option("--together", is_flag=True, help="one file for all runs of a folder, a fifth as large")
+@click.option("--without", metavar="NAME,...", default="", help="leave out these files, such as rank.csv,spectrum.csv")
+def main(place: Path, target: Path | None, back: bool, together: bool, without: str) -> None:
     """Pack every finished run at or below PLACE into a zip file below TARGET (default: next to the run folder).
 
-    With --unpack, make a run folder of every zip file instead.
+    With --unpack, make a run folder of every packed run instead.
     """
-    for path in (unpack if back else pack)(place, target):
+    if back and (together or without):
+        raise UserError(f"--unpack: goes without --{'together' if together else 'without'}")
+    names = {name.strip() for name in without.split(",") if name.strip()}
+    for path in unpack(place, target) if back else pack(place, target, together=together, without=names):
         print(path)
 
 
