@@ -1,11 +1,14 @@
 """What the workers of a sweep tell its driver while they run; an actor on the driver's machine."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.config.errors import Busy, UserError
+from benchmarks.runs.write import locked
 from benchmarks.runtime import files
-from benchmarks.sweep.outcomes import Progress
+from benchmarks.sweep.outcomes import Outcome, Progress
 
 
 class Board:
@@ -13,22 +16,35 @@ class Board:
 
     Args:
         results: the folder of all run folders, on this machine.
+        holds: whether it holds the locks of the run folders there, since the workers write into others.
     """
 
-    def __init__(self, results: Path) -> None:
-        self.results = results
+    def __init__(self, results: Path, *, holds: bool = False) -> None:
+        self.results, self.holds = results, holds
         self.stopped = False
         self._attempts: dict[str, int] = {}
+        self._locks: dict[str, ExitStack] = {}
         self._heard: dict[str, tuple[float, Progress]] = {}
 
-    def begin(self, name: str, attempt: int) -> None:
+    def begin(self, name: str, attempt: int) -> Outcome | None:
         """Notes that a worker gets a run; an earlier worker of it, which may live on unseen, is not listened to any more.
 
         Args:
             name: the run folder below that of all results.
             attempt: a number that no earlier attempt at this run had.
+
+        Returns:
+            None; or how the run ended before it began, if another process writes into its folder, or nobody can.
         """
+        if self.holds:
+            lock = ExitStack()
+            try:
+                lock.enter_context(locked(self.results / name))
+            except UserError as error:
+                return Outcome("busy" if isinstance(error, Busy) else "failed", str(error))
+            self._locks[name] = lock
         self._attempts[name] = attempt
+        return None
 
     def tell(self, name: str, attempt: int, progress: Progress) -> bool:
         """Notes the progress of a run, and returns whether the run is to end after this step.
@@ -56,6 +72,8 @@ class Board:
         """
         self._heard.pop(name, None)
         self._attempts.pop(name, None)
+        if lock := self._locks.pop(name, None):
+            lock.close()
 
     def stop(self) -> None:
         """Lets every run end after its present step."""

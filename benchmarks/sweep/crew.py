@@ -25,7 +25,9 @@ from benchmarks.sweep.worker import Post, Worker
 
 POLL = 0.5  # seconds
 LOOK = 2.0  # seconds between two looks at the cluster and at the board
-LOST = 3  # workers that a run may lose without learning a task, before it counts as failed
+LOST = 3  # workers that a run may lose without learning a task, the last one alone on its device, before it has failed
+BAD = 3  # runs in a row that fail on a machine, each before it learned a task, until it gets no more
+FULL = 60.0  # seconds without a run until a line says that the cluster has no room
 UNBORN = 3  # workers in a row that may be lost before they are ready
 WAIT = 10.0  # seconds until a folder in which somebody else writes is tried again
 START = 120.0  # seconds that the workers hired first have to be ready, before those that are begin without the others
@@ -33,6 +35,7 @@ GRACE = 30.0  # seconds that runs have to end after a signal
 AT_ONCE = 16  # workers that are hired at once
 SPARE = 1.1  # of the measured memory of a run
 RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}  # of a machine, and as an actor asks for it
+RESOURCES_SAID = {"num_cpus": "processors", "num_gpus": "GPUs", "memory": "bytes of memory"}
 PAUSE = 60.0  # seconds without hiring after a machine that cannot do runs
 OTHER_CODE = (
     "it has other code or versions of this project, of Python, torch, Avalanche or open_clip; install the same there"
@@ -51,6 +54,7 @@ class Turn:
         after: the time (of `time.monotonic`) before which it is not tried again.
         attempts: workers that have got it so far.
         busy: since when (likewise) another process has been writing into its folder; 0 if none does.
+        avoids: Ray's name of a machine on which it failed, to try another; empty if there is none.
     """
 
     cell: Cell
@@ -59,6 +63,7 @@ class Turn:
     after: float = 0.0
     attempts: int = 0
     busy: float = 0.0
+    avoids: str = ""
 
 
 @dataclass(eq=False)
@@ -113,9 +118,13 @@ class Crew:
         self._code, self._looked, self._unborn = code_digest(), 0.0, 0
         self._met, self._hire_again = False, 0.0  # whether any worker was ever ready; before when none is hired
         self._first_hired = time.monotonic()  # until the first run has begun
+        self._bad: dict[str, int] = {}  # by a machine, Ray's name: how many runs in a row have failed there
+        self._worked = time.monotonic()  # when a run last went on; 0 after a line that none does
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         remote: Any = ray.remote(Board)
-        self._board = remote.options(num_cpus=0, scheduling_strategy=here).remote(post.shared.places.results)
+        self._board = remote.options(num_cpus=0, scheduling_strategy=here).remote(
+            post.shared.places.results, holds=post.scratch is not None
+        )
         self._remote: Any = ray.remote(worker)
 
     def go(self) -> None:
@@ -159,6 +168,12 @@ class Crew:
                 hand.killed = f"it said nothing for {quiet:.0f} s"
                 ray.kill(hand.actor)
         self.view.show(progress)
+        if self._working or not self.waiting:
+            self._worked = time.monotonic()
+        elif self._worked and time.monotonic() - self._worked > FULL:
+            words = ", ".join(f"{amount:g} {RESOURCES_SAID[name]}" for name, amount in needs.items() if amount)
+            self.view.say(f"waiting: no machine has {words} free for a run")
+            self._worked = 0.0
 
     def _room(self, nodes: list[dict[str, float]], needs: dict[str, Any]) -> int:
         """How many workers the cluster has room for, what else runs there not counted."""
@@ -190,16 +205,28 @@ class Crew:
         later = []
         while self.waiting and self._idle:
             turn = self.waiting.popleft()
-            if turn.after > time.monotonic():
+            fit = [hand for hand in self._idle if hand.node_id != turn.avoids]
+            if not any(hand.node_id != turn.avoids for hand in self._working.values()):
+                fit = fit or self._idle  # the other machines have left
+            if turn.after > time.monotonic() or not fit:
                 later.append(turn)
-                continue
-            hand = self._idle.pop()
-            hand.turn, hand.since = turn, time.monotonic()
-            turn.attempts += 1
-            ray.get(self._board.begin.remote(turn.cell.name, turn.attempts))  # before the worker's first word
-            self._working[hand.actor.run.remote(turn.cell.name, turn.attempts, dict(turn.cell.given))] = hand
-            self.view.began(turn.cell, hand.node)
+            else:
+                self._give(turn, fit[-1])
         self.waiting.extend(later)
+
+    def _give(self, turn: Turn, hand: Hand) -> None:
+        """Gives a worker a run."""
+        turn.attempts += 1
+        refused: Outcome | None = ray.get(
+            self._board.begin.remote(turn.cell.name, turn.attempts)
+        )  # before its first word
+        if refused:
+            self._ended(turn, refused, "")
+            return
+        self._idle.remove(hand)
+        hand.turn, hand.since = turn, time.monotonic()
+        self._working[hand.actor.run.remote(turn.cell.name, turn.attempts, dict(turn.cell.given))] = hand
+        self.view.began(turn.cell, hand.node)
 
     def _settle(self) -> None:
         """Waits a moment for workers that are ready, done or lost."""
@@ -228,6 +255,8 @@ class Crew:
                 raise UserError(f"workers cannot be started: {_last_line(error)}") from error
             return
         wrong = ready.wrong or ("" if ready.code == self._code else OTHER_CODE)
+        if self._bad.get(ready.node_id, 0) >= BAD:
+            wrong = f"{BAD} runs in a row failed there"
         if wrong and not self._met:
             raise UserError(f"{ready.node}: {wrong}")
         if wrong:  # of a machine that came later
@@ -257,6 +286,16 @@ class Crew:
             return
         else:
             self._idle.append(hand)
+        self._ended(turn, outcome, hand.node_id)
+
+    def _ended(self, turn: Turn, outcome: Outcome, node_id: str) -> None:
+        """Takes note of how a run ended on a machine, or before it had one."""
+        if outcome.status == "failed" and self._elsewhere(turn, node_id):
+            self.view.waits(turn.cell, f"{outcome.error}; tried once on another machine")
+            self.waiting.append(turn)
+            return
+        if outcome.status in ("finished", "memory"):
+            self._bad.pop(node_id, None)
         if outcome.status == "busy" and turn.busy and time.monotonic() - turn.busy > self.options.timeout:
             outcome = Outcome("failed", outcome.error)
         if outcome.status == "memory" and not self.alone:
@@ -273,6 +312,24 @@ class Crew:
         else:
             self._give_up(turn, outcome)
 
+    def _elsewhere(self, turn: Turn, node_id: str) -> bool:
+        """Whether a run that failed before it learned a task has not been tried on another machine, and there is one.
+
+        A machine on which one run after another fails so (data that are missing, a disk that is full) gets no more.
+        """
+        others = {hand.node_id for hand in [*self._idle, *self._working.values()]} - {node_id}
+        if turn.avoids or not node_id or not others or cost_of(turn.cell.folder).seconds:
+            return False
+        turn.avoids = node_id
+        self._bad[node_id] = self._bad.get(node_id, 0) + 1
+        if self._bad[node_id] == BAD:
+            self.view.say(f"a machine gets no more runs, since {BAD} in a row failed there: {self._node(node_id)}")
+            self._dismiss(node_id)
+        return True
+
+    def _node(self, node_id: str) -> str:
+        return next((each["NodeManagerHostname"] for each in ray.nodes() if each["NodeID"] == node_id), node_id)
+
     def _dismiss(self, node_id: str) -> None:
         """Lets the idle workers of a machine go on which one was lost: the machine may be lost too."""
         for hand in [each for each in self._idle if each.node_id == node_id]:
@@ -287,6 +344,12 @@ class Crew:
         learned = progress.learned if progress else 0
         turn.losses = 1 if learned > turn.learned else turn.losses + 1
         turn.learned = max(learned, turn.learned)
+        if (
+            turn.losses == LOST - 1 and not self.alone
+        ):  # a worker that the system kills for memory is lost like any other
+            self.too_large.append(turn)
+            self.view.waits(turn.cell, f"{GONE} ({why}); tried again alone at the end")
+            return
         if turn.losses >= LOST:
             self._give_up(turn, Outcome("failed", f"{GONE} {turn.losses} times at the same task; the last time: {why}"))
             return

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.backbones.loading import KEPT
 from benchmarks.experiment import door
 from benchmarks.experiment.request import Request
 from benchmarks.measurements.base import Callback, RunState
@@ -68,6 +69,7 @@ def complete(
         KeyboardInterrupt: `tell` returned True.
     """
     torch.set_num_threads(threads)
+    KEPT.wanted = True
     try:
         door.complete(asked, [Watch(tell, save)], plots=plots)
     finally:

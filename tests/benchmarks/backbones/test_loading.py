@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import warnings
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from benchmarks.backbones import torchscript
-from benchmarks.backbones.loading import WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
+from benchmarks.backbones.loading import KEPT, WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import checkpoint
 from tests.conftest import TINY
@@ -529,3 +530,24 @@ def test_a_cached_tag_needs_no_network(quick: Any, tmp_path: Path, monkeypatch: 
     assert backbone.mean == (0.5, 0.5, 0.5)
     file.write_bytes(b"PK")
     assert refusal("Tiny-quickgelu", "there").startswith(f"{file}: damaged")
+
+
+def test_a_process_of_many_runs_loads_a_model_once_and_gives_copies(plain: Any, tmp_path: Path) -> None:
+    """A copy that is trained leaves the next one as the file has it; a file that changes is read again."""
+    file = tmp_path / "weights.pt"
+    torch.save(plain.state_dict(), file)
+    KEPT.wanted = True
+    try:
+        first = load_backbone("Tiny", str(file))
+        kept = KEPT.backbone
+        torch.nn.init.zeros_(next(first.clip.parameters()))
+        second = load_backbone("Tiny", str(file))
+        assert KEPT.backbone is kept
+        assert_same(second, plain)
+        changed = plain.state_dict() | {"logit_scale": torch.tensor(1.5)}
+        torch.save(changed, file)
+        os.utime(file, ns=(1, 1))
+        third = load_backbone("Tiny", str(file))
+        assert third.clip.logit_scale == 1.5 and third.sha256 != second.sha256
+    finally:
+        KEPT.wanted, KEPT.key, KEPT.backbone = False, "", None

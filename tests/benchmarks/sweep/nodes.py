@@ -11,7 +11,7 @@ from ray.cluster_utils import Cluster
 
 def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    second = cluster.add_node(num_cpus=1)
+    second = cluster.add_node(num_cpus=1, env_vars={"SECOND_NODE": "1"})
     print(cluster.address, flush=True)
     for line in sys.stdin:
         if line.strip() == "lose":

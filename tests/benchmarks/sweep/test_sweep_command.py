@@ -164,6 +164,7 @@ def test_what_keeps_a_run_from_its_end_does_not_keep_the_others(tmp_path):
     assert "Traceback" not in done.stderr
     assert re.search("micro/large/.*: out of memory; tried again alone at the end", done.stderr)
     assert re.search("failed: micro/large/.*: out of memory; try --checkpointing", done.stderr)
+    assert re.search("micro/dying/.*: its worker was lost .*; tried again alone at the end", done.stderr)
     assert re.search("failed: micro/dying/.*: its worker was lost 3 times at the same task", done.stderr)
     assert re.search("failed: micro/hanging/.*: its worker was lost 3 times .*: it said nothing for", done.stderr)
     again = sweep(*grid, "--dry-run")
