@@ -33,13 +33,22 @@ PARTS = {
     "growth": "the step for several backbones; the last tasks of a long stream / the first",
     "micro": "a step on `micro`, which is small, / the time of its arithmetic",
     "many": "two and four runs at once on one device / one alone; the peak memory of a run of every strategy",
+    "sweep": "a sweep: 10 000 runs resolved, their status read, a warm worker's run, twelve runs / single commands; needs "
+    "the extra `cluster`",
+    "nodes": "10 000 runs that only sleep, on 20 Ray nodes of this machine, some of which are lost; not part of `all`",
     "peft": "a step of Hugging Face's LoRA / this project's, on equal weights; needs the extra `perf`",
     "mtil": "MTIL order I on a GPU with random images in memory, without cache and start-up; not part of `all`",
 }
 
 
 # Parts whose module has another name.
-MODULES = {"strategies": "each_strategy", "peft": "peft_lora", "micro": "micro_step"}
+MODULES = {"strategies": "each_strategy", "peft": "peft_lora", "micro": "micro_step", "sweep": "sweep_cost"}
+ALONE = ("mtil", "nodes")  # not part of `all`
+EXTRAS = {
+    "peft": ("peft", "perf"),
+    "sweep": ("ray", "cluster"),
+    "nodes": ("ray", "cluster"),
+}  # packages, of which extra
 
 HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}." for name, what in PARTS.items())]
 
@@ -92,10 +101,13 @@ HELP = ["Measure speed and memory as ratios within one run.", *(f"{name}: {what}
 def main(part: str, results: Path, **settings: Any) -> None:
     """Prints each part's values and writes them with hardware and versions."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences torch's profiler, which prints two lines at each use
-    names = [name for name in PARTS if name != "mtil"] if part == "all" else [part]
+    names = [name for name in PARTS if name not in ALONE] if part == "all" else [part]
     check_writable(results)
-    if "peft" in names and find_spec("peft") is None:
-        raise UserError(f"--part {part}: needs peft, of the extra `perf`: uv run --extra perf python -m ...")
+    for package, extra in (EXTRAS[name] for name in names if name in EXTRAS):
+        if find_spec(package) is None:
+            raise UserError(
+                f"--part {part}: needs {package}, of the extra `{extra}`: uv run --extra {extra} python -m ..."
+            )
     keep_freed_memory()
     with ready_for_avalanche():
         from benchmarks.runtime import devices, hardware

@@ -80,6 +80,13 @@ TARGETS = (
     Target("ZSCL step / its parts", "methods", "zscl_step_over_parts", 1.1),
     Target("MoE-Adapters step / lower bound", "methods", "moe_step_over_floor", 1.5),
     Target("MoE-Adapters evaluation / zero-shot evaluation", "methods", "moe_evaluation_over_zero_shot", 1.3),
+    Target("10 000 runs of a sweep resolved and checked, seconds", "sweep", "resolved_10000_seconds", 10.0),
+    Target("the same, peak memory in bytes", "sweep", "resolved_10000_peak_bytes", 300e6),
+    Target("`--status` over 10 000 run folders, seconds", "sweep", "status_10000_seconds", 5.0),
+    Target("a run in a warm worker beyond its own work, seconds", "sweep", "warm_run_extra_seconds", 0.2),
+    Target("12 runs by single commands / by a sweep", "sweep", "single_commands_over_sweep", 2.5, least=True),
+    Target("10 000 runs on nodes that come and go: runs lost", "nodes", "runs_lost", 0.0),
+    Target("the same: runs done twice to their end", "nodes", "runs_twice", 0.0),
     Target("MTIL order I on one GPU from images in memory, minutes", "mtil", "mtil_minutes", 10.0),
 )
 

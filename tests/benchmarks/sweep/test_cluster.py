@@ -75,13 +75,13 @@ def test_a_lost_node_costs_at_most_a_task(cluster, tmp_path, scratch):
 def test_a_machine_that_cannot_do_runs_gets_no_more(cluster, tmp_path):
     """On the second node every run fails at once; each is done on the first one, and none counts as failed."""
     _, address = cluster
-    picky = own(tmp_path, "picky", 'assert "SECOND_NODE" not in os.environ\n        return super().plugins()')
+    picky = own(tmp_path, "picky", 'assert "SECOND_NODE" not in os.environ, chr(98)\n        return super().plugins()')
     words = ("--strategy", picky, "--seed", "1..6", "--order", "[arrows,clocks]", "--set", "iterations=3")
     sweep = started(*words, "--results", tmp_path / "many", "--address", address)
     out, errors = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, errors
     assert "6 of 6 runs finished" in out
-    assert "AssertionError: ; tried once on another machine" in errors
+    assert "AssertionError: b; tried once on another machine" in errors
     assert "a machine gets no more runs, since 3 in a row failed there" in errors
 
 
