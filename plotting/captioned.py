@@ -26,6 +26,17 @@ class Captioned:
     alt: str
 
 
+def with_spread(group: Group, words: str = "a standard deviation over runs to each side") -> str:
+    """Returns the end of a caption that says what shows the spread, such as `, with a standard deviation over runs to each
+    side`; empty if every method has a single run, since then nothing does.
+
+    Args:
+        group: the methods with their runs.
+        words: what shows it.
+    """
+    return f", with {words}" if any(len(method.runs) > 1 for method in group.methods) else ""
+
+
 def each(group: Group, of: Callable[[Run], Any]) -> str:
     """Returns a value of each method as text, with one decimal: `NuSA-CL 42.0 and 50.8; LoRA 39.9 and 38.6`.
 

@@ -16,7 +16,7 @@ from benchmarks.comparison.statistics import Spread, over_orders
 from benchmarks.comparison.tables import MISSING, size
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
-from plotting.captioned import Captioned, each
+from plotting.captioned import Captioned, each, with_spread
 from plotting.command import for_group
 from plotting.gaps import Gap, captioned, is_empty
 from plotting.gaps import labels as labelled
@@ -92,7 +92,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
     missing = gaps(group)
     if is_empty(group, missing):
         return
-    caption = "Transfer against Last, and Transfer, Avg and Last with a standard deviation over runs to each side."
+    caption = f"Transfer against Last, and Transfer, Avg and Last{with_spread(group)}."
     yield Captioned(
         figure(group),
         captioned(caption, missing),

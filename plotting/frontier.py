@@ -20,7 +20,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command
 from benchmarks.runs.read import MATRICES
 from plotting import style
-from plotting.captioned import Captioned
+from plotting.captioned import Captioned, with_spread
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.found import commands
 from plotting.gaps import Gap, captioned, labels
@@ -81,8 +81,9 @@ def in_report(group: Group) -> Iterator[Captioned]:
     if not shown:
         return
     caption = (
-        "Transfer and forgetting against learning accuracy, over learning rates: points are means over runs, bands a standard "
-        "deviation, rings what no other point beats, the cross zero-shot, left of which nothing is shown."
+        "Transfer and forgetting against learning accuracy, over learning rates"
+        f"{with_spread(_methods(shown), 'a standard deviation over runs as a band')}: rings mark what no other point beats, "
+        "the cross zero-shot, left of which nothing is shown."
     )
     said = "; ".join(f"{line.method.label} {line.areas.mean():.1f}" for line in shown)
     yield Captioned(figure(group), captioned(caption, _gaps(every)), f"Area of each method in percent: {said}.")

@@ -20,7 +20,7 @@ from benchmarks.config.terminal import Command
 from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
 from plotting import style
-from plotting.captioned import Captioned, each
+from plotting.captioned import Captioned, each, with_spread
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
 
@@ -115,9 +115,10 @@ def in_report(group: Group) -> Iterator[Captioned]:
     missing = gaps(group)
     if is_empty(group, missing):
         return
+    quartiles = ", with the quartiles over matrices" if len(group.runs) == 1 else ""
     caption = (
         "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
-        "attention's matrices, with a standard deviation over runs to each side."
+        f"attention's matrices{with_spread(group) or quartiles}."
     )
     yield Captioned(
         figure(group),

@@ -33,7 +33,9 @@ def free_bytes(device: str) -> int:
 
 
 def lacking(needed: int, free: int, fitting: int = 0) -> str:
-    """Returns the words that refuse what memory cannot hold, to follow what it is and `takes`.
+    """Returns the end of an error about what memory cannot hold: how much it needs, how much is free, and what would fit.
+
+    Such as `at least 12.0 GB, and 3.4 GB of memory are free here; at most 8 would fit`.
 
     Args:
         needed: the bytes that it takes at least.
