@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "results" / "README.md",
+    ROOT / "results" / "reference" / "README.md",
     ROOT / "strategies" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 BLOCK = re.compile(r"(<!-- uv run python (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -26,15 +26,18 @@ class Captioned:
     alt: str
 
 
-def with_spread(group: Group, words: str = "a standard deviation over runs to each side") -> str:
-    """Returns the end of a caption that says what shows the spread, such as `, with a standard deviation over runs to each
-    side`; empty if every method has a single run, since then nothing does.
+def with_spread(group: Group) -> str:
+    """Returns the end of a caption: `, with a standard deviation over runs to each side`; empty if every method has a single
+    run.
 
     Args:
         group: the methods with their runs.
-        words: what shows it.
     """
-    return f", with {words}" if any(len(method.runs) > 1 for method in group.methods) else ""
+    return (
+        ", with a standard deviation over runs to each side"
+        if any(len(method.runs) > 1 for method in group.methods)
+        else ""
+    )
 
 
 def each(group: Group, of: Callable[[Run], Any]) -> str:

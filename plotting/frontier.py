@@ -20,7 +20,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command
 from benchmarks.runs.read import MATRICES
 from plotting import style
-from plotting.captioned import Captioned, with_spread
+from plotting.captioned import Captioned
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.found import commands
 from plotting.gaps import Gap, captioned, labels
@@ -29,6 +29,7 @@ from strategies.about import BLACK
 
 HEIGHT = 2.5  # inches, of the panels
 STEPS = 60  # learning accuracies at which a band is drawn
+ROUNDING = 1e-9  # percent, of means
 BEST = 46.0  # area of a ring around a point that no method's beats, in points squared
 PANELS = ("transfer", "forgetting")
 
@@ -80,9 +81,10 @@ def in_report(group: Group) -> Iterator[Captioned]:
     shown = [line for line in every if not frontier.why_not(line)]
     if not shown:
         return
+    spread = any(len(line.units) > 1 and len(line.front) > 1 for line in shown)
     caption = (
         "Transfer and forgetting against learning accuracy, over learning rates"
-        f"{with_spread(_methods(shown), 'a standard deviation over runs as a band')}: rings mark what no other point beats, "
+        f"{', with a standard deviation over runs as a band' if spread else ''}: rings mark what no other point beats, "
         "the cross zero-shot, left of which nothing is shown."
     )
     said = "; ".join(f"{line.method.label} {line.areas.mean():.1f}" for line in shown)
@@ -114,7 +116,7 @@ def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, singl
     learned, kept = np.mean(corners, axis=0)
     level = kept if key == "transfer" else 0.0
     points = np.concatenate(means, axis=1)  # (2, all points)
-    points = points[:, points[0] >= learned]
+    points = points[:, points[0] >= learned - ROUNDING]
     best = frontier.front(points[0], points[1] if metric.more_is_better else -points[1])
     axes.scatter(points[0, best], points[1, best], s=BEST, facecolor="none", edgecolor=BLACK, linewidth=0.5, zorder=3)
     axes.axhline(level, color=style.GREY, linewidth=0.6, linestyle=":")

@@ -61,7 +61,7 @@ def test_readme_is_short() -> None:
     assert [line for line in text.splitlines() if len(line) > WIDEST] == []
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
 def test_lines_of_pages_are_short_but_for_tables(page: Path) -> None:
     text = GENERATED.sub("", page.read_text(encoding="utf-8"))
     assert [line for line in text.splitlines() if len(line) > WIDEST and not line.startswith("|")] == []
@@ -69,4 +69,5 @@ def test_lines_of_pages_are_short_but_for_tables(page: Path) -> None:
 
 def test_every_page_can_be_found_from_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+    pages = [page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if f"({page})" not in readme] == []

@@ -314,20 +314,19 @@ def load_backbone(model: str, pretrained: str | None, *, trusted: bool = False) 
     """
     folder = _folder(model)
     file = _weights_file(model, folder, pretrained)
+    if not KEPT.wanted:
+        return _loaded(model, pretrained, folder, file, trusted=trusted)
     key = repr((model, pretrained, trusted, _stamps(folder, file)))
     if KEPT.backbone is None or KEPT.key != key:
         KEPT.backbone = None  # before the next one takes memory
-        loaded = _loaded(model, pretrained, folder, file, trusted=trusted)
-        if not KEPT.wanted:
-            return loaded
-        KEPT.key, KEPT.backbone = key, loaded
+        KEPT.key, KEPT.backbone = key, _loaded(model, pretrained, folder, file, trusted=trusted)
     return replace(KEPT.backbone, clip=deepcopy(KEPT.backbone.clip))
 
 
 def _stamps(folder: Path | None, file: Path | None) -> list[tuple[str, int, int]]:
     """What changes when one of a model's files does."""
     found = [*([file] if file else []), *(sorted(folder.iterdir()) if folder else [])]
-    return [(str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in found]
+    return [(str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in found if each.is_file()]
 
 
 def _loaded(model: str, pretrained: str | None, folder: Path | None, file: Path | None, *, trusted: bool) -> Backbone:

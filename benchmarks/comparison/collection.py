@@ -195,7 +195,7 @@ def load(places: Sequence[Path], make: Callable[[Run], Run] = lambda run: run) -
     `Runs.left_out`.
 
     Args:
-        places: run folders, zip files of packed runs, or folders above them; links below these are not followed, which a
+        places: run folders, packed runs, or folders above them; links below these are not followed, which a
             line of `Runs.left_out` says.
         make: converts each run, for instance into an object with more methods; by default runs stay as they are.
 

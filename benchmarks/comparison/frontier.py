@@ -148,6 +148,8 @@ def why_not(line: Line) -> str:
         found = metric(line.identity, key)
         if any(found.of(run) is None for run in line.method.runs):
             return f"no {found.heading}"
+    if any(np.isnan(corner(run, line.identity)).any() for run in line.method.runs):
+        return "no accuracy before training"
     return "" if line.units else "no seed in which all its values ran"
 
 
@@ -190,13 +192,14 @@ def corner(run: Run, identity: str) -> tuple[float, float]:
 
 
 def area(across: np.ndarray, up: np.ndarray, learned: float, kept: float) -> float:
-    """Returns the area that a line's points cover, in percent of the rectangle below and right of the zero-shot corner.
+    """Returns the area that a line's points cover, in percent of a rectangle below and right of the zero-shot corner.
 
     The rectangle goes from zero-shot's learning accuracy L_0 to 100 %, and from 0 to zero-shot's Transfer T_0. A point
     covers what lies left of it and below it: the area is the integral from L_0 to 100 of max{T_i: L_i >= x} dx (0 where no
     point learns so much), over (100 - L_0) T_0. It is the hypervolume of Zitzler and Thiele (IEEE Transactions on
-    Evolutionary Computation 3, 1999) with the reference point (L_0, 0). Nothing is interpolated. 0 is zero-shot itself; 100
-    would be Transfer as before with every task learned perfectly.
+    Evolutionary Computation 3, 1999) with the reference point (L_0, 0). Nothing is interpolated. 0 is zero-shot itself, 100
+    would be zero-shot's Transfer with every task learned perfectly, and more is possible where Transfer rises. NaN if the
+    rectangle is empty.
 
     Args:
         across: learning accuracy of each point in percent, (N,).
@@ -207,7 +210,8 @@ def area(across: np.ndarray, up: np.ndarray, learned: float, kept: float) -> flo
     for index in front(across, up):
         covered += max(float(across[index]) - reached, 0.0) * float(up[index])
         reached = max(reached, float(across[index]))
-    return FULL * covered / ((FULL - learned) * kept)
+    whole = (FULL - learned) * kept
+    return FULL * covered / whole if whole else np.nan
 
 
 def difference(line: Line, other: Line, of: Callable[[Line], np.ndarray]) -> Interval | None:

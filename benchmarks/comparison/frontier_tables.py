@@ -33,6 +33,8 @@ def sections(groups: Sequence[Group], along: Sequence[str], baseline: str | None
     for group in groups:
         try:
             every = frontier.lines(group, along)
+            if all(map(frontier.why_not, every)):
+                raise UserError(f"--frontier: no line: {every[0].method.label} ({frontier.why_not(every[0])})")
         except UserError as error:
             refused.append(error)
             found.append(Section(group.title, [], [str(error)]))
@@ -50,17 +52,16 @@ def sections(groups: Sequence[Group], along: Sequence[str], baseline: str | None
 def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline: str | None) -> Section:
     """Returns the areas, then Transfer, forgetting, Avg and Last at equal learning accuracy, and the differences."""
     found = [line for line in every if not frontier.why_not(line)]
-    if not found:
-        raise UserError(f"--frontier: nothing to show; {every[0].method.label}: {frontier.why_not(every[0])}")
-    found.sort(key=lambda line: -float(line.areas.mean()))
+    found.sort(key=lambda line: -float(np.nan_to_num(line.areas.mean(), nan=-1.0)))
     at = levels(found)
-    tables = [areas(found, along), *(equal(found, key, at) for key in METRICS)]
+    tables = [areas(found, along), *(equal(found, key, at) for key in METRICS if at)]
     method = named([line.method for line in found], baseline) if baseline is not None else None
     if method:
         chosen = next(line for line in found if line.method is method)
         others = [line for line in found if line is not chosen]
-        tables += [differences(others, chosen, key, at) for key in METRICS]
+        tables += [differences(others, chosen, key, at) for key in METRICS if at]
     notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
+    notes += [] if at else ["No two methods reach the same learning accuracy."]
     notes += [f"No line: {line.method.label} ({why})." for line in every if (why := frontier.why_not(line))]
     if baseline is not None and method is None:
         notes.append(f"No differences: there is no {baseline} here.")
@@ -105,9 +106,9 @@ def areas(lines: Sequence[Line], along: Sequence[str]) -> Table:
         for line, area in zip(lines, column, strict=True)
     ]
     notes = [
-        "Area: share in percent of the rectangle from zero-shot's learning accuracy to 100 % and from 0 to zero-shot's "
-        "Transfer that the line's points cover (a point covers what lies left of it and below it; nothing is interpolated), "
-        "with its 95 % confidence interval over the runs of a point (Student's t).",
+        "Area: what the line's points cover (a point covers what lies left of it and below it; nothing is interpolated), in "
+        "percent of the rectangle from zero-shot's learning accuracy to 100 % and from 0 to zero-shot's Transfer, with its "
+        "95 % confidence interval over the runs of a point, its seeds and orders (Student's t).",
         "Learning accuracy: of the points of a line that none of its others beats in both learning accuracy and Transfer.",
     ]
     over = " and ".join(along)
@@ -130,7 +131,7 @@ def equal(lines: Sequence[Line], key: str, at: Sequence[int]) -> Table:
         for accuracy in at
     ]
     notes = [
-        f"Interpolated between the two nearest points of the line, in each run; {MISSING}: not reached in every run."
+        f"Interpolated between the two nearest points of the line's front, in each run; {MISSING}: not reached in every run."
     ]
     return _over(
         lines, at, columns, f"{found.heading} at equal learning accuracy, {MATRICES[lines[0].identity][1]}", notes
@@ -170,9 +171,10 @@ def _with_interval(values: np.ndarray) -> Cell:
     if found is None:
         return Cell(MISSING)
     if found.half_width is None:
-        return Cell(f"{found.mean:.1f}", value=found.mean)
-    low, high = found.mean - found.half_width, found.mean + found.half_width
-    return Cell(f"{found.mean:.1f} [{low:.1f}, {high:.1f}]", value=found.mean)
+        return Cell(f"{round(found.mean, 1) + 0.0:.1f}", value=found.mean)
+    parts = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
+    mean, low, high = (f"{round(part, 1) + 0.0:.1f}" for part in parts)
+    return Cell(f"{mean} [{low}, {high}]", value=found.mean)
 
 
 def _values(line: Line, along: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ FEW, MORE = 2, 12  # runs whose difference is not start-up
 WITH_MEMORY = """
 import re, runpy, sys
 try:
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 except SystemExit as ended:
     assert not ended.code, ended
 print(int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024)

@@ -73,7 +73,7 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     Raises:
         UserError: `rank.csv` is missing, damaged or cut short.
     """
-    if files.is_packed and not files.has("rank.csv"):
+    if files.lacks("rank.csv"):
         return None
     try:
         text = files.text("rank.csv")

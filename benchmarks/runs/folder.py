@@ -1,6 +1,6 @@
 """Finds and reads the files of a run: in its run folder, or packed, alone or with others.
 
-`results/micro/nusa/seed42` is a run if the folder `seed42` or the file `seed42.zip` exists, or if `nusa.runs.tar.xz` holds
+`results/micro/nusa/seed42` is a run if the folder `seed42` or the file `seed42.zip` exists, or if `nusa.runs.zip.xz` holds
 it; if several do, the first of these counts. `benchmarks.runs.pack` converts one into the other.
 """
 
@@ -25,6 +25,7 @@ LARGEST = 2**30  # bytes of a file that is read whole
 NAMED = 3  # folders that a line names one by one
 PACKED = ".zip"
 STREAM = "stream.json"
+LEFT_OUT = "left_out.json"  # in a packed run: the names of files that it was packed without
 STREAMS = "streams"  # the folder above packed runs that stores each different `stream.json` once, named by its sha256
 
 
@@ -67,7 +68,7 @@ class RunFiles:
         return not self.archive.is_file() and shelf.has(self._shelf, self.folder.name)
 
     def at(self, name: str) -> Path:
-        """Returns the path of a file to show in messages; for a packed run it leads into the zip file.
+        """Returns the path of a file to show in messages; for a packed run it leads into the file it was packed in.
 
         Args:
             name: of the file, for instance `config.yaml`.
@@ -122,6 +123,17 @@ class RunFiles:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
         digest = named_digest(found) if name == STREAM else None
         return found if digest is None else self._shared_stream(digest)
+
+    def lacks(self, name: str) -> bool:
+        """Returns whether the run was packed without a file.
+
+        Args:
+            name: of the file, for instance `rank.csv`.
+
+        Raises:
+            UserError: the list of these files is damaged.
+        """
+        return not self.has(name) and self.has(LEFT_OUT) and name in self.json(LEFT_OUT)
 
     def text(self, name: str) -> str:
         """Returns a file's text.
@@ -244,13 +256,13 @@ def find(places: Iterable[Path]) -> Found:
     for place in places:
         files = RunFiles.of(place)
         missed: list[Path] = []
-        if place.name.endswith(SHELF) and place.is_file():
-            below = _on_shelf(place)
+        if place.name.endswith(SHELF) and place.name != SHELF and place.is_file():
+            below = _on_shelf(place, place.with_name(place.name.removesuffix(SHELF)))
         elif files.is_packed:
             below = {files.folder}
         elif place.is_dir() or shelf.of(place).is_file():
             below = _below(place, missed) if place.is_dir() else set()
-            below |= _on_shelf(shelf.of(place)) if shelf.of(place).is_file() else set()
+            below |= _on_shelf(shelf.of(place), place) if shelf.of(place).is_file() else set()
         else:
             wrong = "a file, not a folder" if place.exists() else "no such folder"
             raise UserError(f"{place}: {wrong}; name run folders, or folders that hold some (results/)")
@@ -287,18 +299,17 @@ def _below(place: Path, missed: list[Path]) -> set[Path]:
                 missed.append(path)
             elif entry.name == "config.yaml":
                 runs.add(folder)
-            elif entry.name.endswith(SHELF):
-                runs |= _on_shelf(path)
+            elif entry.name.endswith(SHELF) and entry.name != SHELF and path.is_file():
+                runs |= _on_shelf(path, path.with_name(path.name.removesuffix(SHELF)))
             elif entry.name.endswith(PACKED) and _holds_run(path):
                 runs.add(RunFiles.of(path).folder)
     return runs
 
 
-def _on_shelf(path: Path) -> set[Path]:
-    """Returns the folders of a shelf's runs, or of a damaged one a folder that does not exist, so that reading it raises
-    an error.
+def _on_shelf(path: Path, folder: Path) -> set[Path]:
+    """Returns the folders of a shelf's runs, below the folder that it stands for; of a damaged one a folder that does not
+    exist, so that reading it raises an error.
     """
-    folder = path.with_name(path.name.removesuffix(SHELF))
     try:
         return {folder / name for name in shelf.runs(path)}
     except UserError:

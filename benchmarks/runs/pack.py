@@ -2,12 +2,14 @@
 
 A packed run is a zip file next to its run folder: `seed42/` becomes `seed42.zip`, with every csv, json and yaml file
 unchanged, without weights and plots. With `--together` all runs of a folder become one file (`shelf.py`): `nusa/` becomes
-`nusa.runs.tar.xz`. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
+`nusa.runs.zip.xz`. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
 folder `streams` above them, named by its sha256. All code that reads run folders also reads packed runs.
 """
 
 import hashlib
 import io
+import json
+import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -15,22 +17,14 @@ from pathlib import Path
 import click
 
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import Command, say
+from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runs import shelf
-from benchmarks.runs.folder import STREAM, STREAMS, RunFiles, find, naming_digest
+from benchmarks.runs.folder import LEFT_OUT, STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runtime.files import write_bytes
 
 
 KINDS = (".csv", ".json", ".yaml")
 ESSENTIAL = {"accuracy.csv", "accuracy_agnostic.csv", "config.yaml", "cost.json", "metrics.json", "run.json", STREAM}
-EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest time that a zip file can store; it is fixed so that equal files give equal bytes
 
 
 def pack(
@@ -66,9 +60,14 @@ def pack(
             digest = hashlib.sha256(contents[STREAM]).hexdigest()
             _write_once(target / STREAMS / f"{digest}.json", contents[STREAM])
             contents[STREAM] = naming_digest(digest)
+        if without:
+            contents[LEFT_OUT] = json.dumps(sorted(without)).encode()
         new = target / folder.relative_to(root)
         if together:
-            shelves.setdefault(shelf.of(new.parent), {})[new.name] = contents
+            # Runs that lie directly in the place have its name below another target, not that target's own beside it.
+            inside = new.parent == target and target != root
+            above = target / Path(os.path.abspath(folder)).parent.name if inside else new.parent
+            shelves.setdefault(shelf.of(above), {})[new.name] = contents
         else:
             packed.append(RunFiles(new).archive)
             _write_once(packed[-1], _zip(contents))
@@ -120,7 +119,7 @@ def _zip(contents: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in sorted(contents.items()):
-            about = zipfile.ZipInfo(name, EPOCH)
+            about = zipfile.ZipInfo(name, shelf.EPOCH)
             about.create_system, about.external_attr = 3, 0o644 << 16  # equal bytes also on Windows
             archive.writestr(about, data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return out.getvalue()
@@ -135,10 +134,11 @@ def _write_once(path: Path, data: bytes) -> None:
 @click.argument("place", type=click.Path(path_type=Path))
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--unpack", "back", is_flag=True, help="make run folders from packed runs instead")
-@click.option("--together", is_flag=True, help="one file for all runs of a folder, a fifth as large")
+@click.option("--together", is_flag=True, help="one file for all runs of a folder, half as large")
 @click.option("--without", metavar="NAME,...", default="", help="leave out these files, such as rank.csv,spectrum.csv")
 def main(place: Path, target: Path | None, back: bool, together: bool, without: str) -> None:
-    """Pack every finished run at or below PLACE into a zip file below TARGET (default: next to the run folder).
+    """Pack every finished run at or below PLACE, below TARGET (default: next to the run folder): each run into a zip file,
+    or with --together all runs of a folder into one file.
 
     With --unpack, make a run folder of every packed run instead.
     """
@@ -146,7 +146,7 @@ def main(place: Path, target: Path | None, back: bool, together: bool, without: 
         raise UserError(f"--unpack: goes without --{'together' if together else 'without'}")
     names = {name.strip() for name in without.split(",") if name.strip()}
     for path in unpack(place, target) if back else pack(place, target, together=together, without=names):
-        print(path)
+        print(plain(str(path)))
 
 
 if __name__ == "__main__":

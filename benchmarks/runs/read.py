@@ -65,11 +65,11 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run, as its folder or its zip file holds it. Most files are read on first use, which raises UserError if the
+    """One run, as its folder or a packed file holds it. Most files are read on first use, which raises UserError if the
     file is missing or damaged.
 
     Attributes:
-        folder: the run folder; a packed run's files are in the zip file of that name plus `.zip`.
+        folder: the run folder, which need not exist if the run is packed.
         tasks: the T names in learning order.
         accuracy: accuracy matrices by `known` (task-aware), `unknown` (task-agnostic) and `seen` (class-incremental),
             each (T+1, T) in percent: row i after i tasks, row 0 before any training, a column for each task; NaN is
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def files(self) -> RunFiles:
-        """Reads any file of the run by its name, from the run folder or its zip file."""
+        """Reads any file of the run by its name, from the run folder or what it was packed in."""
         return RunFiles(self.folder)
 
     @cached_property
@@ -268,10 +268,10 @@ def _short(value: Any) -> str:
 
 
 def read(folder: Path) -> Run:
-    """Returns the run in a folder, or in the folder's zip file. The run may be unfinished.
+    """Returns the run in a folder, or packed under the folder's name. The run may be unfinished.
 
     Args:
-        folder: the run folder; a packed run may be given by its zip file or by the folder's name.
+        folder: the run folder; a packed run may be given by the folder's name, or by its zip file.
 
     Raises:
         UserError: there is no run, an accuracy matrix is damaged, or the folder was written by a newer version of this
@@ -299,7 +299,7 @@ def read_whole(folder: Path) -> Run:
     Whatever is wrong with one of many folders becomes a UserError, so that the others can be used.
 
     Args:
-        folder: the run folder; a packed run may be given by its zip file or by the folder's name.
+        folder: the run folder; a packed run may be given by the folder's name, or by its zip file.
 
     Raises:
         UserError: one of the files is missing or damaged in any way.

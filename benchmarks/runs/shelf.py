@@ -1,23 +1,40 @@
-"""Many runs in one file: `nusa.runs.tar.xz` stands for the run folders in a folder `nusa`.
+"""Many runs in one file: `nusa.runs.zip.xz` stands for the run folders in a folder `nusa`.
 
-Runs of one method repeat each other's names and settings; compressed together they take a fifth of what they take in a file
-each. `benchmarks.runs.pack --together` writes such files.
+Runs of one method repeat each other's names, settings and values; compressed together they take half of what they take in a
+file each. It is a zip file without compression, compressed by xz; `benchmarks.runs.pack --together` writes it.
 """
 
 import io
 import lzma
-import tarfile
+import os
+import zipfile
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from benchmarks.config.errors import UserError
 
 
-SHELF = ".runs.tar.xz"
-LARGEST = 2**28  # bytes of all files of a shelf together
+SHELF = ".runs.zip.xz"
+LARGEST = 2**26  # bytes of all files of a shelf together
+KEPT = 4 * LARGEST  # bytes of shelves that a process keeps
+EPOCH = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest time that a zip file can store; fixed, so that equal files give equal bytes
 CONFIG = "config.yaml"  # which makes a folder a run folder
 Contents = dict[str, dict[str, bytes]]
+DAMAGE = (
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)  # RuntimeError: encrypted
 
 
 def of(folder: Path) -> Path:
@@ -26,21 +43,27 @@ def of(folder: Path) -> Path:
     Args:
         folder: the folder above run folders.
     """
-    return Path(f"{folder}{SHELF}")
+    named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
+    return named.with_name(f"{named.name}{SHELF}") if named.name else named / SHELF  # the second is never there
 
 
-def runs(path: Path) -> dict[str, dict[str, bytes]]:
+def runs(path: Path) -> Contents:
     """Returns the files of each run of a shelf by their names, by the run folder's name.
 
     Args:
         path: the shelf.
 
     Raises:
-        UserError: it is missing, cannot be read, is damaged, or holds more than 256 MB.
+        UserError: it is missing, cannot be read, is damaged, or holds more than 64 MB.
     """
     try:
         about = path.stat()
-        return _read(path, about.st_mtime_ns, about.st_size)
+        key = (str(path), about.st_mtime_ns, about.st_size)
+        if key not in _kept:
+            if not path.is_file() or about.st_size > LARGEST:
+                raise UserError(f"{path}: no plain file of at most {LARGEST} bytes")
+            _keep(key, _read(path))
+        return _kept[key]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -65,37 +88,59 @@ def packed(contents: Mapping[str, Mapping[str, bytes]]) -> bytes:
         contents: the files of each run by their names, by the run folder's name.
     """
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         # By the file's name first: equal kinds of files lie beside each other, and compress better.
         for name, run in sorted((name, run) for run, files in contents.items() for name in files):
-            entry = tarfile.TarInfo(f"{run}/{name}")
-            entry.size, entry.mode = len(contents[run][name]), 0o644
-            archive.addfile(entry, io.BytesIO(contents[run][name]))
+            about = zipfile.ZipInfo(f"{run}/{name}", EPOCH)
+            about.create_system, about.external_attr = 3, 0o644 << 16  # equal bytes also on Windows
+            archive.writestr(about, contents[run][name])
     return lzma.compress(out.getvalue(), preset=9 | lzma.PRESET_EXTREME)
 
 
-@lru_cache(maxsize=32)
-def _read(path: Path, changed: int, size: int) -> Contents:
-    """Returns the content of a shelf, which is read again when it has changed."""
+_kept: dict[tuple[str, int, int], Contents] = {}  # by path, time and size, the oldest first
+
+
+def _keep(key: tuple[str, int, int], found: Contents) -> None:
+    """Keeps what was read last, and as much of what was read before as the limit allows."""
+    _kept[key] = found
+    sizes = {each: sum(len(data) for files in held.values() for data in files.values()) for each, held in _kept.items()}
+    for old in list(_kept)[:-1]:
+        if sum(sizes[each] for each in _kept) > KEPT:
+            del _kept[old]
+
+
+def _read(path: Path) -> Contents:
     found: Contents = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(_decompressed(path)), mode="r:") as archive:
-            for entry in archive:
-                parts = PurePosixPath(entry.name).parts
-                opened = archive.extractfile(entry) if entry.isreg() else None
-                if opened is None or len(parts) != 2 or ".." in parts or "\\" in entry.name or entry.name[0] == "/":
-                    raise UserError(f"{path}: damaged, {entry.name!r} is no file of a run")
-                found.setdefault(parts[0], {})[parts[1]] = opened.read()
-    except (lzma.LZMAError, tarfile.TarError, EOFError) as error:
+        with zipfile.ZipFile(io.BytesIO(_decompressed(path))) as archive:
+            entries = archive.infolist()
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not stored or sum(entry.file_size for entry in entries) > LARGEST:
+                raise UserError(f"{path}: damaged, not runs packed together")
+            for entry in entries:
+                run, name = _names(path, entry.filename)
+                if name in found.setdefault(run, {}):
+                    raise UserError(f"{path}: damaged, {entry.filename!r} stands twice")
+                found[run][name] = archive.read(entry)
+    except DAMAGE as error:
         raise UserError(f"{path}: damaged, not runs packed together") from error
     return {run: files for run, files in found.items() if CONFIG in files}
 
 
+def _names(path: Path, entry: str) -> tuple[str, str]:
+    """Returns the names of the run folder and of the file in it."""
+    run, _, name = entry.partition("/")
+    for part in (run, name):
+        if part in ("", ".", "..") or not part.isprintable() or "/" in part or "\\" in part:
+            raise UserError(f"{path}: damaged, {entry!r} is no file of a run")
+    return run, name
+
+
 def _decompressed(path: Path) -> bytes:
-    """Returns the bytes of the tar file within, at most the limit."""
+    """Returns the bytes of the zip file within, at most twice the limit, since it also holds names."""
     decompressor = lzma.LZMADecompressor(memlimit=2**30)
-    found = decompressor.decompress(path.read_bytes(), max_length=LARGEST + 1)
-    if len(found) > LARGEST:
+    found = decompressor.decompress(path.read_bytes(), max_length=2 * LARGEST + 1)
+    if len(found) > 2 * LARGEST:
         raise UserError(f"{path}: more than {LARGEST} bytes of runs")
     if not decompressor.eof:
         raise EOFError

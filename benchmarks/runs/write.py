@@ -46,7 +46,7 @@ def _fitting(name: str) -> str:
 
 
 def is_finished(path: Path) -> bool:
-    """Returns whether there is a finished run, by its `run.json`, in a folder or packed into the zip file of that name.
+    """Returns whether there is a finished run, by its `run.json`, in a folder or packed under its name.
 
     Args:
         path: the run folder, which need not exist.
@@ -87,11 +87,12 @@ def next_path(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, soon: float = locks.SOON) -> Iterator[None]:
     """Makes a run folder if there is none; context in which no other process writes there.
 
     Args:
         path: the run folder.
+        soon: seconds for which another process is waited for.
 
     Raises:
         Busy: another process writes there, or another run has just finished there.
@@ -106,7 +107,7 @@ def locked(path: Path) -> Iterator[None]:
     with ExitStack() as until_done:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            until_done.enter_context(locks.locked(path, refuse))
+            until_done.enter_context(locks.locked(path, refuse, soon))
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}; choose another --results") from error
         if is_finished(path):

@@ -19,7 +19,7 @@ SOON = 1  # seconds, for which nobody needs to be told
 
 
 @contextmanager
-def locked(folder: Path, on_held: Callable[[str, str], None]) -> Iterator[None]:
+def locked(folder: Path, on_held: Callable[[str, str], None], soon: float = SOON) -> Iterator[None]:
     """Context in which this process alone holds the lock of a folder; if another one holds it, it waits for that.
 
     The operating system releases the lock when its process ends, however it does. On a disk without such locks the file
@@ -27,15 +27,16 @@ def locked(folder: Path, on_held: Callable[[str, str], None]) -> Iterator[None]:
 
     Args:
         folder: the folder, which must exist.
-        on_held: called once if another process has held the lock for a second, with who that is (`process 17 on
+        on_held: called once if another process has held the lock for a moment, with who that is (`process 17 on
             node3`) and since when, for instance to print it; if it raises, the context is not entered.
+        soon: seconds of that moment.
 
     Raises:
         OSError: the lock cannot be taken in this folder.
     """
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=SOON)
+        lock.acquire(timeout=soon)
     except Timeout:
         on_held(*_holder(folder))
         lock.acquire()

@@ -39,7 +39,7 @@ class Board:
         if self.holds:
             lock = ExitStack()
             try:
-                lock.enter_context(locked(self.results / name))
+                lock.enter_context(locked(self.results / name, soon=0))
             except UserError as error:
                 return Outcome("busy" if isinstance(error, Busy) else "failed", str(error))
             self._locks[name] = lock
@@ -78,6 +78,11 @@ class Board:
     def stop(self) -> None:
         """Lets every run end after its present step."""
         self.stopped = True
+
+    def release(self) -> None:
+        """Releases the locks that it holds, before its process ends."""
+        for name in list(self._locks):
+            self.forget(name)
 
     def fetch(self, name: str) -> dict[str, bytes]:
         """Returns the files of a run folder by name, without those in subfolders; empty if there is none.

@@ -35,7 +35,6 @@ GRACE = 30.0  # seconds that runs have to end after a signal
 AT_ONCE = 16  # workers that are hired at once
 SPARE = 1.1  # of the measured memory of a run
 RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}  # of a machine, and as an actor asks for it
-RESOURCES_SAID = {"num_cpus": "processors", "num_gpus": "GPUs", "memory": "bytes of memory"}
 PAUSE = 60.0  # seconds without hiring after a machine that cannot do runs
 OTHER_CODE = (
     "it has other code or versions of this project, of Python, torch, Avalanche or open_clip; install the same there"
@@ -145,6 +144,8 @@ class Crew:
         finally:
             for hand in [*self._hired.values(), *self._working.values(), *self._idle]:
                 ray.kill(hand.actor)
+            with contextlib.suppress(RayError):  # the cluster is gone
+                ray.get(self._board.release.remote(), timeout=GRACE)
             ray.kill(self._board)
 
     def _look(self) -> None:
@@ -168,11 +169,12 @@ class Crew:
                 hand.killed = f"it said nothing for {quiet:.0f} s"
                 ray.kill(hand.actor)
         self.view.show(progress)
-        if self._working or not self.waiting:
+        if self._working or self._idle or not self._hired:
             self._worked = time.monotonic()
         elif self._worked and time.monotonic() - self._worked > FULL:
-            words = ", ".join(f"{amount:g} {RESOURCES_SAID[name]}" for name, amount in needs.items() if amount)
-            self.view.say(f"waiting: no machine has {words} free for a run")
+            said = {"processors": needs["num_cpus"], "GPUs": needs["num_gpus"], "GB": needs.get("memory", 0) / 1e9}
+            words = ", ".join(f"{what}: {amount:.3g}" for what, amount in said.items() if amount)
+            self.view.say(f"waiting for a worker, which wants on one machine, free, {words}")
             self._worked = 0.0
 
     def _room(self, nodes: list[dict[str, float]], needs: dict[str, Any]) -> int:
@@ -210,23 +212,24 @@ class Crew:
                 fit = fit or self._idle  # the other machines have left
             if turn.after > time.monotonic() or not fit:
                 later.append(turn)
-            else:
-                self._give(turn, fit[-1])
+            elif not self._give(turn, fit[-1]):
+                break  # the next one a moment later, since the board has others to hear
         self.waiting.extend(later)
 
-    def _give(self, turn: Turn, hand: Hand) -> None:
-        """Gives a worker a run."""
+    def _give(self, turn: Turn, hand: Hand) -> bool:
+        """Gives a worker a run, and returns whether it could be given."""
         turn.attempts += 1
         refused: Outcome | None = ray.get(
             self._board.begin.remote(turn.cell.name, turn.attempts)
         )  # before its first word
         if refused:
             self._ended(turn, refused, "")
-            return
+            return False
         self._idle.remove(hand)
         hand.turn, hand.since = turn, time.monotonic()
         self._working[hand.actor.run.remote(turn.cell.name, turn.attempts, dict(turn.cell.given))] = hand
         self.view.began(turn.cell, hand.node)
+        return True
 
     def _settle(self) -> None:
         """Waits a moment for workers that are ready, done or lost."""
@@ -255,7 +258,7 @@ class Crew:
                 raise UserError(f"workers cannot be started: {_last_line(error)}") from error
             return
         wrong = ready.wrong or ("" if ready.code == self._code else OTHER_CODE)
-        if self._bad.get(ready.node_id, 0) >= BAD:
+        if self._is_bad(ready.node_id):
             wrong = f"{BAD} runs in a row failed there"
         if wrong and not self._met:
             raise UserError(f"{ready.node}: {wrong}")
@@ -290,6 +293,8 @@ class Crew:
 
     def _ended(self, turn: Turn, outcome: Outcome, node_id: str) -> None:
         """Takes note of how a run ended on a machine, or before it had one."""
+        if outcome.status == "failed" and turn.avoids:
+            self._bad.pop(turn.avoids, None)  # it fails on others too
         if outcome.status == "failed" and self._elsewhere(turn, node_id):
             self.view.waits(turn.cell, f"{outcome.error}; tried once on another machine")
             self.waiting.append(turn)
@@ -324,14 +329,20 @@ class Crew:
         self._bad[node_id] = self._bad.get(node_id, 0) + 1
         if self._bad[node_id] == BAD:
             self.view.say(f"a machine gets no more runs, since {BAD} in a row failed there: {self._node(node_id)}")
+        if self._is_bad(node_id):
             self._dismiss(node_id)
         return True
+
+    def _is_bad(self, node_id: str) -> bool:
+        """Whether a machine gets no runs, since they failed there: while there is another one."""
+        others = {hand.node_id for hand in [*self._idle, *self._working.values()]} - {node_id}
+        return self._bad.get(node_id, 0) >= BAD and any(self._bad.get(other, 0) < BAD for other in others)
 
     def _node(self, node_id: str) -> str:
         return next((each["NodeManagerHostname"] for each in ray.nodes() if each["NodeID"] == node_id), node_id)
 
     def _dismiss(self, node_id: str) -> None:
-        """Lets the idle workers of a machine go on which one was lost: the machine may be lost too."""
+        """Lets the idle workers of a machine go: it may be lost, as one of its workers is, or cannot do runs."""
         for hand in [each for each in self._idle if each.node_id == node_id]:
             self._idle.remove(hand)
             ray.kill(hand.actor)

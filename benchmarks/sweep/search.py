@@ -52,6 +52,9 @@ def blocks(found: Sequence[Block]) -> list[Block]:
     streams = {str(each) for block in found for each in block.values.get("stream", ["micro"])}
     if len(streams) > 1:
         raise UserError(f"--search: one stream at a time; got {', '.join(sorted(streams))}")
+    for block in found:
+        if len(named := block.values.get("strategy", [])) > len(set(map(str, named))):
+            raise block.at(UserError("strategy: one is named twice"))
     strategies = [str(each) for block in found for each in block.values.get("strategy", [DEFAULT])]
     if len(set(strategies)) < len(strategies):
         raise UserError(

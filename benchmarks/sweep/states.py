@@ -39,7 +39,7 @@ class Standing:
 
 
 def standing(folder: Path) -> Standing:
-    """Returns where a run stands, by its folder or the zip file into which it was packed.
+    """Returns where a run stands, by its folder or what it was packed in.
 
     Args:
         folder: the run folder, which need not exist.
@@ -84,18 +84,16 @@ def forget_failure(folder: Path) -> None:
 
 def _status(folder: Path) -> str:
     """Returns the status in `run.json`; empty where there is none yet."""
-    if (folder / "run.json").is_file() or not folder.is_dir():
-        found = RunFiles(folder)
-        if not found.has("run.json"):
-            return ""
-        try:
-            about = json.loads(found.text("run.json"))  # as it is: of thousands of folders only the status is looked at
-        except (ValueError, RecursionError):
-            about = None
-        if not isinstance(about, dict):
-            raise UserError(f"{found.at('run.json')}: damaged; move the folder away to start anew")
-        return str(about.get("status", ""))
-    return ""
+    found = RunFiles(folder)
+    if not found.has("run.json"):
+        return ""
+    try:
+        about = json.loads(found.text("run.json"))  # as it is: of thousands of folders only the status is looked at
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise UserError(f"{found.at('run.json')}: damaged; move the folder away to start anew")
+    return str(about.get("status", ""))
 
 
 def _is_held(folder: Path) -> bool:

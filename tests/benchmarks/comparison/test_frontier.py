@@ -66,6 +66,7 @@ def test_the_area_is_the_share_of_the_rectangle_that_is_covered():
     assert frontier.area(across, up, 40.0, 42.0) == pytest.approx(plain, abs=0.02)
     assert frontier.area(np.array([40.0]), np.array([42.0]), 40.0, 42.0) == 0
     assert frontier.area(np.array([100.0]), np.array([42.0]), 40.0, 42.0) == pytest.approx(100)
+    assert np.isnan(frontier.area(np.array([50.0]), np.array([0.0]), 40.0, 0.0))
 
 
 def test_values_between_points_and_never_beyond(tmp_path):
@@ -124,8 +125,8 @@ def compared(*words):
 
 
 def test_the_command(tmp_path):
-    made(tmp_path, {(rate, s): (60 + 500 * rate, 39 - s / 2) for rate in (1e-3, 1e-2) for s in (42, 43)})
-    made(tmp_path, {(rate, s): (60 + 600 * rate, 38 - s / 3) for rate in (1e-3, 1e-2) for s in (42, 43)}, "milora")
+    made(tmp_path, {(rate, s): (60 + 500 * rate, 39 - 200 * rate - s / 2) for rate in (1e-3, 1e-2) for s in (42, 43)})
+    made(tmp_path, {(rate, s): (60 + 600 * rate, 38 - 200 * rate - s / 3) for rate in (1e-3, 1e-2) for s in (42, 43)}, "milora")
     made(tmp_path, {(1e-3, 42): (61, 39)}, "joint", cost={"trained_parameters": [9, 0, 0]})
     done = compared(tmp_path, "--frontier", "--baseline", "lora", "--format", "markdown")
     assert done.exit_code == 0, done.output
@@ -157,8 +158,32 @@ def test_wrong_input_is_one_line(tmp_path, words, message):
     assert re.search(message, found), found
 
 
+def test_a_group_without_a_trade_off_does_not_hide_the_others(tmp_path):
+    made(tmp_path / "a", {(1e-3, 42): (60, 39), (1e-2, 42): (70, 31)})
+    made(tmp_path / "b", {(1e-3, 42): (60, 39), (1e-2, 42): (70, 31)}, shots=5, cost={"trained_parameters": [9, 0, 0]})
+    made(tmp_path / "c", {(1e-3, 42): (60, 39)}, shots=7)
+    done = compared(tmp_path, "--frontier", "--format", "markdown")
+    assert done.exit_code == 0, done.output
+    assert "| LoRA | 0.001 to 0.01 (2) |" in done.output
+    assert "no line: LoRA (no learning accuracy)" in done.output
+    assert "no method of stream micro, 3 tasks, model micro, 7 shots has several values of it" in done.output
+
+
+def test_accuracies_that_were_not_measured_or_are_zero(tmp_path):
+    """Zero-shot's Transfer 0: there is no rectangle. No accuracy before training: there is no corner."""
+    for name, before in (("zero", 0.0), ("none", np.nan)):
+        for rate, (learned, transfer) in {1e-3: (60, 9), 1e-2: (70, 1)}.items():
+            found = states(learned, transfer)
+            found[0] = before
+            write_run(tmp_path / name / str(rate), found, TASKS, "lora", lr=rate)
+    done = compared(tmp_path / "zero", "--frontier", "--format", "markdown")
+    assert "| LoRA | 0.001 to 0.01 (2) | 60.0 to 70.0 | 1 | – |" in done.output
+    done = compared(tmp_path / "none", "--frontier")
+    assert done.exit_code == 2 and "LoRA (no accuracy before training)" in done.stderr
+
+
 def test_no_seed_in_common(tmp_path):
     made(tmp_path, {(1e-3, 42): (60, 39), (1e-2, 43): (70, 31)})
     done = compared(tmp_path, "--frontier")
     assert done.exit_code == 2
-    assert "LoRA: no seed in which all its values ran" in done.stderr
+    assert "LoRA (no seed in which all its values ran)" in done.stderr

@@ -2,8 +2,10 @@
 
 import io
 import lzma
+import os
 import shutil
-import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def test_unpacked_is_byte_for_byte_what_was_packed(tmp_path: Path) -> None:
     first, second, _ = runs(tmp_path / "results")
     before = [files_of(folder) for folder in (first, second)]
     (packed,) = pack(tmp_path / "results", tmp_path / "packed", together=True)
-    assert packed == tmp_path / "packed" / "micro" / "nusa.runs.tar.xz"
+    assert packed == tmp_path / "packed" / "micro" / "nusa.runs.zip.xz"
     assert [files_of(folder) for folder in unpack(tmp_path / "packed", tmp_path / "back")] == before
     (again,) = pack(tmp_path / "packed", tmp_path / "again", together=True)
     assert again.read_bytes() == packed.read_bytes()
@@ -56,6 +58,8 @@ def test_more_runs_join_and_files_can_be_left_out(tmp_path: Path) -> None:
     assert all("rank.csv" not in files and "cost.json" in files for files in kept.values())
     shutil.rmtree(second)
     assert read(second).entropy_rank is None
+    assert read(unpack(tmp_path, tmp_path / "back")[0]).entropy_rank is None  # as its left_out.json says
+    shutil.rmtree(tmp_path / "back")
     assert "NuSA-CL" in printed(tmp_path)
 
 
@@ -73,15 +77,13 @@ def test_wrong_input_is_one_line(tmp_path: Path, words: tuple[str, ...], message
     assert message in done.stderr
 
 
-def archive(*names: str, link: bool = False) -> bytes:
+def archive(*names: str, compression: int = zipfile.ZIP_STORED) -> bytes:
     """A shelf as a stranger may have made it."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as opened:
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "w", compression) as opened:
+        warnings.simplefilter("ignore")  # of a name that stands twice
         for name in names:
-            entry = tarfile.TarInfo(name)
-            if link:
-                entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            opened.addfile(entry, io.BytesIO())
+            opened.writestr(name, "x" * 100)
     return lzma.compress(out.getvalue())
 
 
@@ -93,25 +95,47 @@ WHOLE = archive("seed1/config.yaml")
     [
         b"", b"no archive", WHOLE[:-8], lzma.compress(b"no archive within"), archive("../seed1/config.yaml"),
         archive("../config.yaml"), archive("/seed1"), archive("seed1/a/b"), archive("seed1\\x/config.yaml"),
-        archive("seed1/config.yaml", link=True),
+        archive("./config.yaml"), archive("seed1/config.yaml", "seed1/config.yaml"), archive("seed\x1b[31m/config.yaml"),
+        archive("seed1/config.yaml", compression=zipfile.ZIP_DEFLATED),
     ],
 )  # fmt: skip
 def test_what_is_no_shelf_is_damaged(tmp_path: Path, data: bytes) -> None:
     first, *_ = runs(tmp_path)
     path = shelf.of(first.parent)
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"nusa.runs.tar.xz: (damaged|more than)"):
+    with pytest.raises(UserError, match=r"nusa.runs.zip.xz: damaged"):
         shelf.runs(path)
     (packed,) = find([path]).folders
-    with pytest.raises(UserError, match=r"nusa.runs.tar.xz"):
+    with pytest.raises(UserError, match=r"nusa.runs.zip.xz"):
         read(packed)
     assert read(first).is_finished  # a folder counts before it
     assert not (tmp_path / "seed1").exists()
 
 
+def test_from_within_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, running = runs(tmp_path)
+    shutil.rmtree(running)
+    monkeypatch.chdir(first.parent)
+    (packed,) = pack(Path(), together=True)
+    assert packed.absolute() == shelf.of(first.parent)
+    shutil.rmtree(first)
+    assert find([Path()]).folders == [Path(first.name), Path(second.name)]
+    assert read(Path(first.name)).is_finished
+    (copied,) = pack(Path(), tmp_path / "out", together=True)
+    assert copied == tmp_path / "out" / "nusa.runs.zip.xz"
+
+
+def test_other_files_of_such_names_are_no_shelves(tmp_path: Path) -> None:
+    first, second, running = runs(tmp_path)
+    os.mkfifo(tmp_path / "pipe.runs.zip.xz")  # which never ends
+    (tmp_path / "folder.runs.zip.xz").mkdir()
+    (tmp_path / ".runs.zip.xz").write_bytes(WHOLE)
+    assert find([tmp_path]).folders == [first, second, running]
+
+
 def test_one_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "LARGEST", 10_000)
-    path = tmp_path / "a.runs.tar.xz"
+    path = tmp_path / "a.runs.zip.xz"
     path.write_bytes(lzma.compress(bytes(10_000_000)))
     with pytest.raises(UserError, match="more than 10000 bytes"):
         shelf.runs(path)

@@ -15,6 +15,9 @@ def test_with_a_scratch_folder_the_driver_holds_the_lock(tmp_path):
     assert refused and refused.status == "busy" and "another run is writing here" in refused.error
     one.forget(NAME)
     assert two.begin(NAME, 2) is None
+    two.release()
+    assert not (tmp_path / NAME / ".holder").exists()
+    assert one.begin(NAME, 3) is None
 
 
 def test_else_the_workers_hold_it(tmp_path):
