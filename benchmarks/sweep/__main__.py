@@ -18,6 +18,7 @@ from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runtime import signals
 from benchmarks.sweep import door
 from benchmarks.sweep import search as searching
+from benchmarks.sweep.cells import said
 from benchmarks.sweep.file import read_blocks
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
@@ -214,10 +215,10 @@ def _do(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
 def _choose(asked: door.Plan) -> None:
     """Prints and writes what the rules choose from the runs of a search."""
     rows = searching.choose(asked.cells)
-    header, *lines = searching.table(rows)
-    shown = Table(*header, box=None)
-    for fields in lines:
-        shown.add_row(*map(plain, fields))
+    shown = Table("strategy", "settings", *searching.RULES, "chosen by", box=None)
+    for row in rows:
+        scores = ["-" if (score := row.scores[rule]) is None else f"{score:.2f}" for rule in searching.RULES]
+        shown.add_row(row.strategy, plain(said(row.settings)), *scores, " ".join(row.chosen_by))
     Console(highlight=False, markup=False).print(shown)
     for line in searching.remarks(rows):
         say(line)

@@ -126,7 +126,11 @@ def compared(*words):
 
 def test_the_command(tmp_path):
     made(tmp_path, {(rate, s): (60 + 500 * rate, 39 - 200 * rate - s / 2) for rate in (1e-3, 1e-2) for s in (42, 43)})
-    made(tmp_path, {(rate, s): (60 + 600 * rate, 38 - 200 * rate - s / 3) for rate in (1e-3, 1e-2) for s in (42, 43)}, "milora")
+    made(
+        tmp_path,
+        {(rate, s): (60 + 600 * rate, 38 - 200 * rate - s / 3) for rate in (1e-3, 1e-2) for s in (42, 43)},
+        "milora",
+    )
     made(tmp_path, {(1e-3, 42): (61, 39)}, "joint", cost={"trained_parameters": [9, 0, 0]})
     done = compared(tmp_path, "--frontier", "--baseline", "lora", "--format", "markdown")
     assert done.exit_code == 0, done.output
