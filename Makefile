@@ -1,7 +1,7 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing; `make gpu` needs no uv.
 PYTHON ?= uv run python
 
-.PHONY: check test slow lint format types gpu pins readme reference search
+.PHONY: check test slow lint format types gpu pins readme reference search frontier
 
 check: lint types test
 
@@ -35,24 +35,22 @@ pins:
 readme:
 	uv run python .ci/readme.py
 
-# The runs in results/reference: hours on two cores. What is there already is not run again; take its file away first.
-# GEM's take too long.
-STRATEGIES = $(shell uv run python .ci/methods.py --names)
-comma := ,
-empty :=
-ALL = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out avalanche:gem,$(STRATEGIES))))
-SEARCHED = $(subst $(empty) $(empty),$(comma),$(strip $(filter-out zeroshot diki,$(STRATEGIES))))
-SWEEP = uv run python -m benchmarks.sweep
+# The runs in results/reference: hours on two cores each. What is there already, packed, is not run again; take its file away first.
+SWEEP = uv run --extra cluster python -m benchmarks.sweep
+PACK = uv run python -m benchmarks.runs.pack --together
 
 reference:
-	uv run python -m benchmarks.runs.pack --unpack results/reference
-	$(SWEEP) --strategy $(ALL) --seed 42..44 --results results/reference
-	$(SWEEP) --strategy milora --set variant=released --seed 42..44 --results results/reference
-	$(SWEEP) --strategy moe_adapter --set decision=image --seed 42..44 --results results/reference
-	uv run python -m benchmarks.runs.pack --together results/reference
+	$(SWEEP) results/reference/micro.yaml --results results/reference/next
+	$(PACK) results/reference/next
 
-# How the recipe of micro gets its learning rates: on validation images, where finished runs are not done again.
+# How the recipe of micro gets its settings: on validation images.
 search:
-	$(SWEEP) --strategy $(SEARCHED) --search lr=1e-4,3e-4,1e-3,3e-3,1e-2 --results results/search
-	$(SWEEP) --strategy milora --set variant=released --search lr=1e-4,3e-4,1e-3,3e-3,1e-2 --results results/search
-	$(SWEEP) --strategy diki --search lr=1e-2,3e-2,1e-1,3e-1,1 --results results/search
+	$(SWEEP) results/reference/search.yaml --results results/reference/search
+	$(SWEEP) --strategy milora --search variant=released --search lr=1e-5,3e-5,1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1 \
+	  --results results/reference/search
+	$(PACK) --without rank.csv,spectrum.csv results/reference/search
+
+# The runs of docs/findings/frontier.md.
+frontier:
+	$(SWEEP) results/reference/frontier.yaml --results results/reference/frontier
+	$(PACK) --without rank.csv,spectrum.csv results/reference/frontier

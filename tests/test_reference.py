@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
+from benchmarks.config.recipes import recipe
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import read
+from benchmarks.sweep.search import scores
 from tests.conftest import ROOT
 
 
@@ -47,6 +50,28 @@ def test_the_search_is_the_one_that_the_readme_shows(heading: str) -> None:
             shown = f"{right_after[lr]:.1f} / {avg[lr]:.1f}"
             assert re.sub(r"\*", "", cell) == shown, (name, rate)
             assert ("**" in cell) == (right_after.idxmax() == lr), (name, rate)
+
+
+def test_the_recipe_has_what_the_search_chose() -> None:
+    chosen = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REFERENCE / "search").glob("search-*.yaml")]
+    assert len(chosen) == 2
+    for strategy, settings in (item for each in chosen for item in each["strategies"].items()):
+        assert settings.items() <= {**recipe("micro", strategy), "variant": "released"}.items(), strategy
+
+
+def test_the_search_chose_from_runs_that_are_here() -> None:
+    """The means of its tables are those of the packed runs, and every method has nine of them."""
+    runs = {(run.config["strategy"], run.config.get("variant")): 0 for run in map(read, searched())}
+    tables = [pd.read_csv(file) for file in (REFERENCE / "search").glob("search-*.csv")]
+    table = pd.concat(tables).reset_index(drop=True)
+    found = sorted(f"{value:.2f}" for run in map(read, searched()) for value in [scores(run)["average"]])
+    assert {f"{value:.2f}" for value in table.average} <= set(found)
+    assert set(table.groupby(["strategy", table.variant.fillna("")]).size()) == {9}
+    assert len(runs) == 21
+
+
+def searched() -> list[Path]:
+    return find([REFERENCE / "search"]).folders
 
 
 def test_the_search_over_order_II_is_the_one_that_the_readme_shows() -> None:

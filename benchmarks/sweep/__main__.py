@@ -26,6 +26,7 @@ from benchmarks.sweep.states import STATES
 from benchmarks.sweep.values import alternatives
 
 
+WIDE = 160  # characters of a table that is not for a terminal
 GRID = ("strategy", "stream", "order", "seed")
 HELP = """Do every run of a grid: each combination of the alternatives of its settings, for each strategy those that it has.
 
@@ -219,7 +220,8 @@ def _choose(asked: door.Plan) -> None:
     for row in rows:
         scores = ["-" if (score := row.scores[rule]) is None else f"{score:.2f}" for rule in searching.RULES]
         shown.add_row(row.strategy, plain(said(row.settings)), *scores, " ".join(row.chosen_by))
-    Console(highlight=False, markup=False).print(shown)
+    width = None if sys.stdout is not None and sys.stdout.isatty() else WIDE
+    Console(highlight=False, markup=False, width=width).print(shown)
     for line in searching.remarks(rows):
         say(line)
     command = shlex.join(["python", "-m", "benchmarks.sweep", *sys.argv[1:]])
