@@ -391,7 +391,7 @@ def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
         (["nowhere"], "nowhere: no such folder"),
         (["empty"], "empty: no run folder there"),
         (["run", "--strategy", "zscl"], "--strategy zscl: no run there has it; there are NuSA-CL, nusa"),
-        (["run", "--setting", "lr=3"], "no run there has what was asked for; lr is 0.01"),
+        (["run", "--setting", "lr=3"], "no run there has what was asked for; lr is 0.03"),
         (["run", "--published", "--format", "csv"], "--published: a csv holds what was measured here"),
         (["run", "-o", "table.xyz"], "table.xyz: no format has this suffix; expected .csv, .html"),
         (["run/config.yaml"], "a file, not a folder"),
