@@ -34,11 +34,12 @@ for seed in range(int(sys.argv[2])):
 """
 
 
-def called(*words: object) -> tuple[float, str]:
-    """Runs Python in a new process of one thread, in the root of this repository; returns its seconds and what it printed.
+def called(*words: object, threads: int = 1) -> tuple[float, str]:
+    """Runs Python in a new process, in the root of this repository; returns its seconds and what it printed.
 
     Args:
         words: the command-line arguments of Python.
+        threads: of the process.
 
     Raises:
         UserError: the process failed; the message has the last line of its errors.
@@ -46,7 +47,7 @@ def called(*words: object) -> tuple[float, str]:
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *map(str, words)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, errors="replace",
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True, errors="replace",
     )  # fmt: skip
     if done.returncode:
         raise failure(done.returncode, done.stderr)
@@ -97,9 +98,9 @@ def measure(device: str, place: Path) -> dict[str, Any]:
     status, counted = called("-m", "benchmarks.sweep", *GRID, "--status", "--results", finished)
     assert counted.strip() == "10000 runs: 10000 finished", counted
     cpus = os.cpu_count() or 1
-    one = ("--cpus-per-run", cpus)  # one worker
+    one = ("--cpus-per-run", cpus)  # one worker, of as many threads
     warm = [sweep(number, place / f"one-{number}", *one) for number in (FEW, MORE)]
-    plain = [called("-c", IN_ONE_PROCESS, place / f"plain-{number}", number)[0] for number in (FEW, MORE)]
+    plain = [called("-c", IN_ONE_PROCESS, place / f"plain-{each}", each, threads=cpus)[0] for each in (FEW, MORE)]
     extra = ((warm[1] - warm[0]) - (plain[1] - plain[0])) / (MORE - FEW)
     many, alone = sweep(MORE, place / "many"), singles(range(MORE), place / "alone")
     return {
