@@ -11,7 +11,7 @@ Row = dict[str, str]
 
 
 def rows() -> list[Row]:
-    """The rows of all searches; the file of a search with a fixed setting has it in its name."""
+    """The rows of all searches."""
     found = []
     for file in sorted(SEARCH.glob("search-*.csv")):
         with file.open(encoding="utf-8", newline="") as text:

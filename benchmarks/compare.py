@@ -10,6 +10,7 @@ import click
 from benchmarks.comparison import formats
 from benchmarks.comparison import frontier as trade_off
 from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.groups import named, unnamed
 from benchmarks.comparison.run_filters import choice, chosen
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command
@@ -84,9 +85,8 @@ def _check_baseline(found: Comparison) -> None:
     """Raises UserError if no group has the baseline."""
     if found.baseline is None or found.along:  # whose lines have other names, and are checked where they are made
         return
-    if not any(group.named(found.baseline) for group in found.groups):
-        keys = dict.fromkeys(repr(method.key) for group in found.groups for method in group.methods)
-        raise UserError(f"--baseline {found.baseline}: no such method; there are {', '.join(keys)}")
+    if not any(named(group.methods, found.baseline) for group in found.groups):
+        raise unnamed([method for group in found.groups for method in group.methods], found.baseline)
 
 
 if __name__ == "__main__":

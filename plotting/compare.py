@@ -109,7 +109,7 @@ def gaps(group: Group) -> list[Gap]:
         group: the runs.
     """
     orders = list(group.orders)
-    transfer = next(each for each in metric_columns.headline(group.accuracy_identity) if each.key == "transfer")
+    transfer = metric_columns.metric(group.accuracy_identity, "transfer")
     found = []
     for method in group.methods:
         if not all(method.in_order(tasks) for tasks in orders):

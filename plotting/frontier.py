@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.comparison import frontier
+from benchmarks.comparison import frontier, metric_columns
 from benchmarks.comparison.frontier import Line
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.run_filters import choice, chosen, only_group
@@ -56,7 +56,7 @@ def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (fron
     every = frontier.lines(group, along)
     names = labels(_methods(every), _gaps(every))
     looks = style.looks(_methods(every).methods)
-    shown = [(line, look) for line, look in zip(every, looks, strict=True) if not frontier.why_not(line)]
+    shown = [(line, look) for line, look in zip(every, looks, strict=True) if not line.why_not]
     rows = 1 if width > style.COLUMN else len(PANELS)
     drawing = Figure((width, rows * HEIGHT + style.legend_height(names, width)), layout="constrained")
     axes: Any = drawing.subplots(rows, len(PANELS) // rows)
@@ -78,7 +78,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
         every = frontier.lines(group, (frontier.ALONG,))
     except UserError:
         return
-    shown = [line for line in every if not frontier.why_not(line)]
+    shown = [line for line in every if not line.why_not]
     if not shown:
         return
     spread = any(len(line.units) > 1 and len(line.front) > 1 for line in shown)
@@ -97,13 +97,13 @@ def _methods(every: Sequence[Line]) -> Group:
 
 
 def _gaps(every: Sequence[Line]) -> list[Gap]:
-    return [Gap(line.method, why) for line in every if (why := frontier.why_not(line))]
+    return [Gap(line.method, why) for line in every if (why := line.why_not)]
 
 
 def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, single: bool) -> None:
     """Draws one metric against learning accuracy."""
     identity = shown[0][0].identity
-    metric = frontier.metric(identity, key)
+    metric = metric_columns.metric(identity, key)
     means = []
     for line, look in shown:
         across, up = line.learning.mean(axis=1), line.values(metric.of).mean(axis=1)  # (points,) each
@@ -140,7 +140,7 @@ def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> None:
     if low == high or len(line.units) < 2:
         return
     across = np.linspace(low, high, STEPS)
-    up = np.array([line.at(each, metric.of) for each in across])  # (STEPS, units)
+    up = line.at(across, metric.of)  # (STEPS, units)
     mean, deviation = up.mean(axis=1), up.std(axis=1, ddof=1)  # NaN where a run does not reach, which is not drawn
     axes.fill_between(across, mean - deviation, mean + deviation, color=look.colour, alpha=0.15, linewidth=0)
 

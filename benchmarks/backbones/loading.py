@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -53,24 +52,6 @@ class Backbone:
     std: tuple[float, ...]
     sha256: str
     about: dict[str, str]
-
-
-@dataclass
-class Kept:
-    """The model that `load_backbone` loaded last, of which it returns copies while its files stay as they are.
-
-    Attributes:
-        wanted: whether one is kept, as processes want that do many runs; else it would take memory for nothing.
-        key: tells the model, and its files as they were.
-        backbone: the model; None before the first.
-    """
-
-    wanted: bool = False
-    key: str = ""
-    backbone: Backbone | None = None
-
-
-KEPT = Kept()  # of this process
 
 
 def _folder(model: str) -> Path | None:
@@ -314,28 +295,27 @@ def load_backbone(model: str, pretrained: str | None, *, trusted: bool = False) 
     """
     folder = _folder(model)
     file = _weights_file(model, folder, pretrained)
-    if not KEPT.wanted:
-        return _loaded(model, pretrained, folder, file, trusted=trusted)
-    key = repr((model, pretrained, trusted, _stamps(folder, file)))
-    if KEPT.backbone is None or KEPT.key != key:
-        KEPT.backbone = None  # before the next one takes memory
-        KEPT.key, KEPT.backbone = key, _loaded(model, pretrained, folder, file, trusted=trusted)
-    return replace(KEPT.backbone, clip=deepcopy(KEPT.backbone.clip))
-
-
-def _stamps(folder: Path | None, file: Path | None) -> list[tuple[str, int, int]]:
-    """What changes when one of a model's files does."""
-    found = [*([file] if file else []), *(sorted(folder.iterdir()) if folder else [])]
-    return [(str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in found if each.is_file()]
-
-
-def _loaded(model: str, pretrained: str | None, folder: Path | None, file: Path | None, *, trusted: bool) -> Backbone:
     clip = _build(model, folder)
     found = weights.read(file) if file else _from_tag(model, str(pretrained))
     if found.quick_gelu is not None:
         _check_activation(model, folder, found.quick_gelu, f"{found.file} ({found.source})")
     weights.fit(clip, found, model)
     return _with_surroundings(clip, model, folder, found.preprocessing, trusted=trusted)
+
+
+def files_of(model: str, pretrained: str | None) -> list[Path]:
+    """Returns the local files that decide what `load_backbone` returns; weights that a tag names are not among them.
+
+    Args:
+        model, pretrained: as for `load_backbone`.
+
+    Raises:
+        UserError: the model, tag or file is unknown.
+    """
+    folder = _folder(model)
+    file = _weights_file(model, folder, pretrained)
+    found = [*([file] if file else []), *(sorted(folder.iterdir()) if folder else [])]
+    return [each for each in found if each.is_file()]
 
 
 def random_backbone(model: str) -> Backbone:

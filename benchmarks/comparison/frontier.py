@@ -5,15 +5,14 @@ of its points beats in both are its front. What a method has at a given learning
 points that were measured, never beyond.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from benchmarks.comparison import metric_columns
 from benchmarks.comparison.groups import Group, Method, settings, shown, telling
-from benchmarks.comparison.metric_columns import Metric
+from benchmarks.comparison.metric_columns import metric
 from benchmarks.comparison.statistics import Interval, Measure, interval
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run
@@ -43,6 +42,17 @@ class Line:
         """The orders and seeds in which every point ran; values are compared within one of them."""
         found = [{_unit(run) for run in point.runs} for point in self.points]
         return tuple(sorted(set.intersection(*found)))
+
+    @cached_property
+    def why_not(self) -> str:
+        """Why the method has nothing to show as a line, in a few words; empty if it has."""
+        for key in ("right_after", "transfer"):
+            found = metric(self.identity, key)
+            if any(found.of(run) is None for run in self.method.runs):
+                return f"no {found.heading}"
+        if any(np.isnan(corner(run, self.identity)).any() for run in self.method.runs):
+            return "no accuracy before training"
+        return "" if self.units else "no seed in which all its values ran"
 
     def values(self, measure: Measure) -> np.ndarray:
         """Returns a metric of each point in each order and seed, (points, units); NaN where it is undefined.
@@ -77,20 +87,21 @@ class Line:
         means = self.learning.mean(axis=1)[self.front]
         return float(means[0]), float(means[-1])
 
-    def at(self, accuracy: float, measure: Measure) -> np.ndarray:
-        """Returns a metric where the line has some learning accuracy, (units,), by linear interpolation along its front.
+    def at(self, accuracies: Sequence[float] | np.ndarray, measure: Measure) -> np.ndarray:
+        """Returns a metric where the line has some learning accuracies, (accuracies, units), by linear interpolation along
+        its front.
 
         NaN in a unit whose front does not reach so far, to either side.
 
         Args:
-            accuracy: learning accuracy in percent.
+            accuracies: learning accuracies in percent.
             measure: returns the metric of a run; None where it is undefined.
         """
         found = []
         for across, up in zip(self.learning[self.front].T, self.values(measure)[self.front].T, strict=True):
             order = np.argsort(across, kind="stable")
-            found.append(np.interp(accuracy, across[order], up[order], left=np.nan, right=np.nan))
-        return np.array(found)
+            found.append(np.interp(accuracies, across[order], up[order], left=np.nan, right=np.nan))
+        return np.stack(found, axis=1)
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -117,7 +128,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def lines(group: Group, along: Sequence[str]) -> list[Line]:
-    """Returns a group's methods as lines over some settings, in the order of the group, those of `why_not` too.
+    """Returns a group's methods as lines over some settings, in the order of the group, those with a reason why not too.
 
     Args:
         group: the runs.
@@ -136,31 +147,6 @@ def lines(group: Group, along: Sequence[str]) -> list[Line]:
     return [
         _line(pile, _beside(pile, piles.values(), along), along, group.accuracy_identity) for pile in piles.values()
     ]
-
-
-def why_not(line: Line) -> str:
-    """Returns why a method has nothing to show as a line, in a few words; empty if it has.
-
-    Args:
-        line: the method.
-    """
-    for key in ("right_after", "transfer"):
-        found = metric(line.identity, key)
-        if any(found.of(run) is None for run in line.method.runs):
-            return f"no {found.heading}"
-    if any(np.isnan(corner(run, line.identity)).any() for run in line.method.runs):
-        return "no accuracy before training"
-    return "" if line.units else "no seed in which all its values ran"
-
-
-def metric(identity: str, key: str) -> Metric:
-    """Returns a metric of the tables.
-
-    Args:
-        identity: `known` (task-aware) or `unknown` (task-agnostic).
-        key: its name in csv files.
-    """
-    return next(each for each in metric_columns.headline(identity) if each.key == key)
 
 
 def front(across: np.ndarray, up: np.ndarray) -> list[int]:
@@ -214,7 +200,7 @@ def area(across: np.ndarray, up: np.ndarray, learned: float, kept: float) -> flo
     return FULL * covered / whole if whole else np.nan
 
 
-def difference(line: Line, other: Line, of: Callable[[Line], np.ndarray]) -> Interval | None:
+def difference(line: Line, other: Line, here: np.ndarray, there: np.ndarray) -> Interval | None:
     """Returns the difference between two lines over the orders and seeds that both have, with its confidence interval.
 
     None if there are none, or a value is undefined in one of them.
@@ -222,10 +208,11 @@ def difference(line: Line, other: Line, of: Callable[[Line], np.ndarray]) -> Int
     Args:
         line: the line whose values count positive.
         other: the line that it is compared with.
-        of: returns the value of a line in each of its units, (units,).
+        here, there: the value of each in each of its units, (units,).
     """
-    here, there = (dict(zip(each.units, of(each).tolist(), strict=True)) for each in (line, other))
-    return interval([here[unit] - there[unit] for unit in line.units if unit in there])
+    others = dict(zip(other.units, there.tolist(), strict=True))
+    pairs = zip(line.units, here.tolist(), strict=True)
+    return interval([value - others[unit] for unit, value in pairs if unit in others])
 
 
 def _unit(run: Run) -> Unit:

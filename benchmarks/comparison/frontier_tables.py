@@ -1,14 +1,25 @@
 """The tables of the whole trade-off: each method's area, and what it has where all have learned equally well."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from benchmarks.comparison import differing, frontier, versions
 from benchmarks.comparison.frontier import Line
-from benchmarks.comparison.groups import Group, named
+from benchmarks.comparison.groups import Group, named, unnamed
+from benchmarks.comparison.metric_columns import metric
 from benchmarks.comparison.statistics import interval
-from benchmarks.comparison.tables import MISSING, Cell, Section, Table, competing, difference, marked
+from benchmarks.comparison.tables import (
+    MISSING,
+    Cell,
+    Section,
+    Table,
+    bracketed,
+    competing,
+    difference,
+    marked,
+    unsigned,
+)  # fmt: skip
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import MATRICES
 
@@ -33,8 +44,8 @@ def sections(groups: Sequence[Group], along: Sequence[str], baseline: str | None
     for group in groups:
         try:
             every = frontier.lines(group, along)
-            if all(map(frontier.why_not, every)):
-                raise UserError(f"--frontier: no line: {every[0].method.label} ({frontier.why_not(every[0])})")
+            if all(line.why_not for line in every):
+                raise UserError(f"--frontier: no line: {every[0].method.label} ({every[0].why_not})")
         except UserError as error:
             refused.append(error)
             found.append(Section(group.title, [], [str(error)]))
@@ -43,15 +54,14 @@ def sections(groups: Sequence[Group], along: Sequence[str], baseline: str | None
             found.append(_section(group, every, along, baseline))
     if len(refused) == len(groups):
         raise refused[0]
-    if baseline is not None and not any(baseline in (each.key, each.label, each.strategy, each.name) for each in there):
-        keys = dict.fromkeys(repr(method.key) for method in there)
-        raise UserError(f"--baseline {baseline}: no such method; there are {', '.join(keys)}")
+    if baseline is not None and not any(named([each], baseline) for each in there):
+        raise unnamed(there, baseline)
     return found
 
 
 def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline: str | None) -> Section:
     """Returns the areas, then Transfer, forgetting, Avg and Last at equal learning accuracy, and the differences."""
-    found = [line for line in every if not frontier.why_not(line)]
+    found = [line for line in every if not line.why_not]
     found.sort(key=lambda line: -float(np.nan_to_num(line.areas.mean(), nan=-1.0)))
     at = levels(found)
     tables = [areas(found, along), *(equal(found, key, at) for key in METRICS if at)]
@@ -62,7 +72,7 @@ def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline
         tables += [differences(others, chosen, key, at) for key in METRICS if at]
     notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
     notes += [] if at else ["No two methods reach the same learning accuracy."]
-    notes += [f"No line: {line.method.label} ({why})." for line in every if (why := frontier.why_not(line))]
+    notes += [f"No line: {line.method.label} ({why})." for line in every if (why := line.why_not)]
     if baseline is not None and method is None:
         notes.append(f"No differences: there is no {baseline} here.")
     if fewer := [line.method.label for line in found if len(line.units) * len(line.points) < len(line.method.runs)]:
@@ -100,7 +110,9 @@ def areas(lines: Sequence[Line], along: Sequence[str]) -> Table:
         along: the settings over which they go.
     """
     competes = competing(line.method for line in lines)
-    column = marked([_with_interval(line.areas) for line in lines], competes, more_is_better=True)
+    column = marked(
+        [bracketed(interval(line.areas.tolist()), unsigned) for line in lines], competes, more_is_better=True
+    )
     rows: list[tuple[Cell, ...]] = [
         (Cell(line.method.label), Cell(_values(line, along)), Cell(_reach(line)), Cell(str(len(line.units))), area)
         for line, area in zip(lines, column, strict=True)
@@ -124,11 +136,12 @@ def equal(lines: Sequence[Line], key: str, at: Sequence[int]) -> Table:
         key: the metric's name in csv files.
         at: learning accuracies in percent.
     """
-    found = frontier.metric(lines[0].identity, key)
+    found = metric(lines[0].identity, key)
     competes = competing(line.method for line in lines)
+    values = [line.at(at, found.of) for line in lines]  # (accuracies, units) each
     columns = [
-        marked([_with_interval(line.at(accuracy, found.of)) for line in lines], competes, found.more_is_better)
-        for accuracy in at
+        marked([bracketed(interval(each[row].tolist()), unsigned) for each in values], competes, found.more_is_better)
+        for row in range(len(at))
     ]
     notes = [
         f"Interpolated between the two nearest points of the line's front, in each run; {MISSING}: not reached in every run."
@@ -147,12 +160,17 @@ def differences(lines: Sequence[Line], baseline: Line, key: str, at: Sequence[in
         key: the metric's name in csv files.
         at: learning accuracies in percent.
     """
-    found = frontier.metric(baseline.identity, key)
+    found = metric(baseline.identity, key)
 
-    def read(accuracy: int) -> Callable[[Line], np.ndarray]:
-        return lambda line: line.at(accuracy, found.of)
-
-    columns = [[difference(frontier.difference(line, baseline, read(each))) for line in lines] for each in at]
+    there = baseline.at(at, found.of)  # (accuracies, units)
+    values = [line.at(at, found.of) for line in lines]
+    columns = [
+        [
+            difference(frontier.difference(line, baseline, here[row], there[row]))
+            for line, here in zip(lines, values, strict=True)
+        ]
+        for row in range(len(at))
+    ]
     title = f"difference to {baseline.method.label} in {found.heading} at equal learning accuracy"
     notes = [
         "Points; mean over pairs of runs of the same seed and order, with its 95 % confidence interval; a single pair gives "
@@ -164,17 +182,6 @@ def differences(lines: Sequence[Line], baseline: Line, key: str, at: Sequence[in
 def _over(lines: Sequence[Line], at: Sequence[int], columns: list[list[Cell]], title: str, notes: list[str]) -> Table:
     names = [Cell(line.method.label) for line in lines]
     return Table(title, ("method", *(f"{each} %" for each in at)), list(zip(names, *columns, strict=True)), notes)
-
-
-def _with_interval(values: np.ndarray) -> Cell:
-    found = interval(values.tolist())
-    if found is None:
-        return Cell(MISSING)
-    if found.half_width is None:
-        return Cell(f"{round(found.mean, 1) + 0.0:.1f}", value=found.mean)
-    parts = (found.mean, found.mean - found.half_width, found.mean + found.half_width)
-    mean, low, high = (f"{round(part, 1) + 0.0:.1f}" for part in parts)
-    return Cell(f"{mean} [{low}, {high}]", value=found.mean)
 
 
 def _values(line: Line, along: Sequence[str]) -> str:

@@ -129,18 +129,6 @@ class Group:
         """
         return self.first.protocol.accuracy_identity
 
-    def named(self, name: str) -> Method | None:
-        """Returns the method that has a name; None if there is none.
-
-        Args:
-            name: the strategy on the command line (`nusa`) or its title (`NuSA-CL`). If the group has that strategy
-                with several settings, these follow, as in `moe_adapter decision=image`.
-
-        Raises:
-            UserError: several methods have the name.
-        """
-        return named(self.methods, name)
-
     def in_order(self, tasks: tuple[str, ...]) -> "Group":
         """Returns the group of only those runs that learn the tasks in a certain order; methods without such a run are
         left out.
@@ -162,11 +150,12 @@ class Group:
 
 
 def named(methods: Sequence[Method], name: str) -> Method | None:
-    """Returns the method that has a name, as `Group.named` does for those of a group.
+    """Returns the method that has a name; None if there is none.
 
     Args:
         methods: the methods.
-        name: as for `Group.named`.
+        name: the strategy on the command line (`nusa`) or its title (`NuSA-CL`). If there are several methods of that
+            strategy, their settings follow, as in `moe_adapter decision=image`.
 
     Raises:
         UserError: several methods have the name.
@@ -177,6 +166,17 @@ def named(methods: Sequence[Method], name: str) -> Method | None:
         keys = ", ".join(repr(method.key) for method in found)
         raise UserError(f"--baseline {name}: {len(found)} methods are called that; there are {keys}")
     return found[0] if found else None
+
+
+def unnamed(methods: Sequence[Method], name: str) -> UserError:
+    """Returns the error that no method is called like a baseline.
+
+    Args:
+        methods: the methods that there are.
+        name: as it was asked for.
+    """
+    keys = dict.fromkeys(repr(method.key) for method in methods)
+    return UserError(f"--baseline {name}: no such method; there are {', '.join(keys)}")
 
 
 @dataclass

@@ -57,6 +57,16 @@ def headline(identity: str) -> list[Metric]:
     ]
 
 
+def metric(identity: str, key: str) -> Metric:
+    """Returns a metric of `headline`.
+
+    Args:
+        identity: `known` (task-aware) or `unknown` (task-agnostic).
+        key: its name in csv files.
+    """
+    return next(each for each in headline(identity) if each.key == key)
+
+
 def learning_accuracy(run: Run, identity: str) -> float | None:
     """Returns the mean over tasks of the accuracy on a task that has just been learned, in percent.
 

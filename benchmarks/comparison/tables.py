@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.comparison import differing, metric_columns, versions
-from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.metric_columns import Metric
 from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired
 from benchmarks.runs.read import MATRICES, Run
@@ -86,7 +86,7 @@ def shown(found: Spread | None) -> Cell:
     if found is None:
         return Cell(MISSING)
     deviation = "" if found.deviation is None else f" ± {found.deviation:.1f}"
-    return Cell(f"{round(found.mean, 1) + 0.0:.1f}{deviation}", value=found.mean)
+    return Cell(f"{unsigned(found.mean)}{deviation}", value=found.mean)
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
@@ -186,7 +186,7 @@ def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
             [metric_columns.per_task(run, identity, metric, tasks) for run in method.in_order(tasks)]
             for method in methods
         ]
-        mean = next(each.of for each in metric_columns.headline(identity) if each.key == metric)
+        mean = metric_columns.metric(identity, metric).of
         means = [[mean(run) for run in method.in_order(tasks)] for method in methods]
         for task in range(len(tasks)):
             columns.append([_mean([run[task] for run in runs]) for runs in values])
@@ -315,12 +315,31 @@ def difference(found: Interval | None) -> Cell:
     Args:
         found: the mean difference; of a single pair it has no interval.
     """
+    return bracketed(found, signed)
+
+
+def bracketed(found: Interval | None, show: Callable[[float], str]) -> Cell:
+    """Returns the cell of a mean with its confidence interval in brackets; `–` without a mean.
+
+    Args:
+        found: the mean; of a single value it has no interval.
+        show: turns a number into text.
+    """
     if found is None:
         return Cell(MISSING)
     if found.half_width is None:
-        return Cell(signed(found.mean), value=found.mean)
+        return Cell(show(found.mean), value=found.mean)
     low, high = found.mean - found.half_width, found.mean + found.half_width
-    return Cell(f"{signed(found.mean)} [{signed(low)}, {signed(high)}]", value=found.mean)
+    return Cell(f"{show(found.mean)} [{show(low)}, {show(high)}]", value=found.mean)
+
+
+def unsigned(number: float) -> str:
+    """Returns a number as text with one decimal; never `-0.0`.
+
+    Args:
+        number: the number, for instance a percentage.
+    """
+    return f"{round(number, 1) + 0.0:.1f}"
 
 
 def signed(points: float, decimals: int = 1) -> str:
@@ -374,7 +393,7 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
             table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
             tables.append(table)
     notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
-    if baseline is not None and (chosen := group.named(baseline)):
+    if baseline is not None and (chosen := named(group.methods, baseline)):
         tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
     elif baseline is not None:
         notes.append(f"No differences: there is no {baseline} here.")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones.loading import load_backbone
+from benchmarks.backbones import kept
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
 from benchmarks.experiment import fit
@@ -126,7 +126,7 @@ def _get_ready(
 ) -> Ready:
     """Loads the model and all images, and puts the loop together."""
     common, cache = request.config.common, request.places.cache
-    backbone = load_backbone(common.model, common.pretrained, trusted=request.trusted)
+    backbone = kept.load(common.model, common.pretrained, trusted=request.trusted)
     classifier = make_classifier(backbone, stream).to(device)
     fit.check(plugin, classifier)
     devices.prepare(classifier, common.arithmetic)

@@ -109,12 +109,11 @@ def swept(found: list[Cell], shared: Shared, memory: list[int]) -> dict[str, Out
     return crew.failed
 
 
-def measure(device: str, place: Path) -> dict[str, Any]:
+def measure(place: Path) -> dict[str, Any]:
     """Returns what `python -m benchmarks.perf --part nodes` measures: 10 000 runs that sleep 0.4 seconds, on 20 Ray nodes of
     this machine, of which one is killed and another one added every five seconds.
 
     Args:
-        device: only `cpu` is measured.
         place: a folder for what the runs write.
 
     Returns:

@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config.registry import ROOT
-from benchmarks.perf.timing import failure
+from benchmarks.perf.timing import python
 
 
 GRID = ("--strategy", "nusa,lora", "--seed", "0..2499", "--set", "lr=1e-3,1e-2")  # 10 000 runs
@@ -35,7 +32,7 @@ for seed in range(int(sys.argv[2])):
 
 
 def called(*words: object, threads: int = 1) -> tuple[float, str]:
-    """Runs Python in a new process, in the root of this repository; returns its seconds and what it printed.
+    """Runs Python in a new process; returns its seconds and what it printed.
 
     Args:
         words: the command-line arguments of Python.
@@ -45,12 +42,7 @@ def called(*words: object, threads: int = 1) -> tuple[float, str]:
         UserError: the process failed; the message has the last line of its errors.
     """
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True, errors="replace",
-    )  # fmt: skip
-    if done.returncode:
-        raise failure(done.returncode, done.stderr)
+    done = python(*map(str, words), threads=threads)
     return time.perf_counter() - began, done.stdout
 
 
@@ -77,11 +69,10 @@ def singles(seeds: Sequence[int], results: Path) -> float:
     return sum(called("-m", "benchmarks.run", *words, "--seed", seed, "--results", results)[0] for seed in seeds)
 
 
-def measure(device: str, place: Path) -> dict[str, Any]:
+def measure(place: Path) -> dict[str, Any]:
     """Returns what `python -m benchmarks.perf --part sweep` measures.
 
     Args:
-        device: only `cpu` is measured: on a GPU runs depend on more than a sweep.
         place: a folder for the runs.
 
     Returns:

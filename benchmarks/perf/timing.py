@@ -1,5 +1,6 @@
 """Times pieces of work in turns within one process, so that a slow phase of the machine affects all alike."""
 
+import os
 import re
 import statistics
 import subprocess
@@ -64,19 +65,21 @@ def timed(work: Callable[[], object], times: int = 1) -> Callable[[], float]:
     return run
 
 
-def python(*words: str) -> str:
-    """Runs Python in a new process, in the root of this repository, and returns what it wrote to stderr.
+def python(*words: str, threads: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a new process, in the root of this repository, and returns the process with what it wrote.
 
     Args:
         words: the command-line arguments of Python, for instance `-m` and a module.
+        threads: of torch; None for as many as it takes by itself.
 
     Raises:
         UserError: the process failed; the message has the last line of its errors.
     """
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, errors="replace")
+    env = None if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise failure(done.returncode, done.stderr)
-    return done.stderr
+    return done
 
 
 def import_seconds(*words: str) -> float:
@@ -88,7 +91,7 @@ def import_seconds(*words: str) -> float:
     Raises:
         UserError: the process failed; the message has the last line of its errors.
     """
-    lines = python("-X", "importtime", *words).splitlines()
+    lines = python("-X", "importtime", *words).stderr.splitlines()
     return sum(int(found[1]) for line in lines if (found := IMPORTED.match(line))) / 1e6
 
 

@@ -73,8 +73,6 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
     Raises:
         UserError: `rank.csv` is missing, damaged or cut short.
     """
-    if files.lacks("rank.csv"):
-        return None
     try:
         text = files.text("rank.csv")
         header, *lines = text.splitlines()
@@ -87,6 +85,8 @@ def entropy_rank(files: RunFiles, tasks: int) -> tuple[float, float] | None:
                 if fields[matrix] in ATTENTION:
                     ends[after].append(float(fields[rank]))
     except (UserError, ValueError, IndexError) as error:
+        if files.lacks("rank.csv"):
+            return None
         raise UserError(f"{files.at('rank.csv')}: missing or damaged") from error
     first, last = ends.values()
     if not text.endswith("\n") or len(first) != len(last):

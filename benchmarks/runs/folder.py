@@ -18,7 +18,6 @@ from typing import Any
 from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 from benchmarks.runs import shelf
-from benchmarks.runs.shelf import SHELF
 
 
 LARGEST = 2**30  # bytes of a file that is read whole
@@ -256,8 +255,8 @@ def find(places: Iterable[Path]) -> Found:
     for place in places:
         files = RunFiles.of(place)
         missed: list[Path] = []
-        if place.name.endswith(SHELF) and place.name != SHELF and place.is_file():
-            below = _on_shelf(place, place.with_name(place.name.removesuffix(SHELF)))
+        if folder := shelf.stands_for(place):
+            below = _on_shelf(place, folder)
         elif files.is_packed:
             below = {files.folder}
         elif place.is_dir() or shelf.of(place).is_file():
@@ -299,8 +298,8 @@ def _below(place: Path, missed: list[Path]) -> set[Path]:
                 missed.append(path)
             elif entry.name == "config.yaml":
                 runs.add(folder)
-            elif entry.name.endswith(SHELF) and entry.name != SHELF and path.is_file():
-                runs |= _on_shelf(path, path.with_name(path.name.removesuffix(SHELF)))
+            elif stood_for := shelf.stands_for(path):
+                runs |= _on_shelf(path, stood_for)
             elif entry.name.endswith(PACKED) and _holds_run(path):
                 runs.add(RunFiles.of(path).folder)
     return runs

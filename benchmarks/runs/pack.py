@@ -7,10 +7,8 @@ folder `streams` above them, named by its sha256. All code that reads run folder
 """
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -70,7 +68,7 @@ def pack(
             shelves.setdefault(shelf.of(above), {})[new.name] = contents
         else:
             packed.append(RunFiles(new).archive)
-            _write_once(packed[-1], _zip(contents))
+            _write_once(packed[-1], shelf.zipped(dict(sorted(contents.items()))))
     for path, runs in shelves.items():
         before = shelf.runs(path) if path.is_file() else {}
         _write_once(path, shelf.packed({**before, **runs}))
@@ -113,16 +111,6 @@ def _found(place: Path) -> list[Path]:
 def _root(place: Path) -> Path:
     """Returns the folder itself, or its parent if it is a single run."""
     return place.parent if place.is_file() or (place / "config.yaml").exists() else place
-
-
-def _zip(contents: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in sorted(contents.items()):
-            about = zipfile.ZipInfo(name, shelf.EPOCH)
-            about.create_system, about.external_attr = 3, 0o644 << 16  # equal bytes also on Windows
-            archive.writestr(about, data, zipfile.ZIP_DEFLATED, compresslevel=9)
-    return out.getvalue()
 
 
 def _write_once(path: Path, data: bytes) -> None:

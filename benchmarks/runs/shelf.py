@@ -87,14 +87,37 @@ def packed(contents: Mapping[str, Mapping[str, bytes]]) -> bytes:
     Args:
         contents: the files of each run by their names, by the run folder's name.
     """
+    # By the file's name first: equal kinds of files lie beside each other, and compress better.
+    order = sorted((name, run) for run, files in contents.items() for name in files)
+    whole = zipped({f"{run}/{name}": contents[run][name] for name, run in order}, zipfile.ZIP_STORED)
+    return lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME)
+
+
+def zipped(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Returns the bytes of a zip file; equal contents in equal order give equal bytes.
+
+    Args:
+        contents: the files by their names, in the order in which they are written.
+        compression: one of `zipfile`'s.
+    """
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        # By the file's name first: equal kinds of files lie beside each other, and compress better.
-        for name, run in sorted((name, run) for run, files in contents.items() for name in files):
-            about = zipfile.ZipInfo(f"{run}/{name}", EPOCH)
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in contents.items():
+            about = zipfile.ZipInfo(name, EPOCH)
             about.create_system, about.external_attr = 3, 0o644 << 16  # equal bytes also on Windows
-            archive.writestr(about, contents[run][name])
-    return lzma.compress(out.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+            archive.writestr(about, data, compression, compresslevel=9)
+    return out.getvalue()
+
+
+def stands_for(path: Path) -> Path | None:
+    """Returns the folder whose run folders a file holds; None if it is no plain file with a shelf's name.
+
+    Args:
+        path: the file.
+    """
+    if not path.name.endswith(SHELF) or path.name == SHELF or not path.is_file():
+        return None
+    return path.with_name(path.name.removesuffix(SHELF))
 
 
 _kept: dict[tuple[str, int, int], Contents] = {}  # by path, time and size, the oldest first

@@ -208,8 +208,8 @@ class Crew:
         while self.waiting and self._idle:
             turn = self.waiting.popleft()
             fit = [hand for hand in self._idle if hand.node_id != turn.avoids]
-            if not any(hand.node_id != turn.avoids for hand in self._working.values()):
-                fit = fit or self._idle  # the other machines have left
+            if not self._others(turn.avoids):
+                fit = self._idle  # the other machines have left
             if turn.after > time.monotonic() or not fit:
                 later.append(turn)
             elif not self._give(turn, fit[-1]):
@@ -322,8 +322,7 @@ class Crew:
 
         A machine on which one run after another fails so (data that are missing, a disk that is full) gets no more.
         """
-        others = {hand.node_id for hand in [*self._idle, *self._working.values()]} - {node_id}
-        if turn.avoids or not node_id or not others or cost_of(turn.cell.folder).seconds:
+        if turn.avoids or not node_id or not self._others(node_id) or cost_of(turn.cell.folder).seconds:
             return False
         turn.avoids = node_id
         self._bad[node_id] = self._bad.get(node_id, 0) + 1
@@ -335,8 +334,12 @@ class Crew:
 
     def _is_bad(self, node_id: str) -> bool:
         """Whether a machine gets no runs, since they failed there: while there is another one."""
-        others = {hand.node_id for hand in [*self._idle, *self._working.values()]} - {node_id}
+        others = self._others(node_id)
         return self._bad.get(node_id, 0) >= BAD and any(self._bad.get(other, 0) < BAD for other in others)
+
+    def _others(self, node_id: str) -> set[str]:
+        """The machines besides one that have a worker, by Ray's names."""
+        return {hand.node_id for hand in [*self._idle, *self._working.values()]} - {node_id}
 
     def _node(self, node_id: str) -> str:
         return next((each["NodeManagerHostname"] for each in ray.nodes() if each["NodeID"] == node_id), node_id)

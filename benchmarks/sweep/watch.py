@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.backbones.loading import KEPT
+from benchmarks.backbones.kept import KEPT
 from benchmarks.experiment import door
 from benchmarks.experiment.request import Request
 from benchmarks.measurements.base import Callback, RunState

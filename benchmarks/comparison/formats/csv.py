@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.comparison import metric_columns
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats import cell
-from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired
 from benchmarks.comparison.tables import PER_TASK, identities
 from benchmarks.config.errors import UserError
@@ -60,7 +60,7 @@ def write(comparison: Comparison) -> str:
         about = {name: config.get(name) for name in ("stream", "model", "pretrained", "shots")}
         about |= {"protocol": f"{group.first.protocol.name} [{group.first.protocol.digest[:8]}]"}
         about |= {name: group.about(name) for name in ("weights_sha256", "stream_sha256")}
-        baseline = None if comparison.baseline is None else group.named(comparison.baseline)
+        baseline = None if comparison.baseline is None else named(group.methods, comparison.baseline)
         for method in group.methods:
             for row in _rows(group, method, comparison.per_task, baseline):
                 writer.writerow({k: cell(v) for k, v in ({**about, "method": method.key} | row).items()})

@@ -18,8 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from benchmarks.backbones import torchscript
-from benchmarks.backbones.loading import KEPT, WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
+from benchmarks.backbones import kept, torchscript
+from benchmarks.backbones.kept import KEPT
+from benchmarks.backbones.loading import WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import checkpoint
 from tests.conftest import TINY
@@ -538,16 +539,16 @@ def test_a_process_of_many_runs_loads_a_model_once_and_gives_copies(plain: Any, 
     torch.save(plain.state_dict(), file)
     KEPT.wanted = True
     try:
-        first = load_backbone("Tiny", str(file))
-        kept = KEPT.backbone
+        first = kept.load("Tiny", str(file))
+        held = KEPT.backbone
         torch.nn.init.zeros_(next(first.clip.parameters()))
-        second = load_backbone("Tiny", str(file))
-        assert KEPT.backbone is kept
+        second = kept.load("Tiny", str(file))
+        assert KEPT.backbone is held
         assert_same(second, plain)
         changed = plain.state_dict() | {"logit_scale": torch.tensor(1.5)}
         torch.save(changed, file)
         os.utime(file, ns=(1, 1))
-        third = load_backbone("Tiny", str(file))
+        third = kept.load("Tiny", str(file))
         assert third.clip.logit_scale == 1.5 and third.sha256 != second.sha256
     finally:
         KEPT.wanted, KEPT.key, KEPT.backbone = False, "", None

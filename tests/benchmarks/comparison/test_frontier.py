@@ -10,6 +10,7 @@ from benchmarks.compare import main
 from benchmarks.comparison import frontier
 from benchmarks.comparison.frontier_tables import levels, sections
 from benchmarks.comparison.groups import sort
+from benchmarks.comparison.metric_columns import metric
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from tests.run_folders import write_run
@@ -74,9 +75,9 @@ def test_values_between_points_and_never_beyond(tmp_path):
     found = line(tmp_path)
     assert [point.label for point in found.points] == ["lr=0.001", "lr=0.01", "lr=0.1"]
     assert [found.points[index].label for index in found.front] == ["lr=0.001", "lr=0.01"]
-    transfer = frontier.metric("known", "transfer").of
-    assert found.at(62.5, transfer).tolist() == pytest.approx([37.0])
-    assert np.isnan([found.at(59.9, transfer), found.at(70.1, transfer)]).all()
+    transfer = metric("known", "transfer").of
+    assert found.at([62.5], transfer).tolist() == [pytest.approx([37.0])]
+    assert np.isnan(found.at([59.9, 70.1], transfer)).all()
     assert found.reach == pytest.approx((60, 70))
     # The rectangle is 60 wide and 40 high; one point covers 20 x 39, the other 10 x 31 more.
     assert found.areas.tolist() == pytest.approx([100 * (20 * 39 + 10 * 31) / (60 * 40)])
@@ -86,15 +87,15 @@ def test_each_seed_has_its_own_values_and_the_interval_is_over_seeds(tmp_path):
     made(tmp_path / "a", {(1e-3, s): (60, 36 + s) for s in (1, 2, 3)} | {(1e-2, s): (70, 30 + s) for s in (1, 2, 3, 4)})
     made(tmp_path / "b", {(rate, s): (65, 30 + s + s % 2) for s in (1, 2, 3) for rate in (1e-3,)}, "milora")
     a, b = sorted(frontier.lines(group(tmp_path), ("lr",)), key=lambda each: each.method.strategy)
-    transfer = frontier.metric("known", "transfer").of
+    transfer = metric("known", "transfer").of
     assert [seed for _, seed in a.units] == [1, 2, 3]  # the fourth has one point alone
-    assert a.at(65, transfer).tolist() == pytest.approx([34.0, 35.0, 36.0])
-    found = frontier.difference(b, a, lambda each: each.at(65, transfer))
+    assert a.at([65], transfer).tolist() == [pytest.approx([34.0, 35.0, 36.0])]
+    found = frontier.difference(b, a, b.at([65], transfer)[0], a.at([65], transfer)[0])
     # Differences: -2, -3, -2; Student's t for two degrees of freedom is 4.3027.
     assert found is not None
     assert (found.mean, found.count) == (pytest.approx(-7 / 3), 3)
     assert found.half_width == pytest.approx(4.302653 * np.std([-2, -3, -2], ddof=1) / 3**0.5)
-    assert frontier.difference(a, b, lambda each: each.at(61, transfer)) is None
+    assert frontier.difference(a, b, a.at([61], transfer)[0], b.at([61], transfer)[0]) is None
 
 
 def test_variants_are_lines_of_their_own_and_any_setting_may_vary(tmp_path):
