@@ -26,7 +26,7 @@ from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import schema, write
-from benchmarks.runtime import devices, environment, files, hardware, process_group, processes, signals
+from benchmarks.runtime import devices, environment, files, hardware, memory, process_group, processes, signals
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
 from strategies.base import StrategyPlugin, Unfit
@@ -60,6 +60,7 @@ def execute(
     with ExitStack() as until_done:
         until_done.enter_context(devices.plain_torch())
         environment.keep_freed_memory()
+        memory.restart_peaks()
         plugin = make_plugin(request)
         read = _auxiliary(request, plugin)
         device = devices.pick_device(common.device)

@@ -26,7 +26,7 @@ class Meter(Measurement):
             "decomposition_seconds", "number", "decompositions that the method used in the task", "seconds", since="1.0"
         ),
         Column("evaluation_seconds", "number", "evaluation on all tasks in this state", "seconds", since="1.0"),
-        Column("peak_memory_bytes", "integer", "most memory of the process so far", "bytes", since="1.0"),
+        Column("peak_memory_bytes", "integer", "most memory of the process so far, in this run", "bytes", since="1.0"),
         Column(
             "peak_gpu_memory_bytes",
             "integer",

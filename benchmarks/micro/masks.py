@@ -1,6 +1,6 @@
 """Draws one object as a grey mask: 255 where it is, 0 elsewhere."""
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 
@@ -75,9 +75,13 @@ def polygon(name: str, side: int, degrees: float, outline: bool) -> Image.Image:
 
 
 @cache
+def _font_file(name: str) -> bytes:
+    return (files("matplotlib") / "mpl-data" / "fonts" / "ttf" / name).read_bytes()
+
+
+@lru_cache(maxsize=16)  # each has a copy of its file, of half a megabyte, and there are hundreds of sizes
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    face = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / name
-    return ImageFont.truetype(BytesIO(face.read_bytes()), size)
+    return ImageFont.truetype(BytesIO(_font_file(name)), size)
 
 
 def glyph(character: str, font: str, side: int, degrees: float) -> Image.Image:

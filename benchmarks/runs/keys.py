@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[Column, ...]] = {
         Column("carried_bytes", "list of integers", "storage between tasks besides the model itself, after each", "bytes"),
         Column("reference_images", "integer", "auxiliary images read besides the tasks' own", "images"),
         Column("reference_texts", "integer", "auxiliary texts read besides the tasks' own", "texts", since="0.2"),
-        Column("peak_memory_bytes", "integer", "most memory of the process; over a resumed run of its parts", "bytes"),
+        Column("peak_memory_bytes", "integer", "most memory of the process during the run, or its parts", "bytes"),
         Column("peak_gpu_memory_bytes", "integer", "most memory allocated on the GPU; `null` without one", "bytes"),
         Column("seconds", "mapping", "lists of the seconds that each task took"),
         Column("seconds.training", "list of numbers", "for each task, without decompositions", "seconds"),

@@ -27,7 +27,7 @@ class Ledger:
         evaluation: seconds of testing on all tasks.
         spectrum: seconds of all measurements, such as those of the weights' rank.
         saving: seconds of writing checkpoint and tables; 0 where a run was interrupted directly afterwards.
-        peak_memory_bytes: most memory of the process; of a resumed run the maximum over its starts.
+        peak_memory_bytes: most memory of the process during the run; of a resumed run the maximum over its starts.
         peak_gpu_memory_bytes: most memory allocated on the GPU, likewise; None without one.
     """
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import re
 import resource
 import sys
@@ -14,6 +15,7 @@ from rich.filesize import decimal
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes, or `max` for none
 STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
 
 
 def free_bytes(device: str) -> int:
@@ -24,8 +26,7 @@ def free_bytes(device: str) -> int:
     """
     if device == "cuda":
         return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    with contextlib.suppress(OSError, AttributeError):  # what malloc keeps (see `keep_freed_memory`) is free too
-        ctypes.CDLL(None).malloc_trim(0)
+    _return_freed()  # what malloc keeps is free too
     free: int = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError):  # no such file, or no limit
         free = min(free, int(LIMIT.read_text(encoding="ascii")) - resident_bytes())
@@ -51,8 +52,29 @@ def resident_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
+def restart_peaks() -> None:
+    """Lets `peak_host_bytes` and `peak_gpu_bytes` count from now on, for a process that does one run after another.
+
+    What earlier runs left to be freed is given back first. Where the system cannot do so (other than Linux), the first of
+    them still counts from the start of the process.
+    """
+    gc.collect()
+    _return_freed()
+    with contextlib.suppress(OSError):
+        CLEAR.write_text("5", encoding="ascii")  # proc(5): the peak becomes the present resident memory
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _return_freed() -> None:
+    """Returns the memory that malloc keeps (see `keep_freed_memory`) to the system, under glibc."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def peak_host_bytes() -> int:
-    """Returns the peak resident memory of this process since its start, in bytes."""
+    """Returns the peak resident memory of this process since `restart_peaks`, or since its start, in bytes."""
     # `ru_maxrss` is on Linux at least that of the process that started this one: a small run begun by a large one.
     with contextlib.suppress(OSError):
         if found := re.search(
@@ -64,5 +86,8 @@ def peak_host_bytes() -> int:
 
 
 def peak_gpu_bytes() -> int | None:
-    """Returns the peak memory allocated by torch on this process's GPU in bytes; None if it has used none."""
+    """Returns the peak memory allocated by torch on this process's GPU since `restart_peaks`, or since its start, in bytes.
+
+    None if it has used no GPU.
+    """
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
