@@ -41,8 +41,8 @@ def pack(
         without: names of files to leave out, such as `rank.csv`; readers treat them as not measured.
 
     Raises:
-        UserError: there is no run, one of its files cannot be read, a file cannot be written, or one is left out without
-            which there is no run.
+        UserError: there is no run, one of its files cannot be read, a file cannot be written (the folder `streams` must
+            be no link), runs are too large for one file, or a file is left out without which there is no run.
     """
     if wrong := sorted(ESSENTIAL.intersection(without)):
         raise UserError(f"--without {wrong[0]}: a run cannot be read without it")
@@ -53,16 +53,10 @@ def pack(
         files = RunFiles(folder)
         if files.json("run.json").get("status") != "finished":
             continue
-        contents = {name: files.data(name) for name in files.names() if name.endswith(KINDS) and name not in without}
-        if STREAM in contents:
-            digest = hashlib.sha256(contents[STREAM]).hexdigest()
-            _write_once(target / STREAMS / f"{digest}.json", contents[STREAM])
-            contents[STREAM] = naming_digest(digest)
-        if without:
-            contents[LEFT_OUT] = json.dumps(sorted(without)).encode()
+        contents = _contents(files, target, without)
         new = target / folder.relative_to(root)
         if together:
-            # Runs that lie directly in the place have its name below another target, not that target's own beside it.
+            # `pack results/nusa TARGET` writes TARGET/nusa.runs.zip.xz, not a file beside the target.
             inside = new.parent == target and target != root
             above = target / Path(os.path.abspath(folder)).parent.name if inside else new.parent
             shelves.setdefault(shelf.of(above), {})[new.name] = contents
@@ -71,8 +65,21 @@ def pack(
             _write_once(packed[-1], shelf.zipped(dict(sorted(contents.items()))))
     for path, runs in shelves.items():
         before = shelf.runs(path) if path.is_file() else {}
-        _write_once(path, shelf.packed({**before, **runs}))
+        _write_once(path, shelf.packed({**before, **runs}, path))
     return [*packed, *shelves]
+
+
+def _contents(files: RunFiles, target: Path, without: Collection[str]) -> dict[str, bytes]:
+    """Returns the files to pack of a run by their names; its `stream.json` is written into the target's `streams`."""
+    found = {name: files.data(name) for name in files.names() if name.endswith(KINDS) and name not in without}
+    if STREAM in found:
+        digest = hashlib.sha256(found[STREAM]).hexdigest()
+        _refuse_links(target / STREAMS, target)
+        _write_once(target / STREAMS / f"{digest}.json", found[STREAM])
+        found[STREAM] = naming_digest(digest)
+    if without:
+        found[LEFT_OUT] = json.dumps(sorted(without)).encode()
+    return found
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:
@@ -85,7 +92,7 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
 
     Raises:
         UserError: there is no run, a file is damaged, the run's `stream.json` is not in a folder `streams` above
-            it, or a file cannot be written.
+            it, a folder to write into is a link, or a file cannot be written.
     """
     made, root = [], _root(place)
     target = target or root
@@ -93,12 +100,22 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
         files, new = RunFiles(folder), target / folder.relative_to(root)
         if not files.is_packed or (new / "config.yaml").exists():
             continue
-        contents = {name: files.data(name) for name in files.names()}
+        _refuse_links(new, target)
+        contents = {name: files.data(name) for name in files.names() if name.endswith(KINDS)}
         # The settings last, since they mark the folder as a complete run folder.
         for name in sorted(contents, key=lambda name: name == "config.yaml"):
             write_bytes(new / Path(name).name, contents[name])
         made.append(new)
     return made
+
+
+def _refuse_links(folder: Path, target: Path) -> None:
+    """Raises UserError if a folder, or one above it in the target, is a link: a stranger's packed runs go nowhere else."""
+    for each in (folder, *folder.parents):
+        if each == target:
+            return
+        if each.is_symlink():
+            raise UserError(f"{each}: a link, through which nothing is written; name another target folder")
 
 
 def _found(place: Path) -> list[Path]:

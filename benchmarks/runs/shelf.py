@@ -1,4 +1,4 @@
-"""Many runs in one file: `nusa.runs.zip.xz` stands for the run folders in a folder `nusa`.
+"""Many runs in one file, called a shelf: `nusa.runs.zip.xz` stands for the run folders in a folder `nusa`.
 
 Runs of one method repeat each other's names, settings and values; compressed together they take half of what they take in a
 file each. It is a zip file without compression, compressed by xz; `benchmarks.runs.pack --together` writes it.
@@ -17,24 +17,11 @@ from benchmarks.config.errors import UserError
 SHELF = ".runs.zip.xz"
 LARGEST = 2**26  # bytes of all files of a shelf together
 KEPT = 4 * LARGEST  # bytes of shelves that a process keeps
-EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest time that a zip file can store; fixed, so that equal files give equal bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can store; fixed, so that equal files give equal bytes
 CONFIG = "config.yaml"  # which makes a folder a run folder
 Contents = dict[str, dict[str, bytes]]
-DAMAGE = (
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    EOFError,
-    ValueError,
-    OverflowError,
-    RuntimeError,
-)  # RuntimeError: encrypted
+# What damaged files raise; RuntimeError is of encrypted ones.
+DAMAGE = (lzma.LZMAError, zipfile.BadZipFile, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 def of(folder: Path) -> Path:
@@ -44,7 +31,9 @@ def of(folder: Path) -> Path:
         folder: the folder above run folders.
     """
     named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
-    return named.with_name(f"{named.name}{SHELF}") if named.name else named / SHELF  # the second is never there
+    return (
+        named.with_name(f"{named.name}{SHELF}") if named.name else named / SHELF
+    )  # a root folder has no name; that path never exists
 
 
 def runs(path: Path) -> Contents:
@@ -69,7 +58,7 @@ def runs(path: Path) -> Contents:
 
 
 def has(path: Path, run: str) -> bool:
-    """Returns whether a shelf exists and holds a run; whoever reads a run from a damaged one gets an error.
+    """Returns whether a shelf exists and holds a run; also True for a damaged shelf, so that reading the run raises its error.
 
     Args:
         path: the shelf.
@@ -81,15 +70,24 @@ def has(path: Path, run: str) -> bool:
         return True
 
 
-def packed(contents: Mapping[str, Mapping[str, bytes]]) -> bytes:
+def packed(contents: Mapping[str, Mapping[str, bytes]], path: Path) -> bytes:
     """Returns the bytes of a shelf; equal runs give equal bytes.
 
     Args:
         contents: the files of each run by their names, by the run folder's name.
+        path: where it is to lie, for the message.
+
+    Raises:
+        UserError: they are more than 64 MB, which nothing would read.
     """
     # By the file's name first: equal kinds of files lie beside each other, and compress better.
     order = sorted((name, run) for run, files in contents.items() for name in files)
     whole = zipped({f"{run}/{name}": contents[run][name] for name, run in order}, zipfile.ZIP_STORED)
+    if (size := sum(len(data) for files in contents.values() for data in files.values())) > LARGEST:
+        raise UserError(
+            f"{path}: {len(contents)} runs of {size} bytes, and one file holds at most {LARGEST}; leave files out "
+            "(--without rank.csv,spectrum.csv), or pack without --together"
+        )
     return lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME)
 
 

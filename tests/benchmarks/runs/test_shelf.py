@@ -139,3 +139,37 @@ def test_one_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: py
     path.write_bytes(lzma.compress(bytes(10_000_000)))
     with pytest.raises(UserError, match="more than 10000 bytes"):
         shelf.runs(path)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_nothing_is_unpacked_through_a_link(tmp_path: Path, together: bool) -> None:
+    """A stranger's tree, in which a link stands where a run folder would be."""
+    first, *_ = runs(tmp_path / "results")
+    pack(tmp_path / "results", tmp_path / "packed", together=together)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = tmp_path / "packed" / first.relative_to(tmp_path / "results")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="a link, through which nothing is written"):
+        unpack(tmp_path / "packed")
+    assert not list(elsewhere.iterdir())
+
+
+def test_only_files_of_runs_are_unpacked(tmp_path: Path) -> None:
+    _, second, _ = runs(tmp_path / "results")
+    (path,) = pack(tmp_path / "results", tmp_path / "packed", together=True)
+    held = shelf.runs(path)
+    path.write_bytes(shelf.packed({name: {**files, "run.sh": b"x"} for name, files in held.items()}, path))
+    made = unpack(tmp_path / "packed", tmp_path / "back")
+    assert second.name in {folder.name for folder in made}
+    assert not list((tmp_path / "back").rglob("run.sh"))
+
+
+def test_more_than_one_file_can_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    first, *_ = runs(tmp_path)
+    (first / "rank.csv").write_bytes(b"0" * (shelf.LARGEST + 1))
+    with pytest.raises(UserError, match=r"one file holds at most .*; leave files out"):
+        pack(tmp_path, together=True)
+    assert not list(tmp_path.rglob("*.xz"))
+    assert pack(tmp_path, together=True, without=["rank.csv"])
