@@ -81,7 +81,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
     shown = [line for line in every if not line.why_not]
     if not shown:
         return
-    spread = any(len(line.units) > 1 and len(line.front) > 1 for line in shown)
+    spread = any(len(line.samples) > 1 and len(line.front) > 1 for line in shown)
     caption = (
         "Transfer and forgetting against learning accuracy, over learning rates"
         f"{', with a standard deviation over runs as a band' if spread else ''}: rings mark what no other point beats, "
@@ -112,8 +112,7 @@ def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, singl
         order = list(range(len(across))) if single else line.front
         axes.plot(across[order], up[order], **{**look.line(), "marker": "", "linewidth": 0.9})
         axes.plot(across, up, **{**look.line(), "linestyle": "none"})
-    corners = [frontier.corner(run, identity) for line, _ in shown for run in line.method.runs]
-    learned, kept = np.mean(corners, axis=0)
+    learned, kept = np.concatenate([line.corners for line, _ in shown]).mean(axis=0)
     level = kept if key == "transfer" else 0.0
     points = np.concatenate(means, axis=1)  # (2, all points)
     points = points[:, points[0] >= learned - ROUNDING]
@@ -137,10 +136,10 @@ def _limit(axes: Axes, points: np.ndarray) -> None:
 def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> None:
     """Draws a standard deviation to each side of a line's front, where it has several points and runs."""
     low, high = line.reach
-    if low == high or len(line.units) < 2:
+    if low == high or len(line.samples) < 2:
         return
     across = np.linspace(low, high, STEPS)
-    up = line.at(across, metric.of)  # (STEPS, units)
+    up = line.at(across, metric.of)  # (STEPS, samples)
     mean, deviation = up.mean(axis=1), up.std(axis=1, ddof=1)  # NaN where a run does not reach, which is not drawn
     axes.fill_between(across, mean - deviation, mean + deviation, color=look.colour, alpha=0.15, linewidth=0)
 

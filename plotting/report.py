@@ -10,8 +10,9 @@ import yaml
 from benchmarks.comparison import differing, formats, metric_columns, published, tables
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats.html import environment
-from benchmarks.comparison.groups import Group, Sorted
+from benchmarks.comparison.groups import Group
 from benchmarks.comparison.run_filters import choice, chosen
+from benchmarks.comparison.sorting import Sorted
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command
 from benchmarks.runtime import files

@@ -7,8 +7,9 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from benchmarks.comparison.groups import shown, sort
+from benchmarks.comparison.groups import shown
 from benchmarks.comparison.metric_columns import headline, learning_accuracy
+from benchmarks.comparison.sorting import sort
 from benchmarks.comparison.statistics import over_seeds
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find

@@ -38,7 +38,7 @@ def _differing(methods: list[Method], name: str) -> str:
         return ""
     if len(found) > VALUES:
         return f"{name} ({len(found)} values among {len(having)} methods)"
-    values = sorted(found, key=_size)
+    values = sorted(found, key=size)
     most = max(values, key=lambda value: len(found[value]))
     rows = {value: _names(found[value], having) for value in values}
     if len(found[most]) > 1:
@@ -57,8 +57,12 @@ def _names(methods: list[Method], among: list[Method]) -> str:
     return f"{', '.join(list(named)[:NAMES])}{more}"
 
 
-def _size(value: str) -> tuple[float, str]:
-    """Sorts numbers by size, before texts."""
+def size(value: str) -> tuple[float, str]:
+    """Returns a key by which values sort: numbers by size, before texts.
+
+    Args:
+        value: a setting's value as text.
+    """
     try:
         return float(value), value
     except ValueError:

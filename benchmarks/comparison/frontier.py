@@ -5,12 +5,13 @@ of its points beats in both are its front. What a method has at a given learning
 points that were measured, never beyond.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from benchmarks.comparison.differing import size
 from benchmarks.comparison.groups import Group, Method, settings, shown, telling
 from benchmarks.comparison.metric_columns import metric
 from benchmarks.comparison.statistics import Interval, Measure, interval
@@ -20,7 +21,20 @@ from benchmarks.runs.read import Run
 
 ALONG = "lr"  # the settings over which a line goes, unless others are named
 FULL = 100.0  # percent
-Unit = tuple[tuple[str, ...], int]  # the order and the seed of a run
+Sample = tuple[tuple[str, ...], int]  # the order and the seed of a run
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A method with one value of each setting that its line goes over.
+
+    Attributes:
+        values: the values as text; empty where the method has no such setting.
+        runs: its runs, by order and seed.
+    """
+
+    values: tuple[str, ...]
+    runs: Mapping[Sample, Run]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +43,18 @@ class Line:
 
     Attributes:
         method: the method, with the runs of all values.
-        points: the same for each value alone, in rising order of the values; a label is only its value, as in `lr=0.001`.
+        points: the same for each value alone, in rising order of the values.
         identity: the accuracies that count, `known` (task-aware) or `unknown` (task-agnostic).
     """
 
     method: Method
-    points: tuple[Method, ...]
+    points: tuple[Point, ...]
     identity: str
 
     @cached_property
-    def units(self) -> tuple[Unit, ...]:
+    def samples(self) -> tuple[Sample, ...]:
         """The orders and seeds in which every point ran; values are compared within one of them."""
-        found = [{_unit(run) for run in point.runs} for point in self.points]
-        return tuple(sorted(set.intersection(*found)))
+        return tuple(sorted(set.intersection(*(set(point.runs) for point in self.points))))
 
     @cached_property
     def why_not(self) -> str:
@@ -50,48 +63,45 @@ class Line:
             found = metric(self.identity, key)
             if any(found.of(run) is None for run in self.method.runs):
                 return f"no {found.heading}"
-        if any(np.isnan(corner(run, self.identity)).any() for run in self.method.runs):
+        if np.isnan(self.corners).any():
             return "no accuracy before training"
-        return "" if self.units else "no seed in which all its values ran"
+        return "" if self.samples else "no seed in which all its values ran"
 
     def values(self, measure: Measure) -> np.ndarray:
-        """Returns a metric of each point in each order and seed, (points, units); NaN where it is undefined.
+        """Returns a metric of each point in each order and seed, (points, samples); NaN where it is undefined.
 
         Args:
             measure: returns the metric of a run; None where it is undefined.
         """
-        rows = []
-        for point in self.points:
-            runs = {_unit(run): run for run in point.runs}
-            rows.append([np.nan if (value := measure(runs[unit])) is None else value for unit in self.units])
-        return np.array(rows, dtype=float).reshape(len(self.points), len(self.units))
+        found = [[measure(point.runs[sample]) for sample in self.samples] for point in self.points]
+        return np.array(found, dtype=float).reshape(len(self.points), len(self.samples))  # None becomes NaN
 
     @cached_property
     def learning(self) -> np.ndarray:
-        """Learning accuracy in percent, (points, units)."""
+        """Learning accuracy in percent, (points, samples)."""
         return self.values(metric(self.identity, "right_after").of)
 
     @cached_property
     def transfer(self) -> np.ndarray:
-        """Transfer in percent, (points, units)."""
+        """Transfer in percent, (points, samples)."""
         return self.values(metric(self.identity, "transfer").of)
 
     @cached_property
     def front(self) -> list[int]:
-        """The points that no other point of the line beats, in rising order of learning accuracy, by means over units."""
+        """The points that no other point of the line beats, in rising order of learning accuracy, by means over samples."""
         return front(self.learning.mean(axis=1), self.transfer.mean(axis=1))
 
     @property
     def reach(self) -> tuple[float, float]:
-        """The least and the greatest learning accuracy on the front, in percent, means over units."""
+        """The least and the greatest learning accuracy on the front, in percent, means over samples."""
         means = self.learning.mean(axis=1)[self.front]
         return float(means[0]), float(means[-1])
 
     def at(self, accuracies: Sequence[float] | np.ndarray, measure: Measure) -> np.ndarray:
-        """Returns a metric where the line has some learning accuracies, (accuracies, units), by linear interpolation along
+        """Returns a metric where the line has some learning accuracies, (accuracies, samples), by linear interpolation along
         its front.
 
-        NaN in a unit whose front does not reach so far, to either side.
+        NaN in a sample whose front does not reach so far, to either side.
 
         Args:
             accuracies: learning accuracies in percent.
@@ -104,11 +114,15 @@ class Line:
         return np.stack(found, axis=1)
 
     @cached_property
+    def corners(self) -> np.ndarray:
+        """Learning accuracy and Transfer of zero-shot in each order and seed, (samples, 2), in percent; see `corner`."""
+        runs = self.points[0].runs
+        return np.array([corner(runs[sample], self.identity) for sample in self.samples]).reshape(len(self.samples), 2)
+
+    @cached_property
     def areas(self) -> np.ndarray:
-        """The area of the line in each unit, (units,), in percent; see `area`."""
-        runs = {_unit(run): run for run in self.points[0].runs}
-        corners = [corner(runs[unit], self.identity) for unit in self.units]
-        pairs = zip(self.learning.T, self.transfer.T, corners, strict=True)
+        """The area of the line in each order and seed, (samples,), in percent; see `area`."""
+        pairs = zip(self.learning.T, self.transfer.T, self.corners, strict=True)
         return np.array([area(across, up, *zero) for across, up, zero in pairs])
 
 
@@ -208,15 +222,11 @@ def difference(line: Line, other: Line, here: np.ndarray, there: np.ndarray) -> 
     Args:
         line: the line whose values count positive.
         other: the line that it is compared with.
-        here, there: the value of each in each of its units, (units,).
+        here, there: the value of each in each of its orders and seeds, (samples,).
     """
-    others = dict(zip(other.units, there.tolist(), strict=True))
-    pairs = zip(line.units, here.tolist(), strict=True)
-    return interval([value - others[unit] for unit, value in pairs if unit in others])
-
-
-def _unit(run: Run) -> Unit:
-    return run.tasks, run.config["seed"]
+    others = dict(zip(other.samples, there.tolist(), strict=True))
+    pairs = zip(line.samples, here.tolist(), strict=True)
+    return interval([value - others[sample] for sample, value in pairs if sample in others])
 
 
 def _fixed(method: Method, along: Sequence[str]) -> dict[str, object]:
@@ -231,14 +241,12 @@ def _beside(pile: list[Method], piles: Collection[list[Method]], along: Sequence
 
 
 def _line(pile: list[Method], label: str, along: Sequence[str], identity: str) -> Line:
-    def values(point: Method) -> list[tuple[bool, float, str]]:
-        found = [settings(point.runs[0]).get(name) for name in along]
-        numbers = [isinstance(each, int | float) for each in found]
-        return [(not is_one, each if is_one else 0.0, shown(each)) for each, is_one in zip(found, numbers, strict=True)]  # type: ignore[misc]
+    def point(method: Method) -> Point:
+        own = settings(method.runs[0])
+        return Point(
+            tuple(shown(own[name]) if name in own else "" for name in along), {run.sample: run for run in method.runs}
+        )
 
-    def named(point: Method) -> Method:
-        own = settings(point.runs[0])
-        return replace(point, name="", telling=" ".join(f"{name}={shown(own[name])}" for name in along if name in own))
-
-    whole = replace(pile[0], telling=label, runs=tuple(run for point in pile for run in point.runs))
-    return Line(whole, tuple(map(named, sorted(pile, key=values))), identity)
+    whole = replace(pile[0], telling=label, runs=tuple(run for method in pile for run in method.runs))
+    points = sorted(map(point, pile), key=lambda point: [size(value) for value in point.values])
+    return Line(whole, tuple(points), identity)

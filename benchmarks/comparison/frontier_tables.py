@@ -16,8 +16,8 @@ from benchmarks.comparison.tables import (
     Table,
     bracketed,
     competing,
-    difference,
     marked,
+    signed,
     unsigned,
 )  # fmt: skip
 from benchmarks.config.errors import UserError
@@ -75,9 +75,14 @@ def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline
     notes += [f"No line: {line.method.label} ({why})." for line in every if (why := line.why_not)]
     if baseline is not None and method is None:
         notes.append(f"No differences: there is no {baseline} here.")
-    if fewer := [line.method.label for line in found if len(line.units) * len(line.points) < len(line.method.runs)]:
+    if fewer := [line.method.label for line in found if len(line.samples) * len(line.points) < len(line.method.runs)]:
         notes.append(
             f"Only the seeds and orders that all values of a method have count; some have more: {', '.join(fewer)}."
+        )
+    if len({line.samples for line in found}) > 1:
+        notes.append(
+            "The methods do not all have the same seeds and orders, so the best of a column may owe it to those; the "
+            "differences to a baseline are between equal ones."
         )
     return Section(f"{group.title}, along {' and '.join(along)}", tables, notes, [line.method.key for line in found])
 
@@ -114,7 +119,7 @@ def areas(lines: Sequence[Line], along: Sequence[str]) -> Table:
         [bracketed(interval(line.areas.tolist()), unsigned) for line in lines], competes, more_is_better=True
     )
     rows: list[tuple[Cell, ...]] = [
-        (Cell(line.method.label), Cell(_values(line, along)), Cell(_reach(line)), Cell(str(len(line.units))), area)
+        (Cell(line.method.label), Cell(_values(line, along)), Cell(_reach(line)), Cell(str(len(line.samples))), area)
         for line, area in zip(lines, column, strict=True)
     ]
     notes = [
@@ -138,7 +143,7 @@ def equal(lines: Sequence[Line], key: str, at: Sequence[int]) -> Table:
     """
     found = metric(lines[0].identity, key)
     competes = competing(line.method for line in lines)
-    values = [line.at(at, found.of) for line in lines]  # (accuracies, units) each
+    values = [line.at(at, found.of) for line in lines]  # (accuracies, samples) each
     columns = [
         marked([bracketed(interval(each[row].tolist()), unsigned) for each in values], competes, found.more_is_better)
         for row in range(len(at))
@@ -162,11 +167,11 @@ def differences(lines: Sequence[Line], baseline: Line, key: str, at: Sequence[in
     """
     found = metric(baseline.identity, key)
 
-    there = baseline.at(at, found.of)  # (accuracies, units)
+    there = baseline.at(at, found.of)  # (accuracies, samples)
     values = [line.at(at, found.of) for line in lines]
     columns = [
         [
-            difference(frontier.difference(line, baseline, here[row], there[row]))
+            bracketed(frontier.difference(line, baseline, here[row], there[row]), signed)
             for line, here in zip(lines, values, strict=True)
         ]
         for row in range(len(at))
@@ -186,10 +191,10 @@ def _over(lines: Sequence[Line], at: Sequence[int], columns: list[list[Cell]], t
 
 def _values(line: Line, along: Sequence[str]) -> str:
     """The values of a line's one setting, such as `0.0001 to 0.01 (5)`; of several their points' number."""
-    values = [point.telling.partition("=")[2] for point in line.points]
-    if len(along) > 1 or not values[0]:
-        return f"{len(values)} points" if len(values) > 1 else MISSING
-    return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]} ({len(values)})"
+    values = [" ".join(point.values) for point in line.points]
+    if len(values) == 1:
+        return values[0] if len(along) == 1 and values[0] else MISSING
+    return f"{len(values)} points" if len(along) > 1 else f"{values[0]} to {values[-1]} ({len(values)})"
 
 
 def _reach(line: Line) -> str:

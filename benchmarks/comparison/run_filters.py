@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from benchmarks.comparison.groups import Filter, Group, Sorted, sort
+from benchmarks.comparison.groups import Group
+from benchmarks.comparison.sorting import Filter, Sorted, sort
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
 from benchmarks.runs.folder import find

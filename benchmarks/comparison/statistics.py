@@ -117,12 +117,6 @@ def paired(method: Method, baseline: Method, measure: Measure) -> Interval | Non
         baseline: the method that it is compared with.
         measure: returns the metric of a run; None where it is undefined.
     """
-    others = {(run.tasks, run.config["seed"]): run for run in baseline.runs}
-    pairs = [(run, others[key]) for run in method.runs if (key := (run.tasks, run.config["seed"])) in others]
-    differences = []
-    for here, there in pairs:
-        a, b = measure(here), measure(there)
-        if a is None or b is None:
-            return None
-        differences.append(a - b)
-    return interval(differences)
+    others = {run.sample: measure(run) for run in baseline.runs}
+    pairs = [(measure(run), others[run.sample]) for run in method.runs if run.sample in others]
+    return interval([None if a is None or b is None else a - b for a, b in pairs])

@@ -298,7 +298,9 @@ def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
     rows = []
     for method, differences in zip(others, found, strict=True):
         pairs = max((each.count for each in differences if each), default=0)
-        rows.append((Cell(method.label), *map(difference, differences), Cell(str(pairs), value=pairs)))
+        rows.append(
+            (Cell(method.label), *(bracketed(each, signed) for each in differences), Cell(str(pairs), value=pairs))
+        )
     notes = [
         "Points; mean of the differences between runs of the same seed and order, with its 95 % confidence interval "
         "(Student's t over the pairs)."
@@ -307,15 +309,6 @@ def baseline_table(group: Group, baseline: Method, identity: str) -> Table:
         notes.append("A single pair gives no interval.")
     header = ("method", *(metric.heading for metric in metrics), "pairs")
     return Table(f"difference to {baseline.label}, {MATRICES[identity][1]}", header, rows, notes)
-
-
-def difference(found: Interval | None) -> Cell:
-    """Returns the cell of a difference with its confidence interval, such as `+1.3 [+0.4, +2.2]`; `–` without one.
-
-    Args:
-        found: the mean difference; of a single pair it has no interval.
-    """
-    return bracketed(found, signed)
 
 
 def bracketed(found: Interval | None, show: Callable[[float], str]) -> Cell:

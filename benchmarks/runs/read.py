@@ -85,6 +85,11 @@ class Run:
         """Reads any file of the run by its name, from the run folder or what it was packed in."""
         return RunFiles(self.folder)
 
+    @property
+    def sample(self) -> tuple[tuple[str, ...], int]:
+        """The tasks in learning order, and the seed: runs of two methods that have them in common are compared as a pair."""
+        return self.tasks, self.config["seed"]
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """All settings of the run by name (with underscores): those in `config.yaml`, and for settings that are newer

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.groups import Group, sort
+from benchmarks.comparison.groups import Group
+from benchmarks.comparison.sorting import sort
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
@@ -266,6 +267,19 @@ def test_a_frontier_line_goes_through_its_rates_and_rings_what_no_other_beats(tm
     low, high = axes.get_xlim()
     assert 38 < low < 40
     assert 71.5 < high < 75
+
+
+def test_zero_shot_in_a_frontier_is_that_of_the_runs_that_count(tmp_path: Path) -> None:
+    """One rate also ran in another order, in which another task does not count to zero-shot's Transfer."""
+    states = np.array([[30.0, 40], [60, 38], [50, 60]])
+    for rate in (1e-3, 1e-2):
+        write_run(tmp_path / str(rate), states, ["a", "b"], "lora", lr=rate)
+    turned = np.array([[40.0, 30], [60, 28], [50, 60]])
+    write_run(tmp_path / "turned", turned, ["b", "a"], "lora", lr=1e-3, order="II")
+    (group,) = sort(find([tmp_path]).folders).groups
+    axes = frontier.figure(group).axes[0]
+    (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
+    assert np.asarray(cross.get_xydata()).tolist() == [[35.0, 40.0]]
 
 
 @pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from benchmarks.compare import main
 from benchmarks.comparison import differing
-from benchmarks.comparison.groups import sort
+from benchmarks.comparison.sorting import sort
 from benchmarks.config import registry
 from benchmarks.runs.folder import find
 from plotting.report import main as report

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from benchmarks.compare import main
 from benchmarks.comparison import frontier
 from benchmarks.comparison.frontier_tables import levels, sections
-from benchmarks.comparison.groups import sort
 from benchmarks.comparison.metric_columns import metric
+from benchmarks.comparison.sorting import sort
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from tests.run_folders import write_run
@@ -73,8 +73,8 @@ def test_the_area_is_the_share_of_the_rectangle_that_is_covered():
 def test_values_between_points_and_never_beyond(tmp_path):
     made(tmp_path, {(1e-3, 42): (60, 39), (1e-2, 42): (70, 31), (1e-1, 42): (50, 20)})
     found = line(tmp_path)
-    assert [point.label for point in found.points] == ["lr=0.001", "lr=0.01", "lr=0.1"]
-    assert [found.points[index].label for index in found.front] == ["lr=0.001", "lr=0.01"]
+    assert [point.values for point in found.points] == [("0.001",), ("0.01",), ("0.1",)]
+    assert [found.points[index].values for index in found.front] == [("0.001",), ("0.01",)]
     transfer = metric("known", "transfer").of
     assert found.at([62.5], transfer).tolist() == [pytest.approx([37.0])]
     assert np.isnan(found.at([59.9, 70.1], transfer)).all()
@@ -88,7 +88,7 @@ def test_each_seed_has_its_own_values_and_the_interval_is_over_seeds(tmp_path):
     made(tmp_path / "b", {(rate, s): (65, 30 + s + s % 2) for s in (1, 2, 3) for rate in (1e-3,)}, "milora")
     a, b = sorted(frontier.lines(group(tmp_path), ("lr",)), key=lambda each: each.method.strategy)
     transfer = metric("known", "transfer").of
-    assert [seed for _, seed in a.units] == [1, 2, 3]  # the fourth has one point alone
+    assert [seed for _, seed in a.samples] == [1, 2, 3]  # the fourth has one point alone
     assert a.at([65], transfer).tolist() == [pytest.approx([34.0, 35.0, 36.0])]
     found = frontier.difference(b, a, b.at([65], transfer)[0], a.at([65], transfer)[0])
     # Differences: -2, -3, -2; Student's t for two degrees of freedom is 4.3027.
@@ -106,7 +106,7 @@ def test_variants_are_lines_of_their_own_and_any_setting_may_vary(tmp_path):
     assert set(found) == {"LoRA rank=8", "LoRA rank=32", "Zero-shot"}
     ranks = {each.method.label: each for each in frontier.lines(group(tmp_path), ("rank",))}
     assert set(ranks) == {"LoRA lr=0.001", "LoRA lr=0.01", "Zero-shot"}
-    assert [point.label for point in ranks["LoRA lr=0.01"].points] == ["rank=8", "rank=32"]
+    assert [point.values for point in ranks["LoRA lr=0.01"].points] == [("8",), ("32",)]
     (both, _) = sorted(frontier.lines(group(tmp_path), ("lr", "rank")), key=lambda each: each.method.strategy)
     assert (both.method.label, len(both.points)) == ("LoRA", 4)
     with pytest.raises(UserError, match="--along l2: no method of stream micro"):
@@ -119,6 +119,13 @@ def test_levels_are_round_and_reached_by_two(tmp_path):
     assert levels(frontier.lines(group(tmp_path), ("lr",))) == [60, 65, 70, 75]
     (table, *_) = sections([group(tmp_path)], ("lr",), None)[0].tables
     assert [cell.text for cell in table.rows[0][:4]] == ["MiLoRA", "0.001 to 0.01 (2)", "57.0 to 90.0", "1"]
+
+
+def test_lines_over_other_seeds_are_pointed_out(tmp_path):
+    made(tmp_path, {(rate, s): (60, 39) for rate in (1e-3, 1e-2) for s in (1, 2)})
+    made(tmp_path, {(rate, 1): (61, 38) for rate in (1e-3, 1e-2)}, "milora")
+    notes = " ".join(sections([group(tmp_path)], ("lr",), None)[0].notes)
+    assert "do not all have the same seeds and orders" in notes
 
 
 def compared(*words):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmarks.comparison.formats.runs import row
-from benchmarks.comparison.groups import sort
 from benchmarks.comparison.metric_columns import machine
+from benchmarks.comparison.sorting import sort
 from benchmarks.comparison.versions import notes
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.checkpoint import save_checkpoint
