@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import ray
 from ray.cluster_utils import Cluster
 
 from benchmarks.runtime import files
-from benchmarks.sweep.cells import Cell, Shared, cells
-from benchmarks.sweep.crew import Crew, Turn
+from benchmarks.sweep.cells import Cell, cells
 from benchmarks.sweep.door import shared_by_all
-from benchmarks.sweep.engine import absolute
+from benchmarks.sweep.engine import run_cells
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.outcomes import Outcome
 from benchmarks.sweep.states import Standing
 from benchmarks.sweep.view import View
-from benchmarks.sweep.worker import Post, Worker
+from benchmarks.sweep.worker import Worker
 
 
 RUNS, NODES = 10_000, 20
@@ -45,8 +43,8 @@ class Sleeper(Worker):
             given: not used.
         """
         time.sleep(SLEEP)
-        files.write_json(self.post.shared.places.results / name / "run.json", {"status": "finished"})
-        with (self.post.shared.places.results / ENDS).open("a", encoding="utf-8") as file:
+        files.write_json(self.setup.shared.places.results / name / "run.json", {"status": "finished"})
+        with (self.setup.shared.places.results / ENDS).open("a", encoding="utf-8") as file:
             file.write(f"{name}\n")
         return Outcome("finished")
 
@@ -92,23 +90,6 @@ def come_and_go(cluster: Cluster, nodes: list[Any], until: threading.Thread) -> 
     return count
 
 
-def swept(found: list[Cell], shared: Shared, memory: list[int]) -> dict[str, Outcome]:
-    """Sweeps runs that only sleep, and returns those that failed.
-
-    Args:
-        found: the runs.
-        shared: what they have in common.
-        memory: gets the memory of this process now and then, in bytes.
-    """
-    marker = shared.places.results / ".marker"
-    marker.write_text("")
-    post = Post(absolute(shared), Path.cwd(), 1, False, marker)
-    with Seen(found, memory) as view:
-        crew = Crew(Options(), post, map(Turn, found), view, 0, worker=Sleeper)
-        crew.go()
-    return crew.failed
-
-
 def measure(place: Path) -> dict[str, Any]:
     """Returns what `python -m benchmarks.perf --part nodes` measures: 10 000 runs that sleep 0.4 seconds, on 20 Ray nodes of
     this machine, of which one is killed and another one added every five seconds.
@@ -123,19 +104,18 @@ def measure(place: Path) -> dict[str, Any]:
     """
     os.environ["RAY_AUTH_MODE"] = "disabled"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    ray.init(cluster.address, log_to_driver=False)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
     failed: dict[str, Outcome] = {}
     memory: list[int] = []
     shared = shared_by_all(place)
     found = cells([Block({"seed": range(RUNS)})], shared)
     began = time.monotonic()
-    sweep = threading.Thread(target=lambda: failed.update(swept(found, shared, memory)))
+    options, view = Options(cluster.address, gpus=0), Seen(found, memory)
+    sweep = threading.Thread(target=lambda: failed.update(run_cells(found, shared, options, view, 0, Sleeper)))
     sweep.start()
     lost = come_and_go(cluster, nodes, sweep)  # here, since Ray starts nodes in the main thread only
     seconds = time.monotonic() - began
     ends = Counter((place / ENDS).read_text(encoding="utf-8").split("\n")[:-1])
-    ray.shutdown()
     cluster.shutdown()
     return {
         "runs": RUNS, "nodes": NODES, "nodes_lost": lost, "seconds": seconds, "runs_lost": RUNS - len(ends),

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from benchmarks.perf.timing import python
 
 
 GRID = ("--strategy", "nusa,lora", "--seed", "0..2499", "--set", "lr=1e-3,1e-2")  # 10 000 runs
-DOMAINS = ("--order", "[arrows,clocks,colours]", "--set", "iterations=20")
-FEW, MORE = 2, 12  # runs whose difference is not start-up
+ORDER, STEPS = "arrows,clocks,colours", 20  # of the runs that are timed, three domains of `micro`
+MORE = 12  # runs
+EACH = (1, 11)  # runs of each process; their difference is not start-up
 # The command that follows, and then the most memory that it had in bytes, as the last line; on Linux.
 WITH_MEMORY = """
 import re, runpy, sys
@@ -22,40 +24,41 @@ except SystemExit as ended:
     assert not ended.code, ended
 print(int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024)
 """
-# Runs one after the other in one process.
+# Runs one after the other in one process, which like a worker keeps the model that it has loaded.
 IN_ONE_PROCESS = """
 import sys
 from benchmarks import api as nb
-for seed in range(int(sys.argv[2])):
-    nb.run("nusa", order="arrows,clocks,colours", iterations=20, seed=seed, results=sys.argv[1], plots=False, silent=True)
+from benchmarks.backbones.kept import KEPT
+KEPT.wanted = True
+results, order, steps, number = sys.argv[1:]
+for seed in range(int(number)):
+    nb.run("nusa", order=order, iterations=int(steps), seed=seed, results=results, plots=False, silent=True)
 """
 
 
-def called(*words: object, threads: int = 1) -> tuple[float, str]:
-    """Runs Python in a new process; returns its seconds and what it printed.
+def called(*words: object) -> tuple[float, str]:
+    """Runs Python in a new process of one thread; returns its seconds and what it printed.
 
     Args:
         words: the command-line arguments of Python.
-        threads: of the process.
 
     Raises:
         UserError: the process failed; the message has the last line of its errors.
     """
     began = time.perf_counter()
-    done = python(*map(str, words), threads=threads)
+    done = python(*map(str, words), threads=1)
     return time.perf_counter() - began, done.stdout
 
 
-def sweep(seeds: int, results: Path, *words: object) -> float:
+def sweep(seeds: int, results: Path) -> float:
     """Returns the seconds of a sweep of NuSA-CL over some seeds, three domains and 20 steps each.
 
     Args:
         seeds: their number.
         results: the folder of the runs.
-        words: further options of the command.
     """
-    grid = ("--strategy", "nusa", "--seed", f"0..{seeds - 1}", *DOMAINS)
-    return called("-m", "benchmarks.sweep", *grid, "--results", results, *words)[0]
+    grid = ("--strategy", "nusa", "--seed", f"0..{seeds - 1}", "--order", f"[{ORDER}]", "--set", f"iterations={STEPS}")
+    return called("-m", "benchmarks.sweep", *grid, "--results", results)[0]
 
 
 def singles(seeds: Sequence[int], results: Path) -> float:
@@ -65,8 +68,33 @@ def singles(seeds: Sequence[int], results: Path) -> float:
         seeds: of the runs.
         results: the folder of the runs.
     """
-    words = ("--strategy", "nusa", "--order", "arrows,clocks,colours", "--iterations", "20", "--no-plots")
+    words = ("--strategy", "nusa", "--order", ORDER, "--iterations", STEPS, "--no-plots")
     return sum(called("-m", "benchmarks.run", *words, "--seed", seed, "--results", results)[0] for seed in seeds)
+
+
+def warm_run_extra(place: Path, cpus: int) -> float:
+    """Returns the seconds that a run in a warm worker takes beyond one in a plain process that does one after another.
+
+    As many workers as processors, of one thread each, stand beside as many such processes at once; of both, what a few
+    runs take is taken off what more of them take, which leaves out the start.
+
+    Args:
+        place: a folder for the runs.
+        cpus: the number of processors.
+    """
+
+    def plain(process: int, number: int) -> None:
+        called("-c", IN_ONE_PROCESS, place / f"plain-{number}-{process}", ORDER, STEPS, number)
+
+    def at_once(number: int) -> float:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(cpus) as processes:
+            list(processes.map(plain, range(cpus), [number] * cpus))
+        return time.perf_counter() - began
+
+    warm = [sweep(number * cpus, place / f"warm-{number}") for number in EACH]
+    bare = [at_once(number) for number in EACH]
+    return ((warm[1] - warm[0]) - (bare[1] - bare[0])) / (EACH[1] - EACH[0])
 
 
 def measure(place: Path) -> dict[str, Any]:
@@ -78,10 +106,10 @@ def measure(place: Path) -> dict[str, Any]:
     Returns:
         `resolved_10000_seconds`, `resolved_10000_peak_bytes`: the whole command that lists 10 000 runs, checked, and its
         most memory. `status_10000_seconds`: the whole command that counts 10 000 finished runs by their folders.
-        `warm_run_extra_seconds`: what one more run takes in a sweep's one worker, less what one more takes in one process
-        that does runs one after the other; 2 and 12 runs of three domains of `micro` and 20 steps.
-        `single_commands_over_sweep`: seconds of 12 such runs by single commands one after the other / by a sweep, with
-        its start-up, which has a worker of one thread for each processor. `processors`: their number.
+        `warm_run_extra_seconds`: what a run in a warm worker takes beyond one in a plain process (`warm_run_extra`), of
+        three domains of `micro` and 20 steps. `single_commands_over_sweep`: seconds of 12 such runs by single commands
+        one after the other / by a sweep, with its start-up, which has a worker of one thread for each processor.
+        `processors`: their number.
     """
     command = ("-c", WITH_MEMORY, "benchmarks.sweep", *GRID)
     resolved, out = called(*command, "--dry-run", "--results", place / "listed")
@@ -89,10 +117,7 @@ def measure(place: Path) -> dict[str, Any]:
     status, counted = called("-m", "benchmarks.sweep", *GRID, "--status", "--results", finished)
     assert counted.strip() == "10000 runs: 10000 finished", counted
     cpus = os.cpu_count() or 1
-    one = ("--cpus-per-run", cpus)  # one worker, of as many threads
-    warm = [sweep(number, place / f"one-{number}", *one) for number in (FEW, MORE)]
-    plain = [called("-c", IN_ONE_PROCESS, place / f"plain-{each}", each, threads=cpus)[0] for each in (FEW, MORE)]
-    extra = ((warm[1] - warm[0]) - (plain[1] - plain[0])) / (MORE - FEW)
+    extra = warm_run_extra(place, cpus)
     many, alone = sweep(MORE, place / "many"), singles(range(MORE), place / "alone")
     return {
         "resolved_10000_seconds": resolved, "resolved_10000_peak_bytes": int(out.split()[-1]),
