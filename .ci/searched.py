@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 SEARCH = Path(__file__).resolve().parent.parent / "results" / "reference" / "search"
-NO_SETTINGS = ("stream", "strategy", "lr", "runs", "learning", "average", "chosen_by")
+NO_SETTINGS = ("stream", "strategy", "lr", "tried", "runs", "learning", "average", "chosen_by")
 MARKS = {"average": "**", "learning": "*"}
 Row = dict[str, str]
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from benchmarks.streams.base import Plan as Plan
     from benchmarks.streams.base import Source as Source
     from benchmarks.streams.base import Task as Task
-    from benchmarks.sweep.door import Swept as Swept
+    from benchmarks.sweep.door import SweepResult as SweepResult
     from benchmarks.sweep.door import sweep as sweep
     from strategies.about import About as About
     from strategies.base import StrategyPlugin as StrategyPlugin
@@ -58,7 +58,7 @@ PLACES = {
     "benchmarks.measurements.base": ("Callback", "Measurement", "RunState"),
     "benchmarks.runs.columns": ("Column",),
     "benchmarks.streams.base": ("Plan", "Source", "Task"),
-    "benchmarks.sweep.door": ("Swept", "sweep"),
+    "benchmarks.sweep.door": ("SweepResult", "sweep"),
     "strategies.about": ("About",),
     "strategies.base": ("StrategyPlugin",),
 }  # fmt: skip

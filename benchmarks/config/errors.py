@@ -25,6 +25,10 @@ class OutOfMemory(OwnError):
     """Memory ran out; the message says what would take less."""
 
 
+class Diverged(UserError):
+    """The loss is not finite; with the same settings it would be so again, anywhere."""
+
+
 class Busy(UserError):
     """Another process writes into the run folder, or has just finished the run there."""
 

@@ -339,6 +339,8 @@ class Strategy:
         about: its name for tables, reference, colour, marker and published results.
         sha256: hexadecimal digest of the file that defines it; empty if unknown, for instance in a notebook.
         plugin: returns its `Plugin` class; the call imports torch and Avalanche.
+        reads: the data that it reads besides the tasks', any of `images` and `texts`; None if only an import would tell.
+        trains: whether it trains anything; None likewise.
     """
 
     name: str
@@ -346,6 +348,8 @@ class Strategy:
     about: About
     sha256: str
     plugin: Callable[[], Any]
+    reads: tuple[str, ...] | None = None
+    trains: bool | None = None
 
     @property
     def is_own(self) -> bool:
@@ -368,9 +372,40 @@ def strategy_of(name: str) -> Strategy:
 
 @cache
 def _strategy(source: Source, digest: str) -> Strategy:
+    settings, about = _settings_class(source, digest), _about(source, digest)
+    said = _class_says(source.tree, "Plugin")
     return Strategy(
-        source.name, _settings_class(source, digest), _about(source, digest), digest, lambda: _plugin(source)
+        source.name, settings, about, digest, lambda: _plugin(source), said.get("reads"), said.get("trains")
     )
+
+
+def _class_says(tree: ast.Module, name: str) -> dict[str, Any]:
+    """Returns the constants of a class by name, also those of the classes that it derives from, as the sources have them."""
+    found: dict[str, Any] = {}
+    for index, node in enumerate(tree.body):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for base in reversed(node.bases):
+                found |= _base_says(ast.Module(tree.body[:index], []), ast.unparse(base))
+            for part in node.body:
+                if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
+                    target = part.targets[0] if isinstance(part, ast.Assign) else part.target
+                    with contextlib.suppress(ValueError):  # no constant
+                        found[ast.unparse(target)] = ast.literal_eval(part.value)
+    return found
+
+
+def _base_says(tree: ast.Module, name: str) -> dict[str, Any]:
+    """Returns the constants of a class that a source imports by `from strategies.MODULE import NAME`, or defines itself.
+
+    Other modules are not looked for, since finding one imports the packages around it.
+    """
+    for node in tree.body:
+        named = node.names if isinstance(node, ast.ImportFrom) else []
+        if own := [alias.name for alias in named if name == (alias.asname or alias.name)]:
+            module = getattr(node, "module", None) or ""
+            file = _file_of(module) if module.startswith("strategies.") else None
+            return _class_says(_parsed(file), own[0]) if file else {}
+    return _class_says(tree, name)
 
 
 def _plugin(source: Source) -> Any:

@@ -20,7 +20,15 @@ from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.parts import parts
 from benchmarks.experiment.prompts import one_name_each
-from benchmarks.experiment.request import Request, check_batch, check_inputs, check_tables, figures_version, in_memory
+from benchmarks.experiment.request import (
+    Request,
+    check_batch,
+    check_inputs,
+    check_tables,
+    figures_version,
+    in_memory,
+    smallest,
+)  # fmt: skip
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
@@ -65,7 +73,7 @@ def execute(
         read = _auxiliary(request, plugin)
         device = devices.pick_device(common.device)
         if plugin.trains:
-            check_batch(stream, common.batch_size)
+            check_batch(*smallest(stream), common.batch_size)
         processes.check(common.strategy, common.batch_size, plugin.data_parallel)
         until_done.enter_context(process_group.joined(device))
         until_done.enter_context(devices.memory_advice(devices.less_memory(common.checkpointing)))

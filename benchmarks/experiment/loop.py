@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import Diverged, UserError
 from benchmarks.experiment import checkpoint
 from benchmarks.experiment.callbacks import Callbacks
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
@@ -173,7 +173,7 @@ class TaskLoop:
                 template.train(self.experiences[task])
             template.check_weights()
         except NotFinite as error:
-            raise UserError(
+            raise Diverged(
                 f"task {task + 1} ({run.tasks[task]}), step {error.step}: the {error.what} is not finite; "
                 f"try a smaller --lr. {self._kept()}"
             ) from error

@@ -124,15 +124,12 @@ class Request:
         found = write.run_json(self.folder)
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
-        sha256 = self.config.strategy.sha256
-        if not sha256:
+        if not self.config.strategy.sha256:
             say(
                 "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
             )
-        elif found.get("strategy_sha256", sha256) != sha256:
-            say("the strategy's code is other now than when this run was made; --again runs it anew")
-        if not self._has_same_version(found):
-            say("this run was made by another version, whose results may differ; --again runs it anew")
+        if other := self.made_by_other(found):
+            say(f"{other}; --again runs it anew")
         (self.folder / write.CHECKPOINT).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             (self.folder / HOLDER).unlink()
@@ -143,6 +140,19 @@ class Request:
             )
         if changed := self._changed(found):
             say(f"{changed}: this is the old result, --again runs the present ones")
+
+    def made_by_other(self, found: Mapping[str, Any]) -> str:
+        """Returns how the code that made a run differs from today's, if its results may differ by that; else empty.
+
+        Args:
+            found: the content of its `run.json`.
+        """
+        sha256, other = self.config.strategy.sha256, []
+        if sha256 and found.get("strategy_sha256", sha256) != sha256:
+            other.append("the strategy's code is other now than when this run was made")
+        if not self._has_same_version(found):
+            other.append("this run was made by another version, whose results may differ")
+        return "; ".join(other)
 
     def check_same(self) -> None:
         """Checks that the finished run in the run folder has the requested settings, and read the requested auxiliary data.
@@ -268,21 +278,29 @@ def in_memory(stream: Stream) -> str:
     return total.hexdigest()
 
 
-def check_batch(stream: Stream, batch: int) -> None:
-    """Checks that every task has at least as many training images as a batch.
+def smallest(stream: Stream) -> tuple[str, int]:
+    """Returns the task with the fewest training images, and their number.
 
     Args:
         stream: the tasks.
+    """
+    small = min(stream.tasks, key=lambda task: len(task.train))
+    return small.name, len(small.train)
+
+
+def check_batch(task: str, images: int, batch: int) -> None:
+    """Checks that the smallest task has at least as many training images as a batch.
+
+    Args:
+        task: the task's name.
+        images: the number of its training images.
         batch: the number of images in a training step.
 
     Raises:
-        UserError: a task has fewer; the message names the one with the fewest.
+        UserError: it has fewer.
     """
-    small = min(stream.tasks, key=lambda task: len(task.train))
-    if len(small.train) < batch:
-        raise UserError(
-            f"--batch-size {batch}: {small.name} has {len(small.train)} training images; take at most as many"
-        )
+    if images < batch:
+        raise UserError(f"--batch-size {batch}: {task} has {images} training images; take at most as many")
 
 
 def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from benchmarks.config.errors import UserError
@@ -38,7 +39,7 @@ def locked(folder: Path, on_held: Callable[[str, str], None], soon: float = SOON
     try:
         lock.acquire(timeout=soon)
     except Timeout:
-        on_held(*_holder(folder))
+        on_held(*_who(folder))
         lock.acquire()
     try:
         with contextlib.suppress(UserError):  # the disk is full: the others then learn less
@@ -50,10 +51,31 @@ def locked(folder: Path, on_held: Callable[[str, str], None], soon: float = SOON
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Returns whether a process says that it holds the lock of a folder, without trying to take it.
+
+    A process of this machine counts only while it lives; that one on another machine lives cannot be seen.
+
+    Args:
+        folder: the folder, which need not exist.
+    """
+    try:
+        process, host = _holder(folder)
+        return host != socket.gethostname() or psutil.pid_exists(int(process))
+    except (OSError, ValueError, OverflowError):
+        return False
+
+
 def _holder(folder: Path) -> tuple[str, str]:
+    """Returns the number of the process that holds the lock of a folder, and its machine; raises OSError or ValueError."""
+    process, host = (folder / HOLDER).read_text(encoding="utf-8").splitlines()
+    return process, host
+
+
+def _who(folder: Path) -> tuple[str, str]:
     """Returns who holds the lock of a folder, and since when, in words."""
     try:
-        process, host = (folder / HOLDER).read_text(encoding="utf-8").splitlines()
+        process, host = _holder(folder)
         since = datetime.fromtimestamp((folder / HOLDER).stat().st_mtime)
     except (OSError, ValueError, OverflowError):
         return "another process", "an unknown time"

@@ -19,11 +19,10 @@ from benchmarks.runtime import signals
 from benchmarks.sweep import door
 from benchmarks.sweep import search as searching
 from benchmarks.sweep.cells import said
-from benchmarks.sweep.file import read_blocks
+from benchmarks.sweep.file import block, read_blocks
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.states import STATES
-from benchmarks.sweep.values import alternatives
 
 
 WIDE = 160  # characters of a table that is not for a terminal
@@ -70,12 +69,14 @@ def _grid_options(command: Any) -> Any:
 @click.option("--status", is_flag=True, help="count the runs by where they stand, list those that failed, do nothing")
 @click.option("--retry-failed", is_flag=True, help="try those again that failed")
 @click.option("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto  [Ray on this machine alone]")
-@click.option("--cpus-per-run", type=int, default=1, show_default=True, help="processors and threads of a run")
+@click.option(
+    "--cpus-per-run", type=int, default=Options.cpus, show_default=True, help="processors and threads of a run"
+)
 @click.option(
     "--gpus-per-run", type=float, help="GPUs of a run, or a share of one; 0 for none  [1 where there are GPUs]"
 )
 @click.option(
-    "--timeout", type=float, default=3600.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=float, default=Options.timeout, show_default=True, metavar="SECONDS",
     help="a run that says nothing for so long counts as lost",
 )  # fmt: skip
 @click.option(
@@ -108,12 +109,14 @@ def main(
             print(asked.cells[index].request.command)
     elif dry_run:
         for cell, each in zip(asked.cells, asked.standings, strict=True):
-            print(plain(f"{each.state:<9} {cell.name}"))
+            print(plain(f"{each.state:<11} {cell.name}"))
         print(plain(_counts(asked)))
+        _say_remarks(asked)
     elif status:
         _show_status(asked)
     else:
-        failed = _do(asked, engine, retry_failed)
+        _say_remarks(asked)
+        failed = _run(asked, engine, retry_failed)
         if asked.is_search:
             _choose(asked)
         if failed:
@@ -123,49 +126,31 @@ def main(
 def _blocks(
     file: Path | None, given: dict[str, str], settings: tuple[str, ...], search: tuple[str, ...]
 ) -> list[Block]:
-    """Returns the grid's blocks, from the file or from the command line, with the searched settings in each."""
-    searched = _alternatives("search", search)
+    """Returns the grid's blocks, from the file or from the command line."""
+    further = {"set": _named("set", settings), "search": _named("search", search)}
+    named = [*given, *(name for name, values in further.items() if values)]
     if file:
-        if given or settings:
-            name = next(iter(given), "set")
-            raise UserError(f"--{name}: the grid is read from {file}; write all settings there, or leave the file out")
-        return [_with(block, searched, "search", searched=True) for block in read_blocks(file)]
-    if not (given or settings or search):
+        if named:
+            raise UserError(
+                f"--{named[0]}: the grid is read from {file}; write all settings there, or leave the file out"
+            )
+        return read_blocks(file)
+    if not named:
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
-    found = {name: _values(f"--{name}", text) for name, text in given.items()}
-    return [_with(_with(Block(found), _alternatives("set", settings), "set"), searched, "search", searched=True)]
+    return [block({**given, **further}, "")]
 
 
-def _alternatives(option: str, texts: tuple[str, ...]) -> dict[str, list[str]]:
-    """Returns the alternatives that an option names again and again, by the setting's name."""
-    found: dict[str, list[str]] = {}
+def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """Returns the values that an option names again and again, by the setting's name."""
+    found: dict[str, str] = {}
     for each in texts:
-        _, sign, values = each.partition("=")
-        if not (_name(each) and sign):
+        name, sign, values = (part.strip() for part in each.partition("="))
+        if not (name and sign):
             raise UserError(f"--{option} {each}: expected NAME=VALUES, as in lr=1e-4,1e-3")
-        if _name(each) in found:
-            raise UserError(f"--{option} {_name(each)}: named twice; write all its values into one, with commas")
-        found[_name(each)] = _values(f"--{option} {_name(each)}", values)
+        if name in found:
+            raise UserError(f"--{option} {name}: named twice; write all its values into one, with commas")
+        found[name] = values
     return found
-
-
-def _name(text: str) -> str:
-    return text.partition("=")[0].strip().replace("-", "_")
-
-
-def _values(option: str, text: str) -> list[str]:
-    try:
-        return alternatives(text)
-    except ValueError as error:
-        raise UserError(f"{option}: {error}") from error
-
-
-def _with(block: Block, values: dict[str, list[str]], option: str, *, searched: bool = False) -> Block:
-    """Returns a block with further settings, which an option of the command names."""
-    if twice := [name for name in values if name in block.values]:
-        raise block.at(UserError(f"--{option} {twice[0]}: named twice; write all its values into one place"))
-    names = (*block.searched, *values) if searched else block.searched
-    return Block({**block.values, **values}, block.where, names)
 
 
 def _shared(options: dict[str, Any]) -> Any:
@@ -178,6 +163,11 @@ def _shared(options: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
+def _say_remarks(asked: door.Plan) -> None:
+    for line in asked.remarks:
+        say(line)
+
+
 def _counts(asked: door.Plan) -> str:
     """How many runs stand where, such as `40 runs: 12 finished, 28 to do`."""
     counts = Counter(each.state for each in asked.standings)
@@ -187,21 +177,21 @@ def _counts(asked: door.Plan) -> str:
 def _show_status(asked: door.Plan) -> None:
     print(plain(_counts(asked)))
     for cell, each in zip(asked.cells, asked.standings, strict=True):
-        if each.state in ("running", "stopped"):
-            print(plain(f"{each.state:<9} {cell.name}: {len(each.seconds)} tasks learned"))
+        if each.state in ("running", "interrupted"):
+            print(plain(f"{each.state:<11} {cell.name}: {len(each.seconds)} tasks learned"))
         elif each.state == "failed":
-            print(plain(f"{each.state:<9} {cell.name}: {_why(each.why, each.log)}"))
+            print(plain(f"{each.state:<11} {cell.name}: {_why(each.why, each.log)}"))
 
 
 def _why(error: str, log: str) -> str:
     return f"{error}; log: {log}" if log else error
 
 
-def _do(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
+def _run(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
     """Does the runs, and returns whether some failed."""
     with signals.raised() as came:
         try:
-            failed = door.go(asked, options, retry_failed=retry_failed)
+            failed = door.run_plan(asked, options, retry_failed=retry_failed)
         except KeyboardInterrupt:
             say("\ninterrupted; the same command goes on after the last finished task of each run")
             sys.exit(128 + (came[0] if came else signal.SIGINT))
@@ -216,10 +206,11 @@ def _do(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
 def _choose(asked: door.Plan) -> None:
     """Prints and writes what the rules choose from the runs of a search."""
     rows = searching.choose(asked.cells)
-    shown = Table("strategy", "settings", *searching.RULES, "chosen by", box=None)
+    shown = Table(*searching.HEADER, box=None)
     for row in rows:
-        scores = ["-" if (score := row.scores[rule]) is None else f"{score:.2f}" for rule in searching.RULES]
-        shown.add_row(row.strategy, plain(said(row.settings)), *scores, " ".join(row.chosen_by))
+        shown.add_row(
+            row.strategy, plain(said(row.settings)), *(each or "-" for each in row.numbers), " ".join(row.chosen_by)
+        )
     width = None if sys.stdout is not None and sys.stdout.isatty() else WIDE
     Console(highlight=False, markup=False, width=width).print(shown)
     for line in searching.remarks(rows):

@@ -2,15 +2,15 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import resolve
-from benchmarks.experiment.request import Places, Request
+from benchmarks.experiment.request import Places, Request, check_batch, smallest
 from benchmarks.runs import write
-from benchmarks.runtime import files
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.values import MOST
 
@@ -67,15 +67,15 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
     Args:
         blocks: alternatives of settings.
         shared: what all runs have in common.
-        opened: whether each stream is opened once, to see whether its data are there.
+        opened: whether each stream is opened once, to see whether its data are there and suffice for a batch, and whether
+            auxiliary data are named where a method reads some.
 
     Raises:
-        UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a folder cannot be
-            written, or there are no runs or too many.
+        UserError: a setting or a value is wrong, two runs have the same folder, data are missing, no method reads the
+            auxiliary data that are named, or there are no runs or too many.
     """
     found: dict[Path, Cell] = {}
     streams = _Streams()
-    files.check_writable(shared.places.results)
     for block in blocks:
         for given in block.cells():
             try:
@@ -92,11 +92,25 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
                 raise UserError(f"more than {MOST} runs; split the sweep")
     if not found:
         raise UserError("no run to do; name at least one strategy and one value of each setting")
+    _check_auxiliary(found.values(), shared.places)
     return list(found.values())
 
 
+def _check_auxiliary(found: Iterable[Cell], places: Places) -> None:
+    """Raises UserError if auxiliary data are named that no run reads."""
+    read = {what for cell in found for what in _read_by(cell.request.config.strategy)}
+    for what, place in (("images", places.auxiliary_images), ("texts", places.auxiliary_texts)):
+        if place is not None and what not in read:
+            raise UserError(f"--reference-{what}: no method of the sweep reads {what} besides the tasks'; leave it out")
+
+
+def _read_by(strategy: Strategy) -> tuple[str, ...]:
+    """What auxiliary data a method may read; all where its source does not tell."""
+    return ("images", "texts") if strategy.reads is None else strategy.reads
+
+
 def request(given: Mapping[str, Any], shared: Shared) -> Request:
-    """Returns the run of one cell, its settings resolved and checked.
+    """Returns the run of one cell, its settings resolved and checked; of auxiliary data it has what its method reads.
 
     Args:
         given: the settings by name.
@@ -106,25 +120,26 @@ def request(given: Mapping[str, Any], shared: Shared) -> Request:
         UserError: a setting is unknown or has a wrong value.
     """
     config = resolve(given)
-    folder = write.run_path(shared.places.results, config)
-    return Request(config, shared.places, None, folder, command(given, shared), shared.measure, shared.trusted)
+    reads = _read_by(config.strategy)
+    places = replace(
+        shared.places,
+        auxiliary_images=shared.places.auxiliary_images if "images" in reads else None,
+        auxiliary_texts=shared.places.auxiliary_texts if "texts" in reads else None,
+    )
+    named = {"--reference-images": places.auxiliary_images, "--reference-texts": places.auxiliary_texts}
+    resolved = config.flat()
+    words = [word for name, value in given.items() for word in _option(name, value, resolved.get(name))]
+    words += [word for name, place in named.items() if place for word in (name, str(place))]
+    command = shlex.join(["python", "-m", "benchmarks.run", *words, *shared.words])
+    folder = write.run_path(places.results, config)
+    return Request(config, places, None, folder, command, shared.measure, shared.trusted)
 
 
-def command(given: Mapping[str, Any], shared: Shared) -> str:
-    """Returns the command that does the run of one cell alone.
-
-    Args:
-        given: the settings by name.
-        shared: what all runs have in common.
-    """
-    words = [word for name, value in given.items() for word in _option(name, value)]
-    return shlex.join(["python", "-m", "benchmarks.run", *words, *shared.words])
-
-
-def _option(name: str, value: Any) -> list[str]:
+def _option(name: str, value: Any, resolved: Any) -> list[str]:
+    """The words of `benchmarks.run` for a setting: an option with its value, or a switch."""
     option = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(resolved, bool):
+        return [f"--{option}" if resolved else f"--no-{option}"]
     return [f"--{option}", text(value)]
 
 
@@ -149,20 +164,30 @@ def said(given: Mapping[str, Any]) -> str:
 
 
 class _Streams:
-    """Opens each stream of a sweep once in each order."""
+    """Opens each stream of a sweep once in each order, and checks what a run needs of it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], int] = {}
+        self._known: dict[tuple[str, ...], tuple[int, tuple[str, int]]] = {}  # number of tasks, and the smallest
 
     def tasks(self, asked: Request) -> int:
         """Returns the number of tasks of a run.
 
         Raises:
-            UserError: data are missing, or a setting names a task that the stream does not have.
+            UserError: data are missing, a setting names a task that the stream does not have, or a batch is too large.
         """
-        common = asked.config.common
+        common, strategy = asked.config.common, asked.config.strategy
+        if common.model != "micro":  # for which auxiliary data are drawn where none are given
+            for what, place in zip(("images", "texts"), asked.places.auxiliary.values(), strict=True):
+                if what in (strategy.reads or ()) and place is None:
+                    raise UserError(
+                        f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
+                    )
         named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
         key = (common.stream, common.order, str(common.shots), *named)
         if key not in self._known:
-            self._known[key] = len(asked.open_stream().tasks)
-        return self._known[key]
+            stream = asked.open_stream()
+            self._known[key] = len(stream.tasks), smallest(stream)
+        tasks, small = self._known[key]
+        if strategy.trains:
+            check_batch(*small, common.batch_size)
+        return tasks

@@ -18,6 +18,7 @@ from benchmarks.config.errors import UserError
 STORE = 256 * 2**20  # bytes of Ray's object store here: a sweep passes little through it
 HERE = "127.0.0.1"
 ANSWER = 10.0  # seconds that a cluster has to answer a call
+TOKEN = secrets.token_hex(32)  # of Ray here; one for the process, in which Ray reads it once
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def joined(address: str | None) -> Iterator[None]:
     if address and address != "auto":
         _call(address)
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE, "_node_ip_address": HERE}
-    with _environment({} if address else {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": None}):
+    with _environment({} if address else {"RAY_AUTH_TOKEN": TOKEN, "RAY_AUTH_MODE": None}):
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))

@@ -1,5 +1,6 @@
 """The function behind `nb.sweep` and `python -m benchmarks.sweep`: from a grid to finished run folders."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError, shown
+from benchmarks.config.terminal import say
 from benchmarks.experiment.door import places
 from benchmarks.experiment.reading import load_runs
+from benchmarks.runs import write
+from benchmarks.runtime import files
 from benchmarks.sweep import cells as cells_of
 from benchmarks.sweep import search
 from benchmarks.sweep.cells import Cell, Shared
@@ -16,7 +20,7 @@ from benchmarks.sweep.file import block, read_blocks
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.outcomes import Outcome
-from benchmarks.sweep.states import Standing, forget_failure, standing
+from benchmarks.sweep.states import Standing, standing
 from benchmarks.sweep.view import View
 
 
@@ -32,11 +36,13 @@ class Plan:
         cells: its runs.
         shared: what they have in common.
         standings: where each run stands, in the same order.
+        remarks: lines on finished runs whose values today's code may not give again.
     """
 
     cells: Sequence[Cell]
     shared: Shared
     standings: Sequence[Standing]
+    remarks: Sequence[str] = ()
 
     @property
     def is_search(self) -> bool:
@@ -63,21 +69,35 @@ def plan(blocks: Sequence[Block], shared: Shared, *, opened: bool = True) -> Pla
 
     Raises:
         UserError: a setting or a value is wrong, two runs have the same folder, data are missing, a run folder is
-            damaged or holds a finished run with other settings, there are no runs or too many, or a search cannot be
-            one.
+            damaged or holds a run with other settings, or an unfinished one of another version, there are no runs or too
+            many, or a search cannot be one.
     """
     searched = any(block.searched for block in blocks)
     found = cells_of.cells(search.blocks(blocks) if searched else blocks, shared, opened=opened)
     if searched and opened:
         search.check(found)
     standings = [standing(cell.folder) for cell in found]
+    return Plan(found, shared, standings, _checked_folders(found, standings) if opened else ())
+
+
+def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> list[str]:
+    """Checks what the run folders hold, and returns lines on finished runs of other code; raises UserError for what cannot
+    be gone on with.
+    """
+    others: Counter[str] = Counter()
     for cell, each in zip(found, standings, strict=True):
-        if opened and each.state == "finished":
+        if each.state == "finished":
             cell.request.check_same()
-    return Plan(found, shared, standings)
+            others[cell.request.made_by_other(write.run_json(cell.folder))] += 1
+        elif each.state != "failed" and (cell.folder / "config.yaml").exists():
+            write.check_config(cell.folder, cell.request.config.flat())
+            cell.request.check_unfinished()
+    return [
+        f"{count} finished: {why}; move their folders away to run them anew" for why, count in others.items() if why
+    ]
 
 
-def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: bool = False) -> dict[str, Outcome]:
+def run_plan(asked: Plan, options: Options, *, retry_failed: bool = False, silent: bool = False) -> dict[str, Outcome]:
     """Does the runs of a sweep that are not finished, and returns when none is left.
 
     Args:
@@ -93,13 +113,6 @@ def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: boo
         UserError: Ray is not installed, or it or the cluster cannot do the runs.
         KeyboardInterrupt: a signal ended the sweep.
     """
-    try:
-        from benchmarks.sweep.engine import go as do  # here, since whoever only plans needs no Ray
-    except ImportError as error:
-        raise UserError(
-            'Ray is missing; install the extra "cluster" (uv run --extra cluster ..., pip install "nusa-bench[cluster]"), '
-            "or take --print-commands, which needs none"
-        ) from error
     indices = asked.left(retry_failed=retry_failed)
     cells = [asked.cells[index] for index in indices]
     before = {
@@ -109,20 +122,27 @@ def go(asked: Plan, options: Options, *, retry_failed: bool = False, silent: boo
     }
     if not cells:
         return before
-    for cell in cells if retry_failed else ():
-        forget_failure(cell.folder)
+    files.check_writable(asked.shared.places.results)
+    try:
+        from benchmarks.sweep.engine import run_cells  # here, since whoever only plans needs no Ray
+    except ImportError as error:
+        raise UserError(
+            'Ray is missing; install the extra "cluster" (uv run --extra cluster ..., pip install "nusa-bench[cluster]"), '
+            "or take --print-commands, which needs none"
+        ) from error
     with View(cells, [asked.standings[index] for index in indices], silent=silent) as view:
-        return before | do(cells, asked.shared, options, view, max(each.memory for each in asked.standings))
+        return before | run_cells(cells, asked.shared, options, view, max(each.memory for each in asked.standings))
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """What `nb.sweep` returns.
 
     Attributes:
         runs: the finished runs, as `nb.load_runs` returns them; None if there are none.
         failed: why each of the others failed, by its run folder below that of all results.
-        chosen: what a search chose: by strategy the searched settings with their values; else empty.
+        chosen: what a search chose: by strategy the searched settings with their values; else empty. The table, the
+            recipe and where they come from are written into the results folder, as the command does.
     """
 
     runs: "Runs | None"
@@ -144,12 +164,12 @@ def sweep(
     plots: bool = False,
     retry_failed: bool = False,
     address: str | None = None,
-    cpus_per_run: int = 1,
+    cpus_per_run: int = Options.cpus,
     gpus_per_run: float | None = None,
-    timeout: float = 3600.0,
+    timeout: float = Options.timeout,
     scratch: str | Path | None = None,
     silent: bool = False,
-) -> Swept:
+) -> SweepResult:
     """Does every run of a grid, on this machine's processors or on a Ray cluster, as `python -m benchmarks.sweep` does.
 
     Finished runs are not done again, and interrupted ones go on after their last finished task.
@@ -172,7 +192,8 @@ def sweep(
         silent: prints nothing on stderr.
 
     Raises:
-        UserError: wrong input, before the first run begins; or the extra `cluster` is not installed.
+        UserError: wrong input, before the first run begins; the extra `cluster` is not installed; or what a search found
+            cannot be written.
     """
     shared = shared_by_all(
         results, measure=measure, data_root=data_root, cache=cache, use_cache=use_cache,
@@ -180,11 +201,17 @@ def sweep(
     )  # fmt: skip
     options = Options(address, cpus_per_run, gpus_per_run, timeout, Path(scratch) if scratch else None)
     asked = plan(_blocks(grid), shared)
-    failed = go(asked, options, retry_failed=retry_failed, silent=silent)
+    for line in () if silent else asked.remarks:
+        say(line)
+    failed = run_plan(asked, options, retry_failed=retry_failed, silent=silent)
     finished = [cell.folder for cell in asked.cells if standing(cell.folder).state == "finished"]
-    chosen = search.fragment(search.choose(asked.cells)) if asked.is_search else {}
+    chosen = {}
+    if asked.is_search:
+        rows = search.choose(asked.cells)
+        chosen = search.fragment(rows)
+        search.write(rows, asked.cells, shared.places.results, f"nb.sweep({grid!r})")
     errors = {name: each.error for name, each in failed.items()}
-    return Swept(load_runs(*finished) if finished else None, errors, chosen)
+    return SweepResult(load_runs(*finished) if finished else None, errors, chosen)
 
 
 def _blocks(grid: Any) -> list[Block]:
@@ -228,8 +255,7 @@ def shared_by_all(
     for name in measure:
         registry.find("measurement", name)
     named = {
-        "--results": results, "--data-root": data_root, "--cache": cache, "--reference-images": auxiliary_images,
-        "--reference-texts": auxiliary_texts, "--measure": ",".join(measure) or None,
+        "--results": results, "--data-root": data_root, "--cache": cache, "--measure": ",".join(measure) or None,
     }  # fmt: skip
     switches = {"--no-cache": not use_cache, "--no-plots": not plots, "--trust-model-code": trust_model_code}
     words = [word for name, value in named.items() if value is not None for word in (name, str(value))]

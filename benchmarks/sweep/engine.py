@@ -8,21 +8,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import ray
 from ray.exceptions import RayError
 
 from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 from benchmarks.sweep.cells import Cell, Shared
 from benchmarks.sweep.cluster import first_line, joined
-from benchmarks.sweep.crew import Crew, Turn
+from benchmarks.sweep.machines import Machines, living
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.outcomes import Outcome
+from benchmarks.sweep.scheduler import QueuedRun, Scheduler
 from benchmarks.sweep.view import View
-from benchmarks.sweep.worker import Post
+from benchmarks.sweep.worker import Setup, Worker
 
 
-def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int = 0) -> dict[str, Outcome]:
+def run_cells(
+    cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int, worker: type[Worker] = Worker
+) -> dict[str, Outcome]:
     """Does runs, those that were begun from their last finished task on.
 
     Args:
@@ -31,6 +33,7 @@ def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memo
         options: how the machines are used.
         view: shows how far the sweep is.
         memory: the most memory that a run of the sweep is known to have needed, in bytes; 0 if none is.
+        worker: the class of the workers.
 
     Returns:
         How those ended that failed, by the run folder below that of all results; each folder notes it too.
@@ -40,39 +43,41 @@ def go(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memo
         KeyboardInterrupt: a signal ended the sweep.
     """
     try:
-        return _do(cells, shared, options, view, memory)
+        with joined(options.address), _marked(shared.places.results) as marker:
+            options = _checked(options, cells)
+            here = absolute(shared)
+            scratch = options.scratch and options.scratch.absolute() / f"sweep-{_digest(here.places.results)}"
+            setup = Setup(here, Path.cwd(), options.cpus, bool(options.gpus), marker.absolute(), scratch)
+            machines = Machines(options)
+            many = Scheduler(machines, setup, map(QueuedRun, cells), view, memory, worker=worker)
+            many.run()
+            if not many.too_large:
+                return many.failed
+            alone = Scheduler(machines, setup, many.too_large, view, 0, alone=True, worker=worker)
+            alone.run()
+            return many.failed | alone.failed
     except RayError as error:
         raise UserError(f"the Ray cluster is gone ({first_line(error)}); the same command goes on") from error
 
 
-def _do(cells: Sequence[Cell], shared: Shared, options: Options, view: View, memory: int) -> dict[str, Outcome]:
-    with joined(options.address), _marked(shared.places.results) as marker:
-        options = _checked(options)
-        here = absolute(shared)
-        scratch = options.scratch and options.scratch.absolute() / f"sweep-{_digest(here.places.results)}"
-        post = Post(here, Path.cwd(), options.cpus, bool(options.gpus), marker.absolute(), scratch)
-        crew = Crew(options, post, map(Turn, cells), view, memory)
-        crew.go()
-        failed = crew.failed
-        if crew.too_large:
-            alone = Crew(options, post, crew.too_large, view, 0, alone=True)
-            alone.go()
-            failed = failed | alone.failed
-    return failed
-
-
-def _checked(options: Options) -> Options:
-    """Returns the options with the share of a GPU decided; raises UserError if no machine has what a run needs."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _checked(options: Options, cells: Sequence[Cell]) -> Options:
+    """Returns the options with the share of a GPU decided; raises UserError if no machine has what the runs need."""
+    machines = [machine.has for machine in living()]
+    has_gpu = any(each.get("GPU") for each in machines)
     if options.gpus is None:
-        options = replace(options, gpus=1.0 if any(node.get("GPU") for node in nodes) else 0.0)
-    if options.gpus and not any(node.get("GPU") for node in nodes):
+        options = replace(options, gpus=1.0 if has_gpu else 0.0)
+    if options.gpus and not has_gpu:
         raise UserError(f"--gpus-per-run {options.gpus:g}: no machine here has a GPU that Ray knows; leave it out")
-    if not any(node.get("CPU", 0) >= options.cpus and node.get("GPU", 0) >= (options.gpus or 0) for node in nodes):
+    if not any(each.get("CPU", 0) >= options.cpus and each.get("GPU", 0) >= (options.gpus or 0) for each in machines):
         raise UserError(
             f"--cpus-per-run {options.cpus}, --gpus-per-run {options.gpus or 0:g}: no machine has as much; the largest has "
-            f"{max((node.get('CPU', 0) for node in nodes), default=0):g} processors"
+            f"{max((each.get('CPU', 0) for each in machines), default=0):g} processors"
         )
+    for cell in cells if not options.gpus else ():
+        if cell.request.config.common.device == "cuda":
+            raise UserError(
+                f"device cuda ({cell.name}): the runs have no GPU; name a device cpu, or machines with GPUs"
+            )
     return options
 
 

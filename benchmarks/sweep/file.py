@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.resolve import read_yaml
-from benchmarks.sweep.grid import Block
+from benchmarks.sweep.grid import Block, at
 from benchmarks.sweep.values import alternatives
 
 
@@ -39,52 +39,59 @@ def read_blocks(path: Path) -> list[Block]:
     for each in found_blocks:
         for strategy in each.values.get("strategy", ()):
             if str(strategy).endswith(".py"):
-                raise each.at(UserError(f"strategy: a file names no code; give {strategy} with --strategy"))
+                raise each.at(
+                    UserError(f"strategy: a file names no code; sweep {strategy} with --strategy and no file")
+                )
     return found_blocks
 
 
 def block(given: Mapping[Any, Any], where: str) -> Block:
-    """Returns a block of settings, as a file or a call of Python holds it.
+    """Returns a block of settings, as a file, a command or a call of Python holds it.
 
     Args:
         given: by the setting's name its alternatives: a list of values, a text as on the command line, or one value.
-        where: how an error names the block.
+        where: how an error names the block; empty where there is only one.
 
     Raises:
         UserError: a name or a value has another form.
     """
-    values = _values({name: value for name, value in given.items() if name not in (SET, SEARCH)}, where)
-    searched: tuple[str, ...] = ()
-    for part in (SET, SEARCH):
-        further = given.get(part, {})
-        if not isinstance(further, Mapping):
-            raise UserError(f"{where}: {part}: expected lines of the form `name: values`, got {shown(further)}")
-        named = _values(further, where)
-        if twice := [name for name in named if name in values]:
-            raise UserError(f"{where}: {twice[0]}: stands in the block twice, once below {part}; leave one out")
-        values |= named
-        searched = tuple(named) if part == SEARCH else searched
+    try:
+        values = _values({name: value for name, value in given.items() if name not in (SET, SEARCH)})
+        searched: tuple[str, ...] = ()
+        for part in (SET, SEARCH):
+            further = given.get(part, {})
+            if not isinstance(further, Mapping):
+                raise UserError(f"{part}: expected lines of the form `name: values`, got {shown(further)}")
+            named = _values(further)
+            if twice := [name for name in named if name in values]:
+                raise UserError(f"{twice[0]}: named twice, once as one to {part}; leave one out")
+            values |= named
+            searched = tuple(named) if part == SEARCH else searched
+    except UserError as error:
+        raise at(where, error) from error
     return Block(values, where, searched)
 
 
-def _values(given: Mapping[Any, Any], where: str) -> dict[str, list[Any]]:
-    found = {}
+def _values(given: Mapping[Any, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
     for name, value in given.items():
         if not isinstance(name, str):
-            raise UserError(f"{where}: expected the names of settings, got {shown(name)}")
-        found[name.replace("-", "_")] = _alternatives(value, f"{where}: {name}")
+            raise UserError(f"expected the names of settings, got {shown(name)}")
+        if (known := name.replace("-", "_")) in found:
+            raise UserError(f"{name}: named twice; write all its values into one place")
+        found[known] = _alternatives(value, name)
     return found
 
 
-def _alternatives(given: Any, where: str) -> list[Any]:
+def _alternatives(given: Any, name: str) -> list[Any]:
     if isinstance(given, str):
         try:
             return list(alternatives(given))
         except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
+            raise UserError(f"{name}: {error}") from error
     found = list(given) if isinstance(given, list | tuple | range) else [given]
     if not found:
-        raise UserError(f"{where}: no value; expected at least one")
+        raise UserError(f"{name}: no value; expected at least one")
     if any(each is None for each in found):
-        raise UserError(f"{where}: an empty value; leave the setting out, or name a value (for shots: all)")
+        raise UserError(f"{name}: an empty value; leave the setting out, or name a value (for shots: all)")
     return found

@@ -68,4 +68,14 @@ class Block:
         Args:
             error: what was found wrong in the block.
         """
-        return UserError(f"{self.where}: {error}") if self.where else error
+        return at(self.where, error)
+
+
+def at(where: str, error: UserError) -> UserError:
+    """Returns an error with a place before its message.
+
+    Args:
+        where: the place; empty for none.
+        error: what was found wrong there.
+    """
+    return UserError(f"{where}: {error}") if where else error

@@ -1,10 +1,10 @@
 """How a sweep uses its machines."""
 
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 from benchmarks.config.errors import UserError, shown
+from benchmarks.sweep.values import is_number
 
 
 LEAST_SHARE = 0.01  # of a GPU
@@ -33,18 +33,14 @@ class Options:
 
     def __post_init__(self) -> None:
         """Checks the values."""
-        if not _is_number(self.cpus) or self.cpus < 1 or self.cpus != int(self.cpus):
+        if not isinstance(self.cpus, int) or isinstance(self.cpus, bool) or self.cpus < 1:
             raise UserError(f"--cpus-per-run: expected a whole number from 1, got {shown(self.cpus)}")
         gpus = self.gpus or 0
-        if not _is_number(gpus) or gpus < 0 or 0 < gpus < LEAST_SHARE or (gpus > 1 and gpus != int(gpus)):
+        if not is_number(gpus) or gpus < 0 or 0 < gpus < LEAST_SHARE or (gpus > 1 and gpus != int(gpus)):
             raise UserError(
                 f"--gpus-per-run: expected a share from {LEAST_SHARE} to 1, a whole number, or 0, got {shown(self.gpus)}"
             )
-        if not _is_number(self.timeout) or self.timeout <= 0:
+        if not is_number(self.timeout) or self.timeout <= 0:
             raise UserError(f"--timeout: expected seconds above 0, got {shown(self.timeout)}")
         if self.address is not None and not isinstance(self.address, str):
             raise UserError(f"--address: expected HOST:PORT or auto, got {shown(self.address)}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

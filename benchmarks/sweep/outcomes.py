@@ -58,11 +58,13 @@ class Outcome:
             if another process writes into the folder; `interrupted` if the driver asked for it.
         error: the error in one line; empty if there is none.
         log: the path of the worker's log.
+        elsewhere: whether a run that failed may succeed on another machine.
     """
 
     status: Literal["finished", "failed", "memory", "busy", "interrupted"]
     error: str = ""
     log: str = ""
+    elsewhere: bool = True
 
 
 def code_digest() -> str:

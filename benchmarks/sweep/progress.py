@@ -1,4 +1,4 @@
-"""A run of a sweep in a worker's process: its threads, and the callback by which it says how far it is."""
+"""A run of a sweep in a worker's process: its threads, and the callback that reports how far it is."""
 
 import time
 from collections.abc import Callable
@@ -15,39 +15,39 @@ from benchmarks.sweep.outcomes import Progress
 EVERY = 1.0  # seconds
 
 
-class Watch(Callback):
-    """Tells the progress of a run, at most once a second within a task, and ends the run if it is told so.
+class ProgressCallback(Callback):
+    """Reports the progress of a run, at most once a second within a task, and ends the run if it is told so.
 
     Args:
         tell: is given the progress; returns whether the run is to end.
-        save: called when the results of another task have been saved.
+        save: called before each task, when the files of those before it are complete.
     """
 
     def __init__(self, tell: Callable[[Progress], bool], save: Callable[[], None]) -> None:
-        self._tell, self._save, self._told = tell, save, 0.0
+        self._tell, self._save, self._last = tell, save, 0.0
 
     def on_run_begin(self, run: RunState) -> None:
-        self._say(run)
+        self._report(run)
 
     def on_task_begin(self, run: RunState) -> None:
         self._save()
-        self._say(run)
+        self._report(run)
 
     def on_step_end(self, run: RunState) -> None:
-        if time.monotonic() - self._told >= EVERY:
-            self._say(run)
+        if time.monotonic() - self._last >= EVERY:
+            self._report(run)
 
     def on_task_end(self, run: RunState) -> None:
-        self._say(run)
+        self._report(run)
 
     def on_evaluation_end(self, run: RunState) -> None:
-        self._say(run)
+        self._report(run)
 
-    def _say(self, run: RunState) -> None:
+    def _report(self, run: RunState) -> None:
         step, steps = (0, 0) if run.task is None else (run.step, run.steps)
         learned = run.learned if run.task is None else run.task
         stop = self._tell(Progress(learned, len(run.tasks), step, steps))
-        self._told = time.monotonic()
+        self._last = time.monotonic()
         if stop:
             raise KeyboardInterrupt
 
@@ -61,7 +61,7 @@ def complete(
         asked: the run.
         threads: number of threads that torch uses.
         tell: is given the progress; returns whether the run is to end.
-        save: called when the results of another task have been saved.
+        save: called before each task, when the files of those before it are complete.
         plots: whether the run's `plots/` is drawn at its end.
 
     Raises:
@@ -71,7 +71,7 @@ def complete(
     torch.set_num_threads(threads)
     KEPT.wanted = True
     try:
-        door.complete(asked, [Watch(tell, save)], plots=plots)
+        door.complete(asked, [ProgressCallback(tell, save)], plots=plots)
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # other runs on the device have a use for it

@@ -18,20 +18,23 @@ import yaml
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run, read
-from benchmarks.runtime import files, repository
+from benchmarks.runs.write import run_json
+from benchmarks.runtime import files
 from benchmarks.streams import validation
 from benchmarks.sweep.cells import Cell, said, text
 from benchmarks.sweep.grid import DEFAULT, Block
 from benchmarks.sweep.states import standing
+from benchmarks.sweep.values import is_number
 
 
 SEED = 7  # of the draw of validation images, and of the runs where no seed is named
-FIRST = {"micro": "shapes,clocks,scans,colours,symbols"}
+FIRST = {"micro": "shapes,clocks,scans,colours,symbols"}  # of its order II
 RULES = {
-    "learning": "mean accuracy on each task just after it was learned",
-    "average": "mean accuracy on all tasks after the last one (the cross-validation of A-GEM); it decides",
+    "learning": "learning accuracy: mean accuracy on each task just after it was learned",
+    "average": "Last: mean accuracy on all tasks after the last one (the cross-validation of A-GEM); it decides",
 }
 DECIDES = "average"
+HEADER = ("strategy", "settings", "tried", "runs", *RULES, "chosen by")
 
 
 def blocks(found: Sequence[Block]) -> list[Block]:
@@ -99,19 +102,26 @@ class Row:
     """A method with one choice of the searched settings.
 
     Attributes:
-        stream, strategy: their names; the stream is that whose settings are searched for.
+        strategy: the method's name.
         settings: the values of the searched settings that the method has.
         runs: number of its runs, over seeds and orders.
         scores: the rules' values in percent, means over its runs; None if a run is not finished.
+        tried: number of choices that the method has, which is its budget.
         chosen_by: the rules that choose it.
     """
 
-    stream: str
     strategy: str
     settings: Mapping[str, Any]
     runs: int
     scores: Mapping[str, float | None]
+    tried: int = 0
     chosen_by: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> list[str]:
+        """`tried`, `runs` and the rules' values, as text; empty for a value that is not known."""
+        scores = [self.scores[rule] for rule in RULES]
+        return [str(self.tried), str(self.runs), *("" if each is None else f"{each:.2f}" for each in scores)]
 
 
 def choose(cells: Sequence[Cell]) -> list[Row]:
@@ -126,29 +136,27 @@ def choose(cells: Sequence[Cell]) -> list[Row]:
     for cell in cells:
         found.setdefault(json.dumps(_key(cell)), []).append(cell)
     rows = [_row(alike) for alike in found.values()]
-    for rule in RULES:
-        for method in dict.fromkeys((row.stream, row.strategy) for row in rows):
-            done = [row for row in rows if (row.stream, row.strategy) == method and row.scores[rule] is not None]
-            if done:
-                best = max(done, key=lambda row: row.scores[rule] or 0.0)
-                best.chosen_by += (rule,)
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        own = [row for row in rows if row.strategy == strategy]
+        for row in own:
+            row.tried = len(own)
+        for rule in RULES:
+            if done := [row for row in own if row.scores[rule] is not None]:
+                max(done, key=lambda row: row.scores[rule] or 0.0).chosen_by += (rule,)
     return rows
 
 
-def _key(cell: Cell) -> list[Any]:
+def _key(cell: Cell) -> tuple[str, dict[str, Any]]:
     """What tells a row apart."""
-    config = cell.request.config
-    flat = config.flat()
-    settings = {name: flat[name] for name in cell.searched}
-    return [config.common.stream.split(":", 2)[2], config.common.strategy, settings]
+    flat = cell.request.config.flat()
+    return cell.request.config.common.strategy, {name: flat[name] for name in cell.searched}
 
 
 def _row(alike: Sequence[Cell]) -> Row:
     found = [scores(read(cell.folder)) for cell in alike if standing(cell.folder).state == "finished"]
     whole = len(found) == len(alike)
     means = {rule: statistics.fmean(each[rule] for each in found) if whole else None for rule in RULES}
-    stream, strategy, settings = _key(alike[0])
-    return Row(stream, strategy, settings, len(alike), means)
+    return Row(*_key(alike[0]), len(alike), means)
 
 
 def fragment(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -161,7 +169,8 @@ def fragment(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """Returns lines on what a reader should know: runs that are missing, and values at the end of those that were tried.
+    """Returns lines on what a reader should know: runs that are missing, budgets that differ, and values at the end of
+    those that were tried.
 
     Args:
         rows: what `choose` returned.
@@ -170,34 +179,31 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.scores[DECIDES] is None:
             found.append(f"{row.strategy} {said(row.settings)}: not all runs are finished, so it is not chosen")
+    tried = {row.strategy: row.tried for row in rows}
+    if len(set(tried.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in tried.items())
+        found.append(f"the methods were not given the same number of choices: {each}")
     for row in (row for row in rows if DECIDES in row.chosen_by):
+        own = [other.settings for other in rows if other.strategy == row.strategy]
         for name, value in row.settings.items():
-            tried = {
-                each.settings[name]
-                for each in rows
-                if each.strategy == row.strategy and _is_number(each.settings[name])
-            }
-            if len(tried) > 1 and value in (min(tried), max(tried)):
+            values = {settings[name] for settings in own if is_number(settings[name])}
+            if len(values) > 1 and value in (min(values), max(values)):
                 found.append(f"{row.strategy}: the best {name}, {value}, is at the end of those that were tried")
     return found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Returns the rows as text, with a header: stream, strategy, searched settings, number of runs, rules, chosen by.
+def table(rows: Sequence[Row], stream: str) -> list[list[str]]:
+    """Returns the rows as text, with a header: stream, strategy, searched settings, tried, runs, rules, chosen by.
 
     Args:
         rows: what `choose` returned.
+        stream: the stream whose settings are searched for.
     """
     searched = list(dict.fromkeys(name for row in rows for name in row.settings))
-    lines = [["stream", "strategy", *searched, "runs", *RULES, "chosen_by"]]
+    lines = [["stream", "strategy", *searched, "tried", "runs", *RULES, "chosen_by"]]
     for row in rows:
         settings = [text(row.settings[name]) if name in row.settings else "" for name in searched]
-        values = ["" if (score := row.scores[rule]) is None else f"{score:.2f}" for rule in RULES]
-        lines.append([row.stream, row.strategy, *settings, str(row.runs), *values, " ".join(row.chosen_by)])
+        lines.append([stream, row.strategy, *settings, *row.numbers, " ".join(row.chosen_by)])
     return lines
 
 
@@ -230,7 +236,8 @@ def write(rows: Sequence[Row], cells: Sequence[Cell], results: Path, command: st
     ]
     csv_file, recipe, about = (results / f"search-{digest}{end}" for end in (".csv", ".yaml", ".json"))
     written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(table(rows))
+    stream = cells[0].request.config.common.stream.split(":", 2)[2]
+    csv.writer(written, lineterminator="\n").writerows(table(rows, stream))
     files.write_text(csv_file, written.getvalue())
     chosen = yaml.safe_dump({"strategies": fragment(rows)}, sort_keys=False)
     files.write_text(recipe, f"# Chosen by `{DECIDES}` on validation images; see {about.name}.\n{chosen}")
@@ -242,8 +249,15 @@ def write(rows: Sequence[Row], cells: Sequence[Cell], results: Path, command: st
         "streams": sorted({each.stream for each in commons}),
         "orders": sorted({each.order for each in commons}),
         "seeds": sorted({each.seed for each in commons}),
-        "git": repository.commit(),
+        "git": _commits(cells),
         "runs": [cell.name for cell in cells],
     }
     files.write_json(about, provenance)
     return [csv_file, recipe, about]
+
+
+def _commits(cells: Sequence[Cell]) -> list[Any]:
+    """The commits that the finished runs were made with, each with whether there were uncommitted changes."""
+    finished = [cell.folder for cell in cells if standing(cell.folder).state == "finished"]
+    found = [run_json(folder).get("git") for folder in finished]
+    return [each for index, each in enumerate(found) if each not in found[:index]]

@@ -1,8 +1,7 @@
 """Where the runs of a sweep stand, from their folders alone."""
 
+import contextlib
 import json
-import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files
-from benchmarks.runtime.locks import HOLDER
+from benchmarks.runtime.locks import HOLDER, is_held
 
 
 FAILURE = "failure.json"
-State = Literal["finished", "running", "stopped", "failed", "to do"]
-STATES: tuple[State, ...] = ("finished", "running", "stopped", "failed", "to do")
+State = Literal["finished", "running", "interrupted", "failed", "to do"]
+STATES: tuple[State, ...] = ("finished", "running", "interrupted", "failed", "to do")
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,9 @@ class Standing:
     """Where one run stands.
 
     Attributes:
-        state: `finished`; `running`, as a living process says that it is; `stopped`, begun but not at its end; `failed`,
-            with an error that another start would meet again; or `to do`.
+        state: `finished`; `running`: a process holds the folder (whether it still lives is seen on this machine only);
+            `interrupted`: begun and not at its end; `failed`: with an error that another start would meet again; or
+            `to do`.
         seconds: of the learned tasks, for each all that it took; empty before the first.
         memory: the most memory of its process so far, in bytes; 0 if that is not known.
         why: the error of a failed run, in one line.
@@ -51,11 +51,11 @@ def standing(folder: Path) -> Standing:
     cost = cost_of(folder) if status else Cost()
     if status == "finished":
         return Standing("finished", *cost)
-    if _is_held(folder):
+    if is_held(folder):
         return Standing("running", *cost)
     if failure := _read(folder / FAILURE):
         return Standing("failed", *cost, str(failure.get("error", "")), str(failure.get("log", "")))
-    return Standing("stopped" if status else "to do", *cost)
+    return Standing("interrupted" if status else "to do", *cost)
 
 
 def note_failure(folder: Path, error: str, log: str) -> None:
@@ -79,7 +79,8 @@ def forget_failure(folder: Path) -> None:
     Args:
         folder: the run folder.
     """
-    (folder / FAILURE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # whoever writes there next says what is wrong
+        (folder / FAILURE).unlink()
 
 
 def _status(folder: Path) -> str:
@@ -94,17 +95,6 @@ def _status(folder: Path) -> str:
     if not isinstance(about, dict):
         raise UserError(f"{found.at('run.json')}: damaged; move the folder away to start anew")
     return str(about.get("status", ""))
-
-
-def _is_held(folder: Path) -> bool:
-    """Whether a process says that it writes into the folder; of a process on this machine it is checked."""
-    try:
-        process, host = (folder / HOLDER).read_text(encoding="utf-8").splitlines()
-        if host == socket.gethostname():
-            os.kill(int(process), 0)
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
 
 
 class Cost(NamedTuple):

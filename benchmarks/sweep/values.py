@@ -1,6 +1,7 @@
 """Reads the alternatives of a setting as a command line names them: `0.9,0.95`, `42..46`, `[q,k],[q,k,v,o]`."""
 
 import re
+from math import inf
 
 
 MOST = 100_000  # alternatives, and cells of a sweep
@@ -49,3 +50,12 @@ def _spread(value: str) -> list[str]:
     if last - first >= MOST:
         raise ValueError(f'"{value}": more than {MOST} numbers')
     return [str(number) for number in range(first, last + 1)]
+
+
+def is_number(value: object) -> bool:
+    """Returns whether a value is a number that is finite; a truth value is none.
+
+    Args:
+        value: anything.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and -inf < value < inf

@@ -14,7 +14,7 @@ from benchmarks.sweep.outcomes import Outcome, Progress
 from benchmarks.sweep.states import Standing
 
 
-EVERY = 2.0  # seconds between two reckonings of the time that is left
+EVERY = 2.0  # seconds between two estimates of the time that is left
 
 
 class View:
@@ -28,10 +28,10 @@ class View:
 
     def __init__(self, cells: Sequence[Cell], standings: Sequence[Standing], *, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=silent)
-        self.total, self.done, self.lost = len(cells), 0, 0
+        self.total, self.done, self.failures = len(cells), 0, 0
         self._left = {cell.name: cell for cell in cells}
         self._running: dict[str, tuple[float, str]] = {}  # when it began, and on which machine
-        self._times, self._reckoned = Times(), 0.0
+        self._times, self._estimated = Times(), 0.0
         self._seconds: float | None = None  # that all runs still take
         for cell, standing in zip(cells, standings, strict=True):
             self._times.note(cell, standing.seconds)
@@ -93,7 +93,7 @@ class View:
             cell: the run.
             outcome: how it ended.
         """
-        self.lost += 1
+        self.failures += 1
         self._ended(cell, f"failed: {outcome.error}")
 
     def _ended(self, cell: Cell, how: str) -> None:
@@ -101,7 +101,7 @@ class View:
         began, _ = self._running.pop(cell.name, (now, ""))
         self._left.pop(cell.name, None)
         left = self._time_left({})
-        self.say(f"{self.done + self.lost}/{self.total} {cell.name}: {how}, {shown(now - began)}{left}")
+        self.say(f"{self.done + self.failures}/{self.total} {cell.name}: {how}, {shown(now - began)}{left}")
 
     def show(self, progress: Mapping[str, Progress]) -> None:
         """Draws the table anew; does nothing where there is no terminal.
@@ -114,8 +114,8 @@ class View:
         rows = [self._row(name, progress.get(name)) for name in self._running]
         room = max(self.console.height - 3, 1)
         hidden = [f"... and {len(rows) - room} more"] if len(rows) > room else []
-        lost = f", {self.lost} failed" if self.lost else ""
-        head = f"{self.done} of {self.total} done{lost}, {len(rows)} running, {len(self._left) - len(rows)} to do"
+        failed = f", {self.failures} failed" if self.failures else ""
+        head = f"{self.done} of {self.total} done{failed}, {len(rows)} running, {len(self._left) - len(rows)} to do"
         head += self._time_left(progress)
         lines = [plain(line) for line in [head, *rows[:room], *hidden]]
         self._live.update(Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)), refresh=True)
@@ -131,12 +131,12 @@ class View:
 
     def _time_left(self, progress: Mapping[str, Progress]) -> str:
         """What all runs still take, those of which nothing is known like the mean of the others."""
-        if time.monotonic() - self._reckoned > EVERY:
+        if time.monotonic() - self._estimated > EVERY:
             known = [self._times.left(cell, progress.get(name)) for name, cell in self._left.items()]
             seconds = [each for each in known if each is not None]
             at_once = max(len(self._running), 1)
             self._seconds = sum(seconds) / len(seconds) * len(known) / at_once if seconds else None
-            self._reckoned = time.monotonic()
+            self._estimated = time.monotonic()
         return _about(self._seconds)
 
 

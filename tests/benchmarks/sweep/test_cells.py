@@ -1,5 +1,6 @@
 """The cells of a sweep: folders, commands, and what is refused before any run begins."""
 
+import json
 import shlex
 
 import numpy as np
@@ -7,12 +8,29 @@ import pytest
 
 from benchmarks.config import command_line
 from benchmarks.config.errors import UserError
+from benchmarks.config.registry import strategy_of
 from benchmarks.config.settings import HARNESS_NAMES
 from benchmarks.experiment import door
 from benchmarks.sweep.cells import cells
-from benchmarks.sweep.door import plan, shared_by_all
+from benchmarks.sweep.door import plan, run_plan, shared_by_all
 from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
 from tests.run_folders import write_run
+
+
+TASKS = (
+    "shapes",
+    "arrows",
+    "clocks",
+    "colours",
+    "counts",
+    "digits",
+    "frames",
+    "letters",
+    "patterns",
+    "scans",
+    "symbols",
+)
 
 
 def found(tmp_path, *blocks, **shared):
@@ -83,8 +101,77 @@ def test_shared_options_are_checked(tmp_path):
     with pytest.raises(UserError, match="no measurement"):
         shared_by_all(tmp_path, measure=["nothing"])
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        found(tmp_path / "file", {"seed": ["1"]})
+    asked = plan([Block({"seed": ["1"]})], shared_by_all(tmp_path / "file" / "results"))  # a plan alone writes nothing
+    with pytest.raises(UserError, match="cannot be"):
+        run_plan(asked, Options(), silent=True)
+
+
+def test_each_run_gets_the_auxiliary_data_that_its_method_reads(tmp_path):
+    (tmp_path / "texts").write_text("a\n")
+    (tmp_path / "images").mkdir()
+    given = {"auxiliary_texts": tmp_path / "texts", "auxiliary_images": tmp_path / "images"}
+    made = found(tmp_path, {"strategy": ["nusa", "zscl", "moe_adapter"]}, **given)
+    assert [(cell.request.places.auxiliary_images, cell.request.places.auxiliary_texts) for cell in made] == [
+        (None, None), (tmp_path / "images", tmp_path / "texts"), (tmp_path / "images", None)
+    ]  # fmt: skip
+    texts = [command_line.parse(shlex.split(cell.request.command)[3:]).get("reference_texts") for cell in made]
+    assert texts == [None, tmp_path / "texts", None]
+    with pytest.raises(UserError, match=r"--reference-texts: no method of the sweep reads texts"):
+        found(tmp_path, {"strategy": ["nusa", "moe_adapter"]}, **given)
+    with pytest.raises(UserError, match=r"zscl reads images besides the tasks'; name them with --reference-images"):
+        found(tmp_path, {"strategy": ["zscl"], "model": ["ViT-B-32"]}, auxiliary_texts=tmp_path / "texts")
+
+
+@pytest.mark.parametrize(
+    ("lines", "reads"),
+    [
+        ("from strategies.zscl import Plugin as Zscl\n\n\nclass Plugin(Zscl):\n    pass\n", ("images", "texts")),
+        (
+            "from strategies.finetune import Plugin\n\n\nclass Plugin(Plugin):\n    reads: tuple = ('texts',)\n",
+            ("texts",),
+        ),
+        ("from strategies.base import StrategyPlugin\n\n\nclass Plugin(StrategyPlugin):\n    pass\n", ()),
+        ("import strategies.zscl\n\n\nclass Plugin(strategies.zscl.Plugin):\n    pass\n", None),
+    ],
+)
+def test_what_an_own_method_reads_is_seen_in_its_source(tmp_path, lines, reads):
+    (tmp_path / "own.py").write_text(
+        "from pydantic.dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Settings:\n    pass\n\n\n"
+        + lines
+    )
+    assert strategy_of(str(tmp_path / "own.py")).reads == reads
+
+
+def test_switches_are_printed_as_switches(tmp_path):
+    made = found(tmp_path, {"strategy": ["nusa"], "compile": ["true", "false"]})
+    assert [command_line.parse(shlex.split(cell.request.command)[3:])["compile"] for cell in made] == [True, False]
+
+
+def test_a_batch_that_no_task_has_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"here: --batch-size 100000: .* training images; take at most as many"):
+        found(tmp_path, {"strategy": ["zeroshot", "nusa"], "batch_size": ["100000"]})
+    assert found(tmp_path, {"strategy": ["zeroshot"], "batch_size": ["100000"]})
+
+
+def test_finished_runs_of_other_code_are_counted_in_a_line(tmp_path):
+    shared = shared_by_all(tmp_path / "results")
+    for cell in found(tmp_path, {"seed": ["1", "2"]}):
+        write_run(cell.folder, np.full((12, 11), 50.0), list(TASKS), **cell.request.config.flat())
+        about = json.loads((cell.folder / "run.json").read_text())
+        (cell.folder / "run.json").write_text(json.dumps({**about, "figures_version": {"method": 0}}))
+    asked = plan([Block({"seed": ["1", "2", "3"]})], shared)
+    assert [each.state for each in asked.standings] == ["finished", "finished", "to do"]
+    (line,) = asked.remarks
+    assert line.startswith("2 finished: this run was made by another version, whose results may differ")
+
+
+def test_an_unfinished_run_with_other_settings_is_refused(tmp_path):
+    (cell,) = found(tmp_path, {"strategy": ["nusa"]})
+    write_run(cell.folder, np.full((12, 11), 50.0), list(TASKS), **{**cell.request.config.flat(), "lr": 99.0})
+    about = json.loads((cell.folder / "run.json").read_text())
+    (cell.folder / "run.json").write_text(json.dumps({**about, "status": "interrupted"}))
+    with pytest.raises(UserError, match=r"config\.yaml: the run there has lr 99\.0, not"):
+        plan([Block({"strategy": ["nusa"]})], shared_by_all(tmp_path / "results"))
 
 
 def test_a_finished_run_with_other_settings_is_refused(tmp_path):

@@ -56,12 +56,15 @@ def test_settings_of_some_methods_only_and_values_at_the_end(tmp_path):
         write_run(cell.folder, states(50.0 + best, 50.0 + best), TASKS)
     rows = search.choose(found)
     assert search.fragment(rows) == {"nusa": {"rho": 0.95, "lr": 1e-3}, "finetune": {"lr": 1e-3}}
-    assert search.remarks(rows) == ["nusa: the best rho, 0.95, is at the end of those that were tried"]
-    header, *lines = search.table(rows)
-    assert header == ["stream", "strategy", "rho", "lr", "runs", "learning", "average", "chosen_by"]
-    assert [line[:5] for line in lines] == [
-        ["micro", "nusa", "0.9", "0.001", "1"], ["micro", "nusa", "0.95", "0.001", "1"],
-        ["micro", "finetune", "", "0.001", "1"],
+    assert search.remarks(rows) == [
+        "the methods were not given the same number of choices: nusa 2, finetune 1",
+        "nusa: the best rho, 0.95, is at the end of those that were tried",
+    ]
+    header, *lines = search.table(rows, "micro")
+    assert header == ["stream", "strategy", "rho", "lr", "tried", "runs", "learning", "average", "chosen_by"]
+    assert [line[:6] for line in lines] == [
+        ["micro", "nusa", "0.9", "0.001", "2", "1"], ["micro", "nusa", "0.95", "0.001", "2", "1"],
+        ["micro", "finetune", "", "0.001", "1", "1"],
     ]  # fmt: skip
 
 
@@ -76,7 +79,7 @@ def test_each_block_searches_its_own_settings(tmp_path):
         write_run(cell.folder, states(50.0, 50.0), TASKS)
     rows = search.choose(found)
     assert search.fragment(rows) == {"lora": {"lr": 1e-3}, "wise_ft": {"lr": 1e-4, "alpha": 0.5}}
-    assert [line[2:4] for line in search.table(rows)] == [
+    assert [line[2:4] for line in search.table(rows, "micro")] == [
         ["lr", "alpha"], ["0.001", ""], ["0.01", ""], ["0.0001", "0.5"], ["0.0001", "0.8"]
     ]  # fmt: skip
 
@@ -92,10 +95,13 @@ def test_what_is_not_finished_is_not_chosen(tmp_path):
 def test_files_say_where_they_come_from(tmp_path):
     found = searched(tmp_path, strategy=["nusa"], lr=["1e-3"])
     write_run(found[0].folder, states(50.0, 50.0), TASKS)
+    commit = {"commit": "1" * 40, "uncommitted_changes": False}
+    run = json.loads((found[0].folder / "run.json").read_text())
+    (found[0].folder / "run.json").write_text(json.dumps({**run, "git": commit}))
     rows = search.choose(found)
     table, recipe, about = search.write(rows, found, tmp_path, "the command")
     assert yaml.safe_load(recipe.read_text()) == {"strategies": {"nusa": {"lr": 1e-3}}}
-    assert table.read_text().splitlines()[1] == "micro,nusa,0.001,1,50.00,50.00,learning average"
+    assert table.read_text().splitlines()[1] == "micro,nusa,0.001,1,1,50.00,50.00,learning average"
     said = json.loads(about.read_text())
     assert (said["command"], said["seeds"], said["orders"]) == (
         "the command",
@@ -103,6 +109,7 @@ def test_files_say_where_they_come_from(tmp_path):
         ["shapes,clocks,scans,colours,symbols"],
     )
     assert said["streams"] == ["validation:7:micro"]
+    assert said["git"] == [commit]  # of the runs, not of the code that chooses
 
 
 def test_elsewhere_the_tasks_are_named():

@@ -36,7 +36,7 @@ def test_nothing_there(tmp_path):
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
 def test_begun_and_stopped(tmp_path, status):
     found = standing(begun(tmp_path / "seed1", status))
-    assert found.state == "stopped"
+    assert found.state == "interrupted"
     assert found.seconds == (7.0, 8.0)
 
 
@@ -45,7 +45,7 @@ def test_running_while_its_process_lives(tmp_path):
     (folder / ".holder").write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
     assert standing(folder).state == "running"
     (folder / ".holder").write_text(f"{2**22 + 1}\n{socket.gethostname()}\n")  # no process has this number
-    assert standing(folder).state == "stopped"
+    assert standing(folder).state == "interrupted"
     (folder / ".holder").write_text("17\nanother-machine\n")
     assert standing(folder).state == "running"
 
@@ -59,7 +59,7 @@ def test_failed_until_it_is_forgotten(tmp_path):
     )  # fmt: skip
     forget_failure(folder)
     forget_failure(folder)
-    assert standing(folder).state == "stopped"
+    assert standing(folder).state == "interrupted"
 
 
 def test_failed_although_a_lost_worker_left_its_name(tmp_path):

@@ -8,9 +8,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from benchmarks import api as nb
 from benchmarks.config.registry import ROOT
+from benchmarks.sweep.door import plan, shared_by_all
+from benchmarks.sweep.file import block
+from tests.run_folders import write_run
 
 
 TINY = ("--order", "[arrows,clocks]", "--set", "iterations=3", "--set", "batch_size=8")
@@ -57,12 +62,14 @@ def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
     ("words", "message"),
     [
         ((), "no grid: name a file, or values"),
-        (("--seed", ""), "--seed: .*an alternative is empty"),
+        (("--seed", ""), "seed: .*an alternative is empty"),
         (("--set", "rho"), "--set rho: expected NAME=VALUES"),
         (("--set", "rho=0.9", "--set", "rho=0.8"), "--set rho: named twice"),
-        (("--seed", "1", "--set", "seed=2"), "--set seed: named twice"),
+        (("--seed", "1", "--set", "seed=2"), "seed: named twice"),
         (("none.yaml",), "none.yaml: cannot be read"),
         (("none.yaml", "--seed", "1"), "--seed: the grid is read from none.yaml"),
+        (("none.yaml", "--search", "lr=1"), "--search: the grid is read from none.yaml"),
+        (("--set", "device=cuda", "--gpus-per-run", "0"), "device cuda .*: the runs have no GPU"),
         (("--seed", "1", "--status", "--dry-run"), "one of them at a time"),
         (("--strategy", "lora", "--set", "rho=1"), "rho: a setting of"),
         (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run: expected a whole number from 1, got 0"),
@@ -80,6 +87,40 @@ def test_wrong_input_is_one_line(tmp_path, words, message):
     assert line.startswith("error: ")
     assert re.search(message, line), line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_that_is_done_needs_no_ray(tmp_path):
+    """As after printed commands on a cluster without it; what `nb.sweep` writes is what the command writes."""
+    grid = {"strategy": ["nusa"], "search": {"lr": ["1e-3", "1e-2"]}}
+    for cell in plan([block(grid, "")], shared_by_all(tmp_path)).cells:
+        write_run(cell.folder, np.full((6, 5), 50.0), list("abcde"), **cell.request.config.flat())
+    code = (
+        "import sys; sys.modules['ray'] = None; from benchmarks.sweep.__main__ import main; main(standalone_mode=False)"
+    )
+    words = ["--strategy", "nusa", "--search", "lr=1e-3,1e-2", "--results", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"nusa +lr=0\.001 +2 +1 +50\.00 +50\.00 +learning average", done.stdout), done.stdout
+    (recipe,) = tmp_path.glob("search-*.yaml")
+    before = recipe.read_text()
+    found = nb.sweep(grid, results=tmp_path, silent=True)
+    assert found.chosen == {"nusa": {"lr": 1e-3}}
+    assert recipe.read_text() == before and len(list(tmp_path.glob("search-*"))) == 3
+
+
+def test_twice_in_one_process(tmp_path):
+    """Ray is started and ended for each sweep."""
+    pytest.importorskip("ray")
+    code = (
+        "import sys; from benchmarks import api as nb\n"
+        "grid = {'strategy': 'zeroshot', 'order': ['arrows,clocks']}\n"
+        "for place in sys.argv[1:]:\n"
+        "    found = nb.sweep(grid, results=place, silent=True)\n"
+        "    print(len(found.runs), found.failed)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "one"), str(tmp_path / "two")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["1 {}", "1 {}"], done.stderr
 
 
 def test_printed_commands_are_ordinary(tmp_path):
