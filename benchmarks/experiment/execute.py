@@ -28,7 +28,7 @@ from benchmarks.experiment.request import (
     figures_version,
     in_memory,
     smallest,
-)  # fmt: skip
+)
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener

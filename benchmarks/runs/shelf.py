@@ -31,9 +31,8 @@ def of(folder: Path) -> Path:
         folder: the folder above run folders.
     """
     named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
-    return (
-        named.with_name(f"{named.name}{SHELF}") if named.name else named / SHELF
-    )  # a root folder has no name; that path never exists
+    # A root folder has no name; the path below it never exists.
+    return named.with_name(f"{named.name}{SHELF}") if named.name else named / SHELF
 
 
 def runs(path: Path) -> Contents:
@@ -80,14 +79,14 @@ def packed(contents: Mapping[str, Mapping[str, bytes]], path: Path) -> bytes:
     Raises:
         UserError: they are more than 64 MB, which nothing would read.
     """
-    # By the file's name first: equal kinds of files lie beside each other, and compress better.
-    order = sorted((name, run) for run, files in contents.items() for name in files)
-    whole = zipped({f"{run}/{name}": contents[run][name] for name, run in order}, zipfile.ZIP_STORED)
     if (size := sum(len(data) for files in contents.values() for data in files.values())) > LARGEST:
         raise UserError(
             f"{path}: {len(contents)} runs of {size} bytes, and one file holds at most {LARGEST}; leave files out "
             "(--without rank.csv,spectrum.csv), or pack without --together"
         )
+    # By the file's name first: equal kinds of files lie beside each other, and compress better.
+    order = sorted((name, run) for run, files in contents.items() for name in files)
+    whole = zipped({f"{run}/{name}": contents[run][name] for name, run in order}, zipfile.ZIP_STORED)
     return lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME)
 
 

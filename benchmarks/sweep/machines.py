@@ -57,12 +57,12 @@ class Machines:
         Args:
             node_id: Ray's name of it.
         """
-        return node_id in self.refused or node_id in self._bad(living())
+        return node_id in self._out(living())
 
-    def _bad(self, there: list[Machine]) -> set[str]:
+    def _out(self, there: list[Machine]) -> set[str]:
         bad = {each.node_id for each in there if self.failures[each.node_id] >= BAD}
         others = {each.node_id for each in there} - self.refused - bad
-        return bad if others else set()
+        return self.refused | bad if others else self.refused
 
     def room(self, needs: Mapping[str, Any]) -> int:
         """Returns how many workers have room at once, what else runs on the machines not counted.
@@ -71,7 +71,7 @@ class Machines:
             needs: what `worker` returned.
         """
         there = living()
-        out = self.refused | self._bad(there)
+        out = self._out(there)
         wanted = {name: needs[word] for name, word in RESOURCES.items() if needs.get(word)}
         return sum(
             min(_times(each.has.get(name, 0), amount) for name, amount in wanted.items())
@@ -87,7 +87,7 @@ class Machines:
             alone: whether it is to have a GPU, or all processors of a machine, to itself.
         """
         there, cpus = living(), self.options.cpus
-        out = self.refused | self._bad(there)
+        out = self._out(there)
         there = [each for each in there if each.node_id not in out] or there
         gpus = 1 if alone and self.options.gpus else self.options.gpus or 0
         fit = [each for each in there if each.has.get("CPU", 0) >= cpus and each.has.get("GPU", 0) >= gpus] or there

@@ -202,9 +202,8 @@ class Scheduler:
         """Gives a worker a run, and returns whether it could be given."""
         queued.attempts += 1
         name = queued.cell.name
-        refused: Outcome | None = ray.get(
-            self._board.begin.remote(name, queued.attempts)
-        )  # before the worker's first word
+        # Before the worker's first word.
+        refused: Outcome | None = ray.get(self._board.begin.remote(name, queued.attempts))
         if refused:
             self._ended(queued, refused, "")
             return False
@@ -281,15 +280,14 @@ class Scheduler:
             outcome: Outcome = ray.get(reference)
         except RayTaskError as error:  # a mistake of ours outside the run itself
             outcome = Outcome("failed", _last_line(error))
-            self._idle.append(worker)
         except RayOutOfMemory:
-            outcome = Outcome("memory", NEARLY_FULL)
+            self._ended(queued, Outcome("memory", NEARLY_FULL), worker.node_id)
+            return
         except RayError as error:
             self._end_idle(worker.node_id)
             self._lost(queued, worker, first_line(error), progress)
             return
-        else:
-            self._idle.append(worker)
+        self._idle.append(worker)
         if self._machines.out(worker.node_id):
             self._end_idle(worker.node_id)
         self._ended(queued, outcome, worker.node_id)
@@ -338,9 +336,9 @@ class Scheduler:
         queued.avoids = node_id
         failures = self._machines.failures
         failures[node_id] += 1
-        if failures[node_id] >= BAD and self._machines.out(node_id):
+        if out := failures[node_id] >= BAD and self._machines.out(node_id):
             self._end_idle(node_id)
-        if failures[node_id] == BAD and self._machines.out(node_id):
+        if out and failures[node_id] == BAD:
             name = next((each.name for each in living() if each.node_id == node_id), node_id)
             self.view.say(f"a machine gets no more runs, since {BAD} in a row failed there: {name}")
         self.view.waits(queued.cell, f"{outcome.error}; tried once on another machine")
