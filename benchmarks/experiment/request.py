@@ -248,7 +248,8 @@ class Request:
 
 
 def figures_version(config: RunConfig) -> dict[str, int]:
-    """Returns the versions of the results by what decides them: `method`, `shared` parts and training `template`.
+    """Returns the versions of the results by what decides them: `method`, `shared` parts and training `template`, and of
+    a run in bfloat16 `bf16`.
 
     They are raised by hand when a change alters results.
 
@@ -259,6 +260,7 @@ def figures_version(config: RunConfig) -> dict[str, int]:
         "method": config.strategy.about.figures,
         "shared": shared.FIGURES_VERSION,
         "template": training.FIGURES_VERSION,
+        **({"bf16": shared.BF16_VERSION} if config.common.precision == "bf16" else {}),
     }
 
 

@@ -146,7 +146,9 @@ class ClipClassifier(MultiTaskModule):
             return F.normalize(pictures.encode(self.clip, scaled).to(self.mean.dtype), dim=-1)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None)
+        # Nothing is cached: autocast keeps its copies of weights until its outermost context ends, and a run lies within
+        # one (`devices.plain_torch`), so a step would see the weights of the first one.
+        return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None, cache_enabled=False)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Returns unit-length features (N, D) of N texts, given as tokens (N, L) int64.

@@ -44,13 +44,14 @@ def learned(name: str, device: torch.device, **settings: Any) -> tuple[ClipClass
     devices.prepare(classifier, common(**settings).arithmetic)
     plugin.begin(classifier)
     template = tiny_template(classifier, plugin.plugins())
-    for experience in tiny_experiences():
-        template.train(experience)
+    with devices.plain_torch():  # as a run does it
+        for experience in tiny_experiences():
+            template.train(experience)
     return classifier.eval(), plugin
 
 
-def trained(device: torch.device, **settings: Any) -> dict[str, torch.Tensor]:
-    return snapshot(learned("nusa", device, **settings)[0].clip)
+def trained(name: str, device: torch.device, **settings: Any) -> dict[str, torch.Tensor]:
+    return snapshot(learned(name, device, **settings)[0].clip)
 
 
 @pytest.mark.parametrize("name", ["nusa", "inflora"])  # InfLoRA's hooks see what the backward pass computes again
@@ -61,13 +62,30 @@ def test_checkpointing_changes_no_figure(name: str, device: torch.device) -> Non
         assert one.keys() == two.keys() and all(torch.equal(tensor, two[key]) for key, tensor in one.items())
 
 
-def test_bf16_trains_float32_weights_to_nearly_the_same_place(device: torch.device) -> None:
-    plain, low = trained(device), trained(device, precision="bf16")
+@pytest.mark.parametrize("name", ["nusa", "lora", "finetune"])
+def test_bf16_trains_float32_weights_to_nearly_the_same_place(name: str, device: torch.device) -> None:
+    plain, low = trained(name, device), trained(name, device, precision="bf16")
     start = snapshot(tiny_classifier(device=device).clip)
     moved = torch.cat([(plain[name] - start[name]).flatten() for name in plain])
     apart = torch.cat([(low[name] - plain[name]).flatten() for name in plain])
     assert all(tensor.dtype == plain[name].dtype for name, tensor in low.items())
     assert 0 < apart.norm() < 0.5 * moved.norm()
+
+
+def test_bf16_answers_with_the_present_weights(device: torch.device) -> None:
+    """Also where they were others earlier in the same run, before a task was merged into them."""
+    classifier = tiny_classifier(device=device).eval()
+    devices.prepare(classifier, common(precision="bf16").arithmetic)
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8).to(device)
+    with devices.plain_torch(), torch.no_grad():
+        before = classifier.encode_images(images), classifier.encode_texts(classifier.tokens(0)[0])
+        for parameter in classifier.clip.parameters():
+            parameter.mul_(1.1)
+        after = classifier.encode_images(images), classifier.encode_texts(classifier.tokens(0)[0])
+    with torch.no_grad():
+        anew = classifier.encode_images(images), classifier.encode_texts(classifier.tokens(0)[0])
+    for old, new, right in zip(before, after, anew, strict=True):
+        assert torch.equal(new, right) and not torch.allclose(old, new)
 
 
 @pytest.mark.parametrize("name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"])
@@ -163,8 +181,8 @@ def test_compile_without_a_compiler_is_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_blocks_compute_the_same(device: torch.device) -> None:
     torch._dynamo.reset()  # else what was compiled for another test's model may answer for this one's
-    plain = trained(device)
-    compiled = trained(device, compile=True)
+    plain = trained("nusa", device)
+    compiled = trained("nusa", device, compile=True)
     assert all(torch.allclose(tensor, compiled[name], atol=1e-5) for name, tensor in plain.items())
 
 
