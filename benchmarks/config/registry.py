@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.sources import class_says, file_of, parsed
 from benchmarks.config.terminal import say
 from strategies.about import About, default
 
@@ -75,7 +76,7 @@ class Source:
     @property
     def tree(self) -> ast.Module:
         """The file's syntax tree. Raises UserError if the file cannot be read or is not Python."""
-        return _parsed(self.file)
+        return parsed(self.file)
 
     @property
     def summary(self) -> str:
@@ -114,20 +115,6 @@ class Source:
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error
 
 
-def _parsed(file: Path) -> ast.Module:
-    try:
-        return _parse(file.read_text(encoding="utf-8"), str(file))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    except (SyntaxError, ValueError) as error:
-        raise UserError(f"{file}: not valid Python: {' '.join(str(error).split())}") from error
-
-
-@cache
-def _parse(text: str, name: str) -> ast.Module:
-    return ast.parse(text, name)
-
-
 def _import_file(file: Path, digest: str) -> ModuleType:
     name = f"nusa_bench_own_{file.stem}_{digest[:12]}"
     if name in sys.modules:
@@ -145,7 +132,7 @@ def _import_file(file: Path, digest: str) -> ModuleType:
 
 
 def _defines(file: Path, names: set[str]) -> bool:
-    return any(isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names for node in _parsed(file).body)
+    return any(isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names for node in parsed(file).body)
 
 
 @cache
@@ -169,9 +156,9 @@ def _installed(kind: str, path: tuple[str, ...]) -> dict[str, Source]:
     """Those of the packages installed along `sys.path`, if their files are Python; finding them takes some 20 ms."""
     found = {}
     for point in entry_points(group=GROUPS[kind]):
-        file = _file_of(point.module)
+        file = file_of(point.module)
         with contextlib.suppress(UserError):
-            if file and _parsed(file):
+            if file and parsed(file):
                 found[point.name] = Source(kind, point.name, file, point.module)
     return found
 
@@ -191,15 +178,6 @@ def sources(kind: str) -> dict[str, Source]:
     """
     own, others = _built_in(kind), _installed(kind, tuple(sys.path))
     return {**own, **{name: source for name, source in others.items() if name not in own}}
-
-
-def _file_of(module: str) -> Path | None:
-    """The source of a module that may not be importable."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
 def names(kind: str) -> list[str]:
@@ -373,39 +351,10 @@ def strategy_of(name: str) -> Strategy:
 @cache
 def _strategy(source: Source, digest: str) -> Strategy:
     settings, about = _settings_class(source, digest), _about(source, digest)
-    said = _class_says(source.tree, "Plugin")
+    said = class_says(source.tree, "Plugin")
     return Strategy(
         source.name, settings, about, digest, lambda: _plugin(source), said.get("reads"), said.get("trains")
     )
-
-
-def _class_says(tree: ast.Module, name: str) -> dict[str, Any]:
-    """Returns the constants of a class by name, also those of the classes that it derives from, as the sources have them."""
-    found: dict[str, Any] = {}
-    for index, node in enumerate(tree.body):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for base in reversed(node.bases):
-                found |= _base_says(ast.Module(tree.body[:index], []), ast.unparse(base))
-            for part in node.body:
-                if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
-                    target = part.targets[0] if isinstance(part, ast.Assign) else part.target
-                    with contextlib.suppress(ValueError):  # no constant
-                        found[ast.unparse(target)] = ast.literal_eval(part.value)
-    return found
-
-
-def _base_says(tree: ast.Module, name: str) -> dict[str, Any]:
-    """Returns the constants of a class that a source imports by `from strategies.MODULE import NAME`, or defines itself.
-
-    Other modules are not looked for, since finding one imports the packages around it.
-    """
-    for node in tree.body:
-        named = node.names if isinstance(node, ast.ImportFrom) else []
-        if own := [alias.name for alias in named if name == (alias.asname or alias.name)]:
-            module = getattr(node, "module", None) or ""
-            file = _file_of(module) if module.startswith("strategies.") else None
-            return _class_says(_parsed(file), own[0]) if file else {}
-    return _class_says(tree, name)
 
 
 def _plugin(source: Source) -> Any:
