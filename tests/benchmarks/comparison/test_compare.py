@@ -24,7 +24,7 @@ from benchmarks.config import registry
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import settings_of
 from benchmarks.config.settings import COMMON_NAMES
-from tests.benchmarks.runs.test_metrics import ZSCL, printed, published_states
+from tests.benchmarks.runs.test_metrics import printed, published_states, published_tasks
 from tests.conftest import ROOT
 from tests.run_folders import write_run
 
@@ -174,8 +174,7 @@ def test_methods_are_told_apart_by_the_settings_that_differ(tmp_path: Path) -> N
 
 def test_a_methods_name_and_rows_come_with_its_runs(tmp_path: Path) -> None:
     """Written by a version or a strategy file that is not here; another method may have taken the same name."""
-    with (ZSCL / "order1_1.csv").open() as file:
-        tasks = next(csv.reader(file))
+    tasks = published_tasks("order1")
     published = {"LwF": {"settings": {"lr": 3.0}, "tolerance": 99.0, "from the future": 1}}
     about = {"name": "LoRA", "reference": "nobody", "colour": "#123456", "marker": "h", "published": published}
     run = write_run(tmp_path / "a", states(1, tasks=11), tasks, "stranger", stream="mtil", lr=3.0)
@@ -468,8 +467,7 @@ def zscl_runs(root: Path) -> None:
     for matrix, order, method in printed():
         states = published_states(matrix)
         states[0] = states[1]  # no row was published for the untrained model, and nothing here uses it
-        with (ZSCL / f"{matrix}.csv").open() as file:
-            tasks = next(csv.reader(file))
+        tasks = published_tasks(matrix.partition("_")[0])
         own: dict[str, Any] = {"l2": 0.0 if "*" in method else 1.0} if method.startswith("ZSCL") else {}
         write_run(root / matrix, states, tasks, OURS[method], stream="mtil", order=order, **own)
 
@@ -495,8 +493,7 @@ def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -
 
 
 def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> None:
-    with (ZSCL / "order1_1.csv").open() as file:
-        tasks = next(csv.reader(file))
+    tasks = published_tasks("order1")
     write_run(tmp_path / "diki", states(1, tasks=11), tasks, "diki", stream="mtil")
     write_run(tmp_path / "lora", states(2, tasks=11), tasks, "lora", stream="mtil", rank=8)
     text = compare(tmp_path, "--published").stdout

@@ -29,8 +29,15 @@ def printed() -> list[tuple[str, str, str]]:
 
 def published_states(matrix: str) -> np.ndarray:
     """(12, 11) percent; the published matrices have no row for the untrained model."""
-    accuracy = np.loadtxt(ZSCL / f"{matrix}.csv", delimiter=",", skiprows=1)
+    order, _, number = matrix.partition("_")
+    table = np.loadtxt(ZSCL / f"{order}.csv", delimiter=",", skiprows=1)
+    accuracy = table[table[:, 0] == int(number), 1:]
     return np.vstack([np.full(accuracy.shape[1], np.nan), accuracy])
+
+
+def published_tasks(order: str) -> list[str]:
+    """The names of the data sets in `order1` or `order2`."""
+    return (ZSCL / f"{order}.csv").read_text().partition("\n")[0].split(",")[1:]
 
 
 def by_loops(states: np.ndarray) -> dict[str, list[float]]:
