@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.config import registry
 from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError, shown
-from benchmarks.config.recipes import ANY_STREAM, has_entry, recipe
+from benchmarks.config.recipes import ANY_STREAM, VALIDATION, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
 from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
 from benchmarks.config.terminal import plain
@@ -59,10 +59,12 @@ def resolve(
             raise UserError(f"{where[name]}: {unknown_setting(name, method)}")
     names = {"strategy": method.name, "stream": stream}
     published = recipe(ANY_STREAM if own_stream else stream, method.name)
-    usual = _build(method, published | names, where)
+    usual = flat(*_build(method, published | names, where))
+    if stream.partition(":")[0] == VALIDATION:  # what is chosen goes into the recipe, and the folders keep their names
+        usual = {name: value for name, value in usual.items() if name not in given}
     if chosen.get("model", published["model"]) != published["model"]:
         published["pretrained"] = None  # the recipe's weights are its own model's
-    found = RunConfig(*_build(method, published | chosen | names, where), method, flat(*usual))
+    found = RunConfig(*_build(method, published | chosen | names, where), method, usual)
     for name, value in found.flat().items():
         _check_storable(name, value, method)
     return found

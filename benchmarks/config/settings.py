@@ -183,8 +183,8 @@ class RunConfig:
         common: the settings that every strategy has.
         settings: the strategy's own settings, an instance of its `Settings` class.
         strategy: the strategy's name, `Settings` class, plugin and facts for tables.
-        usual: the values that all settings, by name, would have if only strategy and stream had been given; `label`
-            lists those that differ.
+        usual: the values that settings, by name, would have if only strategy and stream had been given; `label` lists
+            those that differ, and those that are not in it.
     """
 
     common: Common
@@ -204,12 +204,13 @@ class RunConfig:
     def label(self) -> str:
         """The run folder's name, such as `seed42,rank=16`: the seed, and the settings that differ from the recipe.
 
-        It never contains strategy, stream, device and `checkpointing`.
+        On a stream on which settings are chosen it has all that were given, so that a later recipe changes no name. It
+        never contains strategy, stream, device and `checkpointing`.
         """
         skipped = {"strategy", "stream", "seed", "device", FREE}
         parts = [f"seed{self.common.seed}"]
         for name, value in self.flat().items():
-            if name not in skipped and value != self.usual[name]:
+            if name not in skipped and (name not in self.usual or value != self.usual[name]):
                 parts.append(f"{name}={''.join(c if c.isalnum() or c in '.+-' else '_' for c in _shown(value))}")
         return ",".join(parts)
 

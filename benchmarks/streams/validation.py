@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.recipes import VALIDATION
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 from benchmarks.streams.few_shot import draw
 from benchmarks.streams.named import build_plan
 
 
 SHARE = 0.1
-FAMILY = "validation"
 
 
 def name(stream: str, seed: int) -> str:
@@ -27,7 +27,7 @@ def name(stream: str, seed: int) -> str:
         stream: the other stream's name, such as `micro`.
         seed: the seed of the draw.
     """
-    return f"{FAMILY}:{seed}:{stream}"
+    return f"{VALIDATION}:{seed}:{stream}"
 
 
 def held_out(task: Task, seed: int) -> Task:
@@ -42,7 +42,7 @@ def held_out(task: Task, seed: int) -> Task:
     Raises:
         UserError: no class has two training images.
     """
-    places = draw(task, lambda count: 0 if count < 2 else max(1, round(SHARE * count)), seed, purpose=FAMILY)
+    places = draw(task, lambda count: 0 if count < 2 else max(1, round(SHARE * count)), seed, purpose=VALIDATION)
     if not len(places):
         raise UserError(f"{task.name}: no class has two training images, so none can be held out")
     kept = np.setdiff1d(np.arange(len(task.train)), places)
@@ -73,9 +73,11 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     """
     seed, _, stream = argument.partition(":")
     if not (seed.isascii() and seed.isdecimal() and len(seed) < 10 and stream):
-        raise UserError(f"--stream {FAMILY}:{argument}: expected {FAMILY}:SEED:STREAM, as in {FAMILY}:7:micro")
-    if stream.partition(":")[0] == FAMILY:
-        raise UserError(f"--stream {FAMILY}:{argument}: its training images are held out already")
+        raise UserError(
+            f"--stream {VALIDATION}:{argument}: expected {VALIDATION}:SEED:STREAM, as in {VALIDATION}:7:micro"
+        )
+    if stream.partition(":")[0] == VALIDATION:
+        raise UserError(f"--stream {VALIDATION}:{argument}: its training images are held out already")
     inner = build_plan(stream, data_root)
     return replace(
         inner,

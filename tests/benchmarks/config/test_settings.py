@@ -40,6 +40,9 @@ def test_a_runs_config_file_gives_the_same_run(tmp_path: Path) -> None:
 def test_the_folders_name_tells_seed_and_what_differs() -> None:
     assert resolve({}).label == "seed42"
     assert resolve({"seed": "1", "rank": "4", "matrices": "q,v", "device": "cpu"}).label == "seed1,rank=4,matrices=q+v"
+    usual = recipe("micro", "nusa")["lr"]
+    assert resolve({"lr": usual}).label == "seed42"
+    assert resolve({"stream": "validation:7:micro", "lr": usual}).label == f"seed42,lr={usual}"
 
 
 @pytest.mark.parametrize(
