@@ -132,7 +132,12 @@ class RunFiles:
         Raises:
             UserError: the list of these files is damaged.
         """
-        return not self.has(name) and self.has(LEFT_OUT) and name in self.json(LEFT_OUT)
+        if self.has(name) or not self.has(LEFT_OUT):
+            return False
+        left_out = self.json(LEFT_OUT)
+        if not isinstance(left_out, list):
+            raise UserError(f"{self.at(LEFT_OUT)}: damaged; expected a list of files' names")
+        return name in left_out
 
     def text(self, name: str) -> str:
         """Returns a file's text.

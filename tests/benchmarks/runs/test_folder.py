@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from benchmarks.compare import main as compare
 from benchmarks.comparison.collection import load
 from benchmarks.config.errors import UserError
-from benchmarks.runs.folder import find
+from benchmarks.runs.folder import LEFT_OUT, RunFiles, find
 from benchmarks.runs.pack import main as pack
 from plotting.compare import main as figure
 from plotting.matrix import main as matrix
@@ -69,3 +69,11 @@ def test_a_folder_with_nothing_but_links_says_what_to_name(results: Path) -> Non
 def test_folders_that_may_not_be_read_are_named(results: Path) -> None:
     (results / "closed").mkdir(mode=0)
     assert results / "closed" in find([results]).unsearched
+
+
+@pytest.mark.parametrize("damaged", ["3", '"rank.csv"', "{"])
+def test_a_damaged_list_of_what_was_left_out_is_one_line(results: Path, damaged: str) -> None:
+    (results / "nusa" / "rank.csv").unlink(missing_ok=True)
+    (results / "nusa" / LEFT_OUT).write_text(damaged)
+    with pytest.raises(UserError, match=LEFT_OUT):
+        RunFiles(results / "nusa").lacks("rank.csv")
