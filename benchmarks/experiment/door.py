@@ -128,9 +128,7 @@ def request(
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
-    for name, value in {"trust_model_code": trust_model_code, "again": again}.items():
-        if not isinstance(value, bool):
-            raise UserError(f"{name}: expected True or False, got {shown(value)}")
+    check_switches(trust_model_code=trust_model_code, again=again)
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -140,14 +138,11 @@ def request(
         results, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
         auxiliary_texts=auxiliary_texts,
     )  # fmt: skip
-    _check_path("config", config)
+    check_path("config", config)
     paths = {
         "data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
-    if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
-        raise UserError(f"measure: expected a list of names, got {shown(measure)}")
-    for name in measure:
-        registry.find("measurement", name)
+    check_measure(measure)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
@@ -185,13 +180,12 @@ def places(
     Raises:
         UserError: a value is no path, or the cache cannot be written.
     """
-    if not isinstance(use_cache, bool):
-        raise UserError(f"use_cache: expected True or False, got {shown(use_cache)}")
+    check_switches(use_cache=use_cache)
     if results is None:
         raise UserError("results: expected a path, got None")
     named = {"data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images}
     for name, place in {"results": results, **named, "auxiliary_texts": auxiliary_texts}.items():
-        _check_path(name, place)
+        check_path(name, place)
     try:
         return Places(
             Path(results), data_place(data_root), cache_place(Path(cache) if cache else None, wanted=use_cache),
@@ -201,7 +195,45 @@ def places(
         raise of_the_system(error) from error
 
 
-def _check_path(name: str, place: Any) -> None:
+def check_switches(**values: Any) -> None:
+    """Checks that arguments are truth values.
+
+    Args:
+        values: the arguments by name.
+
+    Raises:
+        UserError: one is another value.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{name}: expected True or False, got {shown(value)}")
+
+
+def check_measure(measure: Any) -> None:
+    """Checks that an argument is a list of measurements.
+
+    Args:
+        measure: the argument.
+
+    Raises:
+        UserError: it is no list of texts, or there is no measurement of one's name.
+    """
+    if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
+        raise UserError(f"measure: expected a list of names, got {shown(measure)}")
+    for name in measure:
+        registry.find("measurement", name)
+
+
+def check_path(name: str, place: Any) -> None:
+    """Checks that an argument is a path or None.
+
+    Args:
+        name: the argument's name.
+        place: its value.
+
+    Raises:
+        UserError: it is another value.
+    """
     if not isinstance(place, str | Path | None) or "\0" in str(place):
         raise UserError(f"{name}: expected a path, got {shown(place)}")
 
@@ -248,9 +280,7 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
     Raises:
         UserError: wrong input, or whatever stops a run, in one line.
     """
-    for name, value in {"plots": plots, "silent": silent}.items():
-        if not isinstance(value, bool):
-            raise UserError(f"{name}: expected True or False, got {shown(value)}")
+    check_switches(plots=plots, silent=silent)
     if not isinstance(asked, Request):
         raise UserError(f"start: expected what nb.request(...) returns, got {shown(asked)}")
     if not isinstance(callbacks, list | tuple):

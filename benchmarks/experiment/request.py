@@ -138,7 +138,7 @@ class Request:
                 f"{self.folder}: the finished run there has other tasks, prompts, splits or images; give the stream "
                 "another name, or choose another --results"
             )
-        if changed := self._changed(found):
+        if changed := self.changed(found):
             say(f"{changed}: this is the old result, --again runs the present ones")
 
     def made_by_other(self, found: Mapping[str, Any]) -> str:
@@ -163,9 +163,12 @@ class Request:
         write.check_config(self.folder, self.config.flat())
         _check_auxiliary(self.folder, write.run_json(self.folder), self.places.auxiliary)
 
-    def _changed(self, found: Mapping[str, Any]) -> str:
-        """Returns what of a named stream's data has changed since a finished run, whose `run.json` was found; empty if
-        nothing did, or if that is not known.
+    def changed(self, found: Mapping[str, Any]) -> str:
+        """Returns what of a named stream's data has changed since a finished run; empty if nothing did, or if that is not
+        known.
+
+        Args:
+            found: the content of its `run.json`.
         """
         stream = self.config.common.stream
         if stream.startswith(data_files.FOLDER):
@@ -198,13 +201,17 @@ class Request:
         """Checks that an unfinished run in the run folder, if there is one, was begun by code with the same results.
 
         Raises:
-            UserError: it was begun by another version, or `run.json` is damaged.
+            UserError: it was begun by another version, or with other code of the strategy, or `run.json` is damaged.
         """
-        if (self.folder / "run.json").exists() and not self._has_same_version(about_of(RunFiles(self.folder))):
+        if not (self.folder / "run.json").exists():
+            return
+        if not self._has_same_version(about_of(RunFiles(self.folder))):
             raise UserError(
                 f"{self.folder}: the run there was begun by another version, whose results may differ; finish it with that "
                 "version, or move the folder away to start anew"
             )
+        if sha256 := self.config.strategy.sha256:
+            check_inputs(self.folder, {"strategy_sha256": sha256})
 
     def _has_same_version(self, found: Mapping[str, Any]) -> bool:
         versions = figures_version(self.config)

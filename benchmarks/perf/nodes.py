@@ -34,13 +34,14 @@ ENDS = "ends.txt"
 class Sleeper(Worker):
     """A worker whose runs only sleep, and say in their folders and in one file of all that they came to their end."""
 
-    def run(self, name: str, attempt: int, given: Mapping[str, Any]) -> Outcome:
+    def run(self, name: str, attempt: int, given: Mapping[str, Any], sha256: str) -> Outcome:
         """Sleeps, and returns that the run is finished.
 
         Args:
             name: the run folder below that of all results.
             attempt: not used.
             given: not used.
+            sha256: not used.
         """
         time.sleep(SLEEP)
         files.write_json(self.setup.shared.places.results / name / "run.json", {"status": "finished"})

@@ -105,8 +105,15 @@ def _check_auxiliary(found: Iterable[Cell], places: Places) -> None:
 
 
 def _read_by(strategy: Strategy) -> tuple[str, ...]:
-    """What auxiliary data a method may read; all where its source does not tell."""
-    return ("images", "texts") if strategy.reads is None else strategy.reads
+    """What auxiliary data a method reads; where its source does not tell, it is imported, and torch with it."""
+    return _known(strategy, "reads", ("images", "texts"))
+
+
+def _known(strategy: Strategy, name: str, unknown: Any) -> Any:
+    """An attribute of a method's plugin by its name; `unknown` where even the class leaves it to its objects."""
+    said = getattr(strategy, name)
+    found = getattr(strategy.plugin(), name) if said is None else said
+    return unknown if isinstance(found, property) else found
 
 
 def request(given: Mapping[str, Any], shared: Shared) -> Request:
@@ -178,7 +185,7 @@ class _Streams:
         common, strategy = asked.config.common, asked.config.strategy
         if common.model != "micro":  # for which auxiliary data are drawn where none are given
             for what, place in zip(("images", "texts"), asked.places.auxiliary.values(), strict=True):
-                if what in (strategy.reads or ()) and place is None:
+                if what in _known(strategy, "reads", ()) and place is None:
                     raise UserError(
                         f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
                     )
@@ -188,6 +195,6 @@ class _Streams:
             stream = asked.open_stream()
             self._known[key] = len(stream.tasks), smallest(stream)
         tasks, small = self._known[key]
-        if strategy.trains:
+        if _known(strategy, "trains", False):
             check_batch(*small, common.batch_size)
         return tasks

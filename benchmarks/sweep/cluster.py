@@ -38,6 +38,7 @@ def joined(address: str | None) -> Iterator[None]:
         _call(address)
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE, "_node_ip_address": HERE}
     with _environment({} if address else {"RAY_AUTH_TOKEN": TOKEN, "RAY_AUTH_MODE": None}):
+        own |= {"num_cpus": allowed} if (allowed := _processors()) else {}
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
@@ -49,6 +50,12 @@ def joined(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _processors() -> int:
+    """How many processors this process may use (`taskset`, Slurm), which Ray does not look at; 0 if it may use all."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return allowed if allowed < (os.cpu_count() or 1) else 0
 
 
 @contextmanager

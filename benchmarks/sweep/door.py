@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.config import registry
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.terminal import say
-from benchmarks.experiment.door import places
+from benchmarks.experiment.door import check_measure, check_path, check_switches, places
 from benchmarks.experiment.reading import load_runs
 from benchmarks.runs import write
 from benchmarks.runtime import files
@@ -81,15 +80,25 @@ def plan(blocks: Sequence[Block], shared: Shared, *, opened: bool = True) -> Pla
 
 
 def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> list[str]:
-    """Checks what the run folders hold, and returns lines on finished runs of other code; raises UserError for what cannot
-    be gone on with.
+    """Checks what the run folders hold, and returns lines on finished runs of other code or data, or that lack what is to
+    be measured; raises UserError for what cannot be gone on with.
     """
     others: Counter[str] = Counter()
+    changed: dict[str, str] = {}  # looked for once for all runs that read the same
     for cell, each in zip(found, standings, strict=True):
         if each.state == "finished":
             cell.request.check_same()
-            others[cell.request.made_by_other(write.run_json(cell.folder))] += 1
-        elif each.state != "failed" and (cell.folder / "config.yaml").exists():
+            about, common = write.run_json(cell.folder), cell.request.config.common
+            others[cell.request.made_by_other(about)] += 1
+            data = [about.get(name) for name in ("data_sha256", "stream_sha256")]
+            read = repr([common.stream, common.order, common.shots, common.shots and common.seed, data])
+            if read not in changed:
+                changed[read] = cell.request.changed(about)
+            others[changed[read]] += 1
+            others[
+                f"--measure {','.join(cell.request.measure)} adds nothing to them" if cell.request.measure else ""
+            ] += 1
+        elif (cell.folder / "config.yaml").exists():
             write.check_config(cell.folder, cell.request.config.flat())
             cell.request.check_unfinished()
     return [
@@ -195,6 +204,8 @@ def sweep(
         UserError: wrong input, before the first run begins; the extra `cluster` is not installed; or what a search found
             cannot be written.
     """
+    check_switches(retry_failed=retry_failed, silent=silent)
+    check_path("scratch", scratch)
     shared = shared_by_all(
         results, measure=measure, data_root=data_root, cache=cache, use_cache=use_cache,
         auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, plots=plots,
@@ -252,8 +263,8 @@ def shared_by_all(
     for option, place in (("--reference-images", at.auxiliary_images), ("--reference-texts", at.auxiliary_texts)):
         if place and not place.exists():
             raise UserError(f"{option} {place}: there is no such file or folder")
-    for name in measure:
-        registry.find("measurement", name)
+    check_measure(measure)
+    check_switches(plots=plots, trust_model_code=trust_model_code)
     named = {
         "--results": results, "--data-root": data_root, "--cache": cache, "--measure": ",".join(measure) or None,
     }  # fmt: skip

@@ -1,13 +1,17 @@
 """Does the runs of a sweep on Ray; the run folders say afterwards how each of them ended."""
 
+import glob
 import hashlib
+import os
 import platform
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from ray.exceptions import RayError
 
 from benchmarks.config.errors import UserError
@@ -17,7 +21,8 @@ from benchmarks.sweep.cluster import first_line, joined
 from benchmarks.sweep.machines import Machines, living
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.outcomes import Outcome
-from benchmarks.sweep.scheduler import QueuedRun, Scheduler
+from benchmarks.sweep.queued import QueuedRun
+from benchmarks.sweep.scheduler import Scheduler
 from benchmarks.sweep.view import View
 from benchmarks.sweep.worker import Setup, Worker
 
@@ -87,8 +92,15 @@ def _digest(results: Path) -> str:
 
 @contextmanager
 def _marked(results: Path) -> Iterator[Path]:
-    """Context in which a file in the results folder tells workers that they see this disk."""
-    marker = results / f".sweep-{secrets.token_hex(8)}"
+    """Context in which a file in the results folder tells workers that they see this disk; those of sweeps of this machine
+    that were killed go.
+    """
+    own = f".sweep-{platform.node()}-"
+    for old in results.glob(f"{glob.escape(own)}*"):
+        process = re.fullmatch("([0-9]+)-[0-9a-f]+", old.name.removeprefix(own))
+        if process and not psutil.pid_exists(int(process[1])):
+            old.unlink(missing_ok=True)
+    marker = results / f"{own}{os.getpid()}-{secrets.token_hex(8)}"
     files.write_text(marker, "")
     try:
         yield marker

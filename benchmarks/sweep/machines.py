@@ -89,7 +89,8 @@ class Machines:
         there, cpus = living(), self.options.cpus
         out = self._out(there)
         there = [each for each in there if each.node_id not in out] or there
-        gpus = 1 if alone and self.options.gpus else self.options.gpus or 0
+        gpus = self.options.gpus or 0
+        gpus = max(1, gpus) if alone and gpus else gpus
         fit = [each for each in there if each.has.get("CPU", 0) >= cpus and each.has.get("GPU", 0) >= gpus] or there
         most = {name: max((each.has.get(name, 0) for each in fit), default=0) for name in ("CPU", "memory")}
         found: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from benchmarks.config.errors import Busy, UserError, of_the_system
 from benchmarks.runs.write import CHECKPOINT
@@ -74,11 +74,16 @@ class Mirror:
 
 
 def _answer(reference: Any) -> Any:
-    """Returns the answer of the board; its error is one line, where Ray's has a traceback in it."""
+    """Returns the answer of the board; its error is one line, where Ray's has a traceback in it.
+
+    While the driver is out of reach the run ends as if it had been told to, so that it goes on later.
+    """
     try:
         return ray.get(reference)
     except RayTaskError as error:
         raise DriverError(" ".join(str(error.cause).split())) from error
+    except RayError as error:
+        raise KeyboardInterrupt from error
 
 
 def _changed(file: Path) -> tuple[int, int]:

@@ -16,7 +16,8 @@ EVERY = 1.0  # seconds
 
 
 class ProgressCallback(Callback):
-    """Reports the progress of a run, at most once a second within a task, and ends the run if it is told so.
+    """Reports the progress of a run, at most once a second within a task, and ends the run if it is told so, but not
+    between a task's last step and the moment when its results are saved.
 
     Args:
         tell: is given the progress; returns whether the run is to end.
@@ -27,29 +28,29 @@ class ProgressCallback(Callback):
         self._tell, self._save, self._last = tell, save, 0.0
 
     def on_run_begin(self, run: RunState) -> None:
-        self._report(run)
+        self._go_on(run)
 
     def on_task_begin(self, run: RunState) -> None:
         self._save()
-        self._report(run)
+        self._go_on(run)
 
     def on_step_end(self, run: RunState) -> None:
         if time.monotonic() - self._last >= EVERY:
-            self._report(run)
+            self._go_on(run)
 
     def on_task_end(self, run: RunState) -> None:
         self._report(run)
 
-    def on_evaluation_end(self, run: RunState) -> None:
-        self._report(run)
+    def _go_on(self, run: RunState) -> None:
+        if self._report(run):
+            raise KeyboardInterrupt
 
-    def _report(self, run: RunState) -> None:
+    def _report(self, run: RunState) -> bool:
         step, steps = (0, 0) if run.task is None else (run.step, run.steps)
         learned = run.learned if run.task is None else run.task
         stop = self._tell(Progress(learned, len(run.tasks), step, steps))
         self._last = time.monotonic()
-        if stop:
-            raise KeyboardInterrupt
+        return stop
 
 
 def complete(

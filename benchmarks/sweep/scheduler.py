@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -14,10 +13,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmarks.config.errors import UserError
 from benchmarks.sweep.board import Board
-from benchmarks.sweep.cells import Cell
 from benchmarks.sweep.cluster import first_line
-from benchmarks.sweep.machines import BAD, Machines, living
+from benchmarks.sweep.machines import BAD, SPARE, Machines, living
 from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
+from benchmarks.sweep.queued import LEFT, LOST, QueuedRun, WorkerHandle
 from benchmarks.sweep.states import cost_of, forget_failure, note_failure, standing
 from benchmarks.sweep.view import View
 from benchmarks.sweep.worker import Setup, Worker
@@ -25,8 +24,6 @@ from benchmarks.sweep.worker import Setup, Worker
 
 POLL = 0.5  # seconds
 LOOK = 2.0  # seconds between two looks at the cluster and at the board
-LOST = 3  # workers that a run may lose without learning a task, the last one alone on its device, before it has failed
-LEFT = 10  # the same, with those whose whole machine has left, which is seldom the run's doing
 FULL = 60.0  # seconds without a run until a line says that the cluster has no room
 UNSTARTED = 3  # workers in a row that may be lost before they are ready
 WAIT = 10.0  # seconds until a folder in which somebody else writes is tried again
@@ -39,49 +36,6 @@ OTHER_CODE = (
 )
 GONE = "its worker was lost"
 NEARLY_FULL = "Ray ended its worker, since the machine ran low on memory; a smaller --batch-size needs less"
-
-
-@dataclass
-class QueuedRun:
-    """A run that is still to be done.
-
-    Attributes:
-        cell: the run.
-        lost_on: Ray's names of the machines of the workers that it has lost since it last learned a task.
-        learned: tasks that it had learned when it lost the last one.
-        after: the time (of `time.monotonic`) before which it is not tried again.
-        attempts: workers that have got it so far.
-        busy: since when (likewise) another process has been writing into its folder; 0 if none does.
-        avoids: Ray's name of a machine on which it failed, to try another; empty if there is none.
-    """
-
-    cell: Cell
-    lost_on: list[str] = field(default_factory=list)
-    learned: int = 0
-    after: float = 0.0
-    attempts: int = 0
-    busy: float = 0.0
-    avoids: str = ""
-
-
-@dataclass(eq=False)
-class WorkerHandle:
-    """A worker, as the driver knows it.
-
-    Attributes:
-        actor: Ray's handle of it.
-        queued: the run that it does or did last; None before its first.
-        node, node_id: the names of its machine, its own and Ray's; empty before it is ready.
-        since: when (by `time.monotonic`) it got its run.
-        killed: why the driver ended it; empty if it did not.
-    """
-
-    actor: Any
-    queued: QueuedRun | None = None
-    node: str = ""
-    node_id: str = ""
-    since: float = 0.0
-    killed: str = ""
 
 
 class Scheduler:
@@ -108,7 +62,10 @@ class Scheduler:
         self.setup, self.view, self.alone = setup, view, alone
         self._machines, self._timeout = machines, machines.options.timeout
         self.waiting = deque(runs)
-        self.memory = memory
+        self.memory, self._least = (
+            memory,
+            0,
+        )  # the second by runs for which memory did not suffice, until one has finished
         self.too_large: list[QueuedRun] = []
         self.failed: dict[str, Outcome] = {}
         self._starting: dict[Any, WorkerHandle] = {}  # by the reference to what they return: Ready
@@ -166,9 +123,8 @@ class Scheduler:
     def _start_workers(self) -> None:
         """Starts workers for the runs that have none, as many as the cluster has room for; a line says if it is full."""
         there = len(self._starting) + len(self._working) + len(self._idle)
-        needs = self._machines.worker(self.memory, alone=self.alone)
-        room = 1 if self.alone else self._machines.room(needs)
-        wanted = min(room, len(self.waiting) + len(self._working)) - there
+        needs = self._needs()
+        wanted = min(self._room(), len(self.waiting) + len(self._working)) - there
         for _ in range(min(wanted, AT_ONCE) if time.monotonic() >= self._start_again else 0):
             actor = self._remote.options(**needs).remote(self.setup, self._board)
             self._starting[actor.ready.remote()] = WorkerHandle(actor)
@@ -179,6 +135,21 @@ class Scheduler:
             words = ", ".join(f"{what}: {amount:.3g}" for what, amount in said.items() if amount)
             self.view.say(f"waiting for a worker, which wants on one machine, free, {words}")
             self._worked = 0.0
+
+    def _needs(self) -> dict[str, Any]:
+        """What a worker asks Ray for."""
+        return self._machines.worker(self.memory or self._least, alone=self.alone)
+
+    def _room(self) -> int:
+        """How many workers have room at once."""
+        return 1 if self.alone else self._machines.room(self._needs())
+
+    def _end_spare(self) -> None:
+        """Ends idle workers beyond those that have room, now that more is known of what runs need."""
+        there = len(self._starting) + len(self._working) + len(self._idle)
+        for worker in self._idle[: max(there - self._room(), 0)]:
+            self._idle.remove(worker)
+            ray.kill(worker.actor)
 
     def _hand_out(self) -> None:
         """Gives each idle worker a run whose time has come; the first one when all the first workers are ready."""
@@ -210,7 +181,8 @@ class Scheduler:
         forget_failure(queued.cell.folder)
         self._idle.remove(worker)
         worker.queued, worker.since = queued, time.monotonic()
-        self._working[worker.actor.run.remote(name, queued.attempts, dict(queued.cell.given))] = worker
+        sha256 = queued.cell.request.config.strategy.sha256
+        self._working[worker.actor.run.remote(name, queued.attempts, dict(queued.cell.given), sha256)] = worker
         self.view.began(queued.cell, worker.node)
         return True
 
@@ -305,6 +277,7 @@ class Scheduler:
         if outcome.status == "memory" and not self.alone:
             self.too_large.append(queued)
             self.view.waits(queued.cell, "out of memory; tried again alone at the end")
+            self._note_full(node_id)
         elif outcome.status == "busy" and standing(queued.cell.folder).state != "finished":
             self._wait_for_other(queued, outcome)
         elif outcome.status in ("finished", "busy"):
@@ -313,6 +286,13 @@ class Scheduler:
             self.waiting.append(queued)
         else:
             self._give_up(queued, outcome)
+
+    def _note_full(self, node_id: str) -> None:
+        """Takes note that runs at once were too many for a machine's memory: each needs more than its share of that."""
+        has = next((each.has.get("memory", 0) for each in living() if each.node_id == node_id), 0)
+        at_once = 1 + sum(worker.node_id == node_id for worker in self._working.values())
+        self._least = max(self._least, int(has / at_once * SPARE))
+        self._end_spare()
 
     def _wait_for_other(self, queued: QueuedRun, outcome: Outcome) -> None:
         """Lets a run wait while another process writes into its folder, where nothing is noted of it."""
@@ -361,13 +341,8 @@ class Scheduler:
             self._finished(queued)
             return
         why = worker.killed or why
-        learned = progress.learned if progress else 0
-        if learned > queued.learned:
-            queued.lost_on.clear()
-        queued.learned, queued.busy = max(learned, queued.learned), 0.0
-        queued.lost_on.append(worker.node_id)
-        there = {each.node_id for each in living()}  # the last one lost may still be among them, the others are not
-        losses = sum(node_id in there for node_id in queued.lost_on)
+        queued.lose(worker.node_id, progress.learned if progress else 0)
+        losses = queued.losses({each.node_id for each in living()})
         if losses == LOST - 1 and not self.alone:  # one that the system kills for memory is lost like any other
             self.too_large.append(queued)
             self.view.waits(queued.cell, f"{GONE} ({why}); tried again alone at the end")
@@ -381,6 +356,7 @@ class Scheduler:
     def _finished(self, queued: QueuedRun) -> None:
         seconds, memory = cost_of(queued.cell.folder)
         self.memory = max(self.memory, memory)
+        self._end_spare()
         forget_failure(queued.cell.folder)
         self.view.finished(queued.cell, seconds)
 

@@ -115,7 +115,7 @@ def cost_of(folder: Path) -> Cost:
     Args:
         folder: the run folder.
     """
-    found = _read(folder / "cost.json")
+    found = _read(folder / "cost.json") or _packed(folder)
     try:
         seconds = found["seconds"]
         others = [seconds[name][1:] for name in ("evaluation", "spectrum")]  # each has one from before any training
@@ -123,6 +123,13 @@ def cost_of(folder: Path) -> Cost:
         return Cost(tuple(sum(parts) for parts in tasks), int(found.get("peak_memory_bytes", 0)))
     except (KeyError, TypeError, ValueError):
         return Cost()
+
+
+def _packed(folder: Path) -> dict[str, Any]:
+    """The costs of a packed run; empty where there is none."""
+    files = RunFiles(folder)
+    found = files.json("cost.json") if files.is_packed and files.has("cost.json") else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read(file: Path) -> dict[str, Any]:

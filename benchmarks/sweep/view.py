@@ -32,6 +32,7 @@ class View:
         self._left = {cell.name: cell for cell in cells}
         self._running: dict[str, tuple[float, str]] = {}  # when it began, and on which machine
         self._times, self._estimated = Times(), 0.0
+        self._progress: Mapping[str, Progress] = {}
         self._seconds: float | None = None  # that all runs still take
         for cell, standing in zip(cells, standings, strict=True):
             self._times.note(cell, standing.seconds)
@@ -100,15 +101,16 @@ class View:
         now = time.monotonic()
         began, _ = self._running.pop(cell.name, (now, ""))
         self._left.pop(cell.name, None)
-        left = self._time_left({})
+        left = self._time_left()
         self.say(f"{self.done + self.failures}/{self.total} {cell.name}: {how}, {shown(now - began)}{left}")
 
     def show(self, progress: Mapping[str, Progress]) -> None:
-        """Draws the table anew; does nothing where there is no terminal.
+        """Draws the table anew; where there is no terminal, the next line's estimate goes by it.
 
         Args:
             progress: how far the runs that go on are, by their names.
         """
+        self._progress = progress
         if not self.console.is_terminal:
             return
         rows = [self._row(name, progress.get(name)) for name in self._running]
@@ -116,7 +118,7 @@ class View:
         hidden = [f"... and {len(rows) - room} more"] if len(rows) > room else []
         failed = f", {self.failures} failed" if self.failures else ""
         head = f"{self.done} of {self.total} done{failed}, {len(rows)} running, {len(self._left) - len(rows)} to do"
-        head += self._time_left(progress)
+        head += self._time_left()
         lines = [plain(line) for line in [head, *rows[:room], *hidden]]
         self._live.update(Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)), refresh=True)
 
@@ -129,10 +131,10 @@ class View:
         left = self._times.left(self._left[name], progress) if name in self._left else None
         return f"  {progress.learned} of {progress.tasks} tasks{step}{_about(left)}: {where}"
 
-    def _time_left(self, progress: Mapping[str, Progress]) -> str:
+    def _time_left(self) -> str:
         """What all runs still take, those of which nothing is known like the mean of the others."""
         if time.monotonic() - self._estimated > EVERY:
-            known = [self._times.left(cell, progress.get(name)) for name, cell in self._left.items()]
+            known = [self._times.left(cell, self._progress.get(name)) for name, cell in self._left.items()]
             seconds = [each for each in known if each is not None]
             at_once = max(len(self._running), 1)
             self._seconds = sum(seconds) / len(seconds) * len(known) / at_once if seconds else None

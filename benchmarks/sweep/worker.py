@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from benchmarks.config.errors import Busy, Diverged, OutOfMemory, UserError
 from benchmarks.experiment.request import Request
@@ -60,9 +61,10 @@ class Worker:
         """Prepares the process for runs, and returns what it is and whether it can do them."""
         if not self.setup.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else all runs of the machine would take the same GPU
-        return Ready(platform.node(), ray.get_runtime_context().get_node_id(), code_digest(), self._wrong())
+        return Ready(platform.node(), ray.get_runtime_context().get_node_id(), code_digest(), self.wrong())
 
-    def _wrong(self) -> str:
+    def wrong(self) -> str:
+        """Returns why no runs can be done on this machine, in one line; empty if they can."""
         place = self.setup.scratch or self.setup.shared.places.results
         try:
             os.chdir(self.setup.folder if self.setup.folder.is_dir() else "/")
@@ -73,26 +75,39 @@ class Worker:
             return f"{place}: not the driver's folder; --scratch DIR is for machines that have no disk in common"
         return ""
 
-    def run(self, name: str, attempt: int, given: Mapping[str, Any]) -> Outcome:
+    def run(self, name: str, attempt: int, given: Mapping[str, Any], sha256: str) -> Outcome:
         """Does a run, or goes on with one, and returns how it ended.
 
         Args:
             name: the run folder below that of all results.
             attempt: a number that no earlier attempt at this run had.
             given: the settings by name.
+            sha256: digest of the file that defines the method, as the driver has it.
         """
-        asked = request(given, self.setup.shared)
+        try:
+            asked = self._request(name, given, sha256)
+        except UserError as error:
+            return Outcome("failed", str(error))
         if not self.setup.scratch:
             return self._logged(name, asked, lambda: self._complete(name, attempt, asked, lambda: None))
         places = replace(asked.places, results=self.setup.scratch)
         asked = replace(asked, places=places, folder=self.setup.scratch / name)
         mirror = Mirror(name, attempt, asked.folder, self.board)
         fetched = _outcome(mirror.fetch)
-        if fetched.error:
+        if fetched.status != "finished":
             return fetched
         done = self._logged(name, asked, lambda: self._complete(name, attempt, asked, mirror.send))
         sent = _outcome(mirror.send)
-        return sent if sent.error else done  # what keeps files from being sent has also ended the run
+        return done if sent.status == "finished" else sent  # what keeps files from being sent has also ended the run
+
+    def _request(self, name: str, given: Mapping[str, Any], sha256: str) -> Request:
+        """Returns the run; raises UserError if this machine would make another one of the same settings."""
+        asked = request(given, self.setup.shared)
+        if asked.config.strategy.sha256 != sha256:
+            raise UserError(f"{given['strategy']}: other code on {platform.node()} than on the driver's machine")
+        if asked.folder != self.setup.shared.places.results / name:
+            raise UserError(f"{name}: other default settings on {platform.node()} than on the driver's machine")
+        return asked
 
     def _logged(self, name: str, asked: Request, work: Callable[[], None]) -> Outcome:
         """Returns how a run ended, with the log's path on the driver's side if it failed."""
@@ -104,7 +119,10 @@ class Worker:
         from benchmarks.sweep.progress import complete  # here, since it imports torch, which the driver does without
 
         def tell(progress: Progress) -> bool:
-            return bool(ray.get(self.board.tell.remote(name, attempt, progress)))
+            try:
+                return bool(ray.get(self.board.tell.remote(name, attempt, progress)))
+            except RayError:  # the driver is out of reach for a moment; one that has ended takes its workers with it
+                return False
 
         complete(asked, self.setup.threads, tell, save, plots=self.setup.shared.plots)
 

@@ -15,6 +15,7 @@ from benchmarks.sweep.cells import cells
 from benchmarks.sweep.door import plan, run_plan, shared_by_all
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
+from benchmarks.sweep.states import note_failure
 from tests.run_folders import write_run
 
 
@@ -132,6 +133,10 @@ def test_each_run_gets_the_auxiliary_data_that_its_method_reads(tmp_path):
         ),
         ("from strategies.base import StrategyPlugin\n\n\nclass Plugin(StrategyPlugin):\n    pass\n", ()),
         ("import strategies.zscl\n\n\nclass Plugin(strategies.zscl.Plugin):\n    pass\n", None),
+        (
+            "from strategies.finetune import Plugin\n\nREADS = ('images',)\n\n\nclass Plugin(Plugin):\n    reads = READS\n",
+            None,
+        ),
     ],
 )
 def test_what_an_own_method_reads_is_seen_in_its_source(tmp_path, lines, reads):
@@ -140,6 +145,20 @@ def test_what_an_own_method_reads_is_seen_in_its_source(tmp_path, lines, reads):
         + lines
     )
     assert strategy_of(str(tmp_path / "own.py")).reads == reads
+
+
+def test_a_method_whose_source_does_not_tell_is_imported(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from pydantic.dataclasses import dataclass\nfrom strategies.finetune import Plugin as Finetune\n\n"
+        "READS = ('texts',)\n\n\n@dataclass(frozen=True)\nclass Settings:\n    pass\n\n\n"
+        "class Plugin(Finetune):\n    reads = READS\n"
+    )
+    (tmp_path / "texts").write_text("a\n")
+    (tmp_path / "images").mkdir()
+    (cell,) = found(tmp_path, {"strategy": [str(tmp_path / "own.py")]}, auxiliary_texts=tmp_path / "texts")
+    assert cell.request.places.auxiliary_texts
+    with pytest.raises(UserError, match=r"--reference-images: no method of the sweep reads images"):
+        found(tmp_path, {"strategy": [str(tmp_path / "own.py")]}, auxiliary_images=tmp_path / "images")
 
 
 def test_switches_are_printed_as_switches(tmp_path):
@@ -163,6 +182,30 @@ def test_finished_runs_of_other_code_are_counted_in_a_line(tmp_path):
     assert [each.state for each in asked.standings] == ["finished", "finished", "to do"]
     (line,) = asked.remarks
     assert line.startswith("2 finished: this run was made by another version, whose results may differ")
+
+
+def test_finished_runs_without_a_measurement_are_counted_in_a_line(tmp_path):
+    shared = shared_by_all(tmp_path / "results", measure=["interference"])
+    (cell,) = found(tmp_path, {"seed": ["1"]})
+    write_run(cell.folder, np.full((12, 11), 50.0), list(TASKS), **cell.request.config.flat())
+    (line,) = plan([Block({"seed": ["1", "2"]})], shared).remarks
+    assert line.startswith("1 finished: --measure interference adds nothing to them")
+
+
+@pytest.mark.parametrize("state", ["interrupted", "failed"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"strategy_sha256": "0"}, "began with other code of its strategy"), ({"figures_version": {}}, "another version")],
+)
+def test_an_unfinished_run_of_other_code_is_refused(tmp_path, state, changed, message):
+    (cell,) = found(tmp_path, {"strategy": ["nusa"]})
+    write_run(cell.folder, np.full((12, 11), 50.0), list(TASKS), **cell.request.config.flat())
+    about = json.loads((cell.folder / "run.json").read_text())
+    (cell.folder / "run.json").write_text(json.dumps({**about, "status": state, **changed}))
+    if state == "failed":
+        note_failure(cell.folder, "the loss is not finite", "")
+    with pytest.raises(UserError, match=message):
+        plan([Block({"strategy": ["nusa"]})], shared_by_all(tmp_path / "results"))
 
 
 def test_an_unfinished_run_with_other_settings_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import api as nb
+from benchmarks.config.errors import UserError
 from benchmarks.config.registry import ROOT
 from benchmarks.sweep.door import plan, shared_by_all
 from benchmarks.sweep.file import block
@@ -20,12 +22,11 @@ from tests.run_folders import write_run
 
 TINY = ("--order", "[arrows,clocks]", "--set", "iterations=3", "--set", "batch_size=8")
 ALONE = ("--order", "arrows,clocks", "--iterations", "3", "--batch-size", "8", "--no-plots")
-CSVS = ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv", "rank.csv")
 
 
-def called(module, *words, **changed):
+def called(module, *words, before=(), **changed):
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, words)],
+        [*before, sys.executable, "-m", module, *map(str, words)],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **changed}, capture_output=True, text=True,
     )  # fmt: skip
 
@@ -108,6 +109,15 @@ def test_a_search_that_is_done_needs_no_ray(tmp_path):
     assert recipe.read_text() == before and len(list(tmp_path.glob("search-*"))) == 3
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"measure": 5}, {"measure": [3]}, {"scratch": 3}, {"plots": "yes"}, {"retry_failed": 1}, {"silent": "no"}]
+)
+def test_wrong_arguments_from_python(tmp_path, wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}: expected"):
+        nb.sweep({"strategy": "zeroshot"}, results=tmp_path, **wrong)
+    assert not list(tmp_path.iterdir())
+
+
 def test_twice_in_one_process(tmp_path):
     """Ray is started and ended for each sweep."""
     pytest.importorskip("ray")
@@ -132,36 +142,44 @@ def test_printed_commands_are_ordinary(tmp_path):
     ]
 
 
+@pytest.mark.skipif(not shutil.which("taskset"), reason="taskset, of util-linux, is not installed")
 def test_a_sweep_gives_the_bytes_of_single_commands(tmp_path):
-    """Two good runs and a failing one; the same command then does nothing, `--retry-failed` the failing one."""
+    """A failing run and four good ones by one worker, of which the third and the last are compared; the same command then
+    does nothing, and `--retry-failed` the failing one.
+    """
     pytest.importorskip("ray")
+    does = 'assert "BROKEN" not in os.environ, chr(97)\n        return super().plugins()'
+    strategies = ("lora", "zscl", "avalanche:ewc", "nusa")
     grid = (
         "--strategy",
-        f"nusa,lora,{own(tmp_path, 'failing', 'raise ZeroDivisionError(chr(97))')}",
+        ",".join([str(own(tmp_path, "failing", does)), *strategies]),
         *TINY,
         "--results",
         tmp_path / "many",
     )
-    done = sweep(*grid)
+    one_processor = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
+    done = sweep(*grid, before=one_processor, BROKEN="1")
     assert done.returncode == 1, done.stderr
-    assert "2 of 3 runs finished" in done.stdout
-    assert "failed: micro/failing/" in done.stderr and "ZeroDivisionError: a; log: " in done.stderr
+    assert "4 of 5 runs finished" in done.stdout
+    assert "failed: micro/failing/" in done.stderr and "AssertionError: a; log: " in done.stderr
     assert "Traceback" not in done.stderr
-    for strategy in ("nusa", "lora"):
+    for strategy in ("zscl", "nusa"):
         assert called("benchmarks.run", "--strategy", strategy, *ALONE, "--results", tmp_path / "one").returncode == 0
         (one,), (many,) = ((tmp_path / place / "micro" / strategy).iterdir() for place in ("one", "many"))
         assert one.name == many.name
-        for name in CSVS:
-            assert (one / name).read_bytes() == (many / name).read_bytes(), name
+        tables = {file.name: file.read_bytes() for file in one.glob("*.csv") if file.name != "cost.csv"}
+        assert tables == {name: (many / name).read_bytes() for name in tables} and len(tables) == 5
         about = [json.loads((folder / "run.json").read_text()) for folder in (one, many)]
         assert [each["hardware"]["threads"] for each in about] == [1, 1]
         assert about[1]["command"].startswith(f"python -m benchmarks.run --strategy {strategy} --order arrows,clocks")
     assert not list((tmp_path / "many").glob(".sweep*"))
     again = sweep(*grid)
-    assert again.returncode == 1 and "2 of 3 runs finished" in again.stdout
+    assert again.returncode == 1 and "4 of 5 runs finished" in again.stdout
     status = sweep(*grid, "--status")
-    assert status.stdout.splitlines()[0] == "3 runs: 2 finished, 1 failed"
-    assert "ZeroDivisionError" in status.stdout
+    assert status.stdout.splitlines()[0] == "5 runs: 4 finished, 1 failed"
+    assert "AssertionError: a" in status.stdout
+    tried = sweep(*grid, "--retry-failed")
+    assert tried.returncode == 0 and "5 of 5 runs finished" in tried.stdout, tried.stderr
 
 
 @pytest.mark.slow

@@ -1,0 +1,100 @@
+"""What a worker says of its machine, and when it ends a run; machines with other code, on a real cluster of two nodes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.config.registry import ROOT
+from benchmarks.measurements.base import RunState
+from benchmarks.sweep.cells import cells
+from benchmarks.sweep.door import shared_by_all
+from benchmarks.sweep.grid import Block
+
+
+pytest.importorskip("ray")
+
+from benchmarks.sweep.engine import absolute
+from benchmarks.sweep.progress import ProgressCallback
+from benchmarks.sweep.worker import Setup, Worker
+
+
+OTHER = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from benchmarks.config.errors import UserError
+from benchmarks.sweep.door import plan, shared_by_all
+from benchmarks.sweep.engine import run_cells
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.view import View
+from benchmarks.sweep.worker import Worker
+
+
+class Other(Worker):
+    def ready(self):
+        found = super().ready()
+        return replace(found, code="of another version") if "SECOND" in os.environ else found
+
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=1, env_vars={"SECOND": "1"})
+shared = shared_by_all(Path(sys.argv[1]))
+asked = plan([Block({"strategy": ["zeroshot"], "seed": ["1", "2"]})], shared)
+view = View(asked.cells, asked.standings, silent=True)
+try:
+    run_cells(asked.cells, shared, Options(cluster.address, gpus=0), view, 0, worker=Other)
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def setup(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / ".sweep").touch()
+    shared = absolute(shared_by_all(tmp_path / "results"))
+    return Setup(shared, tmp_path, threads=1, gpus=False, marker=tmp_path / "results" / ".sweep")
+
+
+def test_a_machine_that_does_not_see_the_results(setup, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Worker(setup, None).wrong() == ""
+    elsewhere = replace(setup, marker=tmp_path / "gone")
+    assert "not the driver's folder; --scratch DIR" in Worker(elsewhere, None).wrong()
+    (tmp_path / "file").touch()
+    assert "file" in Worker(replace(setup, scratch=tmp_path / "file" / "below"), None).wrong()
+
+
+def test_a_machine_that_would_make_another_run(setup):
+    (cell,) = cells([Block({"strategy": ["nusa"]})], setup.shared, opened=False)
+    sha256 = cell.request.config.strategy.sha256
+    found = Worker(setup, None).run(cell.name, 1, cell.given, "another")
+    assert found.status == "failed" and found.error.startswith("nusa: other code on ")
+    found = Worker(setup, None).run("micro/nusa/seed42,lr=1", 1, cell.given, sha256)
+    assert found.status == "failed" and "other default settings on" in found.error
+
+
+def test_a_run_is_not_ended_before_what_it_learned_is_saved():
+    nothing: Any = None
+    run = RunState(nothing, {}, ("a", "b"), nothing, nothing, task=0, step=3, steps=9)
+    for event in ("on_run_begin", "on_task_begin", "on_step_end"):
+        with pytest.raises(KeyboardInterrupt):
+            getattr(ProgressCallback(lambda progress: True, lambda: None), event)(run)
+    told = ProgressCallback(lambda progress: True, lambda: None)
+    told.on_task_end(run)
+    told.on_evaluation_end(run)
+
+
+@pytest.mark.slow
+def test_workers_of_another_version(tmp_path):
+    env = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    words = [sys.executable, "-c", OTHER, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert "it has other code or versions of this project" in done.stdout, done.stderr[-2000:]
+    assert not (tmp_path / "micro").exists()
