@@ -49,6 +49,9 @@ LIGHT_MODULES = {
 }  # fmt: skip
 
 
+_imported: dict[str, str] = {}  # by module the SHA-256 digest of its file when it was imported here
+
+
 @dataclass(frozen=True)
 class Source:
     """A file that defines a strategy, a stream or a measurement.
@@ -106,8 +109,10 @@ class Source:
         """Imports the module and returns it, whatever it defines.
 
         Raises:
-            UserError: the import fails.
+            UserError: the import fails, or the file has changed since it was imported.
         """
+        if self.module and _imported.setdefault(self.module, self.sha256) != self.sha256:
+            raise UserError(f"{self.file}: changed since this process imported it; start Python anew")
         try:
             return importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
         except (Exception, SystemExit) as error:  # a user's file may raise anything

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -320,7 +321,8 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
                     say(line)
                 say("loading torch, open_clip and Avalanche ...")
             from benchmarks.experiment.execute import execute
-        execute(asked, stream, callbacks, silent=silent, is_locked=is_locked)
+        # In a context of its own, which takes what a run leaves in context variables with it, however it ends.
+        copy_context().run(execute, asked, stream, callbacks, silent=silent, is_locked=is_locked)
 
 
 def _draw(folder: Path, *, must: bool) -> None:

@@ -89,21 +89,28 @@ def less_memory(checkpointing: bool) -> str:
 def plain_torch() -> Iterator[None]:
     """Context in which torch's modes are its own defaults, whatever the caller set; they are as before afterwards.
 
-    That is: gradients, no inference mode, no autocast, float32 as the default type and as the precision of products.
+    That is: gradients, no inference mode, no autocast, float32 as the default type and as the precision of products, and
+    tensors on the CPU where nothing else is said. Autocast within it keeps no copies of weights: it would keep them until
+    this context ends, and later steps would see the weights of the first one.
     """
-    kind, restore = torch.get_default_dtype(), _products_kept()
+    kind, device, restore = torch.get_default_dtype(), torch.get_default_device(), _products_kept()
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False  # which torch allows in convolutions
+    if device.type != "cpu":
+        torch.set_default_device(None)
     try:
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
+            torch.autocast("cpu", enabled=False, cache_enabled=False),
+            torch.autocast("cuda", enabled=False, cache_enabled=False),
         ):
             yield
     finally:
         torch.set_default_dtype(kind)
+        if device.type != "cpu":
+            torch.set_default_device(device)
         restore()
 
 

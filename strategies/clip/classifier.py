@@ -146,8 +146,8 @@ class ClipClassifier(MultiTaskModule):
             return F.normalize(pictures.encode(self.clip, scaled).to(self.mean.dtype), dim=-1)
 
     def _autocast(self) -> torch.autocast:
-        # Nothing is cached: autocast keeps its copies of weights until its outermost context ends, and a run lies within
-        # one (`devices.plain_torch`), so a step would see the weights of the first one.
+        # Autocast keeps copies of weights until its outermost context ends; within another's, which may lie around a whole
+        # training, a step would see the weights of the first one.
         return torch.autocast(self.mean.device.type, self.low, enabled=self.low is not None, cache_enabled=False)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from benchmarks import api as nb
 from benchmarks.config.recipes import has_entry
 from benchmarks.config.registry import strategy_of
 from benchmarks.runs.pack import pack
+from strategies.training.loader import draw
 
 
 RUN: dict[str, Any] = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
@@ -221,6 +222,20 @@ def test_a_callback_that_fails_is_named_and_the_run_goes_on_later(
         nb.run("zeroshot", colours, results=tmp_path, callbacks=[Failing()], **RUN)
     run = nb.run("zeroshot", colours, results=tmp_path, callbacks=[FailingButOptional()], **shown)
     assert run.is_finished and "it is optional, and the run goes on" in capsys.readouterr().err
+
+
+class FailingAtAStep(nb.Callback):
+    def on_step_end(self, run: nb.RunState) -> None:
+        raise ZeroDivisionError("one by nought")
+
+
+def test_what_a_run_that_fails_had_set_for_its_images_does_not_reach_the_next_one(
+    colours: nb.Plan, tmp_path: Path
+) -> None:
+    settings = {**RUN, "augmentation": "random-resized-crop"}
+    with pytest.raises(nb.UserError, match="on_step_end failed"):
+        nb.run("avalanche:replay", colours, results=tmp_path, callbacks=[FailingAtAStep()], **settings)
+    assert draw.get() is None
 
 
 def test_wrong_objects_are_refused_in_a_line(colours: nb.Plan, tmp_path: Path) -> None:

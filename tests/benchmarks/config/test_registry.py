@@ -100,6 +100,9 @@ def test_entry_points_are_found_and_run(other_package: Path, tmp_path: Path) -> 
     )
     assert run.tasks == ("shapes", "scans") and not any(run.cost["trained_parameters"])
     assert run.table("learned")["twice"].tolist() == [0, 2, 4]
+    (other_package / "other_package" / "method.py").write_text(f"{METHOD}\n")
+    with pytest.raises(nb.UserError, match=r"method\.py: changed since this process imported it; start Python anew"):
+        nb.run("frozen", "two-of-micro", results=tmp_path / "again", device="cpu", plots=False, silent=True)
 
 
 def test_a_strategys_file_may_be_named_by_its_path_too() -> None:

@@ -72,6 +72,28 @@ def test_bf16_trains_float32_weights_to_nearly_the_same_place(name: str, device:
     assert 0 < apart.norm() < 0.5 * moved.norm()
 
 
+def test_within_a_run_autocast_of_others_sees_present_weights() -> None:
+    """A plugin, criterion or callback may have an autocast of its own; torch's keeps copies until the outermost ends."""
+    weight, x = torch.ones(2, 2, requires_grad=True), torch.ones(1, 2)
+    with devices.plain_torch():
+        for expected in (2.0, 4.0):
+            with torch.autocast("cpu", torch.bfloat16):
+                assert torch.nn.functional.linear(x, weight).tolist() == [[expected, expected]]
+            with torch.no_grad():
+                weight.mul_(2)
+
+
+def test_a_run_has_torchs_own_modes_and_the_caller_keeps_others() -> None:
+    torch.set_default_device("meta")
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        with devices.plain_torch():
+            assert torch.ones(1).device.type == "cpu" and not torch.backends.cudnn.allow_tf32
+        assert torch.ones(1).device.type == "meta" and torch.backends.cudnn.allow_tf32 == before
+    finally:
+        torch.set_default_device(None)
+
+
 def test_bf16_answers_with_the_present_weights(device: torch.device) -> None:
     """Also where they were others earlier in the same run, before a task was merged into them."""
     classifier = tiny_classifier(device=device).eval()
