@@ -104,7 +104,7 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
             if remark := run.contradiction():
                 found.remarks.append(remark)
             key = _key(run)
-            if np.isnan(run.accuracy["known"][-1]).any():
+            if any(np.isnan(run.accuracy[each][-1]).any() for each in {"known", run.protocol.accuracy_identity}):
                 raise UserError(f"{folder}: finished, but its accuracies after the last task are missing")
             method = tuple(f"{name}={shown(value)}" for name, value in sorted(settings(run).items()))
         except UserError as error:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +87,8 @@ class RunFiles:
             return sorted(shelf.runs(self._shelf)[self.folder.name])
         try:
             with zipfile.ZipFile(self.archive) as archive:
-                return sorted(archive.namelist())
-        except (OSError, zipfile.BadZipFile) as error:
+                return sorted(_plain_names(archive, self.archive))
+        except (OSError, *shelf.DAMAGE) as error:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
 
     def has(self, name: str) -> bool:
@@ -118,7 +117,7 @@ class RunFiles:
             raise UserError(f"{self.at(name)}: cannot be read: {os.strerror(errno.ENOENT)}") from error
         except OSError as error:
             raise UserError(f"{self.at(name)}: cannot be read: {error.strerror}") from error
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:  # also encrypted, or of other methods
+        except shelf.DAMAGE as error:
             raise UserError(f"{self.archive}: damaged, not a run packed as a zip file") from error
         digest = named_digest(found) if name == STREAM else None
         return found if digest is None else self._shared_stream(digest)
@@ -176,6 +175,9 @@ class RunFiles:
         if self._is_shelved:
             return shelf.runs(self._shelf)[self.folder.name][name]
         with zipfile.ZipFile(self.archive) as archive:
+            _plain_names(archive, self.archive)
+            if archive.getinfo(name).file_size > shelf.LARGEST:
+                raise UserError(f"{self.at(name)}: larger than {shelf.LARGEST} bytes")
             return archive.read(name)
 
     def _shared_stream(self, digest: str) -> bytes:
@@ -188,6 +190,14 @@ class RunFiles:
                     raise UserError(f"{above / name}: changed; its sha256 is not its name any more")
                 return found
         raise UserError(f"{self.at(STREAM)}: stands for {name}, which no folder above holds; keep them together")
+
+
+def _plain_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
+    """The names of a zip file's entries; raises UserError if one stands twice or lies in a folder."""
+    names = archive.namelist()
+    if len(set(names)) < len(names) or any("/" in name or "\\" in name for name in names):
+        raise UserError(f"{path}: damaged, not a run packed as a zip file")
+    return names
 
 
 def naming_digest(digest: str) -> bytes:
@@ -325,5 +335,5 @@ def _holds_run(archive: Path) -> bool:
     try:
         with zipfile.ZipFile(archive) as opened:
             return "config.yaml" in opened.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, *shelf.DAMAGE):
         return True

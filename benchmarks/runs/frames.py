@@ -28,7 +28,7 @@ def rank(files: RunFiles) -> pd.DataFrame:
 
     These four are the columns `after` (0 to T), `tower` (`image` or `text`), `block` (from 0) and `matrix` (`q`, `k`,
     `v`, `o`, `fc` or `proj`); `results/README.md` describes the others with their units. A value that was not measured
-    is NaN.
+    is NaN. Of a run that was packed without the file there are no rows.
 
     Args:
         files: the run's files.
@@ -36,6 +36,8 @@ def rank(files: RunFiles) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or damaged.
     """
+    if files.lacks("rank.csv"):
+        return pd.DataFrame({name: pd.Series(dtype=float if name in NUMBERS else str) for name in (*NAMES, *NUMBERS)})
     if not files.has("rank.csv"):
         raise UserError(f"{files.folder} is not a run folder: it has no rank.csv")
     table = _table(files, "rank")

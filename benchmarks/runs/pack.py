@@ -18,6 +18,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runs import shelf
 from benchmarks.runs.folder import LEFT_OUT, STREAM, STREAMS, RunFiles, find, naming_digest
+from benchmarks.runs.shapes import about_of
 from benchmarks.runtime.files import write_bytes
 
 
@@ -41,21 +42,27 @@ def pack(
         without: names of files to leave out, such as `rank.csv`; readers treat them as not measured.
 
     Raises:
-        UserError: there is no run, one of its files cannot be read, a file cannot be written (the folder `streams` must
-            be no link), runs are too large for one file, or a file is left out without which there is no run.
+        UserError: there is no run, one of its files is a link or cannot be read, a file cannot be written (the folder
+            `streams` must be no link), runs are too large for one file, a zip file of a run lies beside that file and would
+            count before it, or a file is left out without which there is no run.
     """
     if wrong := sorted(ESSENTIAL.intersection(without)):
         raise UserError(f"--without {wrong[0]}: a run cannot be read without it")
     packed, root = [], _root(place)
     shelves: dict[Path, dict[str, dict[str, bytes]]] = {}
     target = target or root
-    for folder in _found(place):
-        files = RunFiles(folder)
-        if files.json("run.json").get("status") != "finished":
-            continue
+    finished = [files for files in map(RunFiles, _found(place)) if about_of(files)["status"] == "finished"]
+    there = {name for files in finished for name in (*files.names(), *_left_out(files))}
+    if unknown := sorted({*without} - there) if finished else []:
+        say(f"note: --without {','.join(unknown)}: no run there has a file of that name")
+    without = {*without} & there
+    for files in finished:
+        folder = files.folder
         contents = _contents(files, target, without)
         new = target / folder.relative_to(root)
         if together:
+            if (beside := RunFiles(new).archive).is_file() and not (files.is_packed and files.archive == beside):
+                raise UserError(f"{beside}: a packed run, which counts before what is packed together; delete it first")
             # `pack results/nusa TARGET` writes TARGET/nusa.runs.zip.xz, not a file beside the target.
             inside = new.parent == target and target != root
             above = target / Path(os.path.abspath(folder)).parent.name if inside else new.parent
@@ -71,15 +78,23 @@ def pack(
 
 def _contents(files: RunFiles, target: Path, without: Collection[str]) -> dict[str, bytes]:
     """Returns the files to pack of a run by their names; its `stream.json` is written into the target's `streams`."""
-    found = {name: files.data(name) for name in files.names() if name.endswith(KINDS) and name not in without}
+    names = [name for name in files.names() if name.endswith(KINDS) and name not in without]
+    if links := [name for name in names if not files.is_packed and (files.folder / name).is_symlink()]:
+        raise UserError(f"{files.at(links[0])}: a link, which is not packed; put the file itself there")
+    found = {name: files.data(name) for name in names}
     if STREAM in found:
         digest = hashlib.sha256(found[STREAM]).hexdigest()
         _refuse_links(target / STREAMS, target)
         _write_once(target / STREAMS / f"{digest}.json", found[STREAM])
         found[STREAM] = naming_digest(digest)
     if without:
-        found[LEFT_OUT] = json.dumps(sorted(without)).encode()
+        found[LEFT_OUT] = json.dumps(sorted({*without, *_left_out(files)})).encode()
     return found
+
+
+def _left_out(files: RunFiles) -> list[str]:
+    """The names of files that a packed run was packed without."""
+    return [name for name in files.json(LEFT_OUT) if files.lacks(name)] if files.has(LEFT_OUT) else []
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:
@@ -127,7 +142,8 @@ def _found(place: Path) -> list[Path]:
 
 def _root(place: Path) -> Path:
     """Returns the folder itself, or its parent if it is a single run."""
-    return place.parent if place.is_file() or (place / "config.yaml").exists() else place
+    single = place.is_file() or (place / "config.yaml").exists() or RunFiles(place).is_packed
+    return place.parent if single else place
 
 
 def _write_once(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,8 +21,8 @@ KEPT = 4 * LARGEST  # bytes of shelves that a process keeps
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can store; fixed, so that equal files give equal bytes
 CONFIG = "config.yaml"  # which makes a folder a run folder
 Contents = dict[str, dict[str, bytes]]
-# What damaged files raise; RuntimeError is of encrypted ones.
-DAMAGE = (lzma.LZMAError, zipfile.BadZipFile, EOFError, ValueError, OverflowError, RuntimeError)
+# What damaged zip files raise; RuntimeError is of encrypted ones, and of methods and versions that Python does not have.
+DAMAGE = (lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 def of(folder: Path) -> Path:

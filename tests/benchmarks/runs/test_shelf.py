@@ -1,6 +1,7 @@
 """Many runs in one file: the same bytes back, read like run folders, and what is said of damaged ones."""
 
 import io
+import json
 import lzma
 import os
 import shutil
@@ -11,12 +12,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.compare import main as compare
 from benchmarks.config.errors import UserError
 from benchmarks.runs import shelf
-from benchmarks.runs.folder import find
+from benchmarks.runs.folder import RunFiles, find
 from benchmarks.runs.pack import main, pack, unpack
 from benchmarks.runs.read import read
 from plotting.draw import draw_all
+from plotting.rank import main as figure_of_ranks
+from plotting.report import main as report
 from tests.benchmarks.runs.test_pack import files_of, printed, runs
 
 
@@ -57,10 +61,85 @@ def test_more_runs_join_and_files_can_be_left_out(tmp_path: Path) -> None:
     assert list(kept) == [first.name, second.name]
     assert all("rank.csv" not in files and "cost.json" in files for files in kept.values())
     shutil.rmtree(second)
-    assert read(second).entropy_rank is None
+    assert read(second).entropy_rank is None and read(second).rank.empty
+    drawn = CliRunner().invoke(figure_of_ranks, [str(tmp_path), "-o", str(tmp_path / "rank.png")])
+    assert drawn.exit_code == 2 and "nothing to draw; not drawn (no rank measured): NuSA-CL" in drawn.stderr
+    assert CliRunner().invoke(report, [str(tmp_path), "-o", str(tmp_path / "report.html")]).exit_code == 0
     assert read(unpack(tmp_path, tmp_path / "back")[0]).entropy_rank is None  # as its left_out.json says
     shutil.rmtree(tmp_path / "back")
     assert "NuSA-CL" in printed(tmp_path)
+
+
+def test_what_was_left_out_before_stays_left_out(tmp_path: Path) -> None:
+    first, _, _ = runs(tmp_path)
+    (packed,) = pack(first, without=["rank.csv"])
+    shutil.rmtree(first)
+    assert pack(packed, without=["accuracy_seen.csv", "no.csv"]) == [packed]
+    with zipfile.ZipFile(packed) as archive:
+        assert json.loads(archive.read("left_out.json")) == ["accuracy_seen.csv", "rank.csv"]
+    assert read(first).rank.empty
+
+
+def test_a_packed_run_by_its_folders_name_goes_into_the_target(tmp_path: Path) -> None:
+    first, _, _ = runs(tmp_path / "in")
+    pack(first)
+    shutil.rmtree(first)
+    pack(first, tmp_path / "out")
+    assert read(tmp_path / "out" / first.name).is_finished
+
+
+def test_a_zip_that_would_hide_a_new_shelf_and_a_link_are_refused(tmp_path: Path) -> None:
+    first, _, _ = runs(tmp_path)
+    (archive,) = pack(first)
+    with pytest.raises(UserError, match=r"counts before what is packed together; delete it first"):
+        pack(first, together=True)
+    archive.unlink()
+    (tmp_path / "secret").write_text("{}")
+    (first / "notes.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"notes\.json: a link, which is not packed"):
+        pack(first, together=True)
+
+
+def _zip(path: Path, entries: list[tuple[str, bytes]]) -> None:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")
+        for name, data in entries:
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("how", ["twice", "below", "large", "name", "version"])
+def test_hostile_zip_files_are_left_out_in_a_line(tmp_path: Path, how: str) -> None:
+    first, _, _ = runs(tmp_path)
+    (path,) = pack(first)
+    shutil.rmtree(first)
+    with zipfile.ZipFile(path) as archive:
+        entries = [(name, archive.read(name)) for name in archive.namelist()]
+    extra = {
+        "twice": [("accuracy.csv", entries[0][1])],
+        "below": [("x/accuracy.csv", entries[0][1])],
+        "large": [("z.csv", bytes(shelf.LARGEST + 1))],
+    }
+    _zip(path, entries + extra.get(how, []))
+    if how in ("name", "version"):
+        data = path.read_bytes()
+        central = data.rindex(b"PK\x01\x02")
+        changed = bytearray(data)
+        if how == "name":
+            changed[central + 9] |= 0x08  # the name is UTF-8
+            changed[central + 46] = 0xFF
+        else:
+            changed[central + 6] = 76  # the version that is needed
+        path.write_bytes(changed)
+    if how == "large":
+        with pytest.raises(UserError, match="larger than"):
+            RunFiles(first).data("z.csv")
+    else:
+        with pytest.raises(UserError, match="damaged"):
+            read(first)
+        compared = CliRunner().invoke(compare, [str(tmp_path)])
+        assert compared.exit_code == 0 and "NuSA-CL" in compared.stdout and "damaged" in compared.stderr
+        with pytest.raises(UserError, match="damaged"):
+            unpack(path, tmp_path / "back")
 
 
 @pytest.mark.parametrize(
