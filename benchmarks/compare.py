@@ -77,7 +77,7 @@ def _along(frontier: bool, along: str | None, per_task: bool, published: bool, f
     if per_task or published:
         raise UserError(f"--frontier: goes without --{'per-task' if per_task else 'published'}; ask for one at a time")
     if form in ("csv", "runs"):
-        raise UserError(f"--frontier --format {form}: its tables are texts; the csv without --frontier has all points")
+        raise UserError(f"--frontier --format {form}: has no csv; without --frontier it has the values of every point")
     return trade_off.names(trade_off.ALONG if along is None else along)
 
 

@@ -17,7 +17,7 @@ from benchmarks.comparison.frontier import Line
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import Command
+from benchmarks.config.terminal import Command, say
 from benchmarks.runs.read import MATRICES
 from plotting import style
 from plotting.captioned import Captioned
@@ -32,6 +32,7 @@ STEPS = 60  # learning accuracies at which a band is drawn
 ROUNDING = 1e-9  # percent, of means
 BEST = 46.0  # area of a ring around a point that no method's beats, in points squared
 PANELS = ("transfer", "forgetting")
+UNLIKE = " The methods do not all have the same seeds and orders, so there are no rings."
 
 
 @style.paper()
@@ -41,8 +42,9 @@ def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (fron
 
     Each method is a line over the values of some settings, in their order; its points are means over seeds and orders. A
     band, one standard deviation to each side, is drawn along the method's front (the points that none of its others beats in
-    learning accuracy and Transfer). Rings mark the points that no point of any method beats in the panel's two values. A
-    cross on a dotted line marks zero-shot; points that learn less than that lie outside the panels. All are of the
+    learning accuracy and Transfer), as far as every run reaches. Rings mark the points that no point of any method beats in
+    the panel's two values; there are none if the methods do not all have the same seeds and orders. A cross on a dotted line
+    marks zero-shot; points that learn less than that lie outside the panels. All are of the
     task-aware accuracies, or of the task-agnostic ones if the protocol reports those.
 
     Args:
@@ -85,7 +87,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
     caption = (
         "Transfer and forgetting against learning accuracy, over learning rates"
         f"{', with a standard deviation over runs as a band' if spread else ''}: rings mark what no other point beats, "
-        "the cross zero-shot, left of which nothing is shown."
+        f"the cross zero-shot, left of which nothing is shown.{'' if frontier.are_alike(shown) else UNLIKE}"
     )
     said = "; ".join(f"{line.method.label} {line.areas.mean():.1f}" for line in shown)
     yield Captioned(figure(group), captioned(caption, _gaps(every)), f"Area of each method in percent: {said}.")
@@ -104,11 +106,11 @@ def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, singl
     """Draws one metric against learning accuracy."""
     identity = shown[0][0].identity
     metric = metric_columns.metric(identity, key)
-    means = []
+    means, bands = [], [np.empty((2, 0))]
     for line, look in shown:
         across, up = line.learning.mean(axis=1), line.values(metric.of).mean(axis=1)  # (points,) each
         means.append(np.stack([across, up]))
-        _band(axes, line, metric, look)
+        bands.append(_band(axes, line, metric, look))
         order = list(range(len(across))) if single else line.front
         axes.plot(across[order], up[order], **{**look.line(), "marker": "", "linewidth": 0.9})
         axes.plot(across, up, **{**look.line(), "linestyle": "none"})
@@ -116,11 +118,12 @@ def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, singl
     level = kept if key == "transfer" else 0.0
     points = np.concatenate(means, axis=1)  # (2, all points)
     points = points[:, points[0] >= learned - ROUNDING]
-    best = frontier.front(points[0], points[1] if metric.more_is_better else -points[1])
+    alike = frontier.are_alike([line for line, _ in shown])
+    best = frontier.front(points[0], points[1] if metric.more_is_better else -points[1]) if alike else []
     axes.scatter(points[0, best], points[1, best], s=BEST, facecolor="none", edgecolor=BLACK, linewidth=0.5, zorder=3)
     axes.axhline(level, color=style.GREY, linewidth=0.6, linestyle=":")
     axes.plot(learned, level, marker="x", color=BLACK, linestyle="none", zorder=4)
-    _limit(axes, np.append(points, [[learned], [level]], axis=1))
+    _limit(axes, np.concatenate([points, *bands, [[learned], [level]]], axis=1))
     axes.set_xlabel(f"learning accuracy (%), {MATRICES[identity][1]}")
     axes.set_ylabel(f"{metric.heading} ({'%' if metric.more_is_better else 'points'})")
 
@@ -133,15 +136,19 @@ def _limit(axes: Axes, points: np.ndarray) -> None:
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
 
 
-def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> None:
-    """Draws a standard deviation to each side of a line's front, where it has several points and runs."""
+def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> np.ndarray:
+    """Draws a standard deviation to each side of a line's front, where it has several points and runs; returns the points
+    of both edges, (2, N).
+    """
     low, high = line.reach
     if low == high or len(line.samples) < 2:
-        return
+        return np.empty((2, 0))
     across = np.linspace(low, high, STEPS)
     up = line.at(across, metric.of)  # (STEPS, samples)
     mean, deviation = up.mean(axis=1), up.std(axis=1, ddof=1)  # NaN where a run does not reach, which is not drawn
     axes.fill_between(across, mean - deviation, mean + deviation, color=look.colour, alpha=0.15, linewidth=0)
+    edges = np.concatenate([[across, mean - deviation], [across, mean + deviation]], axis=1)
+    return edges[:, ~np.isnan(edges[1])]
 
 
 @click.command("python -m plotting.frontier", cls=Command, help=commands()["frontier"])
@@ -156,6 +163,8 @@ def main(along: str, width: str, output: Path, **choice: Any) -> None:
         group = only_group(chosen(**choice))
         every = frontier.lines(group, names)
         drawable(_methods(every), _gaps(every))
+        if not frontier.are_alike([line for line in every if not line.why_not]):
+            say(f"note:{UNLIKE}")
         return figure(group, WIDTHS[width], names)
 
     write(make, output)

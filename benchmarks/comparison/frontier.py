@@ -16,11 +16,13 @@ from benchmarks.comparison.groups import Group, Method, settings, shown, telling
 from benchmarks.comparison.metric_columns import metric
 from benchmarks.comparison.statistics import Interval, Measure, interval
 from benchmarks.config.errors import UserError
+from benchmarks.config.registry import nearest
 from benchmarks.runs.read import Run
 
 
 ALONG = "lr"  # the settings over which a line goes, unless others are named
 FULL = 100.0  # percent
+ROUNDING = 0.5  # percent, by which zero-shot accuracies may differ between machines and numbers of threads
 Sample = tuple[tuple[str, ...], int]  # the order and the seed of a run
 
 
@@ -65,6 +67,8 @@ class Line:
                 return f"no {found.heading}"
         if np.isnan(self.corners).any():
             return "no accuracy before training"
+        if self.samples and np.ptp(self._corners, axis=0).max() > ROUNDING:
+            return "its values have different zero-shot accuracies"
         return "" if self.samples else "no seed in which all its values ran"
 
     def values(self, measure: Measure) -> np.ndarray:
@@ -108,16 +112,24 @@ class Line:
             measure: returns the metric of a run; None where it is undefined.
         """
         found = []
-        for across, up in zip(self.learning[self.front].T, self.values(measure)[self.front].T, strict=True):
-            order = np.argsort(across, kind="stable")
+        parts = (values[self.front].T for values in (self.learning, self.transfer, self.values(measure)))
+        for across, kept, up in zip(*parts, strict=True):
+            order = np.lexsort((kept, across))
+            order = order[np.append(np.diff(across[order]) > 0, [True])]  # of points that learn the same the best
             found.append(np.interp(accuracies, across[order], up[order], left=np.nan, right=np.nan))
         return np.stack(found, axis=1)
 
     @cached_property
     def corners(self) -> np.ndarray:
-        """Learning accuracy and Transfer of zero-shot in each order and seed, (samples, 2), in percent; see `corner`."""
-        runs = self.points[0].runs
-        return np.array([corner(runs[sample], self.identity) for sample in self.samples]).reshape(len(self.samples), 2)
+        """Learning accuracy and Transfer of zero-shot in each order and seed, (samples, 2), in percent, means over points;
+        see `corner`.
+        """
+        return self._corners.mean(axis=0)
+
+    @cached_property
+    def _corners(self) -> np.ndarray:
+        found = [corner(point.runs[sample], self.identity) for point in self.points for sample in self.samples]
+        return np.array(found).reshape(len(self.points), len(self.samples), 2)  # (points, samples, 2)
 
     @cached_property
     def areas(self) -> np.ndarray:
@@ -142,17 +154,23 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def lines(group: Group, along: Sequence[str]) -> list[Line]:
-    """Returns a group's methods as lines over some settings, in the order of the group, those with a reason why not too.
+    """Returns a group's methods as lines over some settings, in the order of the group, those with a reason why not too;
+    methods that learn nothing are not among them.
 
     Args:
         group: the runs.
         along: names of settings.
 
     Raises:
-        UserError: no method of the group has several values of one of the settings.
+        UserError: no method of the group has one of the settings, or several values of it.
     """
     piles: dict[tuple[str, ...], list[Method]] = {}
-    for method in group.methods:
+    learning = [method for method in group.methods if not method.runs[0].learns_nothing]
+    known = sorted({name for method in learning for name in settings(method.runs[0])})
+    for name in along:
+        if name not in known:
+            raise UserError(f"--along {name}: no method of {group.title} has such a setting{nearest(name, known)}")
+    for method in learning:
         own = [f"{name}={shown(value)}" for name, value in sorted(_fixed(method, along).items())]
         piles.setdefault((method.strategy, *own), []).append(method)
     for name in along:
@@ -161,6 +179,15 @@ def lines(group: Group, along: Sequence[str]) -> list[Line]:
     return [
         _line(pile, _beside(pile, piles.values(), along), along, group.accuracy_identity) for pile in piles.values()
     ]
+
+
+def are_alike(found: Sequence[Line]) -> bool:
+    """Returns whether lines have the same orders and seeds, without which the best of them may owe it to those.
+
+    Args:
+        found: the lines.
+    """
+    return len({line.samples for line in found}) < 2
 
 
 def front(across: np.ndarray, up: np.ndarray) -> list[int]:

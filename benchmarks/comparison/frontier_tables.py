@@ -79,10 +79,10 @@ def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline
         notes.append(
             f"Only the seeds and orders that all values of a method have count; some have more: {', '.join(fewer)}."
         )
-    if len({line.samples for line in found}) > 1:
+    if not frontier.are_alike(found):
         notes.append(
-            "The methods do not all have the same seeds and orders, so the best of a column may owe it to those; the "
-            "differences to a baseline are between equal ones."
+            "The methods do not all have the same seeds and orders, so none is marked as the best; the differences to a "
+            "baseline are between equal ones."
         )
     return Section(f"{group.title}, along {' and '.join(along)}", tables, notes, [line.method.key for line in found])
 
@@ -114,7 +114,7 @@ def areas(lines: Sequence[Line], along: Sequence[str]) -> Table:
         lines: the lines.
         along: the settings over which they go.
     """
-    competes = competing(line.method for line in lines)
+    competes = _competing(lines)
     column = marked(
         [bracketed(interval(line.areas.tolist()), unsigned) for line in lines], competes, more_is_better=True
     )
@@ -142,7 +142,7 @@ def equal(lines: Sequence[Line], key: str, at: Sequence[int]) -> Table:
         at: learning accuracies in percent.
     """
     found = metric(lines[0].identity, key)
-    competes = competing(line.method for line in lines)
+    competes = _competing(lines)
     values = [line.at(at, found.of) for line in lines]  # (accuracies, samples) each
     columns = [
         marked([bracketed(interval(each[row].tolist()), unsigned) for each in values], competes, found.more_is_better)
@@ -182,6 +182,12 @@ def differences(lines: Sequence[Line], baseline: Line, key: str, at: Sequence[in
         "none."
     ]
     return _over(lines, at, columns, title, notes)
+
+
+def _competing(lines: Sequence[Line]) -> list[bool]:
+    """Whether each line is ranked: none where they do not have the same orders and seeds."""
+    alike = frontier.are_alike(lines)
+    return [alike and each for each in competing(line.method for line in lines)]
 
 
 def _over(lines: Sequence[Line], at: Sequence[int], columns: list[list[Cell]], title: str, notes: list[str]) -> Table:

@@ -98,18 +98,29 @@ def test_each_seed_has_its_own_values_and_the_interval_is_over_seeds(tmp_path):
     assert frontier.difference(a, b, a.at([61], transfer)[0], b.at([61], transfer)[0]) is None
 
 
+def test_zero_shot_is_of_all_points_and_of_points_that_learn_the_same_the_best_counts(tmp_path):
+    made(tmp_path / "a", {(1e-3, 42): (60, 39), (1e-2, 42): (60, 31), (1e-2, 43): (70, 31), (1e-3, 43): (60, 39)})
+    found = line(tmp_path / "a")
+    assert found.at([60.0], metric("known", "transfer").of)[0].tolist() == pytest.approx([39.0, 39.0])
+    made(tmp_path / "b", {(1e-3, 42): (60, 39)})
+    low = states(70, 31)
+    low[0] -= 5
+    write_run(tmp_path / "b" / "low", low, TASKS, "lora", 42, lr=1e-2)
+    assert line(tmp_path / "b").why_not == "its values have different zero-shot accuracies"
+
+
 def test_variants_are_lines_of_their_own_and_any_setting_may_vary(tmp_path):
     made(tmp_path, {(1e-3, 42): (60, 39), (1e-2, 42): (70, 31)}, rank=8)
     made(tmp_path, {(1e-3, 42): (62, 38), (1e-2, 42): (71, 30)}, rank=32)
-    made(tmp_path, {(1e-3, 42): (55, 39)}, "zeroshot")
+    made(tmp_path, {(1e-3, 42): (55, 39)}, "zeroshot", cost={"trained_parameters": [0, 0, 0]})
     found = {each.method.label: each for each in frontier.lines(group(tmp_path), ("lr",))}
-    assert set(found) == {"LoRA rank=8", "LoRA rank=32", "Zero-shot"}
+    assert set(found) == {"LoRA rank=8", "LoRA rank=32"}  # without zero-shot, which learns nothing
     ranks = {each.method.label: each for each in frontier.lines(group(tmp_path), ("rank",))}
-    assert set(ranks) == {"LoRA lr=0.001", "LoRA lr=0.01", "Zero-shot"}
+    assert set(ranks) == {"LoRA lr=0.001", "LoRA lr=0.01"}
     assert [point.values for point in ranks["LoRA lr=0.01"].points] == [("8",), ("32",)]
-    (both, _) = sorted(frontier.lines(group(tmp_path), ("lr", "rank")), key=lambda each: each.method.strategy)
+    (both,) = frontier.lines(group(tmp_path), ("lr", "rank"))
     assert (both.method.label, len(both.points)) == ("LoRA", 4)
-    with pytest.raises(UserError, match="--along l2: no method of stream micro"):
+    with pytest.raises(UserError, match=r"--along l2: no method of stream micro.* has such a setting"):
         frontier.lines(group(tmp_path), ("lr", "l2"))
 
 
@@ -124,8 +135,9 @@ def test_levels_are_round_and_reached_by_two(tmp_path):
 def test_lines_over_other_seeds_are_pointed_out(tmp_path):
     made(tmp_path, {(rate, s): (60, 39) for rate in (1e-3, 1e-2) for s in (1, 2)})
     made(tmp_path, {(rate, 1): (61, 38) for rate in (1e-3, 1e-2)}, "milora")
-    notes = " ".join(sections([group(tmp_path)], ("lr",), None)[0].notes)
-    assert "do not all have the same seeds and orders" in notes
+    (section,) = sections([group(tmp_path)], ("lr",), None)
+    assert "do not all have the same seeds and orders, so none is marked as the best" in " ".join(section.notes)
+    assert not any(table.is_marked for table in section.tables)
 
 
 def compared(*words):
@@ -157,7 +169,8 @@ def test_the_command(tmp_path):
         (("--frontier", "--along", "rank"), "no method of stream micro.* has several values of it"),
         (("--frontier", "--per-task"), "goes without --per-task"),
         (("--frontier", "--published"), "goes without --published"),
-        (("--frontier", "--format", "csv"), "--format csv: its tables are texts"),
+        (("--frontier", "--format", "csv"), "--format csv: has no csv"),
+        (("--frontier", "--along", "rnk"), 'no method of stream micro.* has such a setting .did you mean "rank"'),
         (("--frontier", "--baseline", "nusa"), "--baseline nusa: no such method; there are 'lora'"),
     ],
 )
