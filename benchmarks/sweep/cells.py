@@ -71,10 +71,11 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
             auxiliary data are named where a method reads some.
 
     Raises:
-        UserError: a setting or a value is wrong, two runs have the same folder, data are missing, no method reads the
-            auxiliary data that are named, or there are no runs or too many.
+        UserError: a setting or a value is wrong, two runs have the same folder or are the same, data are missing, no
+            method reads the auxiliary data that are named, or there are no runs or too many.
     """
     found: dict[Path, Cell] = {}
+    same: dict[str, Cell] = {}
     streams = _Streams()
     for block in blocks:
         for given in block.cells():
@@ -87,6 +88,10 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
             if (other := found.setdefault(cell.folder, cell)) is not cell:
                 raise block.at(
                     UserError(f"{cell.folder}: two runs have this folder, {said(other.given)} and {said(given)}")
+                )
+            if opened and (other := same.setdefault(streams.alike(asked), cell)) is not cell:
+                raise block.at(
+                    UserError(f"two runs are the same, in an order by two names: {other.folder} and {cell.folder}")
                 )
             if len(found) > MOST:
                 raise UserError(f"more than {MOST} runs; split the sweep")
@@ -174,7 +179,7 @@ class _Streams:
     """Opens each stream of a sweep once in each order, and checks what a run needs of it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], tuple[int, tuple[str, int]]] = {}  # number of tasks, and the smallest
+        self._known: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, int]]] = {}  # all tasks, and the smallest
 
     def tasks(self, asked: Request) -> int:
         """Returns the number of tasks of a run.
@@ -189,12 +194,26 @@ class _Streams:
                     raise UserError(
                         f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
                     )
-        named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
-        key = (common.stream, common.order, str(common.shots), *named)
-        if key not in self._known:
+        if (key := _of_stream(asked)) not in self._known:
             stream = asked.open_stream()
-            self._known[key] = len(stream.tasks), smallest(stream)
+            self._known[key] = tuple(task.name for task in stream.tasks), smallest(stream)
         tasks, small = self._known[key]
         if _known(strategy, "trains", False):
             check_batch(*small, common.batch_size)
-        return tasks
+        return len(tasks)
+
+    def alike(self, asked: Request) -> str:
+        """Returns a text that is the same for runs with the same settings and tasks, whatever their order is called.
+
+        Args:
+            asked: a run whose tasks were counted.
+        """
+        tasks, _ = self._known[_of_stream(asked)]
+        return repr([tasks, {name: value for name, value in asked.config.flat().items() if name != "order"}])
+
+
+def _of_stream(asked: Request) -> tuple[str, ...]:
+    """What tells the stream of a run apart, and settings by its tasks."""
+    common = asked.config.common
+    named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
+    return common.stream, common.order, str(common.shots), *named

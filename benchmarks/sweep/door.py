@@ -260,6 +260,8 @@ def shared_by_all(
         results, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
         auxiliary_texts=auxiliary_texts,
     )  # fmt: skip
+    if at.results.exists() and not at.results.is_dir():
+        raise UserError(f"--results {at.results}: not a folder")
     for option, place in (("--reference-images", at.auxiliary_images), ("--reference-texts", at.auxiliary_texts)):
         if place and not place.exists():
             raise UserError(f"{option} {place}: there is no such file or folder")

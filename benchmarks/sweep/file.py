@@ -62,6 +62,8 @@ def block(given: Mapping[Any, Any], where: str) -> Block:
             further = given.get(part, {})
             if not isinstance(further, Mapping):
                 raise UserError(f"{part}: expected lines of the form `name: values`, got {shown(further)}")
+            if part == SEARCH and part in given and not further:
+                raise UserError(f"{SEARCH}: names no setting; expected lines of the form `name: values`")
             named = _values(further)
             if twice := [name for name in named if name in values]:
                 raise UserError(f"{twice[0]}: named twice, once as one to {part}; leave one out")

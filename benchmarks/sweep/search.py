@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def blocks(found: Sequence[Block]) -> list[Block]:
 
 
 def _block(block: Block, stream: str) -> Block:
+    if all(len(block.values.get(name, ())) == 1 for name in block.searched):
+        raise block.at(UserError(f"--search {block.searched[0]}: one choice alone; name the values to choose among"))
     for name in ("strategy", "stream", "order", "seed"):
         if name in block.searched:
             raise block.at(UserError(f"--search {name}: is no setting of a method; leave it to --{name}"))
@@ -105,7 +108,7 @@ class Row:
         strategy: the method's name.
         settings: the values of the searched settings that the method has.
         runs: number of its runs, over seeds and orders.
-        scores: the rules' values in percent, means over its runs; None if a run is not finished.
+        scores: the rules' values in percent, means over its runs; None if a run is not finished, or lacks accuracies.
         tried: number of choices that the method has, which is its budget.
         chosen_by: the rules that choose it.
     """
@@ -154,7 +157,7 @@ def _key(cell: Cell) -> tuple[str, dict[str, Any]]:
 
 def _row(alike: Sequence[Cell]) -> Row:
     found = [scores(read(cell.folder)) for cell in alike if standing(cell.folder).state == "finished"]
-    whole = len(found) == len(alike)
+    whole = len(found) == len(alike) and all(map(math.isfinite, (value for each in found for value in each.values())))
     means = {rule: statistics.fmean(each[rule] for each in found) if whole else None for rule in RULES}
     return Row(*_key(alike[0]), len(alike), means)
 
@@ -178,7 +181,9 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     found = []
     for row in rows:
         if row.scores[DECIDES] is None:
-            found.append(f"{row.strategy} {said(row.settings)}: not all runs are finished, so it is not chosen")
+            found.append(
+                f"{row.strategy} {said(row.settings)}: not all runs are finished with all accuracies, so it is not chosen"
+            )
     tried = {row.strategy: row.tried for row in rows}
     if len(set(tried.values())) > 1:
         each = ", ".join(f"{name} {count}" for name, count in tried.items())

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -120,8 +121,9 @@ def cost_of(folder: Path) -> Cost:
         seconds = found["seconds"]
         others = [seconds[name][1:] for name in ("evaluation", "spectrum")]  # each has one from before any training
         tasks = zip(seconds["training"], seconds["decomposition"], *others, strict=False)
-        return Cost(tuple(sum(parts) for parts in tasks), int(found.get("peak_memory_bytes", 0)))
-    except (KeyError, TypeError, ValueError):
+        cost = Cost(tuple(sum(parts) for parts in tasks), int(found.get("peak_memory_bytes", 0)))
+        return cost if all(map(math.isfinite, cost.seconds)) else Cost()
+    except (KeyError, TypeError, ValueError, OverflowError):
         return Cost()
 
 

@@ -88,6 +88,11 @@ def test_options_of_all_runs_are_in_the_command(tmp_path):
             'here: --lr: no task or data set "clock" \\(did you mean "clocks"',
         ),
         ([{"stream": ["folder:nowhere"]}], "nowhere"),
+        (
+            [{"order": ["default", "I"]}],
+            "two runs are the same, in an order by two names: .*seed42 and .*seed42,order=I",
+        ),
+        ([{"order": ["arrows,clocks"]}, {"order": ["clocks,arrows", "arrows, clocks"]}], "two runs"),
         ([], "no run to do"),
     ],
 )
@@ -102,6 +107,8 @@ def test_shared_options_are_checked(tmp_path):
     with pytest.raises(UserError, match="no measurement"):
         shared_by_all(tmp_path, measure=["nothing"])
     (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--results .*file: not a folder"):
+        shared_by_all(tmp_path / "file")
     asked = plan([Block({"seed": ["1"]})], shared_by_all(tmp_path / "file" / "results"))  # a plan alone writes nothing
     with pytest.raises(UserError, match="cannot be"):
         run_plan(asked, Options(), silent=True)

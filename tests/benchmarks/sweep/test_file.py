@@ -52,6 +52,7 @@ def test_a_block_names_what_is_searched(tmp_path):
         ("batch-size: 8\nbatch_size: 16", "batch_size: named twice"),
         ("set: 3", "set: expected lines"),
         ("search: [lr]", "search: expected lines"),
+        ("search: {}", "search: names no setting"),
         ("lr: 1\nsearch: {lr: [1, 2]}", "lr: named twice, once as one to search"),
         ("strategy: own.py", "a file names no code"),
         ("- seed: 1\n- strategy: [nusa, own.py]", "block 2: strategy: a file names no code"),

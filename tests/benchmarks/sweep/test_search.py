@@ -15,6 +15,7 @@ from tests.run_folders import write_run
 
 
 TASKS = ["shapes", "clocks", "scans", "colours", "symbols"]
+UNFINISHED = "nusa lr=0.01: not all runs are finished with all accuracies, so it is not chosen"
 
 
 def states(learned, last):
@@ -89,19 +90,29 @@ def test_what_is_not_finished_is_not_chosen(tmp_path):
     write_run(found[0].folder, states(50.0, 50.0), TASKS)
     rows = search.choose(found)
     assert [row.chosen_by for row in rows] == [("learning", "average"), ()]
-    assert search.remarks(rows)[0] == "nusa lr=0.01: not all runs are finished, so it is not chosen"
+    assert search.remarks(rows)[0] == UNFINISHED
+
+
+def test_a_run_without_its_last_accuracies_is_not_chosen(tmp_path):
+    found = searched(tmp_path, strategy=["nusa"], lr=["1e-2", "1e-3"])
+    for cell, last in zip(found, (np.nan, 50.0), strict=True):
+        write_run(cell.folder, states(50.0, last), TASKS)
+    rows = search.choose(found)
+    assert [row.chosen_by for row in rows] == [(), ("learning", "average")]
+    assert search.remarks(rows)[0] == UNFINISHED
 
 
 def test_files_say_where_they_come_from(tmp_path):
-    found = searched(tmp_path, strategy=["nusa"], lr=["1e-3"])
-    write_run(found[0].folder, states(50.0, 50.0), TASKS)
+    found = searched(tmp_path, strategy=["nusa"], lr=["1e-3", "1e-2"])
     commit = {"commit": "1" * 40, "uncommitted_changes": False}
-    run = json.loads((found[0].folder / "run.json").read_text())
-    (found[0].folder / "run.json").write_text(json.dumps({**run, "git": commit}))
+    for cell, value in zip(found, (50.0, 40.0), strict=True):
+        write_run(cell.folder, states(value, value), TASKS)
+        run = json.loads((cell.folder / "run.json").read_text())
+        (cell.folder / "run.json").write_text(json.dumps({**run, "git": commit}))
     rows = search.choose(found)
     table, recipe, about = search.write(rows, found, tmp_path, "the command")
     assert yaml.safe_load(recipe.read_text()) == {"strategies": {"nusa": {"lr": 1e-3}}}
-    assert table.read_text().splitlines()[1] == "micro,nusa,0.001,1,1,50.00,50.00,learning average"
+    assert table.read_text().splitlines()[1] == "micro,nusa,0.001,2,1,50.00,50.00,learning average"
     said = json.loads(about.read_text())
     assert (said["command"], said["seeds"], said["orders"]) == (
         "the command",
@@ -123,10 +134,11 @@ def test_elsewhere_the_tasks_are_named():
     ("values", "names", "message"),
     [
         ([{"stream": ["micro", "mtil"]}], ("lr",), "one stream at a time"),
-        ([{"rho": ["0.9", "0.99"], "lr": ["1e-3"]}], ("lr",), "--set rho: several values in a search"),
+        ([{"rho": ["0.9", "0.99"], "lr": ["1e-3", "1e-2"]}], ("lr",), "--set rho: several values in a search"),
         ([{"seed": ["1", "2"]}], ("seed",), "--search seed: is no setting"),
         ([{"strategy": ["nusa"]}, {"lr": ["1"]}], ("lr",), "a strategy stands in two blocks"),
         ([{"strategy": ["nusa"]}], (), "search: names no setting, but another block does"),
+        ([{"lr": ["1e-3"], "rho": ["0.9"]}], ("lr", "rho"), "--search lr: one choice alone"),
     ],
 )
 def test_refused(values, names, message):

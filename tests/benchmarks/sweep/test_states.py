@@ -40,6 +40,16 @@ def test_begun_and_stopped(tmp_path, status):
     assert found.seconds == (7.0, 8.0)
 
 
+@pytest.mark.parametrize(
+    "cost", ['{"peak_memory_bytes": Infinity, "seconds": %s}', '{"seconds": {"training": [Infinity]}}', "[1]"]
+)
+def test_odd_costs_are_none(tmp_path, cost):
+    folder = begun(tmp_path / "seed1")
+    (folder / "cost.json").write_text(cost.replace("%s", json.dumps(SECONDS)))
+    found = standing(folder)
+    assert (found.seconds, found.memory) == ((), 0)
+
+
 def test_running_while_its_process_lives(tmp_path):
     folder = begun(tmp_path / "seed1")
     (folder / ".holder").write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
