@@ -137,7 +137,7 @@ def _blocks(
         return read_blocks(file)
     if not named:
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
-    return [block({**given, **further}, "")]
+    return [block({**given, **{name: values for name, values in further.items() if values}}, "")]
 
 
 def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:

@@ -287,6 +287,7 @@ def test_a_frontier_of_many_methods_is_readable(tmp_path: Path, width: float) ->
     chance = np.random.default_rng(5)
     for strategy, rate in product(STRATEGIES[:15], (1e-3, 1e-2)):
         states = chance.uniform(20, 90, (4, 3))
+        states[0] = 40.0  # zero-shot
         write_run(tmp_path / f"{strategy}-{rate}", states, names(3), strategy, lr=rate)
     (group,) = sort(find([tmp_path]).folders).groups
     texts = drawn(frontier.figure(group, width))
