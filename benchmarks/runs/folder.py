@@ -131,12 +131,18 @@ class RunFiles:
         Raises:
             UserError: the list of these files is damaged.
         """
-        if self.has(name) or not self.has(LEFT_OUT):
-            return False
-        left_out = self.json(LEFT_OUT)
-        if not isinstance(left_out, list):
+        return not self.has(name) and name in self.left_out()
+
+    def left_out(self) -> list[str]:
+        """Returns the names of the files that the run was packed without; empty if it has them all.
+
+        Raises:
+            UserError: the list of these files is damaged.
+        """
+        found = self.json(LEFT_OUT) if self.has(LEFT_OUT) else []
+        if not (isinstance(found, list) and all(isinstance(each, str) for each in found)):
             raise UserError(f"{self.at(LEFT_OUT)}: damaged; expected a list of files' names")
-        return name in left_out
+        return found
 
     def text(self, name: str) -> str:
         """Returns a file's text.
@@ -193,9 +199,9 @@ class RunFiles:
 
 
 def _plain_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
-    """The names of a zip file's entries; raises UserError if one stands twice or lies in a folder."""
+    """The names of a zip file's entries; raises UserError if one stands twice or is no plain name."""
     names = archive.namelist()
-    if len(set(names)) < len(names) or any("/" in name or "\\" in name for name in names):
+    if len(set(names)) < len(names) or not all(map(shelf.is_plain, names)):
         raise UserError(f"{path}: damaged, not a run packed as a zip file")
     return names
 

@@ -52,10 +52,11 @@ def pack(
     shelves: dict[Path, dict[str, dict[str, bytes]]] = {}
     target = target or root
     finished = [files for files in map(RunFiles, _found(place)) if about_of(files)["status"] == "finished"]
-    there = {name for files in finished for name in (*files.names(), *_left_out(files))}
-    if unknown := sorted({*without} - there) if finished else []:
-        say(f"note: --without {','.join(unknown)}: no run there has a file of that name")
-    without = {*without} & there
+    if without and finished:
+        there = {name for files in finished for name in (*files.names(), *files.left_out())}
+        if unknown := sorted({*without} - there):
+            say(f"note: --without {','.join(unknown)}: no run there has a file of that name")
+        without = {*without} & there
     for files in finished:
         folder = files.folder
         contents = _contents(files, target, without)
@@ -88,13 +89,8 @@ def _contents(files: RunFiles, target: Path, without: Collection[str]) -> dict[s
         _write_once(target / STREAMS / f"{digest}.json", found[STREAM])
         found[STREAM] = naming_digest(digest)
     if without:
-        found[LEFT_OUT] = json.dumps(sorted({*without, *_left_out(files)})).encode()
+        found[LEFT_OUT] = json.dumps(sorted({*without, *filter(files.lacks, files.left_out())})).encode()
     return found
-
-
-def _left_out(files: RunFiles) -> list[str]:
-    """The names of files that a packed run was packed without."""
-    return [name for name in files.json(LEFT_OUT) if files.lacks(name)] if files.has(LEFT_OUT) else []
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:
@@ -119,7 +115,7 @@ def unpack(place: Path, target: Path | None = None) -> list[Path]:
         contents = {name: files.data(name) for name in files.names() if name.endswith(KINDS)}
         # The settings last, since they mark the folder as a complete run folder.
         for name in sorted(contents, key=lambda name: name == "config.yaml"):
-            write_bytes(new / Path(name).name, contents[name])
+            write_bytes(new / name, contents[name])
         made.append(new)
     return made
 

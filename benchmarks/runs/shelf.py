@@ -151,10 +151,18 @@ def _read(path: Path) -> Contents:
 def _names(path: Path, entry: str) -> tuple[str, str]:
     """Returns the names of the run folder and of the file in it."""
     run, _, name = entry.partition("/")
-    for part in (run, name):
-        if part in ("", ".", "..") or not part.isprintable() or "/" in part or "\\" in part:
-            raise UserError(f"{path}: damaged, {entry!r} is no file of a run")
+    if not (is_plain(run) and is_plain(name)):
+        raise UserError(f"{path}: damaged, {entry!r} is no file of a run")
     return run, name
+
+
+def is_plain(name: str) -> bool:
+    """Returns whether a name in a packed file names a file or folder directly, and nothing elsewhere.
+
+    Args:
+        name: the name.
+    """
+    return name not in ("", ".", "..") and name.isprintable() and "/" not in name and "\\" not in name
 
 
 def _decompressed(path: Path) -> bytes:

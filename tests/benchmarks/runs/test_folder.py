@@ -71,7 +71,7 @@ def test_folders_that_may_not_be_read_are_named(results: Path) -> None:
     assert results / "closed" in find([results]).unsearched
 
 
-@pytest.mark.parametrize("damaged", ["3", '"rank.csv"', "{"])
+@pytest.mark.parametrize("damaged", ["3", "[[1]]", '"rank.csv"', "{"])
 def test_a_damaged_list_of_what_was_left_out_is_one_line(results: Path, damaged: str) -> None:
     (results / "nusa" / "rank.csv").unlink(missing_ok=True)
     (results / "nusa" / LEFT_OUT).write_text(damaged)
