@@ -111,10 +111,11 @@ class Source:
         Raises:
             UserError: the import fails, or the file has changed since it was imported.
         """
-        if self.module and _imported.setdefault(self.module, self.sha256) != self.sha256:
+        digest = self.sha256
+        if self.module and _imported.setdefault(self.module, digest) != digest:
             raise UserError(f"{self.file}: changed since this process imported it; start Python anew")
         try:
-            return importlib.import_module(self.module) if self.module else _import_file(self.file, self.sha256)
+            return importlib.import_module(self.module) if self.module else _import_file(self.file, digest)
         except (Exception, SystemExit) as error:  # a user's file may raise anything
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.file}: cannot be imported ({why}); mend it") from error

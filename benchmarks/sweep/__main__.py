@@ -127,17 +127,17 @@ def _blocks(
     file: Path | None, given: dict[str, str], settings: tuple[str, ...], search: tuple[str, ...]
 ) -> list[Block]:
     """Returns the grid's blocks, from the file or from the command line."""
-    further = {"set": _named("set", settings), "search": _named("search", search)}
-    named = [*given, *(name for name, values in further.items() if values)]
+    both = {"set": _named("set", settings), "search": _named("search", search)}
+    named: dict[str, Any] = {**given, **{option: values for option, values in both.items() if values}}
     if file:
         if named:
             raise UserError(
-                f"--{named[0]}: the grid is read from {file}; write all settings there, or leave the file out"
+                f"--{next(iter(named))}: the grid is read from {file}; write all settings there, or leave the file out"
             )
         return read_blocks(file)
     if not named:
         raise UserError("no grid: name a file, or values, as in --strategy nusa,lora --seed 42..46")
-    return [block({**given, **{name: values for name, values in further.items() if values}}, "")]
+    return [block(named, "")]
 
 
 def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:

@@ -82,14 +82,15 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
             try:
                 asked = request(given, shared)
                 searched = tuple(name for name in block.searched if name in given)
-                cell = Cell(given, asked, streams.tasks(asked) if opened else 0, searched)
+                tasks = streams.tasks(asked) if opened else ()
+                cell = Cell(given, asked, len(tasks), searched)
             except UserError as error:
                 raise block.at(error) from error
             if (other := found.setdefault(cell.folder, cell)) is not cell:
                 raise block.at(
                     UserError(f"{cell.folder}: two runs have this folder, {said(other.given)} and {said(given)}")
                 )
-            if opened and (other := same.setdefault(streams.alike(asked), cell)) is not cell:
+            if opened and (other := same.setdefault(_alike(asked, tasks), cell)) is not cell:
                 raise block.at(
                     UserError(f"two runs are the same, in an order by two names: {other.folder} and {cell.folder}")
                 )
@@ -99,6 +100,11 @@ def cells(blocks: Iterable[Block], shared: Shared, *, opened: bool = True) -> li
         raise UserError("no run to do; name at least one strategy and one value of each setting")
     _check_auxiliary(found.values(), shared.places)
     return list(found.values())
+
+
+def _alike(asked: Request, tasks: tuple[str, ...]) -> str:
+    """A text that is the same for runs with the same settings and tasks, whatever their order is called."""
+    return repr([tasks, {name: value for name, value in asked.config.flat().items() if name != "order"}])
 
 
 def _check_auxiliary(found: Iterable[Cell], places: Places) -> None:
@@ -181,8 +187,8 @@ class _Streams:
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, int]]] = {}  # all tasks, and the smallest
 
-    def tasks(self, asked: Request) -> int:
-        """Returns the number of tasks of a run.
+    def tasks(self, asked: Request) -> tuple[str, ...]:
+        """Returns the names of a run's tasks, in their order.
 
         Raises:
             UserError: data are missing, a setting names a task that the stream does not have, or a batch is too large.
@@ -194,26 +200,12 @@ class _Streams:
                     raise UserError(
                         f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
                     )
-        if (key := _of_stream(asked)) not in self._known:
+        named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
+        key = (common.stream, common.order, str(common.shots), *named)
+        if key not in self._known:
             stream = asked.open_stream()
             self._known[key] = tuple(task.name for task in stream.tasks), smallest(stream)
         tasks, small = self._known[key]
         if _known(strategy, "trains", False):
             check_batch(*small, common.batch_size)
-        return len(tasks)
-
-    def alike(self, asked: Request) -> str:
-        """Returns a text that is the same for runs with the same settings and tasks, whatever their order is called.
-
-        Args:
-            asked: a run whose tasks were counted.
-        """
-        tasks, _ = self._known[_of_stream(asked)]
-        return repr([tasks, {name: value for name, value in asked.config.flat().items() if name != "order"}])
-
-
-def _of_stream(asked: Request) -> tuple[str, ...]:
-    """What tells the stream of a run apart, and settings by its tasks."""
-    common = asked.config.common
-    named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
-    return common.stream, common.order, str(common.shots), *named
+        return tasks

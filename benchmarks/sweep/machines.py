@@ -37,6 +37,15 @@ def living() -> list[Machine]:
     ]
 
 
+def machine(node_id: str) -> Machine | None:
+    """Returns the machine of a name; None if it is not there now.
+
+    Args:
+        node_id: Ray's name of it.
+    """
+    return next((each for each in living() if each.node_id == node_id), None)
+
+
 @dataclass
 class Machines:
     """What a sweep knows of its machines.

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from benchmarks.config.errors import UserError
 from benchmarks.sweep.board import Board
 from benchmarks.sweep.cluster import first_line
-from benchmarks.sweep.machines import BAD, SPARE, Machines, living
+from benchmarks.sweep.machines import BAD, SPARE, Machines, living, machine
 from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
 from benchmarks.sweep.queued import LEFT, LOST, QueuedRun, WorkerHandle
 from benchmarks.sweep.states import cost_of, forget_failure, note_failure, standing
@@ -98,11 +98,16 @@ class Scheduler:
             self._end_runs()
             raise
         finally:
-            for worker in [*self._starting.values(), *self._working.values(), *self._idle]:
+            for worker in self._workers:
                 ray.kill(worker.actor)
             with contextlib.suppress(RayError):  # the cluster is gone
                 ray.get(self._board.release.remote(), timeout=GRACE)
             ray.kill(self._board)
+
+    @property
+    def _workers(self) -> list[WorkerHandle]:
+        """All workers that there are."""
+        return [*self._starting.values(), *self._working.values(), *self._idle]
 
     def _look(self) -> None:
         """Looks at the cluster and at the board, now and then: starts workers, and gives up those that say nothing."""
@@ -122,9 +127,8 @@ class Scheduler:
 
     def _start_workers(self) -> None:
         """Starts workers for the runs that have none, as many as the cluster has room for; a line says if it is full."""
-        there = len(self._starting) + len(self._working) + len(self._idle)
         needs = self._needs()
-        wanted = min(self._room(), len(self.waiting) + len(self._working)) - there
+        wanted = min(self._room(needs), len(self.waiting) + len(self._working)) - len(self._workers)
         for _ in range(min(wanted, AT_ONCE) if time.monotonic() >= self._start_again else 0):
             actor = self._remote.options(**needs).remote(self.setup, self._board)
             self._starting[actor.ready.remote()] = WorkerHandle(actor)
@@ -140,16 +144,14 @@ class Scheduler:
         """What a worker asks Ray for."""
         return self._machines.worker(self.memory or self._least, alone=self.alone)
 
-    def _room(self) -> int:
-        """How many workers have room at once."""
-        return 1 if self.alone else self._machines.room(self._needs())
+    def _room(self, needs: dict[str, Any]) -> int:
+        """How many workers that ask for so much have room at once."""
+        return 1 if self.alone else self._machines.room(needs)
 
     def _end_spare(self) -> None:
         """Ends idle workers beyond those that have room, now that more is known of what runs need."""
-        there = len(self._starting) + len(self._working) + len(self._idle)
-        for worker in self._idle[: max(there - self._room(), 0)]:
-            self._idle.remove(worker)
-            ray.kill(worker.actor)
+        spare = len(self._workers) - self._room(self._needs())
+        self._end(self._idle[: max(spare, 0)])
 
     def _hand_out(self) -> None:
         """Gives each idle worker a run whose time has come; the first one when all the first workers are ready."""
@@ -289,7 +291,8 @@ class Scheduler:
 
     def _note_full(self, node_id: str) -> None:
         """Takes note that runs at once were too many for a machine's memory: each needs more than its share of that."""
-        has = next((each.has.get("memory", 0) for each in living() if each.node_id == node_id), 0)
+        there = machine(node_id)
+        has = there.has.get("memory", 0) if there else 0
         at_once = 1 + sum(worker.node_id == node_id for worker in self._working.values())
         self._least = max(self._least, int(has / at_once * SPARE))
         self._end_spare()
@@ -319,8 +322,10 @@ class Scheduler:
         if out := failures[node_id] >= BAD and self._machines.out(node_id):
             self._end_idle(node_id)
         if out and failures[node_id] == BAD:
-            name = next((each.name for each in living() if each.node_id == node_id), node_id)
-            self.view.say(f"a machine gets no more runs, since {BAD} in a row failed there: {name}")
+            there = machine(node_id)
+            self.view.say(
+                f"a machine gets no more runs, since {BAD} in a row failed there: {there.name if there else node_id}"
+            )
         self.view.waits(queued.cell, f"{outcome.error}; tried once on another machine")
         self.waiting.appendleft(queued)
         return True
@@ -331,7 +336,10 @@ class Scheduler:
 
     def _end_idle(self, node_id: str) -> None:
         """Ends the idle workers of a machine: it may be lost, as one of its workers is, or cannot do runs."""
-        for worker in [each for each in self._idle if each.node_id == node_id]:
+        self._end([each for each in self._idle if each.node_id == node_id])
+
+    def _end(self, idle: list[WorkerHandle]) -> None:
+        for worker in idle:
             self._idle.remove(worker)
             ray.kill(worker.actor)
 
