@@ -1,6 +1,6 @@
-"""What runs of the micro CLIP gave when it was written down: `tests/data/golden`, one file for each of `RUNS`.
+"""What runs of the micro CLIP gave when it was written down: `tests/data/golden.json`, a line for each of `RUNS`.
 
-A file holds the sha256 of each table, the means of each table's columns after each task, and what they were made with.
+It holds the sha256 of each table, the means of each table's columns after each task, and what they were made with.
 A change that is meant to move figures writes them anew: `uv run python -m tests.golden`, and says so in CHANGELOG.md.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 
-DATA = Path(__file__).parent / "data" / "golden"
+DATA = Path(__file__).parent / "data" / "golden.json"
 TABLES = ("accuracy.csv", "accuracy_agnostic.csv", "accuracy_seen.csv", "rank.csv", "spectrum.csv")
 THREE = ("--order", "arrows,clocks,colours")
 # With settings of their own, so that a recipe's change does not change them.
@@ -79,14 +79,12 @@ def made_with() -> dict[str, Any]:
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(DATA.read_text(encoding="utf-8"))[name]
 
 
-def write(name: str, run: Path) -> None:
-    """Writes down what a finished run of `RUNS` gave."""
-    DATA.mkdir(parents=True, exist_ok=True)
-    found = {"command": " ".join(RUNS[name]), "made_with": made_with(), "sha256": sums(run), "means": means(run)}
-    (DATA / f"{name}.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+def written_down(name: str, run: Path) -> dict[str, Any]:
+    """What a finished run of `RUNS` gave."""
+    return {"command": " ".join(RUNS[name]), "made_with": made_with(), "sha256": sums(run), "means": means(run)}
 
 
 def main() -> None:
@@ -94,11 +92,14 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     from benchmarks.run import main as run
 
+    lines = []
     for name in RUNS:
         with tempfile.TemporaryDirectory() as results:
             if status := run(words(name, Path(results))):
                 sys.exit(status)
-            write(name, run_folder(Path(results)))
+            found = written_down(name, run_folder(Path(results)))
+            lines.append(f"{json.dumps(name)}: {json.dumps(found)}")
+    DATA.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

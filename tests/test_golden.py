@@ -1,4 +1,4 @@
-"""Figures do not move: runs of the micro CLIP against those written down in `tests/data/golden`."""
+"""Figures do not move: runs of the micro CLIP against those written down in `tests/data/golden.json`."""
 
 from pathlib import Path
 
