@@ -3,7 +3,6 @@
 `python -m plotting.curves [RESULTS...] -o FILE`
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,16 +11,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.metric_columns import learning_accuracy
-from benchmarks.config.errors import UserError
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
+from plotting.panels import numbered, panels
 
 
-# Inches.
-PANEL_HEIGHT = 1.0
-FURNITURE = 0.5
 MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 
@@ -40,26 +36,9 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     Raises:
         UserError: the runs learn their tasks in several orders.
     """
-    if len(group.orders) > 1:
-        raise UserError(
-            f"the runs have {len(group.orders)} orders: {'; '.join(group.orders.values())}; choose one with --order"
-        )
-    tasks = group.first.tasks
-    columns = min(len(tasks) + len(MEANS), max(int(width / 1.6), 2) if len(tasks) <= 16 else max(int(width / 1.1), 2))
-    rows = math.ceil((len(tasks) + len(MEANS)) / columns)
-    titles = [*MEANS, *(f"{number} {name}" for number, name in enumerate(tasks, start=1))]
-    titles = [style.wrap(title, width / columns) for title in titles]
-    lines = max(title.count("\n") for title in titles) + 1
-    labels = [method.label for method in group.methods]
-    height = FURNITURE + style.legend_height(labels, width) + rows * (PANEL_HEIGHT + 0.13 * lines)
-
-    drawing = Figure((width, height), layout="constrained")
-    first = None
-    for place, title in enumerate(titles):
-        axes = drawing.add_subplot(rows, columns, place + 1, sharex=first, sharey=first)
-        first = first or axes
-        axes.set_title(title)
-        axes.tick_params(labelleft=place % columns == 0)
+    tasks = group.only_order()
+    drawing, found = panels([*MEANS, *numbered(tasks)], [method.label for method in group.methods], width)
+    for place, axes in enumerate(found):
         for method, look in zip(group.methods, style.looks(group.methods), strict=True):
             states = _states(group, method)  # (R, T+1, T)
             if place < len(MEANS):

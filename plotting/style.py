@@ -36,7 +36,9 @@ PAGE = 6.8
 LETTER = 0.062
 HANDLE = 0.55  # inches of a legend's entry without its text
 
-GREY = "#999999"  # for lines that belong to no method; methods define their colours and markers
+# For lines that belong to no method; methods define their colours and markers.
+GREY = "#999999"
+DARK = "#444444"
 DASHES = ("-", "--", ":", "-.")  # for variants of one strategy
 
 FONT = "DejaVu Sans"  # installed with matplotlib

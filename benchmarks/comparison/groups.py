@@ -115,6 +115,18 @@ class Group:
         }
         return dict(sorted(named.items(), key=lambda item: ("default" not in item[1], item[1])))
 
+    def only_order(self) -> tuple[str, ...]:
+        """Returns the tasks' names in the order in which all runs learn them.
+
+        Raises:
+            UserError: the runs learn them in several orders.
+        """
+        if len(self.orders) > 1:
+            raise UserError(
+                f"the runs have {len(self.orders)} orders: {'; '.join(self.orders.values())}; choose one with --order"
+            )
+        return self.first.tasks
+
     @property
     def accuracy_identity(self) -> str:
         """The test condition under which Transfer and forgetting are reported: `known` or `unknown`.

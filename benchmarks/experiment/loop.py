@@ -66,14 +66,15 @@ class TaskLoop:
         self.callbacks.tell("on_step_begin", self.run)
 
     def step_end(self, template: ClipTemplate) -> None:
-        """Stores the step's loss in the state of the run and calls `on_step_end` of every callback.
+        """Stores the step's losses and learning rate in the state of the run and calls `on_step_end` of every callback.
 
         Then it counts the step and moves the progress bar. To be called after every training step.
 
         Args:
-            template: the training template; its attribute `loss` is the step's loss.
+            template: the training template, which has just taken the step.
         """
-        self.run.loss = template.loss.detach()
+        self.run.loss, self.run.cross_entropy = template.losses[self.run.step]
+        self.run.lr = template.step_lr
         self.callbacks.step_end(self.run)
         self.run.step += 1
         self.bar.advance(STEP_WORK * self.batch_size)
@@ -120,6 +121,7 @@ class TaskLoop:
                 self._keep_tests(state - 1)
             said = self._measure(state)
         self._save()
+        self.callbacks.tell("on_saved", self.run)
         self.bar.say(said)  # not before: who reads it may stop the run and expects it to go on from here
 
     def _kept(self) -> str:

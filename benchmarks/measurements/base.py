@@ -28,8 +28,10 @@ class RunState:
         task: index of the task that is being learned, 0 to T - 1; None between tasks.
         step: index of the training step within the task, from 0.
         steps: number of training steps of the task.
-        loss: scalar loss of the last step, on the model's device; None before the first. Reading its value synchronises
-            a GPU.
+        loss: scalar loss of the last step, on the model's device, the mean over all processes; None before the first.
+            Reading its value synchronises a GPU.
+        cross_entropy: scalar cross-entropy of the last step's batch, the part of `loss` that no method adds to; likewise.
+        lr: the learning rate with which the last step was taken.
         accuracy: after an evaluation, the task-aware top-1 accuracy on each of the T tasks in percent, in learning
             order; empty before.
         resumed: whether the run was resumed from a checkpoint.
@@ -47,6 +49,8 @@ class RunState:
     step: int = 0
     steps: int = 0
     loss: Tensor | None = None
+    cross_entropy: Tensor | None = None
+    lr: float = 0.0
     accuracy: list[float] = field(default_factory=list)
     resumed: bool = False
     is_first: bool = True
@@ -90,6 +94,9 @@ class Callback:
 
         `run.learned` is the number of tasks learned, and `run.accuracy` has the task-aware accuracies in percent.
         """
+
+    def on_saved(self, run: RunState) -> None:
+        """Called after a state's tables and checkpoint have been written to the run folder."""
 
     def on_run_end(self, run: RunState) -> None:
         """Called once, after the last task has been evaluated and the merged model written."""

@@ -18,7 +18,7 @@ from benchmarks.config.settings import Common
 from benchmarks.runs.folder import RunFiles
 
 
-VERSION = "1.0"
+VERSION = "1.1"
 
 
 def number(version: str) -> tuple[int, int]:

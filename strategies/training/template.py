@@ -108,7 +108,9 @@ class ClipTemplate(SupervisedTemplate):
         on_step: called after every step.
 
     Attributes:
-        losses: (iterations,), the loss of each step of the current task, on the device; 0 for steps to come.
+        losses: (iterations, 2), of each step of the current task the loss, and the batch's cross-entropy alone, without
+            what the method adds; on the device, means over all processes, 0 for steps to come.
+        step_lr: the learning rate of the last step.
         batch_task: the index of the task of the current batch, or None if the batch mixes tasks.
         trained_count: the number of values in the current task's trained parameters.
 
@@ -145,7 +147,8 @@ class ClipTemplate(SupervisedTemplate):
         self.iterations, self.lr, self.weight_decay, self.seed = iterations, lr, weight_decay, seed
         self.warmup, self.threads = warmup, threads
         self.on_step_begin, self.on_step = on_step_begin, on_step
-        self.losses = torch.empty(0)
+        self.losses = torch.empty(0, 2)
+        self.step_lr = 0.0
         self.batch_task: int | None = None
         self.trained_count = 0
 
@@ -205,7 +208,7 @@ class ClipTemplate(SupervisedTemplate):
     def training_epoch(self, **kwargs: Any) -> None:
         """Trains the task's steps; does nothing where no parameter is trained."""
         if self.trained_parameters():
-            self.losses = torch.zeros(self.iterations, device=self.device)
+            self.losses = torch.zeros(self.iterations, 2, device=self.device)
             self._look: Callable[[], None] = lambda: None
             super().training_epoch(**kwargs)
 
@@ -227,8 +230,11 @@ class ClipTemplate(SupervisedTemplate):
     def criterion(self) -> Tensor:
         """Returns the mean cross-entropy of the current batch, with label smoothing, as a scalar."""
         if self.batch_task is None:
-            return self._criterion(self.mb_output, self.mb_y)
-        return F.cross_entropy(self.mb_output, self.mb_y, label_smoothing=self._criterion.label_smoothing)
+            found = self._criterion(self.mb_output, self.mb_y)
+        else:
+            found = F.cross_entropy(self.mb_output, self.mb_y, label_smoothing=self._criterion.label_smoothing)
+        self.losses[self.clock.train_exp_iterations, 1] = found.detach()
+        return found
 
     def optimizer_step(self) -> None:
         """Averages the gradients over the processes, checks past losses, and takes a step of optimiser and schedule.
@@ -237,7 +243,7 @@ class ClipTemplate(SupervisedTemplate):
             NotFinite: a loss of this task, up to 20 steps ago, is infinite or NaN.
         """
         step = self.clock.train_exp_iterations
-        self.losses[step] = self.loss.detach()
+        self.losses[step, 0] = self.loss.detach()
         gradients = (parameter.grad for parameter in self.optimizer.param_groups[0]["params"])
         data_parallel.average([gradient for gradient in gradients if gradient is not None] + [self.losses[step]])
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == self.iterations:
@@ -245,13 +251,14 @@ class ClipTemplate(SupervisedTemplate):
             self._look = self._start_look(step)
         if step + 1 == self.iterations:
             self._look()
+        self.step_lr = self.optimizer.param_groups[0]["lr"]
         super().optimizer_step()
         self.schedule.step()
         self.on_step()
 
     def _start_look(self, step: int) -> Callable[[], None]:
         """Starts to copy the losses to the CPU while the device computes on; returns a function to check the copy."""
-        losses = self.losses[: step + 1].to("cpu", non_blocking=True)  # (step + 1,)
+        losses = self.losses[: step + 1, 0].to("cpu", non_blocking=True)  # (step + 1,)
         copied = torch.cuda.Event() if self.device.type == "cuda" else None
         if copied:
             copied.record()

@@ -34,6 +34,7 @@ SAME = (
     "metrics.json",
     "rank.csv",
     "spectrum.csv",
+    "history.csv",
     "model.safetensors",
 )
 

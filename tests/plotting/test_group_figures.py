@@ -15,7 +15,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import read
-from plotting import compare, curves, frontier, interference, rank, spectrum, style
+from plotting import compare, curves, frontier, history, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
@@ -24,7 +24,8 @@ from tests.run_folders import RANK, rank_rows, write_csv, write_run
 STRATEGIES = sorted(registry.names("strategy"), key=lambda name: ":" in name)
 FIGURES = {
     "rank": rank.figure, "curves": curves.figure, "compare": compare.figure, "interference": interference.figure,
-    "spectrum": spectrum.figure, "rank --by-block": lambda group, width: rank.by_block(group.methods[0], width),
+    "spectrum": spectrum.figure, "history": history.figure,
+    "rank --by-block": lambda group, width: rank.by_block(group.methods[0], width),
 }  # fmt: skip
 
 
@@ -39,6 +40,16 @@ def write_spectrum(run: Path, tasks: int) -> None:
     write_csv(run / "spectrum.csv", ["after", "tower", "block", "matrix", *map(str, range(1, 9))], rows)
 
 
+def write_history(run: Path, tasks: int, seed: int = 0) -> None:
+    """A loss that falls from 2 + seed to 1 + seed over four steps of each task, half of it added by the method."""
+    rows: list[list[object]] = []
+    for task in range(1, tasks + 1):
+        for place, step in enumerate((10, 20, 30, 34)):
+            loss = 2 + seed - place / 3
+            rows.append([task, step, loss, loss / 2, loss / 2, 0.001])
+    write_csv(run / "history.csv", ["task", "step", "loss", "cross_entropy", "added", "lr"], rows)
+
+
 def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
     """The first methods of the list, two seeds each; the last one stores most."""
     chance = np.random.default_rng(tasks)
@@ -50,6 +61,7 @@ def make_group(root: Path, tasks: int, methods: int, seeds: int = 2) -> Group:
                 root / strategy / str(seed), states, names(tasks), strategy, seed, cost={"carried_bytes": carried}
             )
             write_spectrum(run, tasks)
+            write_history(run, tasks, seed)
     (group,) = sort(find([root]).folders).groups
     return group
 
@@ -113,6 +125,16 @@ def test_spectrum_draws_the_values_of_the_file(tmp_path: Path) -> None:
     drawn_lines = lines(spectrum.figure(group), 1)
     assert drawn_lines["before any training"] == pytest.approx([0.5**place for place in range(6)], rel=1e-4)
     assert drawn_lines[group.methods[0].label] == pytest.approx([1.25 * 0.5**place for place in range(6)], rel=1e-4)
+
+
+def test_history_draws_the_mean_over_runs_of_each_task(tmp_path: Path) -> None:
+    group = make_group(tmp_path, 3, 2)
+    figure = history.figure(group)
+    for task in range(3):
+        found = lines(figure, task)[group.methods[1].label]
+        assert found == pytest.approx([(2.5 - place / 3) / 2 for place in range(4)])
+    own = lines(history.of_run(group.runs[0]), 2)
+    assert own["loss"] == pytest.approx(2 * own["added by the method"]) and len(own["loss"]) == 4
 
 
 def test_methods_and_runs_with_nothing_to_draw_are_named_in_the_legend_the_caption_and_a_line(tmp_path: Path) -> None:

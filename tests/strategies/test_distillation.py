@@ -59,7 +59,7 @@ def losses_of_the_first_step(plugin: Any, task: int = 0) -> float:
 
     template.criterion = note  # type: ignore[method-assign]
     template.train(tiny_experiences()[task])
-    return float(template.losses[0]) - crossed[0]
+    return float(template.losses[0, 0]) - crossed[0]
 
 
 def expected_terms(plugin: Any, teacher: Any, student: Any, images: Tensor, tokens: Tensor) -> float:

@@ -1,0 +1,138 @@
+"""The training loss over the steps of each task, one panel for each task.
+
+`python -m plotting.history [RESULTS...] -o FILE`
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks.comparison.groups import Group, alone
+from benchmarks.runs.read import Run
+from plotting import style
+from plotting.captioned import Captioned, each
+from plotting.command import for_group
+from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+from plotting.panels import numbered, panels
+
+
+PARTS = {"cross_entropy": ("cross-entropy", "--"), "added": ("added by the method", ":")}
+
+
+@style.paper()
+def figure(group: Group, width: float = style.PAGE) -> Figure:
+    """Returns the figure of the cross-entropy of a training batch (y axis, nats) over the steps of each task (x axis).
+
+    Each method has a line, the mean over its runs. The cross-entropy is what all methods minimise; what a method adds to
+    its loss is not drawn, since it has another meaning for each. Every tenth step was measured, and the last.
+
+    Args:
+        group: the runs, all with the same order.
+        width: in inches.
+
+    Raises:
+        UserError: the runs learn their tasks in several orders, or none has a `history.csv`.
+    """
+    tasks, missing = group.only_order(), gaps(group)
+    check(group, missing)
+    named = labels(group, missing)
+    drawing, found = panels(numbered(tasks), named, width)
+    for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
+        losses = mean_losses([run for run in method.runs if not _gap(run)], "cross_entropy")
+        for number, axes in enumerate(found, start=1):
+            line = losses.get(number, pd.Series(dtype=float))
+            axes.plot(line.index, line, label=words, markevery=max(len(line) // 4, 1), **look.line())
+    drawing.supxlabel("training step")
+    drawing.supylabel("cross-entropy of the batch (nats)")
+    style.legend(drawing)
+    return drawing
+
+
+@style.paper()
+def of_run(run: Run) -> Figure:
+    """Returns the figure of a single run's training loss (y axis, nats) over the steps of each task (x axis).
+
+    Where the method adds something to the loss, a distillation or a penalty, this and the cross-entropy of the batch
+    have lines of their own. It is written to `plots/history.png` and `.svg` of the run folder. Of a run that trained
+    nothing, or is of an older version, the panels are empty.
+
+    Args:
+        run: the run.
+    """
+    look = style.looks(alone(run).methods)[0]
+    table = (
+        pd.DataFrame(columns=["task", "step", "loss", "cross_entropy", "added"]) if _gap(run) else run.table("history")
+    )
+    adds = (table["added"] != 0).any()
+    drawing, found = panels(numbered(run.tasks), ["loss"], style.PAGE)
+    for number, axes in enumerate(found, start=1):
+        rows = table[table["task"] == number]
+        axes.plot(rows["step"], rows["loss"], label="loss", color=look.colour)
+        for name, (words, dash) in PARTS.items() if adds else ():
+            axes.plot(rows["step"], rows[name], label=words, color=style.DARK, linewidth=0.8, linestyle=dash)
+    drawing.supxlabel("training step" if len(table) else f"training step ({_gap(run)})")
+    drawing.supylabel("loss (nats)")
+    style.legend(drawing)
+    return drawing
+
+
+def in_report(group: Group) -> Iterator[Captioned]:
+    """Yields one figure for each order of a group for the report: the cross-entropy over the steps of each task.
+
+    It yields none for runs of which none has a `history.csv`, as in folders of older versions.
+
+    Args:
+        group: the runs, with any number of orders.
+    """
+    for tasks, name in group.orders.items():
+        part = group.in_order(tasks)
+        missing = gaps(part)
+        if not is_empty(part, missing):
+            caption = f"Cross-entropy of the training batches over the steps of each task, order {name}."
+            alt = f"{caption} At the tasks' last steps, mean over tasks: {each(part, _last)} nats."
+            yield Captioned(figure(part), captioned(caption, missing), alt)
+
+
+def gaps(group: Group) -> list[Gap]:
+    """Returns the methods of which some or all runs have no losses to draw.
+
+    Args:
+        group: the runs.
+    """
+    return of_runs(group, _gap)
+
+
+def _gap(run: Run) -> str:
+    if run.files.has("history.csv"):
+        return ""
+    return "nothing was trained" if run.learns_nothing else "no history.csv"
+
+
+def mean_losses(runs: Sequence[Run], name: str) -> dict[int, pd.Series]:
+    """Returns a column of `history.csv` over the steps of each task, as the mean over runs, by the task's number from 1.
+
+    Each is a series in nats with the step, from 1, as its index.
+
+    Args:
+        runs: the runs, each with a `history.csv`.
+        name: the column, such as `cross_entropy`.
+    """
+    if not runs:
+        return {}
+    rows = pd.concat([run.table("history") for run in runs])
+    means = rows.groupby(["task", "step"])[name].mean()
+    return {int(task): line.droplevel("task") for task, line in means.groupby("task")}
+
+
+def _last(run: Run) -> float | None:
+    if _gap(run):
+        return None
+    return float(np.mean([line.iloc[-1] for line in mean_losses([run], "cross_entropy").values()]))
+
+
+main = for_group(figure, "history", gaps)
+
+if __name__ == "__main__":
+    main()
