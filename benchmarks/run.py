@@ -73,7 +73,7 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
         use_cache=not harness["no_cache"], auxiliary_images=harness["reference_images"],
         auxiliary_texts=harness["reference_texts"], again=harness["again"],
         trust_model_code=harness["trust_model_code"],
-        measure=[name.strip() for name in (harness["measure"] or "").split(",") if name.strip()],
+        measure=_names(harness["measure"]), log=_names(harness["log"]),
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
     )  # fmt: skip
     before = request.is_finished
@@ -82,6 +82,10 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
         if before:
             print(plain(f"finished before; shown from {request.folder} (--again runs it once more)\n"))
         api.show(request.folder)
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
 if __name__ == "__main__":

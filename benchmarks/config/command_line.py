@@ -107,6 +107,11 @@ def _harness_options() -> list[click.Parameter]:
             help="additional measurements: from installed packages, or not taken by default",
         ),
         click.Option(
+            ["--log"],
+            metavar="NAME,...",
+            help="where losses, accuracies, ranks and plots go besides the run folder: tensorboard, wandb",
+        ),
+        click.Option(
             ["--no-plots"], is_flag=True, help="draw no plots at the end; python -m plotting can draw them later"
         ),
         click.Option(

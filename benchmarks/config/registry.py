@@ -1,10 +1,10 @@
-"""Finds strategies, streams and measurements by name, and reads a strategy's settings without importing torch.
+"""Finds strategies, streams, measurements and loggers by name, and reads a strategy's settings without importing torch.
 
 `--help` and `--list` must answer at once, but importing a strategy takes many seconds. So a module's first docstring
 line, its `Settings` class and its `ABOUT` are read from its source; nothing else of it is executed.
 
 A name is that of a file in this project, or of an entry point of an installed package (groups `nusa_bench.strategies`,
-`nusa_bench.streams` and `nusa_bench.measurements`; the value names a module). A strategy may also be given as a path to
+`.streams`, `.measurements` and `.loggers`; the value names a module). A strategy may also be given as a path to
 a file.
 """
 
@@ -34,15 +34,17 @@ FOLDERS = {
     "strategy": ROOT / "strategies",
     "stream": ROOT / "benchmarks" / "streams",
     "measurement": ROOT / "benchmarks" / "measurements",
+    "logger": ROOT / "benchmarks" / "loggers",
 }
 GROUPS = {
     "strategy": "nusa_bench.strategies",
     "stream": "nusa_bench.streams",
     "measurement": "nusa_bench.measurements",
+    "logger": "nusa_bench.loggers",
 }
 # A file that defines one of these names is of that kind; the other files in these folders are shared code.
-NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter"}
-DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}}
+NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter", "logger": "Logger"}
+DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}, "logger": {"Logger"}}
 # The modules that a `Settings` class and an `ABOUT` may use: those that are fast to import.
 LIGHT_MODULES = {
     "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
@@ -54,10 +56,10 @@ _imported: dict[str, str] = {}  # by module the SHA-256 digest of its file when 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that defines a strategy, a stream or a measurement.
+    """A file that defines a strategy, a stream, a measurement or a logger.
 
     Attributes:
-        kind: `strategy`, `stream` or `measurement`.
+        kind: `strategy`, `stream`, `measurement` or `logger`.
         name: the name of what it defines on the command line.
         file: its path.
         module: the full name by which it is imported, such as `strategies.nusa`; None for a user's own file.
@@ -72,7 +74,7 @@ class Source:
     def is_own_project(self) -> bool:
         """Whether the file belongs to this project, not to the user or an installed package.
 
-        It then lies in `strategies`, `benchmarks/streams` or `benchmarks/measurements`, by its kind.
+        It then lies in `strategies`, or in `benchmarks/` in `streams`, `measurements` or `loggers`, by its kind.
         """
         return FOLDERS[self.kind] in self.file.parents
 
@@ -96,7 +98,7 @@ class Source:
 
         Raises:
             UserError: the import fails, or the module does not define what its kind needs: `Plugin` for a strategy,
-                `build` for a stream, `Meter` for a measurement.
+                `build` for a stream, `Meter` for a measurement, `Logger` for a logger.
         """
         module = self.imported()
         if not hasattr(module, NEEDED[self.kind]):
@@ -175,22 +177,22 @@ def _say_hidden(kind: str, name: str) -> None:
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """Returns the files (`Source`) that define the strategies, streams or measurements, by their command-line names.
+    """Returns the files (`Source`) that define the strategies, streams, measurements or loggers, by their command-line names.
 
     This project's come first, then those of installed packages, except those whose names this project uses.
 
     Args:
-        kind: `strategy`, `stream` or `measurement`.
+        kind: `strategy`, `stream`, `measurement` or `logger`.
     """
     own, others = _built_in(kind), _installed(kind, tuple(sys.path))
     return {**own, **{name: source for name, source in others.items() if name not in own}}
 
 
 def names(kind: str) -> list[str]:
-    """Returns the command-line names of all strategies, streams or measurements, sorted.
+    """Returns the command-line names of all strategies, streams, measurements or loggers, sorted.
 
     Args:
-        kind: which of them: `strategy`, `stream` or `measurement`.
+        kind: which of them: `strategy`, `stream`, `measurement` or `logger`.
     """
     return sorted(sources(kind))
 
@@ -207,10 +209,10 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def find(kind: str, name: str) -> Source:
-    """Returns the file (`Source`) that defines a strategy, a stream or a measurement; nothing is imported.
+    """Returns the file (`Source`) that defines a strategy, a stream, a measurement or a logger; nothing is imported.
 
     Args:
-        kind: `strategy`, `stream` or `measurement`.
+        kind: `strategy`, `stream`, `measurement` or `logger`.
         name: the name on the command line, for a stream without the colon and what follows it. For a strategy also the
             path of a Python file, which ends in `.py`.
 
@@ -222,7 +224,7 @@ def find(kind: str, name: str) -> Source:
         return _own_file(Path(name))
     known = sources(kind)
     if name not in known:
-        option = "measure" if kind == "measurement" else kind
+        option = {"measurement": "measure", "logger": "log"}.get(kind, kind)
         raise UserError(f'--{option}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
     if name in _built_in(kind) and name in _installed(kind, tuple(sys.path)):
         _say_hidden(kind, name)

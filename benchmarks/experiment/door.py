@@ -25,6 +25,7 @@ from benchmarks.streams.base import Plan
 
 
 if TYPE_CHECKING:
+    from benchmarks.loggers.base import Log
     from benchmarks.measurements.base import Callback
 
 
@@ -38,6 +39,7 @@ def run(
     results: str | Path = "results",
     callbacks: Sequence["Callback"] = (),
     measure: Sequence[str] = (),
+    log: Sequence[str] = (),
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -64,6 +66,7 @@ def run(
         callbacks: `nb.Callback` objects, notified of the run's events; a `Measurement` among them fills a table of the
             run folder.
         measure: names of measurements from installed packages, or of those not taken by default.
+        log: names of loggers (`tensorboard`, `wandb`), to which losses, accuracies, ranks and plots go as well.
         config: a YAML file of settings; arguments of this call take precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -83,8 +86,8 @@ def run(
         UserError: wrong input, or whatever stops a run, in one line.
     """
     asked = request(
-        {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, config=config,
-        data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
+        {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, log=log,
+        config=config, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
         auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
     )  # fmt: skip
     return start(asked, callbacks, plots=plots, silent=silent)
@@ -95,6 +98,7 @@ def request(
     *,
     results: str | Path = "results",
     measure: Sequence[str] = (),
+    log: Sequence[str] = (),
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -113,6 +117,7 @@ def request(
         given: settings by name, among them `strategy` and `stream` as in `run`.
         results: the folder of all run folders.
         measure: names of measurements in addition to those taken by default.
+        log: names of loggers.
         config: a YAML file of settings; `given` takes precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -143,7 +148,8 @@ def request(
     paths = {
         "data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
-    check_measure(measure)
+    check_names("measure", "measurement", measure)
+    check_names("log", "logger", log)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
@@ -155,11 +161,14 @@ def request(
             **resolved.flat(),
             **{name: str(place) for name, place in paths.items() if place},
         }
-        told |= {"measure": list(measure)} if measure else {}
+        told |= {name: list(names) for name, names in (("measure", measure), ("log", log)) if names}
         told |= {"trust_model_code": True} if trust_model_code else {}
         told |= {} if use_cache else {"use_cache": False}
         words = ", ".join(f"{name}={value!r}" for name, value in told.items())
-        return Request(resolved, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code)
+        return Request(
+            resolved, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code,
+            tuple(dict.fromkeys(log)),
+        )  # fmt: skip
     except OSError as error:
         raise of_the_system(error) from error
 
@@ -210,19 +219,21 @@ def check_switches(**values: Any) -> None:
             raise UserError(f"{name}: expected True or False, got {shown(value)}")
 
 
-def check_measure(measure: Any) -> None:
-    """Checks that an argument is a list of measurements.
+def check_names(argument: str, kind: str, names: Any) -> None:
+    """Checks that an argument is a list of names of measurements or loggers.
 
     Args:
-        measure: the argument.
+        argument: the argument's name.
+        kind: `measurement` or `logger`.
+        names: its value.
 
     Raises:
-        UserError: it is no list of texts, or there is no measurement of one's name.
+        UserError: it is no list of texts, or nothing has one of these names.
     """
-    if not isinstance(measure, list | tuple) or not all(isinstance(each, str) for each in measure):
-        raise UserError(f"measure: expected a list of names, got {shown(measure)}")
-    for name in measure:
-        registry.find("measurement", name)
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise UserError(f"{argument}: expected a list of names, got {shown(names)}")
+    for name in names:
+        registry.find(kind, name)
 
 
 def check_path(name: str, place: Any) -> None:
@@ -286,6 +297,7 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
         raise UserError(f"start: expected what nb.request(...) returns, got {shown(asked)}")
     if not isinstance(callbacks, list | tuple):
         raise UserError(f"callbacks: expected a list of nb.Callback objects, got {shown(callbacks)}")
+    logs = _loggers(asked)
     try:
         if was_finished := asked.is_finished:
             asked.check_finished()
@@ -297,13 +309,25 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
             )
         else:
             try:
-                _execute(asked, callbacks, silent)
+                _execute(asked, [*callbacks, *logs], silent)
             finally:
                 ONE_RUN.release()
     except OSError as error:
         raise of_the_system(error) from error
-    if plots and processes.is_first():
-        _draw(asked.folder, must=not was_finished)
+    if processes.is_first():
+        if plots:
+            _draw(asked.folder, must=not was_finished)
+        for log in logs:
+            log.follow(asked.folder, to_the_end=True)
+
+
+def _loggers(asked: Request) -> "list[Log]":
+    if not asked.log:
+        return []
+    with ready_for_avalanche(), quick_imports(), lean_imports():
+        from benchmarks.loggers.base import chosen
+
+        return chosen(asked.log)
 
 
 def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> None:

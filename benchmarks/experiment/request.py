@@ -95,6 +95,7 @@ class Request:
         command: the command or call that starts the same run again, for `run.json`.
         measure: names of measurements in addition to those taken by default.
         trusted: whether the config of a model's folder may name a tokenizer that may run code.
+        log: names of loggers, to which the run's values go besides the run folder.
     """
 
     config: RunConfig
@@ -104,6 +105,7 @@ class Request:
     command: str = ""
     measure: tuple[str, ...] = ()
     trusted: bool = False
+    log: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:

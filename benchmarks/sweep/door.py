@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.terminal import say
-from benchmarks.experiment.door import check_measure, check_path, check_switches, places
+from benchmarks.experiment.door import check_names, check_path, check_switches, places
 from benchmarks.experiment.reading import load_runs
 from benchmarks.runs import write
 from benchmarks.runtime import files
@@ -265,7 +265,7 @@ def shared_by_all(
     for option, place in (("--reference-images", at.auxiliary_images), ("--reference-texts", at.auxiliary_texts)):
         if place and not place.exists():
             raise UserError(f"{option} {place}: there is no such file or folder")
-    check_measure(measure)
+    check_names("measure", "measurement", measure)
     check_switches(plots=plots, trust_model_code=trust_model_code)
     named = {
         "--results": results, "--data-root": data_root, "--cache": cache, "--measure": ",".join(measure) or None,
