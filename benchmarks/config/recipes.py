@@ -46,6 +46,18 @@ def repeated(argument: str) -> tuple[str, str]:
     return times, inner or "mtil"
 
 
+def innermost(stream: str) -> str:
+    """Returns the stream that another one repeats, or holds images out of: `folder:PATH` for `validation:7:folder:PATH`.
+
+    Any other stream's name is returned as it is.
+
+    Args:
+        stream: the stream's name on the command line.
+    """
+    family, _, argument = stream.partition(":")
+    return innermost(repeated(argument)[1]) if family in AROUND else stream
+
+
 def recipe(stream: str, strategy: str) -> dict[str, Any]:
     """Returns the default settings of a strategy on a stream, by setting name: published ones where there are any.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from benchmarks.config.recipes import innermost
 from benchmarks.datasets.about import infos
 from benchmarks.images.folders import ARCHIVES, ENDINGS, NO_PICTURES
 from benchmarks.runtime.files import fingerprint
@@ -24,6 +25,7 @@ def digest(stream: str, datasets: Iterable[str], data_root: Path) -> str | None:
         datasets: the names of the data sets that its tasks are of, or of the domains of a stream of folders.
         data_root: the folder of the published data sets.
     """
+    stream = innermost(stream)
     own = stream.startswith(FOLDER)
     root = Path(os.path.expanduser(stream.removeprefix(FOLDER))) if own else data_root
     names = sorted(set(datasets))

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import ANY_STREAM, recipe
+from benchmarks.config.recipes import ANY_STREAM, innermost, recipe
 from benchmarks.config.settings import RunConfig
 from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
@@ -173,7 +173,7 @@ class Request:
             found: the content of its `run.json`.
         """
         stream = self.config.common.stream
-        if stream.startswith(data_files.FOLDER):
+        if innermost(stream).startswith(data_files.FOLDER):
             with contextlib.suppress(UserError):
                 if not self._has_same_stream():
                     return (

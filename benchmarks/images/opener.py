@@ -1,6 +1,8 @@
 """Turns the splits of tasks into pixels: from memory, from the cache, or decoded at each reading."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,22 @@ from benchmarks.images.decode import FromFiles, check, decode, digests
 from benchmarks.images.sets import Images, Split
 from benchmarks.runtime.progress import ProgressBar
 from strategies.training.pixels import Pixels
+
+
+@dataclass
+class Kept:
+    """Splits that this process has drawn or checked, for processes that do many runs.
+
+    Attributes:
+        wanted: whether they are kept, as processes want that do many runs; else they would take memory for nothing.
+        splits: the images and digests by all on which they depend. What the cache on disk has is not among them.
+    """
+
+    wanted: bool = False
+    splits: dict[str, tuple[Pixels, np.ndarray]] = field(default_factory=dict)
+
+
+KEPT = Kept()  # of this process
 
 
 class Opener:
@@ -121,8 +139,20 @@ class Opener:
             UserError: an image without cache cannot be read; the message names its file.
         """
         if id(split) not in self._opened:
-            self._opened[id(split)] = self._open_files(split) if from_files else self._open(split)
+            key = self._key(split, from_files)
+            found = KEPT.splits.get(key) or (self._open_files(split) if from_files else self._open(split))
+            if key:
+                KEPT.splits[key] = found
+            self._opened[id(split)] = found
         return self._opened[id(split)]
+
+    def _key(self, split: Split, from_files: bool) -> str:
+        """Returns all on which a split that is kept depends, as text; empty for one that is not."""
+        images = split.images
+        if not KEPT.wanted or images.fingerprint is None or (self._is_cached(images) and not from_files):
+            return ""
+        rows = hashlib.sha256(split.rows.tobytes()).hexdigest()
+        return repr((images.name, images.fingerprint(), images.count, rows, self.size, from_files))
 
     def _open(self, split: Split) -> tuple[Pixels, np.ndarray]:
         if split.images.drawn and not self._is_cached(split.images):

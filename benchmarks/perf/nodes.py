@@ -19,7 +19,6 @@ from benchmarks.sweep.engine import run_cells
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
 from benchmarks.sweep.outcomes import Outcome
-from benchmarks.sweep.states import Standing
 from benchmarks.sweep.view import View
 from benchmarks.sweep.worker import Worker
 
@@ -59,7 +58,7 @@ class Seen(View):
     """
 
     def __init__(self, found: list[Cell], memory: list[int]) -> None:
-        super().__init__(found, [Standing("to do")] * len(found), silent=True)
+        super().__init__(found, (), silent=True)
         self.memory = memory
 
     def finished(self, cell: Cell, seconds: Any) -> None:

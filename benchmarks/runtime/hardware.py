@@ -41,7 +41,7 @@ def describe(device: str) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in RECORDED},
         },
-        "git": repository.commit(),
+        "git": repository.code_commit(),
         "hardware": {
             "device": device,
             "gpu": torch.cuda.get_device_name() if device == "cuda" else None,

@@ -1,12 +1,18 @@
 """The progress display of a run: one bar with the remaining time, and a line for each finished task."""
 
 import contextlib
+from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.config.terminal import plain
+
+
+# Called whenever a bar moves, for whoever wants to know that a run is alive (a sweep); by default nothing.
+MOVED: ContextVar[Callable[[], None]] = ContextVar("moved", default=lambda: None)
 
 
 class ProgressBar:
@@ -33,6 +39,7 @@ class ProgressBar:
             transient=True,
         )
         self._task = self._bar.add_task("", total=None, visible=False)
+        self._moved = MOVED.get()  # now: threads have a context of their own
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -59,6 +66,7 @@ class ProgressBar:
             amount: the work done since the last call, in the unit of the `total` given to `begin`.
         """
         self._bar.advance(self._task, amount)
+        self._moved()
 
     def now(self, what: str) -> None:
         """Changes the bar's label.

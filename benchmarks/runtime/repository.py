@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 from benchmarks.config.registry import ROOT
@@ -20,6 +21,12 @@ def commit(root: Path = ROOT) -> dict[str, str | bool | None]:
     found = _git(root, "rev-parse", "HEAD") if _is_own(root) else None
     changes = _git(root, "status", "--porcelain") if found else None
     return {"commit": found, "uncommitted_changes": None if changes is None else bool(changes)}
+
+
+@cache
+def code_commit() -> dict[str, str | bool | None]:
+    """Returns what `commit` says of this process's code, as it was when this was first asked: a process reads its code once."""
+    return commit()
 
 
 def _is_own(root: Path) -> bool:

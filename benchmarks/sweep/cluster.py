@@ -79,12 +79,12 @@ def _set(values: Mapping[str, str | None]) -> None:
 def _call(address: str) -> None:
     """Raises UserError if nobody listens at an address, where Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
-    if not (host and port.isdigit() and int(port) < 2**16 and "/" not in host):
+    if not (host and port.isascii() and port.isdecimal() and int(port) < 2**16 and "/" not in host):
         raise UserError(f"--address {address}: expected HOST:PORT, as `ray start` prints it, or auto")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER).close()
-    except OSError as error:
-        raise UserError(f"{_where(address)} ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: of a name that no host can have
+        raise UserError(f"{_where(address)} ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _where(address: str | None) -> str:

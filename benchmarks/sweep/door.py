@@ -139,7 +139,7 @@ def run_plan(asked: Plan, options: Options, *, retry_failed: bool = False, silen
             'Ray is missing; install the extra "cluster" (uv run --extra cluster ..., pip install "nusa-bench[cluster]"), '
             "or take --print-commands, which needs none"
         ) from error
-    with View(cells, [asked.standings[index] for index in indices], silent=silent) as view:
+    with View(cells, zip(asked.cells, asked.standings, strict=True), silent=silent) as view:
         return before | run_cells(cells, asked.shared, options, view, max(each.memory for each in asked.standings))
 
 

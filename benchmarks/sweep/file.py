@@ -55,6 +55,8 @@ def block(given: Mapping[Any, Any], where: str) -> Block:
     Raises:
         UserError: a name or a value has another form.
     """
+    if not given:
+        raise at(where, UserError("empty; expected lines of the form `name: values`"))
     try:
         values = _values({name: value for name, value in given.items() if name not in (SET, SEARCH)})
         searched: tuple[str, ...] = ()

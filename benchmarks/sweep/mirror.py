@@ -9,6 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 from benchmarks.config.errors import Busy, UserError, of_the_system
 from benchmarks.runs.write import CHECKPOINT
 from benchmarks.runtime import files, locks
+from benchmarks.sweep.cluster import first_line
 
 
 LAST = "run.json"  # sent last, so that a folder that says it is finished holds everything
@@ -83,7 +84,7 @@ def _answer(reference: Any) -> Any:
     except RayTaskError as error:
         raise DriverError(" ".join(str(error.cause).split())) from error
     except RayError as error:
-        raise KeyboardInterrupt from error
+        raise KeyboardInterrupt(f"the driver's machine could not be reached: {first_line(error)}") from error
 
 
 def _changed(file: Path) -> tuple[int, int]:

@@ -42,5 +42,5 @@ class Options:
             )
         if not is_number(self.timeout) or self.timeout <= 0:
             raise UserError(f"--timeout: expected seconds above 0, got {shown(self.timeout)}")
-        if self.address is not None and not isinstance(self.address, str):
+        if self.address is not None and not (isinstance(self.address, str) and self.address.strip()):
             raise UserError(f"--address: expected HOST:PORT or auto, got {shown(self.address)}")

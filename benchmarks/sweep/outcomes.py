@@ -55,7 +55,7 @@ class Outcome:
 
     Attributes:
         status: `finished`; `failed` with an error that another start would meet again; `memory` if memory ran out; `busy`
-            if another process writes into the folder; `interrupted` if the driver asked for it.
+            if another process writes into the folder; `interrupted` if the driver asked for it, or was out of reach.
         error: the error in one line; empty if there is none.
         log: the path of the worker's log.
         elsewhere: whether a run that failed may succeed on another machine.

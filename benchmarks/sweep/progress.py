@@ -8,7 +8,9 @@ import torch
 from benchmarks.backbones.kept import KEPT
 from benchmarks.experiment import door
 from benchmarks.experiment.request import Request
+from benchmarks.images import opener
 from benchmarks.measurements.base import Callback, RunState
+from benchmarks.runtime.progress import MOVED
 from benchmarks.sweep.outcomes import Progress
 
 
@@ -26,6 +28,7 @@ class ProgressCallback(Callback):
 
     def __init__(self, tell: Callable[[Progress], bool], save: Callable[[], None]) -> None:
         self._tell, self._save, self._last = tell, save, 0.0
+        self._progress = Progress(0, 0)
 
     def on_run_begin(self, run: RunState) -> None:
         self._go_on(run)
@@ -41,6 +44,11 @@ class ProgressCallback(Callback):
     def on_task_end(self, run: RunState) -> None:
         self._report(run)
 
+    def moved(self) -> None:
+        """Says that the run is alive, while images are decoded or evaluated; it is not ended there."""
+        if time.monotonic() - self._last >= EVERY:
+            self._say()
+
     def _go_on(self, run: RunState) -> None:
         if self._report(run):
             raise KeyboardInterrupt
@@ -48,7 +56,11 @@ class ProgressCallback(Callback):
     def _report(self, run: RunState) -> bool:
         step, steps = (0, 0) if run.task is None else (run.step, run.steps)
         learned = run.learned if run.task is None else run.task
-        stop = self._tell(Progress(learned, len(run.tasks), step, steps))
+        self._progress = Progress(learned, len(run.tasks), step, steps)
+        return self._say()
+
+    def _say(self) -> bool:
+        stop = self._tell(self._progress)
         self._last = time.monotonic()
         return stop
 
@@ -70,9 +82,12 @@ def complete(
         KeyboardInterrupt: `tell` returned True.
     """
     torch.set_num_threads(threads)
-    KEPT.wanted = True
+    KEPT.wanted = opener.KEPT.wanted = True
+    told = ProgressCallback(tell, save)
+    listening = MOVED.set(told.moved)
     try:
-        door.complete(asked, [ProgressCallback(tell, save)], plots=plots)
+        door.complete(asked, [told], plots=plots)
     finally:
+        MOVED.reset(listening)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # other runs on the device have a use for it

@@ -15,7 +15,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.sweep.board import Board
 from benchmarks.sweep.cluster import first_line
 from benchmarks.sweep.machines import BAD, SPARE, Machines, living, machine
-from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
+from benchmarks.sweep.outcomes import Outcome, Progress, Ready
 from benchmarks.sweep.queued import LEFT, LOST, QueuedRun, WorkerHandle
 from benchmarks.sweep.states import cost_of, forget_failure, note_failure, standing
 from benchmarks.sweep.view import View
@@ -71,9 +71,10 @@ class Scheduler:
         self._starting: dict[Any, WorkerHandle] = {}  # by the reference to what they return: Ready
         self._working: dict[Any, WorkerHandle] = {}  # likewise: Outcome
         self._idle: list[WorkerHandle] = []
-        self._code, self._looked, self._unstarted = code_digest(), 0.0, 0
+        self._looked, self._unstarted, self._refusal = 0.0, 0, ""
         self._start_again, self._said = 0.0, ""  # before when no worker is started, and the last line on why
         self._began = None if alone else time.monotonic()  # until the first run has begun
+        self._first = 0  # how many workers have room before that
         self._worked = time.monotonic()  # when a run last went on; 0 after a line that none does
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         board: Any = ray.remote(Board)
@@ -86,7 +87,8 @@ class Scheduler:
         """Does the runs, and returns when none is left.
 
         Raises:
-            UserError: the first workers cannot do runs, for instance since one is of another version of the project.
+            UserError: the first workers cannot do runs, for instance since one is of another version of the project; or
+                later no machine can.
             KeyboardInterrupt: a signal ended the sweep; runs that went on have ended after their present step.
         """
         try:
@@ -127,8 +129,12 @@ class Scheduler:
 
     def _start_workers(self) -> None:
         """Starts workers for the runs that have none, as many as the cluster has room for; a line says if it is full."""
+        refused = self._machines.refused
+        if refused and not self._workers and {each.node_id for each in living()} <= refused:
+            raise UserError(f"no machine does runs any more: {self._refusal}; the same command goes on afterwards")
         needs = self._needs()
-        wanted = min(self._room(needs), len(self.waiting) + len(self._working)) - len(self._workers)
+        self._first = min(self._room(needs), len(self.waiting) + len(self._working))
+        wanted = self._first - len(self._workers)
         for _ in range(min(wanted, AT_ONCE) if time.monotonic() >= self._start_again else 0):
             actor = self._remote.options(**needs).remote(self.setup, self._board)
             self._starting[actor.ready.remote()] = WorkerHandle(actor)
@@ -156,7 +162,7 @@ class Scheduler:
     def _hand_out(self) -> None:
         """Gives each idle worker a run whose time has come; the first one when all the first workers are ready."""
         if self._began is not None:
-            if not self._idle or (self._starting and time.monotonic() - self._began < START):
+            if not self._idle or (len(self._idle) < self._first and time.monotonic() - self._began < START):
                 return
             self._began = None
         later = []
@@ -213,11 +219,12 @@ class Scheduler:
             self._on_unstarted(error)
             return
         self._unstarted = 0
-        if wrong := ready.wrong or ("" if ready.code == self._code else OTHER_CODE):
+        if wrong := ready.wrong or ("" if ready.code == self.setup.code else OTHER_CODE):
             if self._began is not None:
                 raise UserError(f"{ready.node}: {wrong}")
             if ready.node_id not in self._machines.refused:
-                self.view.say(f"{ready.node} does no runs: {wrong}")
+                self._refusal = f"{ready.node} does no runs: {wrong}"
+                self.view.say(self._refusal)
             self._machines.refused.add(ready.node_id)
             self._end_idle(ready.node_id)
         if self._machines.out(ready.node_id):
@@ -264,7 +271,10 @@ class Scheduler:
         self._idle.append(worker)
         if self._machines.out(worker.node_id):
             self._end_idle(worker.node_id)
-        self._ended(queued, outcome, worker.node_id)
+        if outcome.status == "interrupted":
+            self._lost(queued, worker, outcome.error or "it was interrupted", progress)
+        else:
+            self._ended(queued, outcome, worker.node_id)
 
     def _ended(self, queued: QueuedRun, outcome: Outcome, node_id: str) -> None:
         """Takes note of how a run ended on a machine, or before it had one."""
@@ -284,8 +294,9 @@ class Scheduler:
             self._wait_for_other(queued, outcome)
         elif outcome.status in ("finished", "busy"):
             self._finished(queued)
-        elif outcome.status == "interrupted":
-            self.waiting.append(queued)
+        elif standing(queued.cell.folder).state == "finished":  # and its plots could not be drawn
+            self.view.say(f"{queued.cell.name}: {outcome.error}")
+            self._finished(queued)
         else:
             self._give_up(queued, outcome)
 

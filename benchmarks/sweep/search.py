@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from benchmarks.config.errors import UserError
+from benchmarks.runs.metrics import class_incremental
 from benchmarks.runs.read import Run, read
 from benchmarks.runs.write import run_json
 from benchmarks.runtime import files
@@ -215,11 +217,14 @@ def table(rows: Sequence[Row], stream: str) -> list[list[str]]:
 def scores(run: Run) -> dict[str, float]:
     """Returns the value of each rule for a run, in percent, under the test condition of its stream's protocol.
 
+    `average` is the tables' Last: the mean over tasks, and in class-incremental protocols over all test images.
+
     Args:
         run: a finished run.
     """
-    states = run.accuracy[run.protocol.identity][1:]  # (T, T)
-    return {"learning": float(states.diagonal().mean()), "average": float(states[-1].mean())}
+    states, tests = run.accuracy[run.protocol.identity][1:], np.array(run.protocol.tests)  # (T, T), (T,)
+    last = class_incremental(states, tests)["last"] if run.protocol.identity == "seen" else float(states[-1].mean())
+    return {"learning": float(states.diagonal().mean()), "average": math.nan if last is None else last}
 
 
 def write(rows: Sequence[Row], cells: Sequence[Cell], results: Path, command: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """Shows how far a sweep is: a table that is drawn anew on a terminal, and a line for each event where there is none."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -22,11 +22,11 @@ class View:
 
     Args:
         cells: the runs that are to be done.
-        standings: where each of them stands, in the same order.
+        known: all runs of the sweep and where each stands, by which times are estimated.
         silent: whether to print nothing.
     """
 
-    def __init__(self, cells: Sequence[Cell], standings: Sequence[Standing], *, silent: bool = False) -> None:
+    def __init__(self, cells: Sequence[Cell], known: Iterable[tuple[Cell, Standing]], *, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=silent)
         self.total, self.done, self.failures = len(cells), 0, 0
         self._left = {cell.name: cell for cell in cells}
@@ -34,7 +34,7 @@ class View:
         self._times, self._estimated = Times(), 0.0
         self._progress: Mapping[str, Progress] = {}
         self._seconds: float | None = None  # that all runs still take
-        for cell, standing in zip(cells, standings, strict=True):
+        for cell, standing in known:
             self._times.note(cell, standing.seconds)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
 
@@ -99,9 +99,10 @@ class View:
 
     def _ended(self, cell: Cell, how: str) -> None:
         now = time.monotonic()
-        began, _ = self._running.pop(cell.name, (now, ""))
+        began, _ = self._running.get(cell.name, (now, ""))
         self._left.pop(cell.name, None)
-        left = self._time_left()
+        left = self._time_left()  # while this run still counts among those at once, since another takes its place
+        self._running.pop(cell.name, None)
         self.say(f"{self.done + self.failures}/{self.total} {cell.name}: {how}, {shown(now - began)}{left}")
 
     def show(self, progress: Mapping[str, Progress]) -> None:
@@ -125,7 +126,7 @@ class View:
     def _row(self, name: str, progress: Progress | None) -> str:
         """How far a run is, before its name, of which a narrow terminal shows the beginning."""
         where = f"{name} on {self._running[name][1]}"
-        if progress is None:
+        if progress is None or not progress.tasks:
             return f"  starting: {where}"
         step = f", step {progress.step} of {progress.steps}" if progress.steps else ""
         left = self._times.left(self._left[name], progress) if name in self._left else None
@@ -169,7 +170,7 @@ class Times:
         for key in _keys(cell):
             total, count = self._known.get(key, (0.0, 0))
             if count:
-                tasks = progress.tasks if progress else cell.tasks
+                tasks = progress.tasks if progress and progress.tasks else cell.tasks
                 done = progress.learned + (progress.step / progress.steps if progress.steps else 0) if progress else 0.0
                 return total / count * max(tasks - done, 0.0)
         return None

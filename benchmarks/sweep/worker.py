@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from benchmarks.config.errors import Busy, Diverged, OutOfMemory, UserError
 from benchmarks.experiment.request import Request
-from benchmarks.runtime import files
+from benchmarks.runtime import files, repository
 from benchmarks.sweep.cells import Shared, request
 from benchmarks.sweep.mirror import DriverError, Mirror
 from benchmarks.sweep.outcomes import Outcome, Progress, Ready, code_digest
@@ -36,6 +36,7 @@ class Setup:
         gpus: whether runs have a GPU, or a share of one.
         marker: a file in the results folder by which a worker knows that it sees the driver's disk.
         scratch: the folder for run folders where a worker does not see it; None if all do.
+        code: `code_digest` of the driver's code when the sweep began.
     """
 
     shared: Shared
@@ -44,6 +45,7 @@ class Setup:
     gpus: bool
     marker: Path
     scratch: Path | None = None
+    code: str = field(default_factory=code_digest)
 
 
 class Worker:
@@ -61,6 +63,7 @@ class Worker:
         """Prepares the process for runs, and returns what it is and whether it can do them."""
         if not self.setup.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else all runs of the machine would take the same GPU
+        repository.code_commit()  # noted now, when the code has been read
         return Ready(platform.node(), ray.get_runtime_context().get_node_id(), code_digest(), self.wrong())
 
     def wrong(self) -> str:
@@ -138,8 +141,8 @@ def _outcome(work: Callable[[], None]) -> Outcome:
     except UserError as error:
         traceback.print_exc()
         return Outcome("failed", str(error), elsewhere=not isinstance(error, Diverged | DriverError))
-    except KeyboardInterrupt:
-        return Outcome("interrupted")
+    except KeyboardInterrupt as error:
+        return Outcome("interrupted", " ".join(map(str, error.args)))
     except Exception as error:  # of a library, or a mistake of ours: the next run is another one
         traceback.print_exc()
         return Outcome("failed", " ".join(f"{type(error).__name__}: {error}".split()))

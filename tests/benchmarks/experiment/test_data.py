@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.data import load
+from benchmarks.images import opener
 from benchmarks.images.augment import Cropped
 from benchmarks.images.cached import Cached
 from benchmarks.images.decode import FromFiles
@@ -93,3 +94,15 @@ def test_a_training_set_that_two_tasks_share_is_checked_once_with_crops_too(tmp_
             bar,
         )
     assert sorted(reads) == [0, 2, 4]
+
+
+def test_a_process_of_many_runs_reads_each_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a cache on disk; a changed picture is read again."""
+    monkeypatch.setattr(opener, "KEPT", opener.Kept(wanted=True))
+    with ProgressBar() as bar:
+        found = stream(tmp_path / "pictures")
+        one, two = (load(found, 24, "none", None, bar) for _ in range(2))
+        assert two.sha256 == one.sha256 and two.test[0].images is one.test[0].images
+        (tmp_path / "pictures" / "1.jpg").write_bytes((tmp_path / "pictures" / "0.jpg").read_bytes())
+        other = load(found, 24, "none", None, bar)
+    assert other.sha256 != one.sha256 and other.test[0].images is not one.test[0].images

@@ -131,3 +131,9 @@ def test_a_finished_run_is_shown_without_torch(root: Path, tiny_clip: Path, tmp_
     done = command(*line, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0 and "finished before" in done.stdout
     assert not [text for text in done.stderr.splitlines() if text.endswith((" torch", " torchvision"))]
+
+
+def test_a_stream_around_folders_reads_the_folders(images: Path, tmp_path: Path) -> None:
+    names, own = ["ants", "bees"], f"folder:{images}"
+    assert digest(f"validation:7:{own}", names, tmp_path) == digest(own, names, tmp_path) is not None
+    assert digest(f"repeat:2:validation:7:{own}", names, tmp_path) == digest(own, names, tmp_path)

@@ -92,6 +92,8 @@ def test_a_machine_that_cannot_do_runs_gets_no_more(cluster, tmp_path):
         ("nowhere", "expected HOST:PORT"),
         ("ray://127.0.0.1:1", "expected HOST:PORT"),
         ("127.0.0.1:70000", "expected HOST:PORT"),
+        ("127.0.0.1:\u00b2", "expected HOST:PORT"),
+        ("a..b:80", "no Ray cluster answers there"),
     ],
 )
 def test_no_cluster_there(address, message, tmp_path):

@@ -42,6 +42,8 @@ def test_a_block_names_what_is_searched(tmp_path):
     [
         ("", "expected lines of the form"),
         ("[]", "empty"),
+        ("{}", "grid.yaml: empty"),
+        ("- seed: 1\n- {}", "block 2: empty"),
         ("- 3", "expected lines of the form"),
         ("seed: []", "seed: no value"),
         ("seed: [1, null]", "seed: an empty value"),

@@ -11,6 +11,9 @@ from benchmarks.config.registry import ROOT
 
 pytest.importorskip("ray")
 
+from benchmarks.sweep.machines import _times
+
+
 REFUSED = """
 import ray
 from ray.cluster_utils import Cluster
@@ -18,7 +21,7 @@ from benchmarks.sweep.machines import BAD, Machines, living
 from benchmarks.sweep.options import Options
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=3)
+cluster.add_node(num_cpus=3, num_gpus=1)
 ray.init(cluster.address, log_to_driver=False)
 small, large = (each.node_id for each in sorted(living(), key=lambda each: each.has["CPU"]))
 
@@ -29,6 +32,9 @@ class Where:
 
 options = Options(gpus=0)
 assert Machines(options).room(Machines(options).worker(0, alone=False)) == 4
+shared = Options(gpus=0.5)
+assert Machines(shared).room(Machines(shared).worker(0, alone=False)) == 2
+assert Machines(shared).worker(0, alone=True)["num_gpus"] == 1
 machines = Machines(options, refused={large})
 needs = machines.worker(0, alone=False)
 assert machines.room(needs) == 1
@@ -46,7 +52,11 @@ print("done")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("there", "amount", "times"), [(4, 1, 4), (1, 0.5, 2), (2, 0.3, 6), (1, 0.1, 10), (5, 2, 2)])
+def test_how_often_a_share_fits(there, amount, times):
+    assert _times(there, amount) == times
+
+
 def test_a_machine_that_is_refused_is_not_asked(tmp_path):
     env = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run([sys.executable, "-c", REFUSED], cwd=ROOT, env=env, capture_output=True, text=True)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from benchmarks.config.errors import UserError
+from benchmarks.runs.read import read
 from benchmarks.sweep import search
 from benchmarks.sweep.cells import cells
 from benchmarks.sweep.door import shared_by_all
@@ -150,3 +151,13 @@ def test_a_search_needs_several_tasks(tmp_path):
     found = cells(search.blocks([Block({"order": ["shapes", "clocks"]}, searched=("lr",))]), shared_by_all(tmp_path))
     with pytest.raises(UserError, match=r"--order shapes: a search needs several tasks; brackets keep them together"):
         search.check(found)
+
+
+def test_the_last_accuracy_of_a_class_incremental_stream_is_that_of_the_tables(tmp_path):
+    """Over all test images, of which one task has nine tenths here."""
+    folder = write_run(tmp_path / "run", states(60.0, 10.0), TASKS, identity="seen")
+    about = json.loads((folder / "stream.json").read_text())
+    about["tasks"][4]["test"] = 3600
+    (folder / "stream.json").write_text(json.dumps(about))
+    found = search.scores(read(folder))
+    assert found["average"] == pytest.approx((4 * 100 * 10 + 3600 * 60) / 4000) and found["learning"] == 60.0

@@ -74,6 +74,7 @@ def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
         (("--seed", "1", "--status", "--dry-run"), "one of them at a time"),
         (("--strategy", "lora", "--set", "rho=1"), "rho: a setting of"),
         (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run: expected a whole number from 1, got 0"),
+        (("--seed", "1", "--address", ""), "--address: expected HOST:PORT or auto, got .."),
         (("--seed", "1", "--gpus-per-run", "1.5"), "--gpus-per-run: expected a share"),
         (("--seed", "1", "--gpus-per-run", "nan"), "--gpus-per-run: expected a share"),
         (("--seed", "1", "--timeout", "nan"), "--timeout: expected seconds above 0"),
@@ -168,7 +169,7 @@ def test_a_sweep_gives_the_bytes_of_single_commands(tmp_path):
         (one,), (many,) = ((tmp_path / place / "micro" / strategy).iterdir() for place in ("one", "many"))
         assert one.name == many.name
         tables = {file.name: file.read_bytes() for file in one.glob("*.csv") if file.name != "cost.csv"}
-        assert tables == {name: (many / name).read_bytes() for name in tables} and len(tables) == 5
+        assert tables == {name: (many / name).read_bytes() for name in tables} and len(tables) == 6
         about = [json.loads((folder / "run.json").read_text()) for folder in (one, many)]
         assert [each["hardware"]["threads"] for each in about] == [1, 1]
         assert about[1]["command"].startswith(f"python -m benchmarks.run --strategy {strategy} --order arrows,clocks")
@@ -182,8 +183,10 @@ def test_a_sweep_gives_the_bytes_of_single_commands(tmp_path):
     assert tried.returncode == 0 and "5 of 5 runs finished" in tried.stdout, tried.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+STOPS = [signal.SIGKILL, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGINT))]
+
+
+@pytest.mark.parametrize("number", STOPS)
 def test_a_driver_that_is_stopped_goes_on(tmp_path, number):
     pytest.importorskip("ray")
     words = ("--strategy", "nusa", "--seed", "1..3", "--order", "[arrows,clocks,colours]", "--set", "iterations=60")

@@ -13,6 +13,7 @@ from benchmarks.measurements.base import RunState
 from benchmarks.sweep.cells import cells
 from benchmarks.sweep.door import shared_by_all
 from benchmarks.sweep.grid import Block
+from benchmarks.sweep.outcomes import Progress
 
 
 pytest.importorskip("ray")
@@ -46,9 +47,46 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_
 cluster.add_node(num_cpus=1, env_vars={"SECOND": "1"})
 shared = shared_by_all(Path(sys.argv[1]))
 asked = plan([Block({"strategy": ["zeroshot"], "seed": ["1", "2"]})], shared)
-view = View(asked.cells, asked.standings, silent=True)
+view = View(asked.cells, (), silent=True)
 try:
     run_cells(asked.cells, shared, Options(cluster.address, gpus=0), view, 0, worker=Other)
+except UserError as error:
+    print(error)
+"""
+
+# A worker that says of its first run that it was interrupted and dies at the second; the next one has other code.
+CHANGED = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from benchmarks.config.errors import UserError
+from benchmarks.sweep.door import plan, shared_by_all
+from benchmarks.sweep.engine import run_cells
+from benchmarks.sweep.grid import Block
+from benchmarks.sweep.options import Options
+from benchmarks.sweep.outcomes import Outcome
+from benchmarks.sweep.view import View
+from benchmarks.sweep.worker import Worker
+
+
+class Changing(Worker):
+    @property
+    def edited(self):
+        return self.setup.shared.places.results / "edited"
+
+    def ready(self):
+        return replace(super().ready(), code="edited") if self.edited.exists() else super().ready()
+
+    def run(self, name, attempt, given, sha256):
+        if attempt < int(os.environ["LAST_ATTEMPT"]):
+            return Outcome("interrupted", "out of reach")
+        self.edited.touch()
+        os._exit(1)
+
+
+asked = plan([Block({"strategy": ["zeroshot"]})], shared_by_all(Path(sys.argv[1])))
+try:
+    print(run_cells(asked.cells, asked.shared, Options(gpus=0), View(asked.cells, ()), 0, worker=Changing))
 except UserError as error:
     print(error)
 """
@@ -91,6 +129,19 @@ def test_a_run_is_not_ended_before_what_it_learned_is_saved():
     told.on_evaluation_end(run)
 
 
+def test_a_run_that_is_evaluated_is_alive_but_not_ended():
+    heard: list[Progress] = []
+
+    def tell(progress):
+        heard.append(progress)
+        return True
+
+    told = ProgressCallback(tell, lambda: None)
+    for _ in range(1000):
+        told.moved()
+    assert heard == [Progress(0, 0)]  # once a second at most
+
+
 @pytest.mark.slow
 def test_workers_of_another_version(tmp_path):
     env = {**os.environ, "RAY_AUTH_MODE": "disabled"}
@@ -98,3 +149,25 @@ def test_workers_of_another_version(tmp_path):
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     assert "it has other code or versions of this project" in done.stdout, done.stderr[-2000:]
     assert not (tmp_path / "micro").exists()
+
+
+def changing(tmp_path, last_attempt):
+    one_processor = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
+    env = {**os.environ, "LAST_ATTEMPT": str(last_attempt)}
+    words = [*one_processor, sys.executable, "-c", CHANGED, str(tmp_path)]
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_only_machine_does_no_runs_any_more_ends(tmp_path):
+    done = changing(tmp_path, 2)
+    assert "zeroshot/seed42: its worker was lost (out of reach); it goes on after 0 tasks" in done.stderr
+    assert "no machine does runs any more: " in done.stdout, done.stderr[-2000:]
+    assert "it has other code or versions of this project" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_that_is_always_interrupted_is_given_up(tmp_path):
+    lost = "its worker was lost 3 times at the same task; the last time: out of reach"
+    done = changing(tmp_path, 9)
+    assert lost in done.stdout, done.stderr[-2000:]
