@@ -1,6 +1,7 @@
 """Published results next to a group of runs, in separate tables; they are compared only if the protocol is the same."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -232,6 +233,34 @@ def _agreement(differences: list[float | None], tolerance: float) -> str:
     return f"{within} of {len(known)} within {tolerance} points"
 
 
+def rows(group: Group, *, per_task: bool) -> Iterator[dict[str, str]]:
+    """Yields the published values that stand beside a group's runs, a dict each, with the names of the columns of a csv.
+
+    The keys are `protocol`, `order`, `method`, `task_identity`, `metric`, `task` (empty for the mean over tasks), `mean`
+    (as printed), `standing` and `source`.
+
+    Args:
+        group: the runs.
+        per_task: whether to yield the values of each task, too.
+    """
+    for protocol in _protocols(group):
+        identity = facts()["protocols"][protocol]["identity"]
+        for order in _orders(group, protocol):
+            for (at, in_order, method, metric, task), printed in values().items():
+                if (at, in_order) == (protocol, order) and metric in METRICS and (per_task or task == MEAN):
+                    yield {
+                        "protocol": protocol, "order": order, "method": method, "task_identity": identity,
+                        "metric": METRICS[metric], "task": "" if task == MEAN else task, "mean": printed.value,
+                        "standing": printed.standing, "source": printed.source,
+                    }  # fmt: skip
+
+
+def _protocols(group: Group) -> list[str]:
+    """Returns the published protocols of the group's stream and number of shots."""
+    at = str(group.first.config["stream"]), group.first.config.get("shots")
+    return [name for name, entry in facts()["protocols"].items() if (entry["stream"], entry["shots"]) == at]
+
+
 def beside(group: Group, *, per_task: bool) -> Section:
     """Returns tables of published results next to those of a group's runs, in percent.
 
@@ -243,11 +272,8 @@ def beside(group: Group, *, per_task: bool) -> Section:
         group: the runs.
         per_task: whether to add tables with the values of each task.
     """
-    config = group.first.config
     tables, sources = [], {}
-    for protocol, entry in facts()["protocols"].items():
-        if (str(config["stream"]), config.get("shots")) != (entry["stream"], entry["shots"]):
-            continue
+    for protocol in _protocols(group):
         for order, tasks in _orders(group, protocol).items():
             rows = _rows(group, protocol, order, tasks)
             tables.append(_means_table(group, protocol, order, tasks, rows))

@@ -1,7 +1,7 @@
 """The tables of a group of runs, independent of a format; the files in `formats` write them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,11 +24,13 @@ class Cell:
         text: what is printed.
         mark: `best` or `second` (the best and second best of its column), or empty.
         value: the number behind the text, for ranking and sorting; None if there is none.
+        spread: its standard deviation, or half the width of its confidence interval; None if there is none.
     """
 
     text: str
     mark: str = ""
     value: float | None = None
+    spread: float | None = None
 
 
 @dataclass
@@ -86,7 +88,7 @@ def shown(found: Spread | None) -> Cell:
     if found is None:
         return Cell(MISSING)
     deviation = "" if found.deviation is None else f" ± {found.deviation:.1f}"
-    return Cell(f"{unsigned(found.mean)}{deviation}", value=found.mean)
+    return Cell(f"{unsigned(found.mean)}{deviation}", value=found.mean, spread=found.deviation)
 
 
 def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool) -> list[Cell]:
@@ -105,7 +107,7 @@ def marked(cells: Sequence[Cell], competes: Sequence[bool], more_is_better: bool
         ranked.reverse()
     marks = dict(zip(ranked, ("best", "second"), strict=False)) if len(ranked) > 1 else {}
     columns = zip(cells, printed, competes, strict=True)
-    return [Cell(cell.text, marks.get(value, "") if may else "", cell.value) for cell, value, may in columns]  # type: ignore[arg-type]
+    return [replace(cell, mark=marks.get(value, "") if may else "") for cell, value, may in columns]  # type: ignore[arg-type]
 
 
 def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> list[tuple[Cell, ...]]:
@@ -323,7 +325,7 @@ def bracketed(found: Interval | None, show: Callable[[float], str]) -> Cell:
     if found.half_width is None:
         return Cell(show(found.mean), value=found.mean)
     low, high = found.mean - found.half_width, found.mean + found.half_width
-    return Cell(f"{show(found.mean)} [{show(low)}, {show(high)}]", value=found.mean)
+    return Cell(f"{show(found.mean)} [{show(low)}, {show(high)}]", value=found.mean, spread=found.half_width)
 
 
 def unsigned(number: float) -> str:

@@ -5,19 +5,18 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.comparison import metric_columns
+from benchmarks.comparison import metric_columns, published
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired
 from benchmarks.comparison.tables import PER_TASK, identities
-from benchmarks.config.errors import UserError
 
 
 SUFFIXES = (".csv",)
 COLUMNS = (
     "stream", "protocol", "model", "pretrained", "weights_sha256", "stream_sha256", "shots", "order", "method",
-    "task_identity", "metric", "task", "mean", "standard_deviation", "interval_half_width", "count",
+    "task_identity", "metric", "task", "mean", "standard_deviation", "interval_half_width", "count", "standing", "source",
 )  # fmt: skip
 COSTS: dict[str, Measure] = {
     "trained_parameters": lambda run: metric_columns.trained(run)[0],
@@ -39,19 +38,16 @@ def write(comparison: Comparison) -> str:
     `transfer minus lora` for a difference to the baseline `lora`), `task` (empty for the mean over tasks), `mean`,
     `standard_deviation`, `interval_half_width` (of a difference's 95 % confidence interval) and `count`. Metrics are in
     percent, `forgetting` and differences in percentage points; a cost has its unit in its name or is a number. `count`
-    is the number of runs; where `order` is `all`, the number of orders; for a difference, the number of pairs. A field
-    that does not apply is empty. A text that a spreadsheet would take for a formula has a `'` in front.
+    is the number of runs; where `order` is `all`, the number of orders; for a difference, the number of pairs. Published
+    results have `standing` and `source`, and the protocol and order of their source. A field that does not apply is
+    empty. A text that a spreadsheet would take for a formula has a `'` in front.
 
     Args:
         comparison: the groups of runs, and whether to add values of each task and differences to a baseline.
 
     Raises:
-        UserError: published results were requested, or several methods of a group have the name of the baseline.
+        UserError: several methods of a group have the name of the baseline.
     """
-    if comparison.published:
-        raise UserError(
-            "--published: a csv holds what was measured here; benchmarks/comparison/published.csv is another"
-        )
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -64,6 +60,10 @@ def write(comparison: Comparison) -> str:
         for method in group.methods:
             for row in _rows(group, method, comparison.per_task, baseline):
                 writer.writerow({k: cell(v) for k, v in ({**about, "method": method.key} | row).items()})
+        for row in published.rows(group, per_task=comparison.per_task) if comparison.published else ():
+            writer.writerow(
+                {k: cell(v) for k, v in ({**about, "weights_sha256": "", "stream_sha256": ""} | row).items()}
+            )
     return out.getvalue()
 
 

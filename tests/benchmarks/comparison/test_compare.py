@@ -394,7 +394,6 @@ def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
         (["empty"], "empty: no run folder there"),
         (["run", "--strategy", "zscl"], "--strategy zscl: no run there has it; there are NuSA-CL, nusa"),
         (["run", "--setting", "lr=3"], "no run there has what was asked for; lr is 0.03"),
-        (["run", "--published", "--format", "csv"], "--published: a csv holds what was measured here"),
         (["run", "-o", "table.xyz"], "table.xyz: no format has this suffix; expected .csv, .html"),
         (["run/config.yaml"], "a file, not a folder"),
         (["run", "--setting", "lr"], "expected NAME=VALUE"),
@@ -493,6 +492,41 @@ def test_the_published_rows_are_reproduced_from_their_matrices(tmp_path: Path) -
     for line in differences:
         cells = {cell.strip() for cell in line.split("|")[2:-2]}
         assert cells <= {"+0.0", "–"}, line
+
+
+def test_a_csv_has_the_published_values_with_their_sources(tmp_path: Path) -> None:
+    zscl_runs(tmp_path)
+    own, rows = csv_rows(tmp_path), csv_rows(tmp_path, "--published", "--per-task")
+    beside = [row for row in rows if row["source"]]
+    wanted = {"method": "ZSCL", "protocol": "MTIL full-shot", "order": "I", "metric": "avg", "task": ""}
+    row = only(beside, **wanted)
+    assert row["mean"] == published.values()["MTIL full-shot", "I", "ZSCL", "Avg", "mean"].value
+    assert row["standing"] == "original" and row["source"].startswith("Thunderbeee/ZSCL")
+    assert only(beside, **{**wanted, "task": "DTD"}) and not any(row["source"] for row in own)
+    means = [row for row in csv_rows(tmp_path, "--published") if row["source"]]
+    assert means and all(row["task"] == "" for row in means)
+
+
+def test_json_has_the_numbers_behind_every_cell(tmp_path: Path) -> None:
+    made = two_methods(tmp_path)
+    (section,) = json.loads(compare(tmp_path, "--format", "json", "--baseline", "lora").stdout)
+    assert section["methods"] == ["nusa", "lora"]
+    tables = {table["title"]: table for table in section["tables"]}
+    table = tables["order default, task known"]
+    column = table["header"].index("Transfer")
+    values = [transfer(matrix) for matrix in made["nusa"]]
+    (row,) = [row for row in table["rows"] if row[0]["text"] == "NuSA-CL"]
+    assert row[column]["value"] == pytest.approx(sum(values) / 3) and row[column]["mark"] == "best"
+    assert row[column]["spread"] == pytest.approx(statistics.stdev(values))
+    (difference,) = tables["difference to LoRA, task known"]["rows"]
+    pairs = [transfer(a) - transfer(b) for a, b in zip(made["nusa"], made["lora"], strict=True)]
+    assert difference[column]["value"] == pytest.approx(sum(pairs) / 3)
+    half = float(
+        only(csv_rows(tmp_path, "--baseline", "lora"), metric="transfer minus lora", task_identity="known")[
+            "interval_half_width"
+        ]
+    )
+    assert difference[column]["spread"] == pytest.approx(half)
 
 
 def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> None:
