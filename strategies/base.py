@@ -51,6 +51,8 @@ class StrategyPlugin(SupervisedPlugin):
         matrices: names of the weight matrices whose spectra are measured: `q`, `k`, `v`, `o`, `fc`, `proj`. Every
             method has the attention's (the first four), so that the methods can be compared.
         trains: whether the method trains anything.
+        changes_model: whether the model may answer otherwise after a task. Where it does not, one evaluation serves all
+            states.
         data_parallel: whether several processes, which each compute a part of every batch and average their gradients,
             train as one process would. This needs a loss that is a mean over images, and no random draw for them, apart
             from the dropout of low-rank updates (`strategies/shared/fused_low_rank.py`).
@@ -72,6 +74,7 @@ class StrategyPlugin(SupervisedPlugin):
     rho = 0.95
     matrices: tuple[str, ...] = ("q", "k", "v", "o")
     trains = True
+    changes_model = True
     data_parallel = False
     files: tuple[Path, ...] = ()
     reads: tuple[Reading, ...] = ()

@@ -82,28 +82,30 @@ def _reader() -> ThreadPoolExecutor:
 
 
 class _Counter:
-    """Counts right answers under the three rules.
+    """Counts right answers under the three rules, the last of them for each of S states.
 
     Args:
         class_names: by task.
-        learned: number of tasks learned so far.
+        states: the S numbers of tasks learned.
     """
 
-    def __init__(self, class_names: Sequence[Sequence[str]], learned: int, device: torch.device) -> None:
+    def __init__(self, class_names: Sequence[Sequence[str]], states: Sequence[int], device: torch.device) -> None:
         self.ids = name_ids(class_names).to(device)
         ends = torch.tensor([len(names) for names in class_names]).cumsum(dim=0).tolist()
         self.own = [slice(end - len(names), end) for end, names in zip(ends, class_names, strict=True)]
-        self.seen = ends[learned - 1] if learned else 0  # the classes of learned tasks come first
+        self.seen = [ends[state - 1] if state else 0 for state in states]  # the classes of learned tasks come first
 
     def right(self, logits: Tensor, target: Tensor, task: int) -> Tensor:
-        """Logits (B, sum of C) and labels (B,) of one task to counts (3,): known, unknown, seen."""
+        """Logits (B, sum of C) and labels (B,) of one task to counts (2 + S,): known, unknown, seen in each state."""
         own = self.own[task]
         wanted = self.ids[own][target]  # (B,)
         known = (logits[:, own].argmax(dim=1) == target).sum()
         unknown = (self.ids[logits.argmax(dim=1)] == wanted).sum()
-        if own.stop > self.seen:
-            return torch.stack([known, unknown, torch.zeros_like(known)])
-        return torch.stack([known, unknown, (self.ids[logits[:, : self.seen].argmax(dim=1)] == wanted).sum()])
+        seen = [
+            (self.ids[logits[:, :end].argmax(dim=1)] == wanted).sum() if end >= own.stop else torch.zeros_like(known)
+            for end in self.seen
+        ]
+        return torch.stack([known, unknown, *seen])
 
 
 def evaluate(
@@ -117,29 +119,52 @@ def evaluate(
     """Returns the accuracies of a classifier on all tasks; each test image passes through the image tower once.
 
     Args:
+        classifier, tests, class_names, device, on_images: as for `evaluate_states`.
+        learned: number of tasks learned so far; they are the first ones.
+    """
+    (found,) = evaluate_states(classifier, tests, class_names, device, [learned], on_images)
+    return found
+
+
+def evaluate_states(
+    classifier: ClipClassifier,
+    tests: Sequence[EvaluationSet],
+    class_names: Sequence[Sequence[str]],
+    device: torch.device,
+    states: Sequence[int],
+    on_images: Callable[[int], None] = lambda count: None,
+) -> list[Accuracies]:
+    """Returns the accuracies that one classifier has on all tasks in each of several states, from one pass over the images.
+
+    The states differ only in which tasks' classes count as seen: of a model that no task changes.
+
+    Args:
         classifier: only its `union_logits` is called, so a method may route inputs or swap weights behind it.
         tests: test images and labels of each task, in learning order. A test set that occurs twice is evaluated once.
         class_names: for each task the names of its classes, in label order.
         device: where the classifier is.
-        learned: number of tasks learned so far; they are the first ones.
+        states: for each state the number of tasks learned; they are the first ones.
         on_images: called with the number of images just evaluated, for progress.
     """
     classifier.eval()
-    counter = _Counter(class_names, learned, device)
-    counts: list[Tensor] = []  # for each task (3,), on the device: the host waits for none of them
+    counter = _Counter(class_names, states, device)
+    counts: list[Tensor] = []  # for each task (2 + S,), on the device: the host waits for none of them
     for task, (images, labels) in enumerate(tests):
         first = next(other for other, test in enumerate(tests) if test.images is images)
         if first < task and class_names[first] == class_names[task]:
             counts.append(counts[first])  # a repeated task; where it counts as seen, so does its first turn
             on_images(len(labels))
             continue
-        right = torch.zeros(3, dtype=torch.int64, device=device)
+        right = torch.zeros(2 + len(states), dtype=torch.int64, device=device)
         for x, y in _batches(images, labels, device):
             logits = classifier.union_logits(x.to(device, non_blocking=True))  # (B, sum of C)
             right += counter.right(logits, y.to(device, non_blocking=True), task)
             on_images(share().size * len(x))
         counts.append(right)
     lengths = torch.tensor([len(labels) for _, labels in tests], device=device)
-    percent = 100 * add_up(torch.stack(counts)).double() / lengths[:, None]  # (T, 3)
-    known, unknown, seen = percent.T.tolist()
-    return Accuracies(known, unknown, [figure if task < learned else None for task, figure in enumerate(seen)])
+    percent = 100 * add_up(torch.stack(counts)).double() / lengths[:, None]  # (T, 2 + S)
+    known, unknown, *seen = percent.T.tolist()
+    return [
+        Accuracies(known, unknown, [figure if task < state else None for task, figure in enumerate(row)])
+        for state, row in zip(states, seen, strict=True)
+    ]

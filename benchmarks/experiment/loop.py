@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.config.errors import Diverged, UserError
 from benchmarks.experiment import checkpoint
 from benchmarks.experiment.callbacks import Callbacks
-from benchmarks.experiment.evaluation import EvaluationSet, evaluate
+from benchmarks.experiment.evaluation import Accuracies, EvaluationSet, evaluate_states
 from benchmarks.experiment.gpu_cache import growth, resident, room
 from benchmarks.measurements.base import RunState
 from benchmarks.runs import record as tables
@@ -60,6 +60,7 @@ class TaskLoop:
         self.batch_size, self.memory_hint = batch_size, memory_hint
         self.counts = [len(labels) for _, labels in tests]
         self.record = RunRecord()
+        self._ahead: dict[int, Accuracies] = {}  # of states to come, where no task changes the model
 
     def step_begin(self) -> None:
         """Calls `on_step_begin` of every callback. The training template calls this method before every step."""
@@ -158,7 +159,7 @@ class TaskLoop:
         self.bar.say(f"going on after {run.learned} of {len(run.tasks)} tasks")
 
     def _announce(self) -> None:
-        states = len(self.run.tasks) + 1 - self.record.states
+        states = len(self.run.tasks) + 1 - self.record.states if self.run.strategy.changes_model else 1
         left = range(max(self.record.states - 1, 0), len(self.run.tasks))
         steps = sum(self.budgets[task].steps for task in left) if self.run.strategy.trains else 0
         self.bar.begin("", states * sum(self.counts) + STEP_WORK * steps * self.batch_size)
@@ -196,7 +197,7 @@ class TaskLoop:
         after = f"{state}/{len(run.tasks)} {run.tasks[state - 1]}" if state else "before training"
         self.bar.now(f"{after}: evaluating")
         with cost.timed("evaluation"):
-            found = evaluate(run.model, self.tests, self.class_names, run.model.mean.device, state, self.bar.advance)
+            found = self._accuracies(state)
         run.accuracy = found.known
         self._note_memory()
         with cost.timed("spectrum"):
@@ -207,6 +208,14 @@ class TaskLoop:
         own = f", this task {found.known[state - 1]:.1f} %" if state else ""
         self.callbacks.tell("on_evaluation_end", run)
         return f"{after}: mean accuracy {mean:.1f} %{own}"
+
+    def _accuracies(self, state: int) -> Accuracies:
+        if state not in self._ahead:
+            model, last = self.run.model, len(self.run.tasks) if not self.run.strategy.changes_model else state
+            states = range(state, last + 1)
+            found = evaluate_states(model, self.tests, self.class_names, model.mean.device, states, self.bar.advance)
+            self._ahead = dict(zip(states, found, strict=True))
+        return self._ahead.pop(state)
 
     def _note_memory(self) -> None:
         self.run.cost.note_memory(memory.peak_host_bytes(), memory.peak_gpu_bytes())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate, name_ids
+from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate, evaluate_states, name_ids
 from strategies.clip.classifier import ClipClassifier
 from tests.models import TEMPLATES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
 
@@ -97,3 +97,13 @@ def test_every_prompt_and_every_image_is_encoded_once_for_each_state() -> None:
     evaluate(classifier, tests, names, torch.device("cpu"), 1)
     assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
     assert sum(seen) == sum(map(len, sets))
+
+
+def test_all_states_of_a_model_that_stays_from_one_pass(device: torch.device) -> None:
+    first = as_images([[9, 1, 0, 0, 0], [9, 1, 0, 10, 0], [9, 1, 10, 0, 0], [9, 10, 0, 0, 11]])
+    second = as_images([[9, 0, 1, 5, 0], [0, 0, 1, 5, 9]])
+    tests = [EvaluationSet(first, torch.tensor([0, 0, 0, 1])), EvaluationSet(second, torch.tensor([1, 1]))]
+    done: list[int] = []
+    found = evaluate_states(Fixed(), tests, NAMES, device, [0, 1, 2], done.append)  # type: ignore[arg-type]
+    assert sum(done) == 6
+    assert found == [evaluate(Fixed(), tests, NAMES, device, state) for state in range(3)]  # type: ignore[arg-type]
