@@ -34,6 +34,15 @@ def test_the_runs_of_micro_are_those_of_its_file_and_of_one_commit() -> None:
     assert len({read(cell.folder).about["git"]["commit"] for cell in asked.cells}) == 1
 
 
+def test_the_runs_of_the_frontier_are_those_of_its_file() -> None:
+    """Every method at five rates, one of them the recipe's in `micro`: `make frontier` has nothing left to do."""
+    asked = plan(read_blocks(REFERENCE / "frontier.yaml"), shared_by_all(REFERENCE / "frontier"))
+    assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks and len(asked.cells) == 132
+    beside = plan(read_blocks(REFERENCE / "micro.yaml"), shared_by_all(REFERENCE))
+    commits = {read(cell.folder).about["git"]["commit"] for cell in (*asked.cells, *beside.cells)}
+    assert len(commits) == 1
+
+
 def test_the_recipe_has_what_the_search_chose() -> None:
     chosen = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REFERENCE / "search").glob("search-*.yaml")]
     assert len(chosen) == 2
