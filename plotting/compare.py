@@ -18,8 +18,8 @@ from benchmarks.runs.read import MATRICES, Run
 from plotting import style
 from plotting.captioned import Captioned, each, with_spread
 from plotting.command import for_group
+from plotting.direct import Mark, write_names
 from plotting.gaps import Gap, captioned, is_empty
-from plotting.gaps import labels as labelled
 from strategies.about import BLACK
 
 
@@ -35,8 +35,8 @@ BARS = ("transfer", "avg", "last")
 def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of Transfer against Last, and below it bars of Transfer, Avg and Last, all in percent.
 
-    Above, each method has a mark, with Last on the x axis and Transfer on the y axis; the mark's area grows with the
-    square root of the most bytes stored between tasks. A method without Transfer has no mark, and one that did not run
+    Above, each method has a mark with its name, Last on the x axis and Transfer on the y axis; the mark's area grows with
+    the square root of the most bytes stored between tasks. A method without Transfer has no mark, and one that did not run
     in every order has neither mark nor bars. Below, there is one panel for each metric and one bar for each method. All
     are of the task-aware accuracies, or of the task-agnostic ones if the protocol reports those. Marks and bars are
     means over seeds, or over orders if there are several; error bars are one standard deviation to each side.
@@ -47,23 +47,24 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """
     identity, orders = group.accuracy_identity, list(group.orders)
     found = {metric.key: metric for metric in metric_columns.headline(identity)}
-    labels = labelled(group, gaps(group))
-    drawing = Figure((width, 0), layout="constrained")
-    legend = style.legend_height(labels, width)
-    drawing.set_figheight(SCATTER + 0.7 + legend + BAR * len(labels))
-    parts: Any = drawing.subfigures(2, 1, height_ratios=[SCATTER + legend, BAR * len(labels) + 0.7])
+    below = BAR * len(group.methods) + 0.7
+    drawing = Figure((width, SCATTER + below), layout="constrained")
+    parts: Any = drawing.subfigures(2, 1, height_ratios=[SCATTER, below])
     top, bottom = parts
 
-    axes = top.add_subplot()
+    axes, marks = top.add_subplot(), []
     most = max(max(map(metric_columns.storage, group.runs)), 1)
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
         across, up = (over_orders(method, orders, found[key].of) for key in ("last", "transfer"))
         stored = float(np.mean([metric_columns.storage(run) for run in method.runs]))
         if across is not None and up is not None:
-            _dot(axes, across, up, look, LEAST + MOST * (stored / most) ** 0.5)
+            area = LEAST + MOST * (stored / most) ** 0.5
+            _dot(axes, across, up, look, area)
+            bars = (across.deviation or 0.0, up.deviation or 0.0)
+            marks.append(Mark(across.mean, up.mean, method.label, look.colour, look.ours, area**0.5 / 2, *bars))
     axes.set_xlabel(f"Last (%), {MATRICES[identity][1]}")
     axes.set_ylabel("Transfer (%)")
-    axes.margins(0.08)
+    axes.margins(0.1)
     title = (
         f"larger: more storage between tasks (none to {size(most)})" if most > 1 else "nothing is stored between tasks"
     )
@@ -72,11 +73,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     axes.set_title(style.wrap(title, width - 0.6))
     for row, key in enumerate(BARS):
         _bars(bottom.add_subplot(1, len(BARS), row + 1), group, found[key], named=row == 0)
-    for label, look in zip(labels, style.looks(group.methods), strict=True):
-        axes.plot([], [], label=label, **{**look.line(), "linestyle": "none"})
-    handles, names = axes.get_legend_handles_labels()
-    wrapped = [style.wrap(name, width - style.HANDLE) for name in names]
-    top.legend(handles, wrapped, loc="outside upper center", ncols=style.legend_columns(names, width))
+    write_names(drawing, axes, marks)
     return drawing
 
 
@@ -142,6 +139,7 @@ def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) 
 
 def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) -> None:
     """Draws a bar for each method, starting at zero, the first method on top."""
+    reasons = {gap.method: gap.why for gap in gaps(group) if gap.whole}
     spreads = [over_orders(method, list(group.orders), metric.of) for method in group.methods]
     for place, (found, look) in enumerate(zip(spreads, style.looks(group.methods), strict=True)):
         if found is not None:
@@ -152,7 +150,8 @@ def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) 
             if found.deviation is not None:
                 axes.errorbar(found.mean, place, xerr=found.deviation, color=BLACK, linewidth=0.8, capsize=1.5)
         else:
-            axes.text(0, place, f" {MISSING}", va="center")  # an empty place would read as zero
+            why = f" {reasons[group.methods[place]]}" if named and group.methods[place] in reasons else ""
+            axes.text(0, place, f" {MISSING}{why}", va="center")  # an empty place would read as zero
     axes.set_yticks(range(len(spreads)), [short(method.label) for method in group.methods] if named else [])
     axes.set_ylim(len(spreads) - 0.4, -0.6)
     axes.set_xlim(left=0)

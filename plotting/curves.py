@@ -15,9 +15,14 @@ from benchmarks.runs.read import MATRICES, Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
+from plotting.multiples import MOST, Curve, by_method
 from plotting.panels import numbered, panels
 
 
+SHOWN = {
+    False: "The accuracy of each task over the stream; first the means over tasks learned and to come",
+    True: "The mean accuracy over tasks learned and over tasks to come, each method beside all others",
+}
 MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 
@@ -27,7 +32,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
     The first panel is the mean over the tasks learned so far, the second the mean over those to come; then one panel
     follows for each task. Each method has a line, the mean over its seeds; in the first two panels a band shows one
-    standard deviation to each side. The accuracies are task-aware, or task-agnostic if the protocol reports those.
+    standard deviation to each side. More than six methods have a panel each instead, with these two means, and all others
+    in grey. The accuracies are task-aware, or task-agnostic if the protocol reports those.
 
     Args:
         group: the runs, all with the same order.
@@ -37,6 +43,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         UserError: the runs learn their tasks in several orders.
     """
     tasks = group.only_order()
+    if len(group.methods) > MOST:
+        return _by_method(group, width)
     drawing, found = panels([*MEANS, *numbered(tasks)], [method.label for method in group.methods], width)
     for place, axes in enumerate(found):
         for method, look in zip(group.methods, style.looks(group.methods), strict=True):
@@ -51,6 +59,21 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supxlabel("tasks learned (grey line: the task's own training; thin before it)")
     drawing.supylabel(f"accuracy (%), {MATRICES[group.accuracy_identity][1]}")
     style.legend(drawing)
+    return drawing
+
+
+def _by_method(group: Group, width: float) -> Figure:
+    tasks, labels = group.first.tasks, [method.label for method in group.methods]
+
+    def curves(method: Method) -> list[Curve]:
+        means = [_mean(_states(group, method), learned=each).mean(axis=0) for each in (True, False)]  # (T+1,) each
+        return [Curve(range(len(tasks) + 1), *each) for each in zip(means, MEANS, ("-", "--"), strict=True)]
+
+    drawing, found = by_method(group, labels, curves, width)
+    for axes in found:
+        style.over_tasks(axes, len(tasks), ticks=4)
+    drawing.supxlabel("tasks learned")
+    drawing.supylabel(f"accuracy (%), {MATRICES[group.accuracy_identity][1]}")
     return drawing
 
 
@@ -71,7 +94,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
     """Yields one figure for each order of a group for the report: accuracy in percent over the number of tasks learned.
 
     Each has a line for each method, and a panel for the mean over the tasks learned so far, one for the mean over those
-    to come, and one for each task.
+    to come, and one for each task; of more than six methods a panel for each method.
 
     Args:
         group: the runs, with any number of orders.
@@ -81,7 +104,7 @@ def in_report(group: Group) -> Iterator[Captioned]:
         words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))
         yield Captioned(
             figure(part),
-            f"The accuracy of each task over the stream, order {name}; first the means over tasks learned and to come.",
+            f"{SHOWN[len(part.methods) > MOST]}, order {name}.",
             f"Learning accuracy in percent, mean over tasks: {words}. The tables above have each task's values.",
         )
 

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.comparison.groups import Group, alone
+from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
 from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+from plotting.multiples import MOST, Curve, by_method
 from plotting.panels import numbered, panels
 
 
@@ -26,7 +27,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of the cross-entropy of a training batch (y axis, nats) over the steps of each task (x axis).
 
     Each method has a line, the mean over its runs. The cross-entropy is what all methods minimise; what a method adds to
-    its loss is not drawn, since it has another meaning for each. Every tenth step was measured, and the last.
+    its loss is not drawn, since it has another meaning for each. Every tenth step was measured, and the last. More than
+    six methods have a panel each instead, over the steps of all tasks, and all others in grey.
 
     Args:
         group: the runs, all with the same order.
@@ -38,6 +40,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     tasks, missing = group.only_order(), gaps(group)
     check(group, missing)
     named = labels(group, missing)
+    if len(group.methods) > MOST:
+        return _by_method(group, named, width)
     drawing, found = panels(numbered(tasks), named, width)
     for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
         losses = mean_losses([run for run in method.runs if not _gap(run)], "cross_entropy")
@@ -47,6 +51,19 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supxlabel("training step")
     drawing.supylabel("cross-entropy of the batch (nats)")
     style.legend(drawing)
+    return drawing
+
+
+def _by_method(group: Group, named: Sequence[str], width: float) -> Figure:
+    def curves(method: Method) -> list[Curve]:
+        losses = mean_losses([run for run in method.runs if not _gap(run)], "cross_entropy")
+        ends = np.cumsum([0, *(line.index.max() for line in losses.values())])[:-1]
+        steps = [end + line.index for end, line in zip(ends, losses.values(), strict=True)]
+        return [Curve(np.concatenate(steps), np.concatenate(list(losses.values())), "cross-entropy")] if steps else []
+
+    drawing, _ = by_method(group, named, curves, width)
+    drawing.supxlabel("training step over all tasks")
+    drawing.supylabel("cross-entropy of the batch (nats)")
     return drawing
 
 

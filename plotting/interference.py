@@ -14,7 +14,11 @@ from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
-from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
+from plotting.direct import Mark, write_names
+from plotting.gaps import Gap, captioned, is_empty, of_runs, sentence
+
+
+HEIGHT = 3.2  # inches
 
 
 @style.paper()
@@ -24,39 +28,39 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     Interference is the share of an update's Frobenius norm that lies in the principal directions of the weight before
     the task, which are those of the largest singular values (of the shares in its left and right directions the
     larger), as the mean over the changed attention matrices. Forgetting is the mean drop, during this task, of the
-    accuracy on the tasks learned before. Left is one mark for each method, the mean over tasks and runs, with one
-    standard deviation over runs to each side; right is one mark for each run and task from the second. A method whose
-    later tasks change no weight is only in the legend.
+    accuracy on the tasks learned before. There is one mark for each method, the mean over tasks and runs, with one
+    standard deviation over runs to each side, and its name beside it. Methods whose later tasks change no weight are named
+    above.
 
     Args:
         group: the runs.
         width: in inches.
     """
-    named = labels(group, gaps(group))
-    drawing = Figure((width, 2.6 + style.legend_height(named, width)), layout="constrained")
-    means, single = drawing.subplots(1, 2, sharex=True)
-    for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
+    missing = style.wrap(sentence(gaps(group)), width - 0.6)
+    drawing = Figure((width, HEIGHT + 0.13 * missing.count("\n")), layout="constrained")
+    axes, marks = drawing.add_subplot(), []
+    for method, look in zip(group.methods, style.looks(group.methods), strict=True):
         steps = [of_steps(run) for run in method.runs]
         touched = [float(np.mean(interference)) for interference, _ in steps if len(interference)]
         lost = [float(np.mean(forgotten)) for _, forgotten in steps if len(forgotten)]
-        line = {**look.line(), "linestyle": "none", "markersize": 5}
         if touched:
             spread = len(touched) > 1
             across, up = (np.std(each, ddof=1) if spread else None for each in (touched, lost))
-            means.errorbar(np.mean(touched), np.mean(lost), xerr=across, yerr=up, label=words, linewidth=0.6, **line)
-        else:
-            means.plot([], [], label=words, **line)
-        for interference, forgotten in steps:
-            single.plot(interference, forgotten, alpha=0.5, **{**line, "markersize": 2})
-    one = len(group.first.tasks) == 1
-    means.set_title("nothing to forget" if one else "mean over tasks")
-    single.set_title("each task")
-    for axes in (means, single):
-        axes.axhline(0, color=style.GREY, linewidth=0.6)
-        axes.set_xlim(-0.03, 1.03)
-    means.set_ylabel("forgotten in a task (points)")
-    drawing.supxlabel("interference with the principal space (share of the update)")
-    style.legend(drawing)
+            line = {**look.line(), "linestyle": "none", "linewidth": 0.6, "markersize": 7 if look.ours else 5}
+            axes.errorbar(np.mean(touched), np.mean(lost), xerr=across, yerr=up, **line)
+            bars = (float(across or 0), float(up or 0))
+            marks.append(
+                Mark(float(np.mean(touched)), float(np.mean(lost)), method.label, look.colour, look.ours, 3.0, *bars)
+            )
+    axes.axhline(0, color=style.GREY, linewidth=0.6)
+    axes.set_xlim(-0.03, 1.03)
+    axes.margins(y=0.12)
+    axes.set_title(missing, color=style.DARK)
+    axes.set_ylabel("nothing to forget" if len(group.first.tasks) == 1 else "forgotten in a task (points)")
+    axes.set_xlabel(
+        style.wrap("interference: share of the update in the principal space (0 leaves it alone)", width - 0.6)
+    )
+    write_names(drawing, axes, marks)
     return drawing
 
 

@@ -44,7 +44,18 @@ def of_run(run: Run) -> Figure:
     Args:
         run: the run.
     """
-    return heat_map(run.frame("known"), "accuracy on each task (%), task known")
+    return heat_map(run.frame("known"), title(run, "known"))
+
+
+def title(run: Run, identity: str) -> str:
+    """Returns the text below the heat map of a run: method, seed, stream, quantity and unit.
+
+    Args:
+        run: the run.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
+    config = run.config
+    return f"{run.method.name}, seed {config['seed']}, {config['stream']}: accuracy on each task (%), {MATRICES[identity][1]}"
 
 
 def difference(run: Run, other: Run, identity: str) -> Figure:
@@ -66,7 +77,7 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     """Returns the heat map of an accuracy matrix (T+1, T) in percent; cells that were not measured are blank.
 
     Row i is the state after i tasks, from the top; a column is a task, in learning order. The cell of a task right
-    after its own training is outlined.
+    after its own training is outlined. The colours range over the values that there are.
 
     Args:
         states: the matrix, with the tasks as columns; NaN where nothing was measured.
@@ -78,12 +89,13 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     cell = (width - LEFT) / columns
     names = [f"{number} {name}" for number, name in enumerate(states.columns, start=1)]
     longest = style.LETTER * max(map(len, names))
+    title = style.wrap(title, width - LEFT)
+    below = 0.13 * title.count("\n")
     upright = longest > cell
 
-    drawing = Figure((width, ROW * rows + FURNITURE + (longest if upright else 0)), layout="constrained")
+    drawing = Figure((width, ROW * rows + FURNITURE + below + (longest if upright else 0)), layout="constrained")
     axes = drawing.add_subplot()
-    most = float(np.nanmax(np.abs(states.to_numpy()))) or 1.0 if differs else 100.0
-    colours, least = (DIFFERENCES, -most) if differs else (COLOURS, 0.0)
+    colours, least, most = (DIFFERENCES, *_symmetric(states)) if differs else (COLOURS, *_range(states))
     image = axes.imshow(states, cmap=colours, vmin=least, vmax=most, aspect="auto")
     axes.set_xticks(range(columns), names, rotation=90 if upright else 0)
     axes.set_yticks(range(rows), ["0 (zero-shot)", *map(str, range(1, rows))])
@@ -93,7 +105,7 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     axes.set_xlabel(f"{title}\noutlined: right after its own training")
     if states.size <= MOST_NUMBERS:
         # Cividis goes evenly from dark to light; PuOr is dark at both ends.
-        dark = states.abs() > 0.6 * most if differs else states <= 50
+        dark = states.abs() > 0.6 * most if differs else states <= (least + most) / 2
         _numbers(axes, states.to_numpy(), 1 if cell >= ROOM_FOR_DECIMALS else 0, dark.to_numpy())
     else:
         drawing.colorbar(image, ax=axes, label="%", fraction=0.02, pad=0.01)
@@ -101,6 +113,17 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
         own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.4)
         axes.add_patch(own)
     return drawing
+
+
+def _range(states: pd.DataFrame) -> tuple[float, float]:
+    known = states.to_numpy()[~np.isnan(states.to_numpy())]
+    least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 100.0)
+    return (least, most) if most > least else (least - 1, most + 1)
+
+
+def _symmetric(states: pd.DataFrame) -> tuple[float, float]:
+    most = max(map(abs, _range(states)))
+    return -most, most
 
 
 def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) -> None:
@@ -137,7 +160,7 @@ def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
         if len(found) > 2:
             raise UserError(f"{len(found)} runs; expected one, or two for their difference")
         if len(found) == 1:
-            return heat_map(found[0].frame(identity), f"accuracy on each task (%), {MATRICES[identity][1]}")
+            return heat_map(found[0].frame(identity), title(found[0], identity))
         if found[0].tasks != found[1].tasks:
             raise UserError(f"{runs[0]} and {runs[1]}: other tasks, or another order; their difference means nothing")
         return difference(found[0], found[1], identity)

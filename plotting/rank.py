@@ -3,7 +3,7 @@
 `python -m plotting.rank [RESULTS...] -o FILE`; `--by-block` draws one method's matrices one by one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +23,35 @@ from plotting import style
 from plotting.captioned import Captioned, each, with_spread
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
+from plotting.multiples import MOST, Curve, by_method
 
 
 # Heading, column of `rank.csv`, factor.
 MEASURES = (
     ("energy share\n(% of dimension)", "energy_share", 100.0),
     ("entropy rank\n(directions)", "effective_rank", 1.0),
-    ("null directions\nleft", "null_directions", 1.0),
 )
 ROW = 1.25  # inches
 
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of energy share, entropy rank and null directions (rows) over the number of tasks learned (x
-    axis).
+    """Returns the figure of energy share and entropy rank (rows) over the number of tasks learned (x axis).
 
     Energy share (NuSA-CL's effective rank) is how many of the largest singular values hold the share `rho` (the
-    method's, a column of `rank.csv`) of the sum of their squares, in percent of their number; null directions are the
-    others, as a number. Entropy rank (Roy and Vetterli, 2007) is exp of the entropy of the singular values scaled to
+    method's, a column of `rank.csv`) of the sum of their squares, in percent of their number; the others are the null
+    directions. Entropy rank (Roy and Vetterli, 2007) is exp of the entropy of the singular values scaled to
     sum 1, in directions. The columns are the image and the text tower. Lines are means over a tower's attention
     matrices and over runs. Bands are one standard deviation over runs, or for a single run the quartiles over matrices.
+    More than six methods have a panel each instead, with the entropy rank of both towers, and all others in grey.
 
     Args:
         group: the runs.
         width: in inches.
     """
     named = labels(group, gaps(group))
+    if len(group.methods) > MOST:
+        return _by_method(group, named, width)
     height = len(MEASURES) * ROW + 0.5 + style.legend_height(named, width)
     drawing = Figure((width, height), layout="constrained")
     grid = drawing.subplots(len(MEASURES), 2, sharex=True)
@@ -71,14 +73,31 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     return drawing
 
 
+def _by_method(group: Group, named: Sequence[str], width: float) -> Figure:
+    def curves(method: Method) -> list[Curve]:
+        measured = [run for run in method.runs if not _gap(run)]
+        states = range(len(group.first.tasks) + 1)
+        return [
+            Curve(states, np.mean([over_states(run, tower, "effective_rank") for run in measured], axis=0), words, dash)
+            for tower, words, dash in zip(TOWERS, (f"{tower} tower" for tower in TOWERS), ("-", "--"), strict=True)
+            if measured
+        ]
+
+    drawing, found = by_method(group, named, curves, width)
+    for axes in found:
+        style.over_tasks(axes, len(group.first.tasks), ticks=4)
+    drawing.supxlabel("tasks learned")
+    drawing.supylabel("entropy rank (directions)")
+    return drawing
+
+
 def of_run(run: Run) -> Figure:
-    """Returns the figure of a single run's energy share, entropy rank and null directions (rows) over the number of
-    tasks learned (x axis).
+    """Returns the figure of a single run's energy share and entropy rank (rows) over the number of tasks learned (x axis).
 
     Energy share is how many of the largest singular values hold the share `rho` (a column of `rank.csv`) of the sum of
-    their squares, in percent of their number; null directions are the others, as a number. Entropy rank is exp of the
-    entropy of the singular values scaled to sum 1. The columns are the image and the text tower. Lines are means over a
-    tower's attention matrices, bands the quartiles. It is written to `plots/rank.png` and `.svg` of the run folder.
+    their squares, in percent of their number. Entropy rank is exp of the entropy of the singular values scaled to
+    sum 1. The columns are the image and the text tower. Lines are means over a tower's attention matrices, bands
+    the quartiles. It is written to `plots/rank.png` and `.svg` of the run folder.
 
     Args:
         run: the run.
@@ -104,8 +123,8 @@ def _gap(run: Run) -> str:
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
-    """Yields the one figure of a group for the report: energy share, entropy rank and null directions (rows) of the
-    attention matrices over the number of tasks learned, with a line for each method.
+    """Yields the one figure of a group for the report: energy share and entropy rank of the attention matrices over the
+    number of tasks learned.
 
     It yields none if none was measured.
 
@@ -116,10 +135,9 @@ def in_report(group: Group) -> Iterator[Captioned]:
     if is_empty(group, missing):
         return
     quartiles = ", with the quartiles over matrices" if len(group.runs) == 1 else ""
-    caption = (
-        "Effective rank over the stream, by energy share and by entropy, and null directions left; the mean over the "
-        f"attention's matrices{with_spread(group) or quartiles}."
-    )
+    several = f"by energy share and by entropy; the mean over the attention's matrices{with_spread(group) or quartiles}"
+    many = "by entropy, each method beside all others; the mean over the attention's matrices"
+    caption = f"Effective rank over the stream, {many if len(group.methods) > MOST else several}."
     yield Captioned(
         figure(group),
         captioned(caption, missing),
@@ -195,9 +213,8 @@ def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
     """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS (default:
     results).
 
-    The x axis is the number of tasks learned. Without --by-block, the rows are energy share, entropy rank and null
-    directions left. --stream, --order, --strategy and --setting restrict which runs are drawn.
-    """
+    The x axis is the number of tasks learned. Without --by-block, the rows are energy share and entropy rank. --stream,
+    --order, --strategy and --setting restrict which runs are drawn."""
 
     def make() -> Figure:
         group = only_group(chosen(**choice))

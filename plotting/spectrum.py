@@ -6,10 +6,11 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from benchmarks.comparison.groups import Group
+from benchmarks.comparison.groups import Group, Method
 from benchmarks.config.errors import UserError
 from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
@@ -17,6 +18,7 @@ from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
 from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+from plotting.multiples import MOST, Curve, by_method
 
 
 BEFORE = "before any training"
@@ -26,7 +28,8 @@ BEFORE = "before any training"
 def figure(group: Group, width: float = style.PAGE) -> Figure:
     """Returns the figure of singular values (y axis, logarithmic) by their place from the largest (x axis, from 1).
 
-    Left is the image tower, right the text tower. The grey line is before any training; the others are each method's
+    More than six methods have a panel each, with both towers after the last task, and all others in grey. Else left is
+    the image tower, right the text tower. The grey line is before any training; the others are each method's
     after its last task. Lines are geometric means over a tower's attention matrices and over runs. A method without a
     spectrum is only in the legend.
 
@@ -41,12 +44,12 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     check(group, missing)
     empty = {gap.method for gap in missing if gap.whole}
     named = labels(group, missing)
+    if len(group.methods) > MOST:
+        return _by_method(group, named, empty, width)
     drawing = Figure((width, 2.5 + style.legend_height([BEFORE, *named], width)), layout="constrained")
     for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):
         axes.set_title(f"{tower} tower")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would be raw TeX here
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(axes)
         drawn = next(method for method in group.methods if method not in empty)
         before = mean_values(drawn.runs, tower, 0)  # (n,)
         places = np.arange(1, len(before) + 1)
@@ -62,6 +65,28 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     drawing.supylabel("singular value (geometric mean)")
     style.legend(drawing)
     return drawing
+
+
+def _by_method(group: Group, named: Sequence[str], empty: set[Method], width: float) -> Figure:
+    def curves(method: Method) -> list[Curve]:
+        if method in empty:
+            return []
+        values = [mean_values(method.runs, tower, len(group.first.tasks)) for tower in TOWERS]  # (n,) each
+        kinds = zip(values, TOWERS, ("-", "--"), strict=True)
+        return [Curve(np.arange(1, len(found) + 1), found, f"{tower} tower", dash) for found, tower, dash in kinds]
+
+    drawing, found = by_method(group, named, curves, width)
+    for axes in found:
+        _logarithmic(axes)
+    drawing.supxlabel("index of the singular value (1: largest)")
+    drawing.supylabel("singular value after the last task (geometric mean)")
+    return drawing
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would be raw TeX here
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def in_report(group: Group) -> Iterator[Captioned]:

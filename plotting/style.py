@@ -23,6 +23,7 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.comparison.groups import Method
+from benchmarks.config import registry
 from benchmarks.config.terminal import say
 from benchmarks.runtime import files
 from strategies.about import MARKERS
@@ -83,34 +84,43 @@ class Look:
         colour: as `#RRGGBB`.
         marker: matplotlib's marker, such as `o`.
         dash: matplotlib's line style, such as `--`. Markers are filled if it is `-`, else open.
+        ours: whether the method is one that this project is about, which stands out.
     """
 
     colour: str
     marker: str
     dash: str
+    ours: bool = False
 
     def line(self) -> dict[str, Any]:
-        """Returns the keyword arguments of colour, marker and line style for matplotlib's `Axes.plot`."""
+        """Returns the keyword arguments of colour, marker, line style and width for matplotlib's `Axes.plot`."""
         face = self.colour if self.dash == "-" else "white"
         line = {"color": self.colour, "marker": self.marker, "linestyle": self.dash, "markerfacecolor": face}
-        return {**line, "markeredgewidth": 0.7}  # with a thicker edge a small open marker looks filled
+        stands_out = {"linewidth": 2.0, "zorder": 2.5} if self.ours else {"linewidth": 1.1}
+        return {**line, **stands_out, "markeredgewidth": 0.7}  # with a thicker edge a small open marker looks filled
 
 
 def looks(methods: Sequence[Method]) -> list[Look]:
     """Returns colour, marker and line style of each method, in the order of `methods`.
 
-    Methods of the same strategy, which differ in their settings, have its colour; they differ in line style and in
-    filled or open markers, then in the marker.
+    No two have both colour and marker in common, as long as a colour has markers left. Methods of the same strategy, which
+    differ in their settings, have its colour; they differ in marker, in line style, and in filled or open markers.
 
     Args:
         methods: the methods of one figure.
     """
+    own = {(method.about.colour, method.about.marker) for method in methods}
+    taken: set[tuple[str, str]] = set()
     seen: Counter[str] = Counter()
     found = []
     for method in methods:
-        rounds, dash = divmod(seen[method.strategy], len(DASHES))
-        marker = MARKERS[(MARKERS.index(method.about.marker) + rounds) % len(MARKERS)]
-        found.append(Look(method.about.colour, marker, DASHES[dash]))
+        about, place = method.about, MARKERS.index(method.about.marker)
+        free = [each for each in (*MARKERS[place:], *MARKERS[:place]) if (about.colour, each) not in taken]
+        # Of those that are left, first one that is no other method's own.
+        marker = min(free, key=lambda each: each != about.marker and (about.colour, each) in own, default=about.marker)
+        taken.add((about.colour, marker))
+        dash = DASHES[seen[method.strategy] % len(DASHES)]
+        found.append(Look(about.colour, marker, dash, registry.about(method.strategy).ours))
         seen[method.strategy] += 1
     return found
 

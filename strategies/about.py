@@ -63,6 +63,7 @@ class About:
         marker: the method's marker in every figure, one of Matplotlib's.
         published: the rows of `benchmarks/comparison/published.csv` that report this method. The key is the row's entry
             in the column `method`, the value says which runs may be compared with it.
+        ours: whether it is a method that this project is about, which stands out in figures.
         figures: the version of the method's results, an integer. Raise it by hand when a change alters the numbers the
             method computes.
     """
@@ -72,6 +73,7 @@ class About:
     colour: Colour
     marker: Marker
     published: dict[str, Published] = field(default_factory=dict)
+    ours: bool = False
     figures: int = 1
 
 

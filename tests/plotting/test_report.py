@@ -48,7 +48,7 @@ def test_the_page_holds_everything_and_is_small(page: Path) -> None:
     assert len(text) < 5_000_000
     assert "http://" not in re.sub(r"&lt;.*?&gt;", "", text) and "https://" not in text
     assert "not finished" in text and "47 runs of 17 methods under 2 protocols" in text
-    assert text.count("<figure>") == 5 + 5 - 2  # the hostile runs have no spectra, and nothing to forget
+    assert text.count("<figure>") == 6 + 6 - 3  # the hostile runs have no spectra, no history, and nothing to forget
     assert all(alt.strip() for alt in re.findall(r'<img [^>]*alt="([^"]*)"', text))
     assert text.count("<img ") == text.count("<figure>")
     assert '<a download="comparison.csv" href="data:text/csv;base64,' in text

@@ -138,7 +138,7 @@ def test_draws_every_figure_of_any_run(tmp_path: Path, shape: dict) -> None:
     run = make_run(tmp_path / "run", **shape)
     written = draw_all(run)
     assert sorted(written) == sorted((run / "plots").iterdir())
-    assert {path.stem for path in written} == {"matrix", "matrix_agnostic", "curves", "rank", "null"}
+    assert {path.stem for path in written} == {"matrix", "matrix_agnostic", "curves", "rank", "null", "history"}
     assert {path.suffix for path in written} == {".png", ".svg"}
 
 
