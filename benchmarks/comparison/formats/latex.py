@@ -1,11 +1,15 @@
 """Writes tables for a paper in LaTeX, with the package booktabs: `.tex`."""
 
+import re
+from itertools import count
+
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.tables import Cell, Section, Table
 
 
 SUFFIXES = (".tex",)
 COLUMN_HOLDS = 7  # tables with more columns span both columns of a paper
+PATH = re.compile(r"(?<![\w.~])[~.]{0,2}/(?=\S)(?:[^/,;:()\[\]]*/)*([^/,;:()\[\]]*)")
 NARROW_SPACE = "\u202f"
 ESCAPED = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -18,20 +22,31 @@ ESCAPED = {
 def write(comparison: Comparison) -> str:
     """Returns the LaTeX text of a comparison: a heading for each group of runs, and a `table` for each of its tables.
 
-    Best values are bold, second best underlined; tables that are wider than the line are scaled to it.
+    Best values are bold, second best underlined; tables that are wider than the line are scaled to it. Each has a label
+    made of its title, such as `tab:order-default-task-known`. Of a path only the last name is written.
 
     Args:
         comparison: the groups of runs, and which tables to make of them.
     """
     parts = [r"% \usepackage{booktabs,graphicx}; names with letters beyond Latin need LuaLaTeX or XeLaTeX"]
+    labels: set[str] = set()
     for section in comparison.sections():
         notes = " ".join(map(_text, section.notes))
         parts.append(f"\\paragraph{{{_text(section.title)}}} {{\\small\\sloppy {notes}\\par}}")
-        parts += [_table(table, section) for table in section.tables]
+        parts += [_table(table, section, _label(table.title, labels)) for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table, section: Section) -> str:
+def _label(title: str, taken: set[str]) -> str:
+    """Returns a label that no other table has, and notes it."""
+    words = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-") or "table"
+    numbered = (f"tab:{words}{f'-{number}' if number > 1 else ''}" for number in count(1))
+    label = next(each for each in numbered if each not in taken)
+    taken.add(label)
+    return label
+
+
+def _table(table: Table, section: Section, label: str) -> str:
     lines = [" & ".join(map(_text, table.header)) + r" \\", r"\midrule"]
     for row in table.rows:
         lines.append(" & ".join(_cell(cell) for cell in row) + r" \\")
@@ -43,7 +58,8 @@ def _table(table: Table, section: Section) -> str:
     # Scaled down if it is too wide, never up.
     fitted = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{tabular}}}"
     float_ = "table*" if len(table.header) > COLUMN_HOLDS else "table"
-    return f"\\begin{{{float_}}}\n\\centering\n\\caption{{{caption}}}\n\\smallskip\n{fitted}\n\\end{{{float_}}}"
+    begin = f"\\begin{{{float_}}}\n\\centering\n\\caption{{{caption}}}\n\\label{{{label}}}"
+    return f"{begin}\n\\smallskip\n{fitted}\n\\end{{{float_}}}"
 
 
 def _cell(cell: Cell) -> str:
@@ -52,4 +68,5 @@ def _cell(cell: Cell) -> str:
 
 
 def _text(text: str) -> str:
+    text = PATH.sub(lambda match: match[1], text)
     return "".join(ESCAPED.get(letter, letter) for letter in text)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -465,6 +466,16 @@ def test_latex_compiles(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull \\hbox" not in done.stdout
+
+
+def test_latex_has_a_label_for_each_table_and_no_path_of_a_machine(tmp_path: Path) -> None:
+    for shots in (None, 5):
+        place = {"stream": "folder:/home/somebody/my data/pictures", "pretrained": "/weights/of somebody/clip.pt"}
+        write_run(tmp_path / f"run{shots}", states(1), TASKS, shots=shots, **place)
+    text = compare(tmp_path, "--format", "latex", "--per-task").stdout
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(labels) == len(set(labels)) == text.count(r"\begin{table") and "tab:order-default-task-known-2" in labels
+    assert "somebody" not in text and "stream folder:pictures, 3 tasks" in text and "(clip.pt)" in text
 
 
 def zscl_runs(root: Path) -> None:
