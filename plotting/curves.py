@@ -54,8 +54,6 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
             else:
                 _task(axes, states[:, :, place - len(MEANS)], place - len(MEANS) + 1, look)
         style.over_tasks(axes, len(tasks), ticks=4)
-        axes.set_ylim(-4, 104)
-        axes.set_yticks([0, 50, 100])
     drawing.supxlabel("tasks learned (grey line: the task's own training; thin before it)")
     drawing.supylabel(f"accuracy (%), {MATRICES[group.accuracy_identity][1]}")
     style.legend(drawing)

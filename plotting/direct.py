@@ -13,7 +13,7 @@ from plotting import style
 
 # Points.
 LINE = 9.0  # the height of a name with its gap
-NEAR = 9.0  # distance from which on a thin line leads from the name to its mark
+NEAR = 4.0  # distance, beyond the mark's radius, from which on a thin line leads from the name to its mark
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
             weight="bold" if mark.ours else "normal",
         ).set_in_layout(False)  # fmt: skip
         near = np.clip(0, shift, shift + np.array([width, LINE]))
-        if np.hypot(*near) > NEAR:
+        if np.hypot(*near) > mark.radius + NEAR:
             line = {"arrowstyle": "-", "color": mark.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": mark.radius}
             axes.annotate(
                 "", (mark.x, mark.y), near, textcoords="offset points", arrowprops=line

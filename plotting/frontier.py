@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison import frontier, metric_columns
 from benchmarks.comparison.frontier import Line
-from benchmarks.comparison.groups import Group
+from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.run_filters import choice, chosen, only_group
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, say
@@ -24,6 +24,7 @@ from plotting.captioned import Captioned
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.found import commands
 from plotting.gaps import Gap, captioned, labels
+from plotting.multiples import MOST, Curve, by_method
 from strategies.about import BLACK
 
 
@@ -32,6 +33,7 @@ STEPS = 60  # learning accuracies at which a band is drawn
 ROUNDING = 1e-9  # percent, of means
 BEST = 46.0  # area of a ring around a point that no method's beats, in points squared
 PANELS = ("transfer", "forgetting")
+DASHES = {"transfer": "-", "forgetting": "--"}
 UNLIKE = " The methods do not all have the same seeds and orders, so there are no rings."
 
 
@@ -45,7 +47,8 @@ def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (fron
     learning accuracy and Transfer), as far as every run reaches. Rings mark the points that no point of any method beats in
     the panel's two values; there are none if the methods do not all have the same seeds and orders. A cross on a dotted line
     marks zero-shot; points that learn less than that lie outside the panels. All are of the
-    task-aware accuracies, or of the task-agnostic ones if the protocol reports those.
+    task-aware accuracies, or of the task-agnostic ones if the protocol reports those. More than six methods have a panel
+    each instead, with Transfer and forgetting along the front, and all others in grey.
 
     Args:
         group: the runs.
@@ -57,6 +60,8 @@ def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (fron
     """
     every = frontier.lines(group, along)
     names = labels(_methods(every), _gaps(every))
+    if len(every) > MOST:
+        return _by_method(every, names, width)
     looks = style.looks(_methods(every).methods)
     shown = [(line, look) for line, look in zip(every, looks, strict=True) if not line.why_not]
     rows = 1 if width > style.COLUMN else len(PANELS)
@@ -67,6 +72,29 @@ def figure(group: Group, width: float = style.PAGE, along: Sequence[str] = (fron
     for name, look in zip(names, looks, strict=True):
         axes[0].plot([], [], label=name, **look.line())
     style.legend(drawing)
+    return drawing
+
+
+def _by_method(every: Sequence[Line], names: Sequence[str], width: float) -> Figure:
+    """Each method in a panel of its own, along its front."""
+    lines = {line.method: line for line in every if not line.why_not}
+
+    def curves(method: Method) -> list[Curve]:
+        if method not in lines:
+            return []
+        line = lines[method]
+        across = line.learning.mean(axis=1)[line.front]  # (points of the front,)
+        found = [(key, metric_columns.metric(line.identity, key)) for key in PANELS]
+        return [
+            Curve(across, line.values(metric.of).mean(axis=1)[line.front], metric.heading, DASHES[key], ".")
+            for key, metric in found
+        ]
+
+    drawing, axes = by_method(_methods(every), names, curves, width)
+    for panel in axes:
+        panel.margins(0.06)
+    drawing.supxlabel(f"learning accuracy (%), {MATRICES[every[0].identity][1]}")
+    drawing.supylabel("Transfer (%), forgetting (points)")
     return drawing
 
 
@@ -99,7 +127,9 @@ def _methods(every: Sequence[Line]) -> Group:
 
 
 def _gaps(every: Sequence[Line]) -> list[Gap]:
-    return [Gap(line.method, why) for line in every if (why := line.why_not)]
+    below = "learns no more than zero-shot"
+    whys = [(line, line.why_not or (below if line.stays_below else "")) for line in every]
+    return [Gap(line.method, why) for line, why in whys if why]
 
 
 def _panel(axes: Axes, shown: Sequence[tuple[Line, style.Look]], key: str, single: bool) -> None:

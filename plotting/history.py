@@ -86,7 +86,7 @@ def of_run(run: Run) -> Figure:
     drawing, found = panels(numbered(run.tasks), ["loss"], style.PAGE)
     for number, axes in enumerate(found, start=1):
         rows = table[table["task"] == number]
-        axes.plot(rows["step"], rows["loss"], label="loss", color=look.colour)
+        axes.plot(rows["step"], rows["loss"], label="loss", color=look.colour, marker=".", markersize=2.5)
         for name, (words, dash) in PARTS.items() if adds else ():
             axes.plot(rows["step"], rows[name], label=words, color=style.DARK, linewidth=0.8, linestyle=dash)
     drawing.supxlabel("training step" if len(table) else f"training step ({_gap(run)})")

@@ -67,7 +67,7 @@ def difference(run: Run, other: Run, identity: str) -> Figure:
         run, other: two runs with the same tasks in the same order.
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
     """
-    names = (f"{run.method.name}, {run.folder.name}" for run in (run, other))
+    names = (f"{run.method.name}, {run.folder.name.replace(',', ', ')}" for run in (run, other))
     title = f"{' minus '.join(names)}: accuracy on each task (points), {MATRICES[identity][1]}"
     return heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
 
@@ -110,7 +110,7 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     else:
         drawing.colorbar(image, ax=axes, label="%", fraction=0.02, pad=0.01)
     for task in range(columns):
-        own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.4)
+        own = Rectangle((task - 0.5, task + 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.4, clip_on=False)
         axes.add_patch(own)
     return drawing
 

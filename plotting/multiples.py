@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,12 +25,14 @@ class Curve:
         x, y: (n,) its points.
         label: what it shows, the same for the same line of other methods.
         dash: matplotlib's line style.
+        marker: matplotlib's marker of each point; empty for none.
     """
 
     x: Sequence[float] | np.ndarray
     y: np.ndarray
     label: str
     dash: str = "-"
+    marker: str = ""
 
 
 def by_method(
@@ -52,7 +55,8 @@ def by_method(
             for curve in other if other is not own else ():
                 panel.plot(curve.x, curve.y, color=FAINT, linestyle=curve.dash, linewidth=0.6, zorder=1)
         for curve in own:
-            panel.plot(curve.x, curve.y, color=look.colour, linestyle=curve.dash, linewidth=1.4, zorder=2)
+            line: dict[str, Any] = {"linestyle": curve.dash, "marker": curve.marker, "markersize": 4}
+            panel.plot(curve.x, curve.y, color=look.colour, linewidth=1.4, zorder=2, **line)
     for label, dash in kinds.items():
         axes[0].plot([], [], color=style.DARK, linestyle=dash, label=label)
     style.legend(drawing)

@@ -23,10 +23,9 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.comparison.groups import Method
-from benchmarks.config import registry
 from benchmarks.config.terminal import say
 from benchmarks.runtime import files
-from strategies.about import MARKERS
+from strategies.about import MARKERS, OURS
 
 
 # Inches: one column and the full page of the usual two-column proceedings.
@@ -120,7 +119,7 @@ def looks(methods: Sequence[Method]) -> list[Look]:
         marker = min(free, key=lambda each: each != about.marker and (about.colour, each) in own, default=about.marker)
         taken.add((about.colour, marker))
         dash = DASHES[seen[method.strategy] % len(DASHES)]
-        found.append(Look(about.colour, marker, dash, registry.about(method.strategy).ours))
+        found.append(Look(about.colour, marker, dash, method.strategy in OURS))
         seen[method.strategy] += 1
     return found
 

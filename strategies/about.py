@@ -26,6 +26,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
 # divisor, stepping through both at once gives 77 different pairs.
 Marker = Literal["o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*"]
 MARKERS: tuple[str, ...] = get_args(Marker)
+OURS = ("nusa",)  # the methods that this project is about, which stand out in figures
 BUILT_IN = 21  # colour and marker pairs that are left to this project's own methods
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
@@ -63,7 +64,6 @@ class About:
         marker: the method's marker in every figure, one of Matplotlib's.
         published: the rows of `benchmarks/comparison/published.csv` that report this method. The key is the row's entry
             in the column `method`, the value says which runs may be compared with it.
-        ours: whether it is a method that this project is about, which stands out in figures.
         figures: the version of the method's results, an integer. Raise it by hand when a change alters the numbers the
             method computes.
     """
@@ -73,7 +73,6 @@ class About:
     colour: Colour
     marker: Marker
     published: dict[str, Published] = field(default_factory=dict)
-    ours: bool = False
     figures: int = 1
 
 

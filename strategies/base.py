@@ -50,9 +50,8 @@ class StrategyPlugin(SupervisedPlugin):
             in 0..1; 0.95 as in the NuSA-CL paper.
         matrices: names of the weight matrices whose spectra are measured: `q`, `k`, `v`, `o`, `fc`, `proj`. Every
             method has the attention's (the first four), so that the methods can be compared.
-        trains: whether the method trains anything.
-        changes_model: whether the model may answer otherwise after a task. Where it does not, one evaluation serves all
-            states.
+        trains: whether the method trains anything. Where it does not, the model is evaluated again only if its weights, or
+            what the method stores, have changed.
         data_parallel: whether several processes, which each compute a part of every batch and average their gradients,
             train as one process would. This needs a loss that is a mean over images, and no random draw for them, apart
             from the dropout of low-rank updates (`strategies/shared/fused_low_rank.py`).
@@ -74,7 +73,6 @@ class StrategyPlugin(SupervisedPlugin):
     rho = 0.95
     matrices: tuple[str, ...] = ("q", "k", "v", "o")
     trains = True
-    changes_model = True
     data_parallel = False
     files: tuple[Path, ...] = ()
     reads: tuple[Reading, ...] = ()

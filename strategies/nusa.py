@@ -44,7 +44,6 @@ ABOUT = About(
         ),
         Published({"rank": 128, "rho": 0.95, "directions": "tail", "trained": "M", "towers": "both"}),
     ),
-    ours=True,
     figures=2,  # raised in release 0.3, which draws other dropout masks than 0.2
 )
 

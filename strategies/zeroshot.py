@@ -30,7 +30,7 @@ class Settings:
 class Plugin(StrategyPlugin):
     """Zero-shot CLIP as an Avalanche plugin: it freezes all parameters, so that the template trains nothing."""
 
-    trains = changes_model = False
+    trains = False
     data_parallel = True
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:

@@ -71,6 +71,11 @@ class Line:
             return "its values have different zero-shot accuracies"
         return "" if self.samples else "no seed in which all its values ran"
 
+    @cached_property
+    def stays_below(self) -> bool:
+        """Whether no point learns more than zero-shot, by means over samples, so that the area is 0."""
+        return bool((self.learning.mean(axis=1) <= self.corners.mean(axis=0)[0] + ROUNDING).all())
+
     def values(self, measure: Measure) -> np.ndarray:
         """Returns a metric of each point in each order and seed, (points, samples); NaN where it is undefined.
 

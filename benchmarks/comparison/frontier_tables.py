@@ -69,12 +69,14 @@ def _section(group: Group, every: Sequence[Line], along: Sequence[str], baseline
     if method:
         chosen = next(line for line in found if line.method is method)
         others = [line for line in found if line is not chosen]
-        tables += [differences(others, chosen, key, at) for key in METRICS if at]
+        tables += [table for key in METRICS if at and (table := differences(others, chosen, key, at)).has_values]
     notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
     notes += [] if at else ["No two methods reach the same learning accuracy."]
     notes += [f"No line: {line.method.label} ({why})." for line in every if (why := line.why_not)]
     if baseline is not None and method is None:
         notes.append(f"No differences: there is no {baseline} here.")
+    if below := [line.method.label for line in found if line.stays_below]:
+        notes.append(f"No point learns more than zero-shot, so the area is 0: {', '.join(below)}.")
     if fewer := [line.method.label for line in found if len(line.samples) * len(line.points) < len(line.method.runs)]:
         notes.append(
             f"Only the seeds and orders that all values of a method have count; some have more: {', '.join(fewer)}."

@@ -54,6 +54,11 @@ class Table:
         """Whether any cell is marked best or second best."""
         return any(cell.mark for row in self.rows for cell in row)
 
+    @property
+    def has_values(self) -> bool:
+        """Whether any cell has a value."""
+        return any(cell.value is not None for row in self.rows for cell in row)
+
 
 @dataclass
 class Section:

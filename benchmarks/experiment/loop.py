@@ -60,7 +60,8 @@ class TaskLoop:
         self.batch_size, self.memory_hint = batch_size, memory_hint
         self.counts = [len(labels) for _, labels in tests]
         self.record = RunRecord()
-        self._ahead: dict[int, Accuracies] = {}  # of states to come, where no task changes the model
+        self._ahead: dict[int, Accuracies] = {}  # of states to come, as long as nothing changes the model
+        self._evaluated = ""  # a digest of that model
 
     def step_begin(self) -> None:
         """Calls `on_step_begin` of every callback. The training template calls this method before every step."""
@@ -159,7 +160,7 @@ class TaskLoop:
         self.bar.say(f"going on after {run.learned} of {len(run.tasks)} tasks")
 
     def _announce(self) -> None:
-        states = len(self.run.tasks) + 1 - self.record.states if self.run.strategy.changes_model else 1
+        states = len(self.run.tasks) + 1 - self.record.states if self.run.strategy.trains else 1
         left = range(max(self.record.states - 1, 0), len(self.run.tasks))
         steps = sum(self.budgets[task].steps for task in left) if self.run.strategy.trains else 0
         self.bar.begin("", states * sum(self.counts) + STEP_WORK * steps * self.batch_size)
@@ -210,12 +211,17 @@ class TaskLoop:
         return f"{after}: mean accuracy {mean:.1f} %{own}"
 
     def _accuracies(self, state: int) -> Accuracies:
-        if state not in self._ahead:
-            model, last = self.run.model, len(self.run.tasks) if not self.run.strategy.changes_model else state
-            states = range(state, last + 1)
-            found = evaluate_states(model, self.tests, self.class_names, model.mean.device, states, self.bar.advance)
-            self._ahead = dict(zip(states, found, strict=True))
-        return self._ahead.pop(state)
+        model, plugin, last = self.run.model, self.run.strategy, state
+        if not plugin.trains:
+            last = len(self.run.tasks)
+            now = checkpoint.digest({**model.clip.state_dict(), **plugin.state_dict()})
+            if now == self._evaluated:
+                return self._ahead[state]
+            self._evaluated = now
+        states = range(state, last + 1)
+        found = evaluate_states(model, self.tests, self.class_names, model.mean.device, states, self.bar.advance)
+        self._ahead = dict(zip(states, found, strict=True))
+        return self._ahead[state]
 
     def _note_memory(self) -> None:
         self.run.cost.note_memory(memory.peak_host_bytes(), memory.peak_gpu_bytes())

@@ -209,7 +209,7 @@ def _choose(asked: door.Plan) -> None:
     shown = Table(*searching.HEADER, box=None)
     for row in rows:
         shown.add_row(
-            row.strategy, plain(said(row.settings)), *(each or "-" for each in row.numbers), " ".join(row.chosen_by)
+            row.strategy, plain(said(row.settings)), *(each or "-" for each in row.numbers), ", ".join(row.chosen_by)
         )
     width = None if sys.stdout is not None and sys.stdout.isatty() else WIDE
     Console(highlight=False, markup=False, width=width).print(shown)

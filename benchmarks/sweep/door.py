@@ -35,7 +35,7 @@ class Plan:
         cells: its runs.
         shared: what they have in common.
         standings: where each run stands, in the same order.
-        remarks: lines on finished runs whose values today's code may not give again.
+        remarks: lines on orders of a single task, and on finished runs whose values today's code may not give again.
     """
 
     cells: Sequence[Cell]
@@ -76,7 +76,18 @@ def plan(blocks: Sequence[Block], shared: Shared, *, opened: bool = True) -> Pla
     if searched and opened:
         search.check(found)
     standings = [standing(cell.folder) for cell in found]
-    return Plan(found, shared, standings, _checked_folders(found, standings) if opened else ())
+    remarks = _checked_folders(found, standings) if opened else []
+    return Plan(found, shared, standings, [*_single_tasks(found), *remarks])
+
+
+def _single_tasks(found: Sequence[Cell]) -> list[str]:
+    """A line where several orders are one task each, which may be meant as one order."""
+    orders = list(dict.fromkeys(cell.request.config.common.order for cell in found if cell.tasks == 1))
+    if len(orders) < 2:
+        return []
+    return [
+        f"order {', '.join(orders)}: streams of one task each; an order of several has brackets, [{','.join(orders)}]"
+    ]
 
 
 def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> list[str]:

@@ -50,6 +50,7 @@ def run_cells(
     try:
         with joined(options.address), _marked(shared.places.results) as marker:
             options = _checked(options, cells)
+            view.say(f"{len(cells)} run{'' if len(cells) == 1 else 's'} to do; the first ones import torch")
             here = absolute(shared)
             scratch = options.scratch and options.scratch.absolute() / f"sweep-{_digest(here.places.results)}"
             setup = Setup(here, Path.cwd(), options.cpus, bool(options.gpus), marker.absolute(), scratch)

@@ -679,3 +679,25 @@ def test_rows_are_what_a_measurement_declares(
 ) -> None:
     error = _error(lambda: nb.run("nusa", colours, rank=4, results=tmp_path, callbacks=[measurement()], **RUN))
     assert f"callback {measurement.__name__}: measure failed" in str(error) and said in str(error)
+
+
+class Untrained(nb.StrategyPlugin):
+    """Trains nothing, and after the first task scales a weight."""
+
+    trains = False
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        strategy.model.clip.requires_grad_(False)
+        if strategy.experience.task_label == 0:
+            strategy.model.clip.visual.proj.data[:, :3] = 0
+
+
+def test_a_model_that_stays_is_evaluated_once_and_one_that_changes_is_not(tmp_path: Path, colours: nb.Plan) -> None:
+    stays = nb.run("zeroshot", colours, results=tmp_path, **RUN)
+    assert (stays.accuracy["known"] == stays.accuracy["known"][0]).all() and not np.isnan(
+        stays.accuracy["seen"][2]
+    ).any()
+    changes = nb.run(nb.own_strategy(Untrained, Settings, "untrained"), colours, results=tmp_path, **RUN)
+    assert (changes.accuracy["known"][0] == stays.accuracy["known"][0]).all()
+    assert (changes.accuracy["known"][1] != stays.accuracy["known"][1]).any()
+    assert (changes.accuracy["known"][2] == changes.accuracy["known"][1]).all()

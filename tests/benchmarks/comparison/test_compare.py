@@ -470,7 +470,10 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 def test_latex_has_a_label_for_each_table_and_no_path_of_a_machine(tmp_path: Path) -> None:
     for shots in (None, 5):
-        place = {"stream": "folder:/home/somebody/my data/pictures", "pretrained": "/weights/of somebody/clip.pt"}
+        place: dict[str, Any] = {
+            "stream": "folder:/home/somebody/my data/pictures",
+            "pretrained": "/weights/of somebody/clip.pt",
+        }
         write_run(tmp_path / f"run{shots}", states(1), TASKS, shots=shots, **place)
     text = compare(tmp_path, "--format", "latex", "--per-task").stdout
     labels = re.findall(r"\\label\{(.*?)\}", text)
