@@ -682,14 +682,14 @@ def test_rows_are_what_a_measurement_declares(
 
 
 class Untrained(nb.StrategyPlugin):
-    """Trains nothing, and after the first task scales a weight."""
+    """Trains nothing, and turns all image features around at the first task."""
 
     trains = False
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         strategy.model.clip.requires_grad_(False)
         if strategy.experience.task_label == 0:
-            strategy.model.clip.visual.proj.data[:, :3] = 0
+            strategy.model.clip.visual.proj.data.neg_()
 
 
 def test_a_model_that_stays_is_evaluated_once_and_one_that_changes_is_not(tmp_path: Path, colours: nb.Plan) -> None:
