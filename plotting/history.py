@@ -79,9 +79,8 @@ def of_run(run: Run) -> Figure:
         run: the run.
     """
     look = style.looks(alone(run).methods)[0]
-    table = (
-        pd.DataFrame(columns=["task", "step", "loss", "cross_entropy", "added"]) if _gap(run) else run.table("history")
-    )
+    found = run.history
+    table = pd.DataFrame(columns=["task", "step", "loss", "cross_entropy", "added"]) if found is None else found
     adds = (table["added"] != 0).any()
     drawing, found = panels(numbered(run.tasks), ["loss"], style.PAGE)
     for number, axes in enumerate(found, start=1):
@@ -122,7 +121,7 @@ def gaps(group: Group) -> list[Gap]:
 
 
 def _gap(run: Run) -> str:
-    if run.files.has("history.csv"):
+    if run.history is not None and len(run.history):
         return ""
     return "nothing was trained" if run.learns_nothing else "no history.csv"
 
@@ -138,7 +137,7 @@ def mean_losses(runs: Sequence[Run], name: str) -> dict[int, pd.Series]:
     """
     if not runs:
         return {}
-    rows = pd.concat([run.table("history") for run in runs])
+    rows = pd.concat([run.history for run in runs])
     means = rows.groupby(["task", "step"])[name].mean()
     return {int(task): line.droplevel("task") for task, line in means.groupby("task")}
 

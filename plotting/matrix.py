@@ -19,6 +19,7 @@ from benchmarks.runs.folder import find
 from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
 from plotting.command import write
+from plotting.panels import numbered
 from strategies.about import VERMILLION
 
 
@@ -87,7 +88,7 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     rows, columns = states.shape
     width = max(style.COLUMN if columns <= 4 else style.PAGE, LEFT + NARROWEST * columns)
     cell = (width - LEFT) / columns
-    names = [f"{number} {name}" for number, name in enumerate(states.columns, start=1)]
+    names = numbered(states.columns)
     longest = style.LETTER * max(map(len, names))
     title = style.wrap(title, width - LEFT)
     below = 0.13 * title.count("\n")

@@ -47,4 +47,4 @@ def numbered(tasks: Sequence[str]) -> list[str]:
     Args:
         tasks: names in learning order.
     """
-    return [f"{number} {name}" for number, name in enumerate(tasks, start=1)]
+    return [style.cut(f"{number} {name}") for number, name in enumerate(tasks, start=1)]

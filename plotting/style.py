@@ -34,6 +34,7 @@ PAGE = 6.8
 
 # Average width of a letter in inches at 7 points, to estimate whether a label fits.
 LETTER = 0.062
+LONGEST = 60  # letters of a task's name
 HANDLE = 0.55  # inches of a legend's entry without its text
 
 # For lines that belong to no method; methods define their colours and markers.
@@ -230,6 +231,15 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
         states = np.arange(len(mean))
         axes.fill_between(states, mean - deviation, mean + deviation, color=look.colour, alpha=0.2, linewidth=0)
     return mean
+
+
+def cut(name: str) -> str:
+    """Returns a name of at most 60 characters, `…` in the place of the rest: a longer one leaves no room for its panel.
+
+    Args:
+        name: the text.
+    """
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def wrap(name: str, width: float) -> str:

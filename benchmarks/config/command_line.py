@@ -15,7 +15,7 @@ from benchmarks.config.recipes import recipe
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import read_file, settings_of, unknown_setting
 from benchmarks.config.settings import COMMON_NAMES, DATA_ROOT, Common, default_data_root
-from benchmarks.config.terminal import program
+from benchmarks.config.terminal import Place, program
 
 
 def _type_name(annotation: Any) -> str:
@@ -63,13 +63,13 @@ def place_options() -> list[click.Option]:
     return [
         click.Option(
             ["--data-root"],
-            type=click.Path(path_type=Path),
+            type=Place(),
             default=default_data_root,
             help=f"folder of the published data sets  [{DATA_ROOT}, or $NUSA_BENCH_DATA]",
         ),
         click.Option(
             ["--cache"],
-            type=click.Path(path_type=Path),
+            type=Place(),
             help="folder for decoded images, shared by all runs  [the user's cache folder, or $NUSA_BENCH_CACHE]",
         ),
     ]
@@ -78,26 +78,24 @@ def place_options() -> list[click.Option]:
 def _harness_options() -> list[click.Parameter]:
     """Returns the options that say how to run; none of them changes a metric."""
     return [
-        click.Option(
-            ["--config"], type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these settings"
-        ),
+        click.Option(["--config"], type=Place(), metavar="FILE", help="YAML file with any of these settings"),
         *place_options(),
         click.Option(
             ["--reference-images"],
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="DIR",
             help="auxiliary images, for methods that need some; the micro CLIP has its own",
         ),
         click.Option(
             ["--reference-texts"],
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="FILE",
             help="auxiliary captions, for methods that need some; one in each line",
         ),
         click.Option(["--no-cache"], is_flag=True, help="decode images at every reading: the same results, but slower"),
         click.Option(
             ["--results"],
-            type=click.Path(path_type=Path),
+            type=Place(),
             default=Path("results"),
             help="folder in which run folders are made  [results]",
         ),
@@ -169,7 +167,7 @@ def _first_look(argv: list[str]) -> tuple[str, str]:
         params=[
             click.Option(["--strategy"]),
             click.Option(["--stream"]),
-            click.Option(["--config"], type=click.Path(path_type=Path)),
+            click.Option(["--config"], type=Place()),
             click.Option(["--help", "--list", "--version"], is_flag=True, is_eager=True),
         ],
         add_help_option=False,

@@ -4,6 +4,7 @@ import atexit
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -91,6 +92,19 @@ def _flush() -> None:
         if not _errors:  # it was met before
             say_error(error)
         os._exit(2)  # Python would try to write it again, and print the error
+
+
+class Place(click.Path):
+    """A path on a command line, as a `Path`; an empty one, as of a variable that is not set, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path; fails if it is empty."""
+        if value == "":
+            self.fail("empty; name a file or folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Command(click.Command):

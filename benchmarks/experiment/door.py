@@ -246,7 +246,7 @@ def check_path(name: str, place: Any) -> None:
     Raises:
         UserError: it is another value.
     """
-    if not isinstance(place, str | Path | None) or "\0" in str(place):
+    if not isinstance(place, str | Path | None) or "\0" in str(place) or place == "":
         raise UserError(f"{name}: expected a path, got {shown(place)}")
 
 

@@ -94,11 +94,11 @@ def own_folder(folder: Path, name: str) -> Path:
         name: of the logger's folder.
 
     Raises:
-        UserError: it is a link, through which nothing is written.
+        UserError: it is a link, through which nothing is written, or no folder.
     """
     place = folder / name
-    if place.is_symlink():
-        raise UserError(f"{place}: a link, through which nothing is written; delete it")
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise UserError(f"{place}: a link, or no folder, into which nothing is written; delete it")
     return place
 
 

@@ -66,8 +66,7 @@ def at_end(run: Run) -> Entry:
 
 
 def _table(run: Run) -> pd.DataFrame:
-    columns = ["task", "step", *LOSSES]
-    return run.table("history") if run.files.has("history.csv") else pd.DataFrame(columns=columns)
+    return pd.DataFrame(columns=["task", "step", *LOSSES]) if run.history is None else run.history
 
 
 def _steps(run: Run, tasks: int) -> int:

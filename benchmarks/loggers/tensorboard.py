@@ -1,5 +1,6 @@
 """TensorBoard: event files in the folder `tensorboard` of the run folder, one for each state."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from benchmarks.runs.read import Run
 
 
 END = "end"
+NEW = ".new-"  # the beginning of the name of a folder that is written into
 
 
 class Logger(Log):
@@ -61,7 +63,9 @@ class Logger(Log):
 
         place = own_folder(run.folder, self.name)
         place.mkdir(exist_ok=True)
-        with TemporaryDirectory(prefix=".new-", dir=place) as new:
+        for left in place.glob(f"{NEW}*"):  # by a process that was killed; TensorBoard would show it as a run
+            shutil.rmtree(left)
+        with TemporaryDirectory(prefix=NEW, dir=place) as new:
             logger = TensorboardLogger(new)
             write(logger)
             logger.writer.close()

@@ -12,12 +12,12 @@ from typing import Any
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
 from benchmarks.loggers.base import Log, own_folder
-from benchmarks.loggers.content import Entry
-from benchmarks.runs.read import Run
+from benchmarks.loggers.content import Entry, states
+from benchmarks.runs.read import Run, read
 from benchmarks.runtime import files
 
 
-NOTE = "run.json"  # the run's id there, and once all was sent the number of states
+NOTE = "run.json"  # the run's id there, and whether all was sent
 WAIT = 60  # seconds, for the service to answer
 PROJECT = "nusa-bench"
 AXES = {"train": "step", "accuracy": "task", "rank": "task", "metrics": "task"}
@@ -42,7 +42,7 @@ class Logger(Log):
 
     def sent(self, folder: Path) -> int:
         """Returns how many states this process has sent; all of them if an earlier one came to the end."""
-        return max(self._states, int(_note(folder).get("states", 0)))
+        return states(read(folder)) if _note(folder)["ended"] else self._states
 
     def send(self, run: Run, state: int, entries: Sequence[Entry]) -> None:
         """Sends a state's values; each row has a step of its own, by which the service knows one that it has already."""
@@ -53,34 +53,34 @@ class Logger(Log):
 
     def send_end(self, run: Run, metrics: Entry, plots: Sequence[Path]) -> None:
         """Sends metrics and plots, and waits until the service has everything."""
-        if "states" not in _note(run.folder):
+        if not _note(run.folder)["ended"]:
             self._begin(run)
             from wandb import Image
 
             self._log(metrics, {**metrics.values, **{f"plots/{plot.stem}": Image(str(plot)) for plot in plots}})
             self._run.finish()
-            _write(run.folder, {**_note(run.folder), "states": self._states})
+            _write(run.folder, {**_note(run.folder), "ended": True})
 
     def _begin(self, run: Run) -> None:
         if self._run:
             return
         import wandb
 
-        offline = os.environ.get("WANDB_MODE", "online") != "online"
+        mode: Any = os.environ.get("WANDB_MODE", "online")  # named below, since W&B reads it once in a process
+        offline = mode != "online"
         if not offline and not wandb.login(prompt=False, verify=False):
             raise UserError("not logged in; call `wandb login` first, or set WANDB_MODE=offline")
-        number = str(_note(run.folder).get("id"))
-        number = number if re.fullmatch("[0-9a-f]{8}", number) else secrets.token_hex(4)
+        number = _note(run.folder)["id"]
         place = own_folder(run.folder, self.name)
         place.mkdir(exist_ok=True)
-        _write(run.folder, {"id": number})
+        _write(run.folder, {"id": number, "ended": False})
         for unfinished in place.glob(f"offline-run-*-{number}"):
             shutil.rmtree(unfinished)
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name="/".join(run.folder.parts[-3:]), dir=run.folder,
             id=number, resume=None if offline else "allow", config=dict(run.config), save_code=False,
-            reinit="finish_previous",
-            settings=wandb.Settings(init_timeout=WAIT, silent=True, console="off", x_disable_stats=True),
+            reinit="finish_previous", mode=mode,
+            settings=wandb.Settings(init_timeout=WAIT, silent=True, console="off", x_disable_stats=True, use_dot_wandb=False),
         )  # fmt: skip
         for group, axis in AXES.items():
             self._run.define_metric(f"{group}/*", step_metric=axis)
@@ -92,8 +92,18 @@ class Logger(Log):
 
 
 def _note(folder: Path) -> dict[str, Any]:
+    """Returns the run's id there, a new one where there is none yet, and whether all was sent."""
     file = own_folder(folder, Logger.name) / NOTE
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    files.check_plain(file)
+    if not file.exists():
+        return {"id": secrets.token_hex(4), "ended": False}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if re.fullmatch("[0-9a-f]{8}", found["id"]) and isinstance(found["ended"], bool):
+            return dict(found)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise UserError(f"{file}: damaged; delete it to send the run anew")
 
 
 def _write(folder: Path, note: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The tables of a run folder as pandas frames. This is a separate module since importing pandas is slow."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,10 @@ from benchmarks.config.errors import UserError
 from benchmarks.runs import declared, schema
 from benchmarks.runs.csv_files import NAMES, NUMBERS, numbers_of, table_of
 from benchmarks.runs.folder import RunFiles
+
+
+HISTORY = ("task", "step", "loss", "cross_entropy", "added", "lr")
+MOST_STEPS = 10**6  # of a task
 
 
 def accuracy(states: np.ndarray, tasks: Sequence[str]) -> pd.DataFrame:
@@ -68,6 +73,40 @@ def spectrum(files: RunFiles) -> pd.DataFrame | None:
     return table.astype({name: float for name in table if name in ("after", "block") or name.isdecimal()})
 
 
+def history(files: RunFiles, tasks: int) -> pd.DataFrame:
+    """Returns the table `history.csv`: a row for every tenth training step of each task, and for its last.
+
+    The columns are `task` and `step` (both from 1), `loss`, `cross_entropy` and `added` in nats, and `lr`.
+
+    Args:
+        files: the run's files.
+        tasks: the number of tasks.
+
+    Raises:
+        UserError: the run has no such table, or it is damaged: a column is missing, a number is not finite, or task and
+            step do not rise from row to row.
+    """
+    table, file = measured(files, "history"), files.at("history.csv")
+    if lacking := [name for name in HISTORY if name not in table]:
+        raise UserError(f"{file}: no column {', '.join(lacking)}")
+    before = (0, 0)
+    for number, row in enumerate(table[[*HISTORY]].to_numpy().tolist(), start=2):
+        values = dict(zip(HISTORY, row, strict=True))
+        if wrong := [
+            name for name, value in values.items() if not (isinstance(value, int | float) and math.isfinite(value))
+        ]:
+            raise UserError(f"{file}: row {number}: {wrong[0]} is no finite number")
+        task, step = values["task"], values["step"]
+        if task != int(task) or step != int(step) or not 1 <= task <= tasks or not 1 <= step <= MOST_STEPS:
+            raise UserError(
+                f"{file}: row {number}: expected a task of 1 to {tasks} and a step from 1, got {task} and {step}"
+            )
+        if (task, step) <= before:
+            raise UserError(f"{file}: row {number}: task and step must rise from row to row")
+        before = (task, step)
+    return table
+
+
 def measured(files: RunFiles, name: str) -> pd.DataFrame:
     """Returns a table that a measurement filled, such as `rank.csv`, as a frame with the columns of the file.
 
@@ -100,7 +139,8 @@ def _table(files: RunFiles, name: str) -> pd.DataFrame:
         kind = known[column].kind if column in known else None
         if kind in ("integer", "number"):
             values = numbers_of([[field] for field in fields], files, f"{name}.csv", 1)[:, 0]
-            table[column] = values.astype(int) if kind == "integer" and not np.isnan(values).any() else values
+            whole = kind == "integer" and (np.abs(values) < 2**53).all()  # false for NaN
+            table[column] = values.astype(int) if whole else values
         else:
             table[column] = fields if kind == "text" else _typed(fields)
     for column, about in known.items():

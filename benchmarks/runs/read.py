@@ -181,6 +181,15 @@ class Run:
         """
         return _frames().spectrum(self.files)
 
+    @cached_property
+    def history(self) -> "pd.DataFrame | None":
+        """The table `history.csv`: losses in nats and learning rate at every tenth step of each task, and at its last; None
+        in older folders, and of a run that trained nothing.
+
+        The columns are `task`, `step` (both from 1), `loss`, `cross_entropy`, `added` and `lr`.
+        """
+        return _frames().history(self.files, len(self.tasks)) if self.files.has("history.csv") else None
+
     def table(self, name: str) -> "pd.DataFrame":
         """Returns any table that a measurement filled, as a pandas frame.
 

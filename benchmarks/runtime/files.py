@@ -34,6 +34,20 @@ def check_writable(path: Path) -> None:
         )
 
 
+def check_plain(file: Path) -> None:
+    """Checks that a file in a stranger's folder is a plain one, if it is there: no link, which leads elsewhere, and no pipe,
+    which never ends.
+
+    Args:
+        file: the file.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UserError(f"{file}: no plain file; delete it")
+
+
 def user_cache() -> Path | None:
     """Returns the folder for decoded images where none is named; None if it cannot be written.
 

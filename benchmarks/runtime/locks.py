@@ -68,6 +68,8 @@ def is_held(folder: Path) -> bool:
 
 def _holder(folder: Path) -> tuple[str, str]:
     """Returns the number of the process that holds the lock of a folder, and its machine; raises OSError or ValueError."""
+    if not (folder / HOLDER).is_file():  # a pipe would never end
+        raise FileNotFoundError(folder / HOLDER)
     process, host = (folder / HOLDER).read_text(encoding="utf-8").splitlines()
     return process, host
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import default_data_root
-from benchmarks.config.terminal import Command, plain, say
+from benchmarks.config.terminal import Command, Place, plain, say
 from benchmarks.runtime import signals
 from benchmarks.sweep import door
 from benchmarks.sweep import search as searching
@@ -60,7 +60,7 @@ def _grid_options(command: Any) -> Any:
 
 
 @click.command(cls=Command, help=HELP, params=[*place_options()])
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=Place())
 @_grid_options
 @click.option("--dry-run", is_flag=True, help="list the runs and where they stand, and do nothing")
 @click.option(
@@ -80,15 +80,15 @@ def _grid_options(command: Any) -> Any:
     help="a run that says nothing for so long counts as lost",
 )  # fmt: skip
 @click.option(
-    "--scratch", type=click.Path(path_type=Path), metavar="DIR",
+    "--scratch", type=Place(), metavar="DIR",
     help="folder for runs on machines that do not see --results; after each task the files come to --results",
 )  # fmt: skip
 @click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
+    "--results", type=Place(), default=Path("results"), show_default=True,
     help="folder in which run folders are made",
 )  # fmt: skip
-@click.option("--reference-images", type=click.Path(path_type=Path), metavar="DIR", help="as in benchmarks.run")
-@click.option("--reference-texts", type=click.Path(path_type=Path), metavar="FILE", help="as in benchmarks.run")
+@click.option("--reference-images", type=Place(), metavar="DIR", help="as in benchmarks.run")
+@click.option("--reference-texts", type=Place(), metavar="FILE", help="as in benchmarks.run")
 @click.option("--no-cache", is_flag=True, help="decode images at every reading")
 @click.option("--measure", metavar="NAME,...", default="", help="additional measurements")
 @click.option("--plots", is_flag=True, help="draw each run's plots at its end; python -m plotting can draw them later")

@@ -105,10 +105,14 @@ class Board:
             gone: the names of files to delete afterwards.
 
         Raises:
-            UserError: a file cannot be written.
+            UserError: a file cannot be written, or a subfolder is a link.
         """
         if self._attempts.get(name) != attempt:
             return
+        folder = (self.results / name).resolve()
+        for path in (*content, *gone):
+            if (place := (folder / path).parent).resolve() != place:
+                raise UserError(f"{place}: a link, through which nothing is written; delete it")
         for path, data in content.items():
             files.write_bytes(self.results / name / path, data)
         for path in gone:

@@ -136,6 +136,7 @@ def _packed(folder: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     """The content of a json file of ours; empty where it is missing or half written by an older version."""
+    files.check_plain(file)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

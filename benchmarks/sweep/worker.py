@@ -114,8 +114,12 @@ class Worker:
 
     def _logged(self, name: str, asked: Request, work: Callable[[], None]) -> Outcome:
         """Returns how a run ended, with the log's path on the driver's side if it failed."""
-        with _written(asked.folder / LOG):
-            found = _outcome(work)
+        try:
+            files.check_plain(asked.folder / LOG)
+            with _written(asked.folder / LOG):
+                found = _outcome(work)
+        except UserError as error:
+            return Outcome("failed", str(error))
         return replace(found, log=str(self.setup.shared.places.results / name / LOG) if found.error else "")
 
     def _complete(self, name: str, attempt: int, asked: Request, save: Callable[[], None]) -> None:

@@ -2,17 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import api as nb
+from benchmarks.loggers.base import chosen
 from benchmarks.loggers.content import Entry, at_end, of_state
 from tests.conftest import ROOT
 
@@ -151,3 +153,67 @@ def test_wrong_loggers_are_refused_before_anything_starts(
     with pytest.raises(nb.UserError, match=r'tensorboard is not installed; pip install "nusa-bench\[tensorboard\]"'):
         learn(images, tiny_clip, tmp_path, log=["tensorboard"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def zero_shot(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learn(images, tiny_clip, tmp_path_factory.mktemp("runs"), "zeroshot", plots=False).folder
+
+
+def damaged(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "wandb").mkdir()
+        (folder / "wandb" / "run.json").write_text(text)
+
+    return write
+
+
+def piped(folder: Path) -> None:
+    (folder / "wandb").mkdir()
+    os.mkfifo(folder / "wandb" / "run.json")
+
+
+@pytest.mark.parametrize(
+    ("logger", "prepare", "message"),
+    [
+        ("wandb", damaged('{"id'), "wandb/run.json: damaged; delete it to send the run anew"),
+        ("wandb", damaged('{"states": 9}'), "wandb/run.json: damaged"),
+        ("wandb", damaged('{"id": "../../up", "ended": false}'), "wandb/run.json: damaged"),
+        ("wandb", piped, "wandb/run.json: no plain file; delete it"),
+        ("wandb", lambda folder: (folder / "wandb").symlink_to("/tmp"), "wandb: a link, or no folder"),
+        ("tensorboard", lambda folder: (folder / "tensorboard").touch(), "tensorboard: a link, or no folder"),
+        (
+            "tensorboard",
+            lambda folder: (folder / "tensorboard").symlink_to("/tmp"),
+            "tensorboard: a link, or no folder",
+        ),
+    ],
+)
+def test_what_a_stranger_left_is_not_written_through(
+    logger: str, prepare: Callable[[Path], None], message: str, zero_shot: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = shutil.copytree(zero_shot, tmp_path / "run")
+    prepare(folder)
+    (log,) = chosen([logger])
+    log.follow(folder, to_the_end=True)
+    said = capsys.readouterr().err
+    assert log.failed and message in said and said.startswith(f"--log {logger}: {folder}") and said.count("\n") == 1
+
+
+def test_wandb_stays_in_its_folder_and_leftovers_of_tensorboard_go(
+    zero_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = shutil.copytree(zero_shot, tmp_path / "run")
+    (tmp_path / "outside").mkdir()
+    (folder / ".wandb").symlink_to(tmp_path / "outside")
+    (folder / "tensorboard" / ".new-killed").mkdir(parents=True)
+    (folder / "tensorboard" / ".new-killed" / "events.out.tfevents.1").touch()
+    for log in chosen(["wandb", "tensorboard"]):
+        log.follow(folder, to_the_end=True)
+        assert not log.failed
+    assert not list((tmp_path / "outside").iterdir()) and len(rows(folder)) >= 4
+    names = [file.name for file in sorted((folder / "tensorboard").iterdir())]
+    assert names == [f"events.out.tfevents.{each}" for each in ("00000", "00001", "00002", "00003", "end")]

@@ -323,3 +323,25 @@ def test_a_frontier_without_several_rates_is_one_line_of_error(tmp_path: Path) -
     done = run_command("frontier", tmp_path / "runs", "-o", tmp_path / "f.png")
     assert done.exit_code == 2
     assert "--along lr: no method of stream micro" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("cross_entropy", "xx"), "row 2: cross_entropy is no finite number"),
+        (("1,10,", "1,inf,"), "row 2: step is no finite number"),
+        (("1,10,", "1,,"), "row 2: step is no finite number"),
+        (("1,10,", "9,10,"), "row 2: expected a task of 1 to 3 and a step from 1"),
+        (("1,10,", "1,-7,"), "row 2: expected a task of 1 to 3 and a step from 1"),
+        (("1,20,", "1,10,"), "row 3: task and step must rise"),
+        (("1,10,2.0", "1,10,nan"), "row 2: loss is no finite number"),
+    ],
+)
+def test_a_damaged_history_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    (run, *_) = make_group(tmp_path, 3, 1).runs
+    file = run.folder / "history.csv"
+    text = file.read_text()
+    assert change[0] in text
+    file.write_text(text.replace(*change, 1))
+    result = run_command("history", tmp_path, "-o", tmp_path / "x.png")
+    assert result.exit_code == 2 and f"history.csv: {message}" in result.stderr and result.stderr.count("\n") == 1

@@ -1,5 +1,8 @@
 """The actor on the driver's machine: who may write into a run folder there."""
 
+import pytest
+
+from benchmarks.config.errors import UserError
 from benchmarks.runs.write import locked
 from benchmarks.sweep.board import Board
 from benchmarks.sweep.outcomes import Progress
@@ -41,3 +44,14 @@ def test_an_earlier_worker_is_not_listened_to(tmp_path):
     assert board.read() == {} and not (tmp_path / NAME).exists()
     assert not board.tell(NAME, 2, Progress(1, 2))
     assert board.read()[NAME].learned == 1
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / NAME).mkdir(parents=True)
+    (tmp_path / NAME / "plots").symlink_to(tmp_path / "outside")
+    board = Board(tmp_path)
+    board.begin(NAME, 1)
+    with pytest.raises(UserError, match="plots: a link, through which nothing is written"):
+        board.store(NAME, 1, {"plots/rank.png": b"", "run.json": b"{}"}, [])
+    assert not list((tmp_path / "outside").iterdir()) and not (tmp_path / NAME / "run.json").exists()

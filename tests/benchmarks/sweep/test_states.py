@@ -98,3 +98,13 @@ def test_damaged(tmp_path, text):
     (folder / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"run\.json: damaged"):
         standing(folder)
+
+
+@pytest.mark.parametrize("name", ["failure.json", ".holder"])
+def test_a_pipe_does_not_hang(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    if name == ".holder":
+        assert standing(tmp_path).state == "to do"
+    else:
+        with pytest.raises(UserError, match=r"failure.json: no plain file; delete it"):
+            standing(tmp_path)

@@ -74,6 +74,7 @@ def test_help_and_plans_need_no_ray_and_no_torch(tmp_path):
         (("--seed", "1", "--status", "--dry-run"), "one of them at a time"),
         (("--strategy", "lora", "--set", "rho=1"), "rho: a setting of"),
         (("--seed", "1", "--cpus-per-run", "0"), "--cpus-per-run: expected a whole number from 1, got 0"),
+        (("--seed", "1", "--scratch", ""), "--scratch.: empty; name a file or folder"),
         (("--seed", "1", "--address", ""), "--address: expected HOST:PORT or auto, got .."),
         (("--seed", "1", "--gpus-per-run", "1.5"), "--gpus-per-run: expected a share"),
         (("--seed", "1", "--gpus-per-run", "nan"), "--gpus-per-run: expected a share"),

@@ -171,3 +171,13 @@ def test_a_run_that_is_always_interrupted_is_given_up(tmp_path):
     lost = "its worker was lost 3 times at the same task; the last time: out of reach"
     done = changing(tmp_path, 9)
     assert lost in done.stdout, done.stderr[-2000:]
+
+
+def test_a_log_is_not_written_through_a_link(setup, tmp_path):
+    (cell,) = cells([Block({"strategy": ["zeroshot"]})], setup.shared, opened=False)
+    (tmp_path / "precious").write_text("as it was")
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "log.txt").symlink_to(tmp_path / "precious")
+    found = Worker(setup, None).run(cell.name, 1, cell.given, cell.request.config.strategy.sha256)
+    assert found.status == "failed" and "log.txt: no plain file; delete it" in found.error
+    assert (tmp_path / "precious").read_text() == "as it was"
