@@ -325,9 +325,15 @@ def _loggers(asked: Request) -> "list[Log]":
     if not asked.log:
         return []
     with ready_for_avalanche(), quick_imports(), lean_imports():
-        from benchmarks.loggers.base import chosen
+        found: list[Log] = _torch_part().chosen(asked.log)
+        return found
 
-        return chosen(asked.log)
+
+def _torch_part() -> Any:
+    """Imports what needs torch, which neither plans nor shown runs wait for."""
+    from benchmarks.experiment import execute
+
+    return execute
 
 
 def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> None:
@@ -344,7 +350,7 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
                 if line := general_defaults(asked.config, own_stream=asked.plan is not None):
                     say(line)
                 say("loading torch, open_clip and Avalanche ...")
-            from benchmarks.experiment.execute import execute
+            execute = _torch_part().execute
         # In a context of its own, which takes what a run leaves in context variables with it, however it ends.
         copy_context().run(execute, asked, stream, callbacks, silent=silent, is_locked=is_locked)
 

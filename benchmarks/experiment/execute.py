@@ -32,6 +32,7 @@ from benchmarks.experiment.request import (
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
+from benchmarks.loggers.base import chosen as chosen
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import schema, write
 from benchmarks.runtime import devices, environment, files, hardware, memory, process_group, processes, signals

@@ -114,14 +114,17 @@ def chosen(names: Sequence[str]) -> list[Log]:
     found: list[Log] = []
     for name in names:
         source = registry.find("logger", name)
-        logger = source.load().Logger
+        try:
+            logger = source.load().Logger
+            importlib.import_module(logger.package)
+        except (UserError, ImportError) as error:
+            lacking = error if isinstance(error, ImportError) else error.__cause__
+            if not isinstance(lacking, ImportError):
+                raise
+            raise UserError(
+                f'--log {name}: the package {lacking.name} is not installed; pip install "nusa-bench[{name}]"'
+            ) from error
         if not (isinstance(logger, type) and issubclass(logger, Log)):
             raise UserError(f"{source.file}: its Logger is no Log; derive it from benchmarks.loggers.base.Log")
-        try:
-            importlib.import_module(logger.package)
-        except ImportError as error:
-            raise UserError(
-                f'--log {name}: the package {logger.package} is not installed; pip install "nusa-bench[{name}]"'
-            ) from error
         found.append(logger())
     return found

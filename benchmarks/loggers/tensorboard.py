@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from avalanche.logging import TensorboardLogger
 from PIL import Image
 
 from benchmarks.loggers.base import Log, own_folder
@@ -59,8 +60,6 @@ class Logger(Log):
             self._write(run, END, write)
 
     def _write(self, run: Run, name: str, write: Any) -> None:
-        from avalanche.logging import TensorboardLogger
-
         place = own_folder(run.folder, self.name)
         place.mkdir(exist_ok=True)
         for left in place.glob(f"{NEW}*"):  # by a process that was killed; TensorBoard would show it as a run

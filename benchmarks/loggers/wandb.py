@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import wandb
+
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
 from benchmarks.loggers.base import Log, own_folder
@@ -55,17 +57,13 @@ class Logger(Log):
         """Sends metrics and plots, and waits until the service has everything."""
         if not _note(run.folder)["ended"]:
             self._begin(run)
-            from wandb import Image
-
-            self._log(metrics, {**metrics.values, **{f"plots/{plot.stem}": Image(str(plot)) for plot in plots}})
+            self._log(metrics, {**metrics.values, **{f"plots/{plot.stem}": wandb.Image(str(plot)) for plot in plots}})
             self._run.finish()
             _write(run.folder, {**_note(run.folder), "ended": True})
 
     def _begin(self, run: Run) -> None:
         if self._run:
             return
-        import wandb
-
         mode: Any = os.environ.get("WANDB_MODE", "online")  # named below, since W&B reads it once in a process
         offline = mode != "online"
         if not offline and not wandb.login(prompt=False, verify=False):

@@ -103,7 +103,7 @@ def test_a_search_that_is_done_needs_no_ray(tmp_path):
     words = ["--strategy", "nusa", "--search", "lr=1e-3,1e-2", "--results", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"nusa +lr=0\.001 +2 +1 +50\.00 +50\.00 +learning average", done.stdout), done.stdout
+    assert re.search(r"nusa +lr=0\.001 +2 +1 +50\.00 +50\.00 +learning, average", done.stdout), done.stdout
     (recipe,) = tmp_path.glob("search-*.yaml")
     before = recipe.read_text()
     found = nb.sweep(grid, results=tmp_path, silent=True)
