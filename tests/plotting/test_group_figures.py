@@ -84,7 +84,7 @@ def test_labels_are_readable_and_apart(tmp_path: Path, tasks: int, methods: int,
             assert x0 >= -1 and y0 >= -1 and x1 <= right + 1 and y1 <= top + 1, (name, text)
         assert figure.get_figwidth() == width
         if name != "rank --by-block":
-            shown = " ".join(text.get_text() for text in texts)
+            shown = " ".join(" ".join(text.get_text() for text in texts).split())  # names may be broken into lines
             assert all(method.label in shown for method in group.methods), name
 
 
