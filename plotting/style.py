@@ -249,7 +249,7 @@ def wrap(name: str, width: float) -> str:
         name: the text.
         width: in inches, at the letters' average width.
     """
-    return textwrap.fill(name, max(int(width / LETTER), 8))
+    return textwrap.fill(name, max(int(width / LETTER), 8), break_on_hyphens=False)
 
 
 @paper()
