@@ -121,16 +121,6 @@ def _transfer_and_last(run: Run) -> tuple[float, float] | None:
     return None if run.learns_at_once or metrics["transfer"] is None else (metrics["transfer"], metrics["last"])
 
 
-def short(label: str) -> str:
-    """Returns a method's label for an axis, cut to 28 characters (`LONGEST`) with `…` at the end; the legend shows it
-    in full.
-
-    Args:
-        label: the method's title, with the settings that distinguish it.
-    """
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-
-
 def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) -> None:
     axes.errorbar(across.mean, up.mean, xerr=across.deviation, yerr=up.deviation, color=look.colour, linewidth=0.6)
     face = look.colour if look.dash == "-" else "white"
@@ -139,7 +129,7 @@ def _dot(axes: Axes, across: Spread, up: Spread, look: style.Look, area: float) 
 
 def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) -> None:
     """Draws a bar for each method, starting at zero, the first method on top."""
-    reasons = {gap.method: gap.why for gap in gaps(group) if gap.whole}
+    reasons = {gap.method: f" {gap.why}" for gap in gaps(group) if gap.whole} if named else {}
     spreads = [over_orders(method, list(group.orders), metric.of) for method in group.methods]
     for place, (found, look) in enumerate(zip(spreads, style.looks(group.methods), strict=True)):
         if found is not None:
@@ -150,9 +140,12 @@ def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) 
             if found.deviation is not None:
                 axes.errorbar(found.mean, place, xerr=found.deviation, color=BLACK, linewidth=0.8, capsize=1.5)
         else:
-            why = f" {reasons[group.methods[place]]}" if named and group.methods[place] in reasons else ""
-            axes.text(0, place, f" {MISSING}{why}", va="center")  # an empty place would read as zero
-    axes.set_yticks(range(len(spreads)), [short(method.label) for method in group.methods] if named else [])
+            axes.text(
+                0, place, f" {MISSING}{reasons.get(group.methods[place], '')}", va="center"
+            )  # an empty place would read as zero
+    axes.set_yticks(
+        range(len(spreads)), [style.cut(method.label, LONGEST) for method in group.methods] if named else []
+    )
     axes.set_ylim(len(spreads) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{metric.heading} (%)")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.comparison.groups import Group, Method
+from benchmarks.runs.csv_files import TOWERS
 from plotting import style
 from plotting.panels import panels
 
@@ -33,6 +34,17 @@ class Curve:
     label: str
     dash: str = "-"
     marker: str = ""
+
+
+def by_tower(values: Callable[[str], np.ndarray], first: int) -> list[Curve]:
+    """Returns a line for each tower: the image tower's whole, the text tower's dashed.
+
+    Args:
+        values: returns a tower's values, (n,).
+        first: the place of the first value on the x axis.
+    """
+    found = [(tower, dash, values(tower)) for tower, dash in zip(TOWERS, ("-", "--"), strict=True)]
+    return [Curve(range(first, first + len(y)), y, f"{tower} tower", dash) for tower, dash, y in found]
 
 
 def by_method(

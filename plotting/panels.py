@@ -12,7 +12,8 @@ from plotting import style
 # Inches.
 PANEL_HEIGHT = 1.0
 FURNITURE = 0.5
-MANY = 16  # panels, from which on they get narrower
+LONGEST = 60  # letters of a title: a longer one leaves no room for its panel
+MANY = 18  # panels, beyond which they get narrower
 
 
 def panels(titles: Sequence[str], labels: Sequence[str], width: float) -> tuple[Figure, list[Axes]]:
@@ -25,7 +26,7 @@ def panels(titles: Sequence[str], labels: Sequence[str], width: float) -> tuple[
         labels: the names in the legend.
         width: in inches.
     """
-    columns = min(len(titles), max(int(width / (1.6 if len(titles) <= MANY + 2 else 1.1)), 2))
+    columns = min(len(titles), max(int(width / (1.6 if len(titles) <= MANY else 1.1)), 2))
     rows = math.ceil(len(titles) / columns)
     wrapped = [style.wrap(title, width / columns) for title in titles]
     lines = max(title.count("\n") for title in wrapped) + 1
@@ -47,4 +48,4 @@ def numbered(tasks: Sequence[str]) -> list[str]:
     Args:
         tasks: names in learning order.
     """
-    return [style.cut(f"{number} {name}") for number, name in enumerate(tasks, start=1)]
+    return [style.cut(f"{number} {name}", LONGEST) for number, name in enumerate(tasks, start=1)]

@@ -23,7 +23,7 @@ from plotting import style
 from plotting.captioned import Captioned, each, with_spread
 from plotting.command import WIDTHS, drawable, output, write
 from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
-from plotting.multiples import MOST, Curve, by_method
+from plotting.multiples import MOST, Curve, by_method, by_tower
 
 
 # Heading, column of `rank.csv`, factor.
@@ -76,12 +76,13 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 def _by_method(group: Group, named: Sequence[str], width: float) -> Figure:
     def curves(method: Method) -> list[Curve]:
         measured = [run for run in method.runs if not _gap(run)]
-        states = range(len(group.first.tasks) + 1)
-        return [
-            Curve(states, np.mean([over_states(run, tower, "effective_rank") for run in measured], axis=0), words, dash)
-            for tower, words, dash in zip(TOWERS, (f"{tower} tower" for tower in TOWERS), ("-", "--"), strict=True)
-            if measured
-        ]
+
+        def mean(tower: str) -> np.ndarray:
+            return np.asarray(
+                np.mean([over_states(run, tower, "effective_rank") for run in measured], axis=0)
+            )  # (T+1,)
+
+        return by_tower(mean, first=0) if measured else []
 
     drawing, found = by_method(group, named, curves, width)
     for axes in found:
@@ -214,7 +215,8 @@ def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
     results).
 
     The x axis is the number of tasks learned. Without --by-block, the rows are energy share and entropy rank. --stream,
-    --order, --strategy and --setting restrict which runs are drawn."""
+    --order, --strategy and --setting restrict which runs are drawn.
+    """
 
     def make() -> Figure:
         group = only_group(chosen(**choice))

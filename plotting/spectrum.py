@@ -18,7 +18,7 @@ from plotting import style
 from plotting.captioned import Captioned, each
 from plotting.command import for_group
 from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
-from plotting.multiples import MOST, Curve, by_method
+from plotting.multiples import MOST, Curve, by_method, by_tower
 
 
 BEFORE = "before any training"
@@ -69,11 +69,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
 
 def _by_method(group: Group, named: Sequence[str], empty: set[Method], width: float) -> Figure:
     def curves(method: Method) -> list[Curve]:
-        if method in empty:
-            return []
-        values = [mean_values(method.runs, tower, len(group.first.tasks)) for tower in TOWERS]  # (n,) each
-        kinds = zip(values, TOWERS, ("-", "--"), strict=True)
-        return [Curve(np.arange(1, len(found) + 1), found, f"{tower} tower", dash) for found, tower, dash in kinds]
+        count = len(group.first.tasks)
+        return [] if method in empty else by_tower(lambda tower: mean_values(method.runs, tower, count), first=1)
 
     drawing, found = by_method(group, named, curves, width)
     for axes in found:

@@ -34,7 +34,6 @@ PAGE = 6.8
 
 # Average width of a letter in inches at 7 points, to estimate whether a label fits.
 LETTER = 0.062
-LONGEST = 60  # letters of a task's name
 HANDLE = 0.55  # inches of a legend's entry without its text
 
 # For lines that belong to no method; methods define their colours and markers.
@@ -233,13 +232,14 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
     return mean
 
 
-def cut(name: str) -> str:
-    """Returns a name of at most 60 characters, `…` in the place of the rest: a longer one leaves no room for its panel.
+def cut(name: str, most: int) -> str:
+    """Returns a name, with `…` in the place of what is too long.
 
     Args:
         name: the text.
+        most: the number of characters that there is room for.
     """
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def wrap(name: str, width: float) -> str:

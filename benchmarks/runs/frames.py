@@ -83,12 +83,10 @@ def history(files: RunFiles, tasks: int) -> pd.DataFrame:
         tasks: the number of tasks.
 
     Raises:
-        UserError: the run has no such table, or it is damaged: a column is missing, a number is not finite, or task and
-            step do not rise from row to row.
+        UserError: the run has no such table, or it is damaged: a number is missing or not finite, or task and step do
+            not rise from row to row.
     """
     table, file = measured(files, "history"), files.at("history.csv")
-    if lacking := [name for name in HISTORY if name not in table]:
-        raise UserError(f"{file}: no column {', '.join(lacking)}")
     before = (0, 0)
     for number, row in enumerate(table[[*HISTORY]].to_numpy().tolist(), start=2):
         values = dict(zip(HISTORY, row, strict=True))

@@ -62,10 +62,8 @@ class Scheduler:
         self.setup, self.view, self.alone = setup, view, alone
         self._machines, self._timeout = machines, machines.options.timeout
         self.waiting = deque(runs)
-        self.memory, self._least = (
-            memory,
-            0,
-        )  # the second by runs for which memory did not suffice, until one has finished
+        self.memory = memory
+        self._least = 0  # by runs for which memory did not suffice, until one has finished
         self.too_large: list[QueuedRun] = []
         self.failed: dict[str, Outcome] = {}
         self._starting: dict[Any, WorkerHandle] = {}  # by the reference to what they return: Ready
