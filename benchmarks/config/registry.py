@@ -34,7 +34,7 @@ FOLDERS = {
     "strategy": ROOT / "strategies",
     "stream": ROOT / "benchmarks" / "streams",
     "measurement": ROOT / "benchmarks" / "measurements",
-    "logger": ROOT / "benchmarks" / "loggers",
+    "logger": ROOT / "benchmarks" / "experiment" / "loggers",
 }
 GROUPS = {
     "strategy": "nusa_bench.strategies",
@@ -74,7 +74,7 @@ class Source:
     def is_own_project(self) -> bool:
         """Whether the file belongs to this project, not to the user or an installed package.
 
-        It then lies in `strategies`, or in `benchmarks/` in `streams`, `measurements` or `loggers`, by its kind.
+        It then lies in `strategies`, or in `benchmarks/` in `streams`, `measurements` or `experiment/loggers`, by its kind.
         """
         return FOLDERS[self.kind] in self.file.parents
 

@@ -25,7 +25,7 @@ from benchmarks.streams.base import Plan
 
 
 if TYPE_CHECKING:
-    from benchmarks.loggers.base import Log
+    from benchmarks.experiment.loggers.base import Log
     from benchmarks.measurements.base import Callback
 
 

@@ -17,6 +17,7 @@ from benchmarks.config.settings import Common, Device
 from benchmarks.experiment import fit
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
+from benchmarks.experiment.loggers.base import chosen as chosen
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.parts import parts
 from benchmarks.experiment.prompts import one_name_each
@@ -32,7 +33,6 @@ from benchmarks.experiment.request import (
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
-from benchmarks.loggers.base import chosen as chosen
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import schema, write
 from benchmarks.runtime import devices, environment, files, hardware, memory, process_group, processes, signals

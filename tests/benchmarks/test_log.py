@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from benchmarks import api as nb
-from benchmarks.loggers.base import chosen
-from benchmarks.loggers.content import Entry, at_end, of_state
+from benchmarks.experiment.loggers.base import chosen
+from benchmarks.experiment.loggers.content import Entry, at_end, of_state
 from tests.conftest import ROOT
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
-from benchmarks.loggers.content import Entry, at_end, of_state, states
+from benchmarks.experiment.loggers.content import Entry, at_end, of_state, states
 from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs.read import Run, read
 
@@ -125,6 +125,8 @@ def chosen(names: Sequence[str]) -> list[Log]:
                 f'--log {name}: the package {lacking.name} is not installed; pip install "nusa-bench[{name}]"'
             ) from error
         if not (isinstance(logger, type) and issubclass(logger, Log)):
-            raise UserError(f"{source.file}: its Logger is no Log; derive it from benchmarks.loggers.base.Log")
+            raise UserError(
+                f"{source.file}: its Logger is no Log; derive it from benchmarks.experiment.loggers.base.Log"
+            )
         found.append(logger())
     return found

@@ -10,8 +10,8 @@ import yaml
 from avalanche.logging import TensorboardLogger
 from PIL import Image
 
-from benchmarks.loggers.base import Log, own_folder
-from benchmarks.loggers.content import Entry
+from benchmarks.experiment.loggers.base import Log, own_folder
+from benchmarks.experiment.loggers.content import Entry
 from benchmarks.runs.read import Run
 
 

@@ -13,8 +13,8 @@ import wandb
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
-from benchmarks.loggers.base import Log, own_folder
-from benchmarks.loggers.content import Entry, states
+from benchmarks.experiment.loggers.base import Log, own_folder
+from benchmarks.experiment.loggers.content import Entry, states
 from benchmarks.runs.read import Run, read
 from benchmarks.runtime import files
 
