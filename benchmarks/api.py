@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from benchmarks.experiment.door import request as request
     from benchmarks.experiment.door import run as run
     from benchmarks.experiment.door import start as start
+    from benchmarks.experiment.measurements.base import Callback as Callback
+    from benchmarks.experiment.measurements.base import Measurement as Measurement
+    from benchmarks.experiment.measurements.base import RunState as RunState
     from benchmarks.experiment.own import own_strategy as own_strategy
     from benchmarks.experiment.own import own_stream as own_stream
     from benchmarks.experiment.reading import Run as Run
@@ -32,9 +35,6 @@ if TYPE_CHECKING:
     from benchmarks.experiment.reading import stream as stream
     from benchmarks.experiment.reading import streams as streams
     from benchmarks.images.sets import split_of as split_of
-    from benchmarks.measurements.base import Callback as Callback
-    from benchmarks.measurements.base import Measurement as Measurement
-    from benchmarks.measurements.base import RunState as RunState
     from benchmarks.runs.columns import Column as Column
     from benchmarks.streams.base import Plan as Plan
     from benchmarks.streams.base import Source as Source
@@ -55,7 +55,7 @@ PLACES = {
         "Run", "evaluate", "load_runs", "strategies", "strategy", "stream", "streams",
     ),
     "benchmarks.images.sets": ("split_of",),
-    "benchmarks.measurements.base": ("Callback", "Measurement", "RunState"),
+    "benchmarks.experiment.measurements.base": ("Callback", "Measurement", "RunState"),
     "benchmarks.runs.columns": ("Column",),
     "benchmarks.streams.base": ("Plan", "Source", "Task"),
     "benchmarks.sweep.door": ("SweepResult", "sweep"),

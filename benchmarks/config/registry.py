@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {
     "strategy": ROOT / "strategies",
     "stream": ROOT / "benchmarks" / "streams",
-    "measurement": ROOT / "benchmarks" / "measurements",
+    "measurement": ROOT / "benchmarks" / "experiment" / "measurements",
     "logger": ROOT / "benchmarks" / "experiment" / "loggers",
 }
 GROUPS = {
@@ -74,7 +74,7 @@ class Source:
     def is_own_project(self) -> bool:
         """Whether the file belongs to this project, not to the user or an installed package.
 
-        It then lies in `strategies`, or in `benchmarks/` in `streams`, `measurements` or `experiment/loggers`, by its kind.
+        `FOLDERS` has the folder of each kind.
         """
         return FOLDERS[self.kind] in self.file.parents
 

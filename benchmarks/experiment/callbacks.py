@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.measurements.base import Cadence, Callback, Measurement, RunState
+from benchmarks.experiment.measurements.base import Cadence, Callback, Measurement, RunState
 from benchmarks.runs.columns import Column
 from benchmarks.runs.record import MATRIX_TABLES, RunRecord
 from benchmarks.runtime.devices import is_out_of_memory

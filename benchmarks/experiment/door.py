@@ -26,7 +26,7 @@ from benchmarks.streams.base import Plan
 
 if TYPE_CHECKING:
     from benchmarks.experiment.loggers.base import Log
-    from benchmarks.measurements.base import Callback
+    from benchmarks.experiment.measurements.base import Callback
 
 
 ONE_RUN = Lock()

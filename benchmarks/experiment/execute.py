@@ -19,6 +19,7 @@ from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.loggers.base import chosen as chosen
 from benchmarks.experiment.loop import TaskLoop
+from benchmarks.experiment.measurements.base import Callback, RunState
 from benchmarks.experiment.parts import parts
 from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.request import (
@@ -33,7 +34,6 @@ from benchmarks.experiment.request import (
 from benchmarks.experiment.setup import make_budgets, make_classifier, make_template
 from benchmarks.images import auxiliary
 from benchmarks.images.opener import Opener
-from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runs import schema, write
 from benchmarks.runtime import devices, environment, files, hardware, memory, process_group, processes, signals
 from benchmarks.runtime.progress import ProgressBar

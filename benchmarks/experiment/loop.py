@@ -8,7 +8,7 @@ from benchmarks.experiment import checkpoint
 from benchmarks.experiment.callbacks import Callbacks
 from benchmarks.experiment.evaluation import Accuracies, EvaluationSet, evaluate_states
 from benchmarks.experiment.gpu_cache import growth, resident, room
-from benchmarks.measurements.base import RunState
+from benchmarks.experiment.measurements.base import RunState
 from benchmarks.runs import record as tables
 from benchmarks.runs.ledger import Ledger
 from benchmarks.runs.record import RunRecord

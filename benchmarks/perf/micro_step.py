@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.experiment.door import run
-from benchmarks.measurements.base import Callback, RunState
+from benchmarks.experiment.measurements.base import Callback, RunState
 from benchmarks.perf.timing import timed
 
 

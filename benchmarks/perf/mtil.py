@@ -19,8 +19,8 @@ from benchmarks.datasets.about import info
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet
 from benchmarks.experiment.loop import TaskLoop
+from benchmarks.experiment.measurements.base import RunState
 from benchmarks.experiment.setup import make_template
-from benchmarks.measurements.base import RunState
 from benchmarks.perf.setting import LOOP, operations, whole
 from benchmarks.perf.step import FULL
 from benchmarks.runtime import devices

@@ -8,7 +8,7 @@ import os
 import sys
 
 from benchmarks import api as nb
-from benchmarks.measurements.base import Callback, RunState
+from benchmarks.experiment.measurements.base import Callback, RunState
 
 
 class WhenTold(Callback):

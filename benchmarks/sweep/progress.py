@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.backbones.kept import KEPT
 from benchmarks.experiment import door
+from benchmarks.experiment.measurements.base import Callback, RunState
 from benchmarks.experiment.request import Request
 from benchmarks.images import opener
-from benchmarks.measurements.base import Callback, RunState
 from benchmarks.runtime.progress import MOVED
 from benchmarks.sweep.outcomes import Progress
 

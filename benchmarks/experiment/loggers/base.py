@@ -9,7 +9,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
 from benchmarks.experiment.loggers.content import Entry, at_end, of_state, states
-from benchmarks.measurements.base import Callback, RunState
+from benchmarks.experiment.measurements.base import Callback, RunState
 from benchmarks.runs.read import Run, read
 
 

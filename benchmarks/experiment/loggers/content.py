@@ -40,7 +40,7 @@ def of_state(run: Run, state: int) -> list[Entry]:
     """Returns what is known of a state: the losses of the task just learned, then accuracies and ranks.
 
     Accuracies are in percent, and those that the protocol reports; ranks are means over the attention's matrices of a
-    tower (`benchmarks/measurements` describes them).
+    tower (`benchmarks/experiment/measurements` describes them).
 
     Args:
         run: the run, which may go on still.

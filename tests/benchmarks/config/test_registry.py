@@ -43,7 +43,7 @@ def build(argument: str, data_root: Path):
 '''
 MEASUREMENT = '''"""How many tasks were learned, by another package."""
 
-from benchmarks.measurements.base import Measurement
+from benchmarks.experiment.measurements.base import Measurement
 from benchmarks.runs.columns import Column
 
 

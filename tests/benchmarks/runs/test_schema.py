@@ -135,7 +135,8 @@ def test_a_column_that_came_later_holds_its_default_in_older_folders(
     (site / "toy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
     (site / "toy-1.dist-info" / "entry_points.txt").write_text("[nusa_bench.measurements]\ntoy = toy_measurement\n")
     (site / "toy_measurement.py").write_text(
-        '"""A toy."""\n\nfrom benchmarks.measurements.base import Measurement\nfrom benchmarks.runs.columns import Column\n\n'
+        '"""A toy."""\n\nfrom benchmarks.experiment.measurements.base import Measurement\n'
+        "from benchmarks.runs.columns import Column\n\n"
         'class Meter(Measurement):\n    table = "rank"\n    keys = ("after", "tower", "block", "matrix")\n    turn = 2\n'
         '    columns = (Column("gain", "number", "?", since="0.3", default=1.5), Column("loss", "number", "?", since="0.3"))\n'
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.config.registry import ROOT
-from benchmarks.measurements.base import RunState
+from benchmarks.experiment.measurements.base import RunState
 from benchmarks.sweep.cells import cells
 from benchmarks.sweep.door import shared_by_all
 from benchmarks.sweep.grid import Block

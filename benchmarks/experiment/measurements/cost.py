@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measurements.base import Measurement, RunState
+from benchmarks.experiment.measurements.base import Measurement, RunState
 from benchmarks.runs.columns import Column
 
 

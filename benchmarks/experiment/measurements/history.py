@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measurements.base import Measurement, RunState
+from benchmarks.experiment.measurements.base import Measurement, RunState
 from benchmarks.runs.columns import Column
 
 

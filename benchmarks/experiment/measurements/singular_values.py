@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measurements.base import Measurement, RunState
-from benchmarks.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
+from benchmarks.experiment.measurements.base import Measurement, RunState
+from benchmarks.experiment.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
 from benchmarks.runs.columns import Column
 
 

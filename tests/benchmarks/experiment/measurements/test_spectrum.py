@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from benchmarks.experiment.callbacks import Callbacks
-from benchmarks.measurements import interference, singular_values, spectrum
-from benchmarks.measurements.base import RunState
+from benchmarks.experiment.measurements import interference, singular_values, spectrum
+from benchmarks.experiment.measurements.base import RunState
 from benchmarks.runs.record import RunRecord
 from benchmarks.runtime.progress import ProgressBar
 from strategies.base import StrategyPlugin

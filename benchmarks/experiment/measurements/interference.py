@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from benchmarks.measurements.base import Measurement, RunState
-from benchmarks.measurements.spectrum import KEYS, keys_of, matrices_of
+from benchmarks.experiment.measurements.base import Measurement, RunState
+from benchmarks.experiment.measurements.spectrum import KEYS, keys_of, matrices_of
 from benchmarks.runs.columns import Column
 from strategies.clip.weight_matrices import WeightMatrix
 from strategies.numerics.precision import full_precision

@@ -1,7 +1,7 @@
 """Norms of the weight matrices."""
 
-from benchmarks.measurements.base import Measurement
-from benchmarks.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
+from benchmarks.experiment.measurements.base import Measurement
+from benchmarks.experiment.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
 from benchmarks.runs.columns import Column
 
 
