@@ -15,6 +15,7 @@ from benchmarks.config.terminal import call_it, guard_output, say, say_error
 COMMANDS = {
     "run": ("benchmarks.run", "train CLIP on a stream of tasks with one strategy"),
     "sweep": ("benchmarks.sweep", "do every run of a grid, on this machine or a Ray cluster"),
+    "evaluate": ("benchmarks.evaluate", "test a model on every task of a stream, without training it"),
     "compare": ("benchmarks.compare", "make tables that compare run folders"),
     "report": ("plotting.report", "write one page about run folders, with tables and figures"),
     "plot": ("plotting", "redraw the plots of run folders; `plot rank`, `plot curves`, ...: one figure of many runs"),

@@ -16,6 +16,7 @@ from benchmarks.runtime.lean_imports import lean_imports
 if TYPE_CHECKING:
     from benchmarks.comparison.collection import Runs as Runs
     from benchmarks.comparison.run_summary import show as show
+    from benchmarks.comparison.run_summary import show_tested as show_tested
     from benchmarks.config.errors import UserError as UserError
     from benchmarks.config.registry import Strategy as Strategy
     from benchmarks.experiment.door import complete as complete
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 PLACES = {
     "benchmarks.comparison.collection": ("Runs",),
-    "benchmarks.comparison.run_summary": ("show",),
+    "benchmarks.comparison.run_summary": ("show", "show_tested"),
     "benchmarks.config.errors": ("UserError",),
     "benchmarks.config.registry": ("Strategy",),
     "benchmarks.experiment.door": ("complete", "request", "run", "start"),

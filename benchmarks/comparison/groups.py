@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from benchmarks.config.errors import UserError
@@ -207,12 +208,15 @@ def settings(run: Run) -> dict[str, Any]:
 
     These are all but `seed`, `order`, `device` and `checkpointing`, which may differ between runs of a method, and
     `stream`, `model`, `pretrained` and `shots`, by which runs are separated into groups. If the run read auxiliary
-    images or texts, the key `references` has the first eight digits of their SHA-256.
+    images or texts, the key `references` has the first eight digits of their SHA-256. Where it started from another model
+    than the pretrained one, `start_from` is that run's or file's name and the first eight digits of its weights' SHA-256.
 
     Args:
         run: the run.
     """
     found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
+    if start := found.get("start_from"):
+        found["start_from"] = f"{'/'.join(Path(start).parts[-2:])} {run.about.get('start_sha256', '')[:8]}".strip()
     read = run.about.get("reference_sha256")
     return {**found, "references": read[:8]} if read else found
 

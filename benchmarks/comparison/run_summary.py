@@ -23,8 +23,9 @@ def _shown(value: Any) -> str:
 def matrix_table(run: Run) -> Table:
     """Returns the accuracy matrix that a run's protocol reports, in percent, as a table for the terminal.
 
-    There is one row for each number of tasks learned, from zero-shot on, and one column for each task, headed by its
-    number from 1. The accuracy on the task that has just been learned is bold; `-` was not measured.
+    There is one row for each number of tasks learned, from zero-shot (or the model that it started from) on, and one
+    column for each task, headed by its number from 1. The accuracy on the task that has just been learned is bold; `-`
+    was not measured.
 
     Args:
         run: the run.
@@ -33,9 +34,29 @@ def matrix_table(run: Run) -> Table:
     table.add_column("after", no_wrap=True)
     for number, _ in enumerate(run.tasks, start=1):
         table.add_column(str(number), justify="right", no_wrap=True)
+    first = "start" if "start" in run.about else "zero-shot"
     for state, cells in enumerate(run.accuracy[run.protocol.identity]):
         shown = [f"[bold]{_shown(c)}[/]" if number == state else _shown(c) for number, c in enumerate(cells, start=1)]
-        table.add_row(f"{state} {escape(run.tasks[state - 1])}" if state else "zero-shot", *shown)
+        table.add_row(f"{state} {escape(run.tasks[state - 1])}" if state else first, *shown)
+    return table
+
+
+def single_row(run: Run) -> Table:
+    """Returns the accuracies in percent of a model that was only tested, as a table for the terminal.
+
+    There is one column for each task, and one for their mean; one row for the task-aware and one for the task-agnostic
+    accuracy, of which that which the stream's protocol reports is marked `*`.
+
+    Args:
+        run: the run, of which the state after the last task is shown.
+    """
+    table = Table(padding=(0, 1, 0, 0))
+    for heading in ("", *map(escape, run.tasks), "mean"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for identity in ("known", "unknown"):
+        values = run.accuracy[identity][-1]
+        mark = " *" if identity == run.protocol.accuracy_identity else ""
+        table.add_row(MATRICES[identity][1] + mark, *map(_shown, values), _shown(values.mean()))
     return table
 
 
@@ -63,21 +84,43 @@ def metrics_table(run: Run) -> Table:
     return table
 
 
+def show_tested(path: Path) -> None:
+    """Prints the accuracies of a model that was only tested, and its run folder, on the terminal.
+
+    Args:
+        path: the run folder.
+    """
+    run, console = read(path), _console()
+    console.print("accuracy in %; *: what the stream's protocol reports", style="italic", soft_wrap=True)
+    console.print(single_row(run))
+    _print_end(run, path, console)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal or console.width < 1:  # with COLUMNS=0 rich prints nothing at all
+        console = Console(highlight=False, width=200)
+    return console
+
+
+def _print_end(run: Run, path: Path, console: Console) -> None:
+    if compared := comparison(run):
+        console.print(compared[0])
+        console.print(compared[1], markup=False, soft_wrap=True)
+    console.print(plain(f"files: {path}"), markup=False, soft_wrap=True)
+
+
 def show(path: Path) -> None:
     """Prints the accuracy matrix, the metrics and the folder of a finished run on the terminal.
 
     Args:
         path: the run folder.
     """
-    run = read(path)
-    console = Console(highlight=False)
-    if not console.is_terminal or console.width < 1:  # with COLUMNS=0 rich prints nothing at all
-        console = Console(highlight=False, width=200)
+    run, console = read(path), _console()
     console.print(f"accuracy in %, {MATRICES[run.protocol.identity][1]}", style="italic", soft_wrap=True)
     console.print(matrix_table(run))
     console.print("\npercent; *: what the stream's protocol reports", style="italic", soft_wrap=True)
     console.print(metrics_table(run))
-    if compared := comparison(run):
-        console.print(compared[0])
-        console.print(compared[1], markup=False, soft_wrap=True)
-    console.print(plain(f"files: {path}"), markup=False, soft_wrap=True)
+    if run.is_partial:
+        console.print("-: earlier states were not tested on the tasks added later (their run had no --keep-states)")
+    _print_end(run, path, console)

@@ -164,15 +164,15 @@ def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tup
     strategies: dict[str, list[list[Run]]] = {}
     for runs in pile.values():
         strategies.setdefault(str(runs[0].config["strategy"]), []).append(_once(runs, left_out))
-    named = Counter(variants[0][0].method.name for variants in strategies.values())
+    named = Counter(name for variants in strategies.values() for name in {runs[0].method.name for runs in variants})
     methods = []
     for strategy, variants in strategies.items():
-        name = variants[0][0].method.name
-        name = f"{name} ({strategy})" if named[name] > 1 else name
         differing = telling([settings(runs[0]) for runs in variants])
         for runs in variants:
-            own = settings(runs[0])
-            words = [f" {setting}={shown(own.get(setting))}" for setting in differing]
+            name, own = runs[0].method.name, settings(runs[0])
+            name = f"{name} ({strategy})" if named[name] > 1 else name
+            # That a run starts from the pretrained model goes without saying.
+            words = [f" {each}={shown(own.get(each))}" for each in differing if each != "start_from" or own.get(each)]
             methods.append(Method(strategy, name, "".join(words), tuple(runs)))
     return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.key)))
 

@@ -167,6 +167,10 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
     if not all(competes):
         alone = ", ".join(method.label for method, may in zip(methods, competes, strict=True) if not may)
         notes.append(f"Not ranked, since nothing is learned, or all tasks at once: {alone}.")
+    if partial := [method.label for method in methods if any(run.is_partial for run in method.runs)]:
+        notes.append(
+            f"{MISSING}: not known where earlier states were not tested on tasks that were added later: {', '.join(partial)}."
+        )
     if len(orders) > 1 and (part := [m.label for m in methods if not all(m.in_order(tasks) for tasks in orders)]):
         notes.append(f"{MISSING}: not run in every order: {', '.join(part)}.")
     return Table(MATRICES[identity][1], header, rows, notes)

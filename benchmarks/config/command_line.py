@@ -117,6 +117,15 @@ def _harness_options() -> list[click.Parameter]:
             is_flag=True,
             help="let the config of a local-dir: model name a Hugging Face tokenizer, which may run code",
         ),
+        click.Option(
+            ["--extend"],
+            type=Place(),
+            metavar="RUN",
+            help="go on with a finished run, whose settings hold, with more tasks: --order names them",
+        ),
+        click.Option(
+            ["--keep-states"], is_flag=True, help="keep the weights that each task changed, in the run folder's states/"
+        ),
         click.Option(["--again"], is_flag=True, help="repeat a finished run, into a new folder"),
         click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
         click.Option(

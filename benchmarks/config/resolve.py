@@ -29,6 +29,7 @@ def resolve(
     *,
     strategy: Strategy | None = None,
     own_stream: str | None = None,
+    beneath: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Returns the settings of a run, checked.
 
@@ -43,6 +44,8 @@ def resolve(
         strategy: a strategy given as an object; None takes the one that `given` or the file names, or else `nusa`.
         own_stream: the name of a user's stream that was given as an object, for which the recipe of image folders is
             taken; None takes the stream that `given` or the file names, or else `micro`.
+        beneath: settings that take precedence over the recipe only, and none where `given` or the file names a model: the
+            model of a run from which this one starts.
 
     Raises:
         UserError: a name is unknown (the message offers the nearest), or a value has the wrong type or is out of range.
@@ -51,6 +54,7 @@ def resolve(
     where = {name: f"--config {file}: {name}" for name in from_file}
     where |= {name: f"--{name.replace('_', '-')}" for name in given}
     chosen = {**from_file, **given}
+    chosen = chosen if "model" in chosen else {**(beneath or {}), **chosen}
     method = strategy or _named(str(chosen.get("strategy", "nusa")), None if "strategy" in given else file)
     stream = own_stream or str(chosen.get("stream", "micro"))
     own = settings_of(method)

@@ -102,6 +102,7 @@ class Common:
         device: `cpu`, `cuda`, or `auto` for CUDA if available.
         model: `micro` (this project's own small CLIP), the name of an open_clip model, or `local-dir:FOLDER`.
         pretrained: an open_clip tag or a weights file; None for `micro` and for a folder that contains weights.
+        start_from: a run folder or a weights file, from whose model training starts; None for the pretrained model.
         shots: number of training images of each class; None for all.
         augmentation: `random-resized-crop` for random crops of 0.9 to 1 of a training image's area, or `none`.
         iterations: number of training steps of each task.
@@ -124,6 +125,9 @@ class Common:
     device: Device = Field(default="auto", description="cpu, cuda, or auto: CUDA if available")
     model: Spelled = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: Spelled | None = Field(description="an open_clip tag or a weights file")
+    start_from: Spelled | None = Field(
+        default=None, description="a run folder, or a weights file: start from its model, not from the pretrained one"
+    )
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
         default=None,
         description="number of training images of each class, or all",
@@ -244,6 +248,6 @@ FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be
 # Options of the command that are no settings: none of them changes a metric.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
-    "log", "no_plots", "trust_model_code", "debug", "list", "version", "help",
+    "log", "extend", "keep_states", "no_plots", "trust_model_code", "debug", "list", "version", "help",
     "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import FREE
 from benchmarks.runs.record import RunRecord
-from benchmarks.runs.write import CHECKPOINT, MODEL
+from benchmarks.runs.write import CHECKPOINT, METHOD, MODEL
 from benchmarks.runtime import files
 
 
@@ -45,8 +45,7 @@ def save_checkpoint(
     Raises:
         UserError: the file cannot be written.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in model.items()}
-    tensors |= {f"strategy.{name}": tensor for name, tensor in strategy.items()}
+    tensors = together(model, strategy)
     metadata = {
         "progress": json.dumps(record.as_json(), allow_nan=False),
         "digest": digest(tensors),
@@ -79,6 +78,23 @@ def states(path: Path) -> int:
 
 def _record(opened: Any) -> RunRecord:
     return RunRecord.from_json(json.loads(opened.metadata()["progress"]))
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns the tensors of a safetensors file by their names, on the CPU, and its metadata.
+
+    Args:
+        file: the file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+            return tensors, opened.metadata() or {}
+    except DAMAGED as error:
+        raise UserError(f"{file}: missing or damaged; it should hold tensors of the run") from error
 
 
 def _damaged(file: Path) -> UserError:
@@ -116,7 +132,7 @@ def load_checkpoint(
         )
     if of is not None and of != _of(settings):
         raise UserError(f"{file}: the checkpoint of a run with other settings; move the folder away to start anew")
-    return _below("model.", tensors), _below("strategy.", tensors), record
+    return *apart(tensors), record
 
 
 def _of(settings: Mapping[str, Any]) -> str:
@@ -138,21 +154,45 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def together(model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of a state as one dict, by names such as `model.logit_scale` and `strategy.0.basis`.
+
+    Args:
+        model: state dict of the open_clip model.
+        strategy: state dict of the method's plugin.
+    """
+    found = {f"model.{name}": tensor for name, tensor in model.items()}
+    return found | {f"strategy.{name}": tensor for name, tensor in strategy.items()}
+
+
+def apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Returns the state dicts of the open_clip model and of the method's plugin.
+
+    Args:
+        tensors: what `together` returned.
+    """
+    return _below("model.", tensors), _below("strategy.", tensors)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def save_model(path: Path, model: dict[str, Tensor], about: dict[str, str]) -> None:
-    """Writes the merged model into the folder `path` as plain open_clip weights, `model.safetensors`.
+def save_model(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor], about: dict[str, str]) -> None:
+    """Writes the merged model into the folder `path` as plain open_clip weights, `model.safetensors`, and what the method
+    stores besides, if it stores anything, as `method.safetensors`.
 
     Args:
         path: the run folder.
         model: state dict of the open_clip model.
+        strategy: state dict of the method's plugin.
         about: metadata of the file: `model`, the model's name, `quick_gelu`, `true` or `false`, and `preprocessing`, json.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: a file cannot be written.
     """
+    if strategy:
+        files.write_bytes(path / METHOD, pack(strategy))
     files.write_bytes(path / MODEL, pack(model, about))
 
 

@@ -28,14 +28,14 @@ class Data:
         stream_sha256: hexadecimal digest of what is learned and tested, the same in any order of the tasks: of the names,
             test images and test labels, and with all training images also of those and their labels. Runs with other
             digests can't be compared.
-        sha256: hexadecimal digest of all images (at the backbone's size) and labels; a resumed run must find the same
-            one.
+        sha256: for each task a hexadecimal digest of all images (at the backbone's size) and labels of the tasks up to it;
+            a resumed run must find the same last one.
     """
 
     train: Sequence[LabelledImages]
     test: Sequence[EvaluationSet]
     stream_sha256: str
-    sha256: str
+    sha256: Sequence[str]
 
 
 def load(
@@ -67,7 +67,7 @@ def load(
     cropped = augmentation != "none"
     opener.fill(tests if cropped else trains + tests)
     total, of_tasks = hashlib.sha256(), []
-    train, test = [], []
+    train, test, up_to = [], [], []
     for task in stream.tasks:
         pixels, found = opener.open(task.train, from_files=cropped)
         labels = torch.from_numpy(task.train.labels)
@@ -77,5 +77,6 @@ def load(
         test.append(EvaluationSet(pixels, torch.from_numpy(task.test.labels)))
         tested = found.tobytes() + task.test.labels.tobytes()
         total.update(trained + tested)
+        up_to.append(total.hexdigest())
         of_tasks.append(hashlib.sha256(f"{task.name}\n".encode() + tested + (b"" if drawn else trained)).hexdigest())
-    return Data(train, test, hashlib.sha256("".join(sorted(of_tasks)).encode()).hexdigest(), total.hexdigest())
+    return Data(train, test, hashlib.sha256("".join(sorted(of_tasks)).encode()).hexdigest(), up_to)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError, of_the_system, shown
 from benchmarks.config.registry import Strategy
-from benchmarks.config.resolve import general_defaults, resolve
+from benchmarks.config.resolve import general_defaults
 from benchmarks.config.terminal import say
+from benchmarks.experiment.extension import find as find_extension
 from benchmarks.experiment.own import NAME
 from benchmarks.experiment.reading import Run, data_place, with_model
 from benchmarks.experiment.request import Places, Request, cache_place
+from benchmarks.experiment.start import resolved
 from benchmarks.runs import schema, write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.read import read
@@ -40,6 +42,8 @@ def run(
     callbacks: Sequence["Callback"] = (),
     measure: Sequence[str] = (),
     log: Sequence[str] = (),
+    extend: str | Path | None = None,
+    keep_states: bool = False,
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -67,6 +71,10 @@ def run(
             run folder.
         measure: names of measurements from installed packages, or of those not taken by default.
         log: names of loggers (`tensorboard`, `wandb`), to which losses, accuracies, ranks and plots go as well.
+        extend: the folder of a finished run, which goes on with the tasks that `order` names, with all its settings, in a
+            folder of its own; None for a run from its first task.
+        keep_states: whether the weights that each task changed are kept in `states/` of the run folder, so that earlier
+            states can be tested on tasks that are added later.
         config: a YAML file of settings; arguments of this call take precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -87,8 +95,8 @@ def run(
     """
     asked = request(
         {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, log=log,
-        config=config, data_root=data_root, cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images,
-        auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
+        extend=extend, keep_states=keep_states, config=config, data_root=data_root, cache=cache, use_cache=use_cache,
+        auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
     )  # fmt: skip
     return start(asked, callbacks, plots=plots, silent=silent)
 
@@ -99,6 +107,8 @@ def request(
     results: str | Path = "results",
     measure: Sequence[str] = (),
     log: Sequence[str] = (),
+    extend: str | Path | None = None,
+    keep_states: bool = False,
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -118,6 +128,9 @@ def request(
         results: the folder of all run folders.
         measure: names of measurements in addition to those taken by default.
         log: names of loggers.
+        extend: the folder of a finished run, which goes on with the tasks that `given` names as `order`; None for a run from
+            its first task.
+        keep_states: whether the weights that each task changed are kept in the run folder.
         config: a YAML file of settings; `given` takes precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -134,7 +147,7 @@ def request(
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
-    check_switches(trust_model_code=trust_model_code, again=again)
+    check_switches(trust_model_code=trust_model_code, again=again, keep_states=keep_states)
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -145,6 +158,7 @@ def request(
         auxiliary_texts=auxiliary_texts,
     )  # fmt: skip
     check_path("config", config)
+    check_path("extend", extend)
     paths = {
         "data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
@@ -152,22 +166,32 @@ def request(
     check_names("log", "logger", log)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
-    resolved = resolve(chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None)
+    if extend and config:
+        raise UserError("--config: goes without --extend, where the finished run's settings hold")
+    extension, chosen = find_extension(extend, chosen) if extend else (None, chosen)
+    found, start = resolved(
+        chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None
+    )
     try:
-        folder = write.run_path(at.results, resolved)
+        folder = write.run_path(at.results, found)
+        if extension:
+            extension.check_settings(found)
+            folder = folder.with_name(f"{folder.name},extended")
         if again and write.is_finished(folder):
             folder = write.next_path(folder)
         told = {
-            **resolved.flat(),
+            **found.flat(),
             **{name: str(place) for name, place in paths.items() if place},
         }
         told |= {name: list(names) for name, names in (("measure", measure), ("log", log)) if names}
         told |= {"trust_model_code": True} if trust_model_code else {}
+        told |= {"extend": str(extend)} if extend else {}
+        told |= {"keep_states": True} if keep_states else {}
         told |= {} if use_cache else {"use_cache": False}
         words = ", ".join(f"{name}={value!r}" for name, value in told.items())
         return Request(
-            resolved, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code,
-            tuple(dict.fromkeys(log)),
+            found, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code,
+            tuple(dict.fromkeys(log)), start, extension, keep_states,
         )  # fmt: skip
     except OSError as error:
         raise of_the_system(error) from error
@@ -349,6 +373,8 @@ def _execute(asked: Request, callbacks: Sequence["Callback"], silent: bool) -> N
             if processes.is_first() and not silent:
                 if line := general_defaults(asked.config, own_stream=asked.plan is not None):
                     say(line)
+                if asked.start and asked.start.remark:
+                    say(asked.start.remark)
                 say("loading torch, open_clip and Avalanche ...")
             execute = _torch_part().execute
         # In a context of its own, which takes what a run leaves in context variables with it, however it ends.

@@ -5,18 +5,20 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.backbones import kept
+from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
-from benchmarks.experiment import fit
+from benchmarks.experiment import extended, fit
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
+from benchmarks.experiment.extension import Extension
+from benchmarks.experiment.kept_states import KeepStates
 from benchmarks.experiment.loggers.base import chosen as chosen
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.measurements.base import Callback, RunState
@@ -41,6 +43,9 @@ from benchmarks.streams.base import Stream
 from strategies.base import StrategyPlugin, Unfit
 from strategies.numerics.subspace import Decompositions
 from strategies.training.experiences import make_benchmark
+
+
+CHECKPOINT = "Checkpoint"  # what tables call a model that was trained elsewhere and is only tested here
 
 
 def execute(
@@ -80,7 +85,8 @@ def execute(
         until_done.enter_context(devices.memory_advice(devices.less_memory(common.checkpointing)))
         bar = until_done.enter_context(ProgressBar(silent=silent or not processes.is_first()))
         devices.check(device, common.arithmetic)  # on the device that this process has taken
-        told = Callbacks([*chosen_measurements(request.measure), *callbacks], bar)
+        kept = [KeepStates()] if request.keep_states else []
+        told = Callbacks([*chosen_measurements(request.measure), *kept, *callbacks], bar)
         ready = _get_ready(request, stream, plugin, read, told, device, bar)
         if not processes.is_first():
             ready.go()
@@ -91,6 +97,8 @@ def execute(
         write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
+        if request.extension:
+            _check_extension(request.extension, request, ready, stream)
         check_tables(folder, told.tables())
         data_sha256 = request.data_sha256(stream.describe())
         here = hardware.describe(device)
@@ -98,9 +106,12 @@ def execute(
         if said:
             bar.say(said)
         about = {
-            **_identity(request, told), **ready.inputs, **({"memory_sha256": in_memory(stream)} if request.plan else {}),
-            **request.places.auxiliary, **here, **({"parts": computed} if computed else {}),
+            **_identity(request, plugin, told), **ready.inputs,
+            **({"memory_sha256": in_memory(stream)} if request.plan else {}), **request.places.auxiliary,
+            **here, **({"parts": computed} if computed else {}),
             **({"data_sha256": data_sha256} if data_sha256 else {}),
+            **({"start": request.start.about} if request.start else {}),
+            **({"extends": request.extension.about} if request.extension else {}),
         }  # fmt: skip
         with _status(folder, about, began):
             ready.go()
@@ -117,12 +128,14 @@ class Ready:
         inputs: what must be the same when the run is resumed: `preprocessing`, the image normalisation and resizing,
             and SHA-256 digests, in hexadecimal, of what the run reads: `weights_sha256`, `images_sha256`,
             `stream_sha256` (the images independently of the order), and where
-            there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file)
-            and `files_sha256` (files that the settings name).
+            there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file),
+            `start_sha256` (weights from which it starts) and `files_sha256` (files that the settings name).
+        images_sha256: for each task a digest of all images and labels of the tasks up to it; the last is among `inputs`.
     """
 
     go: Callable[[], None]
     inputs: dict[str, Any]
+    images_sha256: Sequence[str]
 
 
 def _get_ready(
@@ -137,6 +150,9 @@ def _get_ready(
     """Loads the model and all images, and puts the loop together."""
     common, cache = request.config.common, request.places.cache
     backbone = kept.load(common.model, common.pretrained, trusted=request.trusted)
+    weights_sha256 = backbone.sha256  # of the pretrained ones also where the run starts from others
+    if request.start:
+        backbone = load_backbone(common.model, str(request.start.weights), trusted=request.trusted)
     classifier = make_classifier(backbone, stream).to(device)
     fit.check(plugin, classifier)
     devices.prepare(classifier, common.arithmetic)
@@ -164,12 +180,30 @@ def _get_ready(
     )
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs: dict[str, Any] = {
-        "weights_sha256": backbone.sha256, "images_sha256": data.sha256, "stream_sha256": data.stream_sha256, **read_sha256,
+        "weights_sha256": weights_sha256, "images_sha256": data.sha256[-1], "stream_sha256": data.stream_sha256, **read_sha256,
         "preprocessing": json.loads(backbone.about["preprocessing"]), "strategy_sha256": request.config.strategy.sha256,
     }  # fmt: skip
+    if request.start:
+        inputs["start_sha256"] = backbone.sha256
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
-    return Ready(partial(loop.go, template, backbone.about), inputs)
+
+    def go() -> None:
+        if request.extension:
+            extended.begin(request.extension, loop, keep=request.keep_states)
+        loop.go(template, backbone.about)
+
+    return Ready(go, inputs, data.sha256)
+
+
+def _check_extension(extension: Extension, request: Request, ready: Ready, stream: Stream) -> None:
+    """Raises UserError if the finished run has learned other images or tasks, or was made by code with other results."""
+    extension.check_stream(stream.describe())
+    if other := request.made_by_other(extension.run.about):
+        raise UserError(f"--extend {extension.place}: {other}; extend it with that code, or run it anew with all tasks")
+    same = {**ready.inputs, "images_sha256": ready.images_sha256[extension.learned - 1]}
+    del same["stream_sha256"]  # of the tasks in any order
+    check_inputs(extension.run.folder, same, "bring those back, or run it anew with all tasks")
 
 
 def _auxiliary(request: Request, plugin: StrategyPlugin) -> auxiliary.Auxiliary:
@@ -211,10 +245,11 @@ def _load(stream: Stream, size: int, common: Common, cache: Path | None, bar: Pr
         ) from error
 
 
-def _identity(request: Request, callbacks: Callbacks) -> dict[str, Any]:
+def _identity(request: Request, plugin: StrategyPlugin, callbacks: Callbacks) -> dict[str, Any]:
     """Returns what `run.json` says of the method, its version and the tables' columns."""
-    strategy = request.config.strategy
-    about = strategy.about
+    about = request.config.strategy.about
+    if request.start and not plugin.trains:
+        about = replace(about, name=CHECKPOINT)
     return {
         "command": request.command,
         "method": {**asdict(about), "published": {name: asdict(row) for name, row in about.published.items()}},

@@ -104,7 +104,8 @@ class TaskLoop:
         if self.run.is_first:
             # Again: the process may have been killed between the last checkpoint and its tables.
             tables.save_tables(self.run.folder, self.record, list(self.run.tasks), self.counts)
-            checkpoint.save_model(self.run.folder, self.run.model.clip.state_dict(), about)
+            model, strategy = self.run.model.clip.state_dict(), self.run.strategy.state_dict()
+            checkpoint.save_model(self.run.folder, model, strategy, about)
         self.callbacks.tell("on_run_end", self.run)
 
     def reach(self, template: ClipTemplate, state: int) -> None:
@@ -124,7 +125,8 @@ class TaskLoop:
             said = self._measure(state)
         self._save()
         self.callbacks.tell("on_saved", self.run)
-        self.bar.say(said)  # not before: who reads it may stop the run and expects it to go on from here
+        if said:
+            self.bar.say(said)  # not before: who reads it may stop the run and expects it to go on from here
 
     def _kept(self) -> str:
         return f"The {self.record.states} finished rows are kept in {self.run.folder}"
@@ -208,6 +210,8 @@ class TaskLoop:
         mean = sum(found.known) / len(found.known)
         own = f", this task {found.known[state - 1]:.1f} %" if state else ""
         self.callbacks.tell("on_evaluation_end", run)
+        if state and not run.strategy.trains:
+            return ""  # which was said before any training
         return f"{after}: mean accuracy {mean:.1f} %{own}"
 
     def _accuracies(self, state: int) -> Accuracies:

@@ -13,6 +13,8 @@ from benchmarks.config.recipes import ANY_STREAM, innermost, recipe
 from benchmarks.config.settings import RunConfig
 from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
+from benchmarks.experiment.extension import Extension
+from benchmarks.experiment.start import Start
 from benchmarks.runs import write
 from benchmarks.runs.folder import RunFiles
 from benchmarks.runs.shapes import about_of
@@ -30,6 +32,7 @@ INPUTS = {  # what an error message calls the inputs whose name in `run.json` do
     "reference_sha256": "reference images or texts",
     "files_sha256": "files that its settings name",
     "strategy_sha256": "code of its strategy",
+    "start_sha256": "weights to start from",
 }
 
 
@@ -96,6 +99,9 @@ class Request:
         measure: names of measurements in addition to those taken by default.
         trusted: whether the config of a model's folder may name a tokenizer that may run code.
         log: names of loggers, to which the run's values go besides the run folder.
+        start: the model from which it starts; None for the pretrained one.
+        extension: the finished run that it goes on with; None for a run from its first task.
+        keep_states: whether the weights that each task changed are kept in the run folder.
     """
 
     config: RunConfig
@@ -106,6 +112,9 @@ class Request:
     measure: tuple[str, ...] = ()
     trusted: bool = False
     log: tuple[str, ...] = ()
+    start: Start | None = None
+    extension: Extension | None = None
+    keep_states: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -126,6 +135,8 @@ class Request:
         found = write.run_json(self.folder)
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
+        if self.keep_states:
+            say("finished before: --keep-states adds nothing; --again runs it anew")
         if not self.config.strategy.sha256:
             say(
                 "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
@@ -314,7 +325,10 @@ def check_batch(task: str, images: int, batch: int) -> None:
         raise UserError(f"--batch-size {batch}: {task} has {images} training images; take at most as many")
 
 
-def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
+RESUMED = "bring those back, or choose another --results"
+
+
+def check_inputs(folder: Path, inputs: Mapping[str, Any], advice: str = RESUMED) -> None:
     """Checks that a resumed run reads the same data as when it began; does nothing if the folder has no `run.json`.
 
     The same name may by now stand for other weights or images.
@@ -323,6 +337,7 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
         folder: the run folder.
         inputs: SHA-256 digests by their name in `run.json`, for instance `weights_sha256` and `images_sha256`, and
             `preprocessing`.
+        advice: what to do otherwise, for the message.
 
     Raises:
         UserError: a digest differs from the one in `run.json`.
@@ -331,10 +346,7 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
     for name, sha256 in inputs.items():
         if found.get(name, sha256 if name in NEW else None) != sha256:
             words = INPUTS.get(name, name.removesuffix("_sha256"))
-            raise UserError(
-                f"{folder}: the run there began with other {words}, or they have changed since; "
-                "bring those back, or choose another --results"
-            )
+            raise UserError(f"{folder}: the run there began with other {words}, or they have changed since; {advice}")
 
 
 def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:

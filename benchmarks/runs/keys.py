@@ -73,6 +73,15 @@ KEYS: dict[str, tuple[Column, ...]] = {
         Column("tables", "mapping", "each measured table: its file, keys, and columns as described here", since="1.0"),
         Column("weights_sha256", "text", "digest of the pretrained weights"),
         Column(
+            "start", "mapping", "the model from which the run started; only where it was not the pretrained one: `from`, and "
+            "of another run its settings, `tasks`, digests and own `start`", since="1.1",
+        ),
+        Column("start_sha256", "text", "digest of that model's weights; only where there was one", since="1.1"),
+        Column(
+            "extends", "mapping", "the finished run that this one goes on with; only where it does (`--extend`): `from`, the "
+            "number of its `tasks`, and its `command`, `versions`, `git` and `hardware`", since="1.1",
+        ),
+        Column(
             "preprocessing", "mapping", "`mean` and `std` of the model's images, `interpolation` and `resize_mode`",
             since="1.0",
         ),

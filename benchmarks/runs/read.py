@@ -149,9 +149,10 @@ class Run:
     @property
     def environments(self) -> list[dict[str, Any]]:
         """Where the run was computed: dicts with `versions` and `hardware` as in `run.json`, one for each part of a run that
-        went on in another environment, in their order. Older folders lack some keys.
+        went on in another environment or extends another run, in their order. Older folders lack some keys.
         """
         parts: list[dict[str, Any]] = self.about.get("parts", [self.about])
+        parts = [self.about["extends"], *parts] if "extends" in self.about else parts
         return [{name: part.get(name) or {} for name in ("versions", "hardware")} for part in parts]
 
     @cached_property
@@ -218,10 +219,20 @@ class Run:
     @property
     def learns_at_once(self) -> bool:
         """Whether all tasks were learned in one training, the first (joint training): no later task trained a
-        parameter. Then only zero-shot accuracies and those after the last task are meaningful.
+        parameter. Then only zero-shot accuracies and those after the last task are meaningful. Also true of a model that
+        was trained elsewhere and is only tested.
         """
         trained = self.cost["trained_parameters"]
+        if self.learns_nothing:
+            return "start" in self.about
         return len(trained) > 1 and trained[0] > 0 and not any(trained[1:])
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some task-aware accuracies of a finished run were not measured: a run that was extended by tasks on which
+        its earlier states were not tested. Metrics over these are undefined.
+        """
+        return bool(np.isnan(self.accuracy["known"]).any())
 
     @property
     def learns_nothing(self) -> bool:

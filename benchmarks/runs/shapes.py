@@ -65,7 +65,7 @@ class _Hardware(_Open):
 
 
 class _Part(_Open):
-    state: int
+    state: NotRequired[int]
     versions: NotRequired[dict[str, str] | None]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware | None]
@@ -74,10 +74,13 @@ class _Part(_Open):
 class _About(_Open):
     status: str
     weights_sha256: NotRequired[str]
+    start: NotRequired[dict[str, Any]]
+    start_sha256: NotRequired[str]
     reference_sha256: NotRequired[str]
     versions: NotRequired[dict[str, str]]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware]
+    extends: NotRequired[_Part]
     parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 
 

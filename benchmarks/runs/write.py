@@ -17,7 +17,7 @@ from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files, locks
 
 
-CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+CHECKPOINT, MODEL, METHOD = "checkpoint.safetensors", "model.safetensors", "method.safetensors"
 
 
 def run_path(results: Path, config: RunConfig) -> Path:

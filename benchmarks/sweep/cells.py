@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
-from benchmarks.config.resolve import resolve
 from benchmarks.experiment.request import Places, Request, check_batch, smallest
+from benchmarks.experiment.start import resolved
 from benchmarks.runs import write
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.values import MOST
@@ -137,7 +137,7 @@ def request(given: Mapping[str, Any], shared: Shared) -> Request:
     Raises:
         UserError: a setting is unknown or has a wrong value.
     """
-    config = resolve(given)
+    config, start = resolved(given)
     reads = _read_by(config.strategy)
     places = replace(
         shared.places,
@@ -145,12 +145,12 @@ def request(given: Mapping[str, Any], shared: Shared) -> Request:
         auxiliary_texts=shared.places.auxiliary_texts if "texts" in reads else None,
     )
     named = {"--reference-images": places.auxiliary_images, "--reference-texts": places.auxiliary_texts}
-    resolved = config.flat()
-    words = [word for name, value in given.items() for word in _option(name, value, resolved.get(name))]
+    values = config.flat()
+    words = [word for name, value in given.items() for word in _option(name, value, values.get(name))]
     words += [word for name, place in named.items() if place for word in (name, str(place))]
     command = shlex.join(["python", "-m", "benchmarks.run", *words, *shared.words])
     folder = write.run_path(places.results, config)
-    return Request(config, places, None, folder, command, shared.measure, shared.trusted)
+    return Request(config, places, None, folder, command, shared.measure, shared.trusted, start=start)
 
 
 def _option(name: str, value: Any, resolved: Any) -> list[str]:

@@ -254,7 +254,7 @@ def test_merged_models_keep_their_activation(trained: bool, tmp_path: Path) -> N
     clip, start = make(NAMES[trained]), tmp_path / "start.pt"
     torch.save(clip.state_dict(), start)
     backbone = load_backbone(NAMES[trained], str(start))
-    checkpoint.save_model(tmp_path, backbone.clip.state_dict(), backbone.about)
+    checkpoint.save_model(tmp_path, backbone.clip.state_dict(), {}, backbone.about)
     file = tmp_path / "model.safetensors"
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()
@@ -275,7 +275,7 @@ def test_merged_models_keep_their_preprocessing(plain: Any, tmp_path: Path) -> N
     own = {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.25, 0.125]}
     (start.parent / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": own}))
     first = load_backbone("Tiny", str(start))
-    checkpoint.save_model(tmp_path, first.clip.state_dict(), first.about)
+    checkpoint.save_model(tmp_path, first.clip.state_dict(), {}, first.about)
     again = load_backbone("Tiny", str(tmp_path / "model.safetensors"))
     assert (again.mean, again.std) == (first.mean, first.std) == ((0.5, 0.4, 0.3), (0.5, 0.25, 0.125))
     assert backbone_of(again.clip, again.tokenize, "Tiny").mean == first.mean  # also of the model alone

@@ -1,0 +1,88 @@
+"""Tests a model on every task of a stream, without training it: `python -m benchmarks.evaluate --pretrained RUN`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import api
+from benchmarks.config.command_line import place_options
+from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import Command, Place, plain
+from benchmarks.runs.write import MODEL
+
+
+OWN = "own"  # of `--trained-from`: the weights in the model's own folder
+
+
+@click.command(cls=Command)
+@click.option("--stream", default="micro", help="name of the stream of tasks  [micro]")
+@click.option("--order", default="default", help="a named order of the stream, or task names with commas")
+@click.option("--model", metavar="NAME", help="micro, an open_clip name, or local-dir:FOLDER  [RUN's, or the recipe's]")
+@click.option(
+    "--pretrained", metavar="RUN|FILE|TAG", help="a run folder, a weights file or an open_clip tag  [the recipe's]"
+)
+@click.option(
+    "--trained-from",
+    metavar="FILE|TAG|own",
+    help="the pretrained weights that FILE was trained from (own: those in the model's folder): its row then stands beside "
+    "the methods that start from them",
+)
+@click.option("--shots", metavar="COUNT", help="shots of the methods beside which it is to stand  [the recipe's]")
+@click.option("--device", default="auto", help="cpu, cuda, or auto: CUDA if available")
+@click.option("--precision", default="float32", help="of the towers' matrix products: float32, tf32 or bf16  [float32]")
+@click.option(
+    "--results", type=Place(), default=Path("results"), help="folder in which run folders are made  [results]"
+)
+@click.option("--no-cache", is_flag=True, help="decode images at every reading: the same results, but slower")
+@click.option("--trust-model-code", is_flag=True, help="let a local-dir: model name a tokenizer, which may run code")
+@click.option("--again", is_flag=True, help="repeat a finished evaluation, into a new folder")
+def main(pretrained: str | None, trained_from: str | None, **options: Any) -> None:
+    """Test a model on every task of a stream: the pretrained one, a finished run's, or any file of weights.
+
+    The result is a run folder with one state, which compare, report and the figures take beside those of methods. A
+    model that was trained has the accuracy after the last task (Last) alone: what it scored while it learned is not known.
+    """
+    given = {name: options[name] for name in ("stream", "order", "device", "precision")}
+    given |= {"shots": options["shots"]} if options["shots"] else {}
+    given |= {"strategy": "zeroshot", **_weights(options["model"], pretrained, trained_from)}
+    asked = api.request(
+        given, results=options["results"], data_root=options["data_root"], cache=options["cache"],
+        use_cache=not options["no_cache"], trust_model_code=options["trust_model_code"], again=options["again"],
+        command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
+    )  # fmt: skip
+    before = asked.is_finished
+    api.complete(asked, plots=False)
+    if before:
+        print(plain(f"evaluated before; shown from {asked.folder} (--again evaluates once more)\n"))
+    api.show_tested(asked.folder)
+
+
+def _weights(model: str | None, pretrained: str | None, trained_from: str | None) -> dict[str, Any]:
+    """Returns the settings that name the model to test, and the weights from which it was trained."""
+    given = {} if model is None else {"model": model}
+    if (
+        pretrained is not None
+        and Path(pretrained).name == MODEL
+        and (Path(pretrained).parent / "config.yaml").is_file()
+    ):
+        pretrained = str(Path(pretrained).parent)  # a run's own file
+    if pretrained is not None and Path(pretrained).is_dir():
+        if trained_from is not None:
+            raise UserError(
+                f"--trained-from {trained_from}: goes with a weights file; {pretrained} says itself what it is from"
+            )
+        return {**given, "start_from": pretrained}
+    if trained_from is None:
+        return given if pretrained is None else {**given, "pretrained": pretrained}
+    if pretrained is None or not Path(pretrained).is_file():
+        raise UserError(f"--trained-from {trained_from}: goes with --pretrained FILE, the weights that were trained")
+    return {**given, "start_from": pretrained, "pretrained": None if trained_from == OWN else trained_from}
+
+
+main.params.extend(place_options())
+
+if __name__ == "__main__":
+    main()

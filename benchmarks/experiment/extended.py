@@ -1,0 +1,118 @@
+"""The first checkpoint of an extended run: the finished run's results and model, from which it then goes on like any other."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.config.errors import UserError
+from benchmarks.experiment import kept_states
+from benchmarks.experiment.checkpoint import apart, read_tensors, save_checkpoint, together
+from benchmarks.experiment.evaluation import evaluate
+from benchmarks.experiment.extension import Extension
+from benchmarks.experiment.loop import TaskLoop
+from benchmarks.runs.ledger import Ledger
+from benchmarks.runs.read import Run
+from benchmarks.runs.record import RunRecord
+from benchmarks.runs.write import CHECKPOINT, METHOD, MODEL
+from benchmarks.runtime import files, process_group
+
+
+def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
+    """Writes the checkpoint with which the loop goes on after the finished run's last task, unless there is one already.
+
+    The states before are tested on the new tasks where their models are known: the first, the last, and those that were
+    kept. In the rows of the others these accuracies, and all task-agnostic ones, are empty.
+
+    Args:
+        extension: the finished run.
+        loop: the loop over all tasks, nothing of which has begun.
+        keep: whether the finished run's kept states are copied into the new folder.
+
+    Raises:
+        UserError: a file of the finished run is damaged, or its method cannot go on.
+    """
+    folder, run, old = loop.run.folder, loop.run, extension.run
+    if (folder / CHECKPOINT).exists():
+        return
+    known, unknown, seen = _rows(old, len(run.tasks))
+    loop.bar.begin("testing earlier states", len(_known_states(old)) * sum(loop.counts))
+    for state, tensors in _states(old, together(run.model.clip.state_dict(), run.strategy.state_dict())):
+        if state:
+            _load(loop, tensors, extension)
+        found = evaluate(run.model, loop.tests, loop.class_names, run.model.mean.device, state, loop.bar.advance)
+        known[state, extension.learned :] = found.known[extension.learned :]
+        unknown[state] = found.unknown
+    record = RunRecord(tables=_tables(old, _at_ends(loop)), cost=_cost(old))
+    for rows in zip(known, unknown, seen, strict=True):
+        record.add_accuracies(*([None if np.isnan(value) else value for value in row.tolist()] for row in rows))
+    if run.is_first:
+        for state in range(1, kept_states.kept(old.folder) + 1) if keep else ():
+            files.write_bytes(kept_states.place(folder, state), kept_states.place(old.folder, state).read_bytes())
+        save_checkpoint(folder, run.model.clip.state_dict(), run.strategy.state_dict(), record, run.settings)
+    process_group.meet()  # the others read what the first has written
+
+
+def _rows(old: Run, tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows of the three accuracy matrices, (T + 1, N) percent each: what the old run of T tasks has measured.
+
+    Task-agnostic accuracies are among the classes of all N tasks now, so none of the old ones holds.
+    """
+    shape = len(old.tasks) + 1, tasks
+    known, unknown, seen = (np.full(shape, np.nan) for _ in range(3))
+    known[:, : len(old.tasks)] = old.accuracy["known"]
+    seen[:, : len(old.tasks)] = old.accuracy["seen"]
+    return known, unknown, seen
+
+
+def _known_states(old: Run) -> list[int]:
+    last = len(old.tasks)
+    return [*range(min(kept_states.kept(old.folder), last - 1) + 1), last]
+
+
+def _states(old: Run, start: Mapping[str, Tensor]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Yields the states whose tensors are known, with these: before any task, those that were kept, and the last."""
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in start.items()}
+    *earlier, last = _known_states(old)
+    yield 0, copies
+    yield from zip(earlier[1:], kept_states.read(old.folder, copies, earlier[-1]), strict=True)
+    stored = read_tensors(old.folder / METHOD)[0] if (old.folder / METHOD).exists() else {}
+    yield last, together(read_tensors(old.folder / MODEL)[0], stored)
+
+
+def _load(loop: TaskLoop, tensors: Mapping[str, Tensor], extension: Extension) -> None:
+    model, stored = apart(tensors)
+    try:
+        loop.run.model.clip.load_state_dict(model)
+        loop.run.strategy.load_state_dict(stored)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"--extend {extension.place}: what its method stores is not for {len(loop.run.tasks)} tasks; run it anew with all"
+        ) from error
+
+
+def _at_ends(loop: TaskLoop) -> set[str]:
+    """Returns the names of the tables that have rows before any task and after the last only."""
+    return {each.table for each in loop.callbacks.measurements if each.cadence == "ends"}
+
+
+def _tables(old: Run, at_ends: set[str]) -> dict[str, str]:
+    """Returns the csv texts of the old run's measured tables, by their names."""
+    found = {}
+    for name in old.about.get("tables", {}):
+        if old.files.has(f"{name}.csv"):
+            found[name] = _without_last(old, f"{name}.csv") if name in at_ends else old.files.text(f"{name}.csv")
+    return found
+
+
+def _without_last(old: Run, name: str) -> str:
+    """Returns a table's text without the rows of the old run's last state, which is not the last one any more."""
+    header, *lines = old.files.text(name).splitlines(keepends=True)
+    return "".join([header, *(line for line in lines if line.partition(",")[0] != str(len(old.tasks)))])
+
+
+def _cost(old: Run) -> Ledger:
+    try:
+        return Ledger.from_json(old.files.json("cost.json"))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{old.files.at('cost.json')}: damaged, or of another version") from error

@@ -1,0 +1,175 @@
+"""More tasks for a finished run: equal to a run that had them from the start, and empty where nothing was kept."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import api as nb
+from benchmarks.experiment import kept_states
+from benchmarks.run import main
+from tests.conftest import interrupt_at
+
+
+FIRST, ALL = "ants,bees", "ants,bees,cats"
+# One that stores nothing, and several that store directions, images, or a teacher.
+METHODS: dict[str, dict[str, Any]] = {
+    "nusa": {"rank": 4},
+    "inflora": {"rank": 4},
+    "olora": {"rank": 2},
+    "icarl": {"memory": 12},
+    "zscl": {},
+    "avalanche:ewc": {},
+}
+
+
+def learn(images: Path, tiny_clip: Path, results: Path, strategy: str = "nusa", **more: Any) -> nb.Run:
+    settings: dict[str, Any] = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
+    settings |= {"stream": f"folder:{images}", "model": f"local-dir:{tiny_clip}", **METHODS.get(strategy, {})}
+    if strategy == "zscl":
+        texts = results.parent / "texts.txt"
+        texts.write_text("\n".join(f"a thing of kind {number}" for number in range(40)))
+        settings |= {"auxiliary_images": images / "ants" / "train", "auxiliary_texts": texts}
+    return nb.run(strategy, results=results, **{**settings, **more})
+
+
+def go_on(run: nb.Run, results: Path, **more: Any) -> nb.Run:
+    extra = {"auxiliary_images": run.about["reference_images"], "auxiliary_texts": run.about["reference_texts"]}
+    return nb.run(extend=run.folder, order="cats", results=results, plots=False, silent=True, **extra, **more)
+
+
+def rows(run: nb.Run, table: str, **where: Any) -> pd.DataFrame:
+    found = run.table(table)
+    for name, value in where.items():
+        found = found[found[name] == value]
+    return found.reset_index(drop=True)
+
+
+@pytest.mark.parametrize("strategy", METHODS)
+def test_with_kept_states_it_is_the_run_that_had_all_tasks_from_the_start(
+    strategy: str, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    whole = learn(images, tiny_clip, tmp_path / "whole", strategy, order=ALL)
+    first = learn(images, tiny_clip, tmp_path / "first", strategy, order=FIRST, keep_states=True)
+    assert kept_states.kept(first.folder) == 2
+    longer = go_on(first, tmp_path / "longer", keep_states=True)
+    assert longer.tasks == whole.tasks and longer.folder.name == f"{whole.folder.name},extended"
+    for identity, matrix in whole.accuracy.items():
+        np.testing.assert_array_equal(longer.accuracy[identity], matrix, err_msg=identity)
+    for name in ("model.safetensors", "rank.csv", "spectrum.csv", "history.csv", "metrics.json"):
+        assert (longer.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+    for name in ("trained_parameters", "carried_bytes"):
+        assert longer.cost[name] == whole.cost[name]
+    assert {name: len(each) for name, each in longer.cost["seconds"].items()} == {
+        name: len(each) for name, each in whole.cost["seconds"].items()
+    }
+    assert longer.about["extends"]["tasks"] == 2 and longer.about["extends"]["from"] == str(first.folder)
+    assert kept_states.kept(longer.folder) == 3
+
+
+def test_without_them_the_cells_are_empty_and_the_metrics_over_them_unknown(
+    images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    whole = learn(images, tiny_clip, tmp_path / "whole", order=ALL)
+    longer = go_on(learn(images, tiny_clip, tmp_path / "first", order=FIRST), tmp_path / "longer")
+    known, unknown = longer.accuracy["known"], longer.accuracy["unknown"]
+    np.testing.assert_array_equal(known[[0, 2, 3]], whole.accuracy["known"][[0, 2, 3]])
+    np.testing.assert_array_equal(known[1, :2], whole.accuracy["known"][1, :2])
+    assert np.isnan(known[1, 2]) and np.isnan(unknown[1]).all()
+    np.testing.assert_array_equal(unknown[[0, 2, 3]], whole.accuracy["unknown"][[0, 2, 3]])
+    np.testing.assert_array_equal(longer.accuracy["seen"], whole.accuracy["seen"])
+    metrics = json.loads((longer.folder / "metrics.json").read_text())
+    assert metrics["transfer"] is None and metrics["avg"] is None
+    assert (
+        metrics["last"] == whole.metrics["known"]["last"]
+        and metrics["forgetting"] == whole.metrics["known"]["forgetting"]
+    )
+
+
+def test_interrupted_it_goes_on_and_a_second_time_it_is_shown(
+    images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = learn(images, tiny_clip, tmp_path / "first", order=FIRST)
+    straight = go_on(first, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "checkpoint.safetensors", 1)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(first, tmp_path / "stopped")
+    stopped = go_on(first, tmp_path / "stopped")
+    for name in ("accuracy.csv", "accuracy_agnostic.csv", "rank.csv", "model.safetensors"):
+        assert (stopped.folder / name).read_bytes() == (straight.folder / name).read_bytes()
+    before = (stopped.folder / "run.json").read_bytes()
+    assert go_on(first, tmp_path / "stopped").folder == stopped.folder
+    assert (stopped.folder / "run.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def finished(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> nb.Run:
+    return learn(images, tiny_clip, tmp_path_factory.mktemp("finished"), order=FIRST)
+
+
+@pytest.mark.parametrize(
+    ("order", "more", "message"),
+    [
+        ("bees", {}, "--order: bees is a task of"),
+        ("dogs", {}, '--order: no task or order "dogs"'),
+        (None, {}, "name the tasks to add with --order"),
+        ("cats", {"seed": 43}, "has seed 42, not 43"),
+        ("cats", {"strategy": "lora"}, "has the strategy nusa, not lora"),
+        ("cats", {"config": "x.yaml"}, "--config: goes without --extend"),
+    ],
+)
+def test_wrong_extensions_are_refused_in_a_line(
+    order: str | None, more: dict[str, Any], message: str, finished: nb.Run, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"order": order} if order else {}
+    with pytest.raises(nb.UserError, match=message):
+        nb.run(extend=finished.folder, results=tmp_path, plots=False, silent=True, **settings, **more)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("status", "is interrupted, not finished"),
+        ("model", "it has no model.safetensors"),
+        ("stored", "it has no method.safetensors"),
+        ("images", "images"),
+        ("code", "the strategy's code is other now"),
+        ("weights", "damaged"),
+    ],
+)
+def test_runs_that_cannot_go_on(
+    change: str, message: str, images: Path, finished: nb.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    about, cost = (json.loads((run / f"{name}.json").read_text()) for name in ("run", "cost"))
+    if change == "model":
+        (run / "model.safetensors").unlink()
+    elif change == "stored":
+        cost["carried_bytes"][-1] = 8
+    elif change == "weights":
+        (run / "model.safetensors").write_bytes(b"no tensors")
+    about |= {
+        "status": {"status": "interrupted"},
+        "images": {"images_sha256": "0"},
+        "code": {"strategy_sha256": "0"},
+    }.get(change, {})
+    (run / "run.json").write_text(json.dumps(about))
+    (run / "cost.json").write_text(json.dumps(cost))
+    words = ["--extend", run, "--order", "cats", "--results", tmp_path / "results", "--no-plots"]
+    assert main([str(word) for word in words]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_a_damaged_kept_state_is_named(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    first = learn(images, tiny_clip, tmp_path / "first", order=FIRST, keep_states=True)
+    (first.folder / "states" / "1.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(nb.UserError, match=r"1\.safetensors: missing or damaged"):
+        go_on(first, tmp_path / "longer")
