@@ -38,6 +38,13 @@ OWN = "own"  # of `--trained-from`: the weights in the model's own folder
 )
 @click.option("--no-cache", is_flag=True, help="decode images at every reading: the same results, but slower")
 @click.option("--trust-model-code", is_flag=True, help="let a local-dir: model name a tokenizer, which may run code")
+@click.option("--predictions", is_flag=True, help="write the best classes of each test image into the run folder")
+@click.option(
+    "--probe",
+    multiple=True,
+    metavar="NAME[:DIR]",
+    help="test on imagenet:DIR, retrieval:DIR, folder:PATH or micro as well",
+)
 @click.option("--again", is_flag=True, help="repeat a finished evaluation, into a new folder")
 def main(pretrained: str | None, trained_from: str | None, **options: Any) -> None:
     """Test a model on every task of a stream: the pretrained one, a finished run's, or any file of weights.
@@ -51,6 +58,7 @@ def main(pretrained: str | None, trained_from: str | None, **options: Any) -> No
     asked = api.request(
         given, results=options["results"], data_root=options["data_root"], cache=options["cache"],
         use_cache=not options["no_cache"], trust_model_code=options["trust_model_code"], again=options["again"],
+        predictions=options["predictions"], probe=list(options["probe"]),
         command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
     )  # fmt: skip
     before = asked.is_finished

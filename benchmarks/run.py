@@ -74,7 +74,8 @@ def _run(given: dict, harness: dict, argv: list[str]) -> None:
         auxiliary_texts=harness["reference_texts"], again=harness["again"],
         trust_model_code=harness["trust_model_code"],
         measure=_names(harness["measure"]), log=_names(harness["log"]),
-        extend=harness["extend"], keep_states=bool(harness["keep_states"]),
+        extend=harness["extend"], keep_states=bool(harness["keep_states"]), predictions=bool(harness["predictions"]),
+        probe=list(harness["probe"] or ()),
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
     )  # fmt: skip
     before = request.is_finished

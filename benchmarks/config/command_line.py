@@ -126,6 +126,18 @@ def _harness_options() -> list[click.Parameter]:
         click.Option(
             ["--keep-states"], is_flag=True, help="keep the weights that each task changed, in the run folder's states/"
         ),
+        click.Option(
+            ["--predictions"],
+            is_flag=True,
+            help="write the best classes of each test image into the run folder's predictions/",
+        ),
+        click.Option(
+            ["--probe"],
+            multiple=True,
+            metavar="NAME[:DIR]",
+            help="test what CLIP knew outside the stream, in every state: imagenet:DIR, retrieval:DIR, folder:PATH or micro "
+            "(may be given several times)",
+        ),
         click.Option(["--again"], is_flag=True, help="repeat a finished run, into a new folder"),
         click.Option(["--debug"], is_flag=True, help="show the traceback of an error"),
         click.Option(

@@ -1,10 +1,10 @@
-"""Finds strategies, streams, measurements and loggers by name, and reads a strategy's settings without importing torch.
+"""Finds strategies, streams, measurements, loggers and probes by name, and reads a strategy's settings without importing torch.
 
 `--help` and `--list` must answer at once, but importing a strategy takes many seconds. So a module's first docstring
 line, its `Settings` class and its `ABOUT` are read from its source; nothing else of it is executed.
 
 A name is that of a file in this project, or of an entry point of an installed package (groups `nusa_bench.strategies`,
-`.streams`, `.measurements` and `.loggers`; the value names a module). A strategy may also be given as a path to
+`.streams`, `.measurements`, `.loggers` and `.probes`; the value names a module). A strategy may also be given as a path to
 a file.
 """
 
@@ -35,16 +35,18 @@ FOLDERS = {
     "stream": ROOT / "benchmarks" / "streams",
     "measurement": ROOT / "benchmarks" / "experiment" / "measurements",
     "logger": ROOT / "benchmarks" / "experiment" / "loggers",
+    "probe": ROOT / "benchmarks" / "experiment" / "probes",
 }
 GROUPS = {
     "strategy": "nusa_bench.strategies",
     "stream": "nusa_bench.streams",
     "measurement": "nusa_bench.measurements",
     "logger": "nusa_bench.loggers",
+    "probe": "nusa_bench.probes",
 }
 # A file that defines one of these names is of that kind; the other files in these folders are shared code.
-NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter", "logger": "Logger"}
-DEFINES = {"strategy": {"Plugin", "Settings"}, "stream": {"build"}, "measurement": {"Meter"}, "logger": {"Logger"}}
+NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter", "logger": "Logger", "probe": "build"}
+DEFINES = {kind: {name} for kind, name in NEEDED.items()} | {"strategy": {"Plugin", "Settings"}}
 # The modules that a `Settings` class and an `ABOUT` may use: those that are fast to import.
 LIGHT_MODULES = {
     "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
@@ -56,10 +58,10 @@ _imported: dict[str, str] = {}  # by module the SHA-256 digest of its file when 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that defines a strategy, a stream, a measurement or a logger.
+    """A file that defines a strategy, a stream, a measurement, a logger or a probe.
 
     Attributes:
-        kind: `strategy`, `stream`, `measurement` or `logger`.
+        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
         name: the name of what it defines on the command line.
         file: its path.
         module: the full name by which it is imported, such as `strategies.nusa`; None for a user's own file.
@@ -98,7 +100,7 @@ class Source:
 
         Raises:
             UserError: the import fails, or the module does not define what its kind needs: `Plugin` for a strategy,
-                `build` for a stream, `Meter` for a measurement, `Logger` for a logger.
+                `build` for a stream or a probe, `Meter` for a measurement, `Logger` for a logger.
         """
         module = self.imported()
         if not hasattr(module, NEEDED[self.kind]):
@@ -177,22 +179,22 @@ def _say_hidden(kind: str, name: str) -> None:
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """Returns the files (`Source`) that define the strategies, streams, measurements or loggers, by their command-line names.
+    """Returns the files (`Source`) that define the strategies, streams, measurements, loggers or probes, by their names.
 
     This project's come first, then those of installed packages, except those whose names this project uses.
 
     Args:
-        kind: `strategy`, `stream`, `measurement` or `logger`.
+        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
     """
     own, others = _built_in(kind), _installed(kind, tuple(sys.path))
     return {**own, **{name: source for name, source in others.items() if name not in own}}
 
 
 def names(kind: str) -> list[str]:
-    """Returns the command-line names of all strategies, streams, measurements or loggers, sorted.
+    """Returns the command-line names of all strategies, streams, measurements, loggers or probes, sorted.
 
     Args:
-        kind: which of them: `strategy`, `stream`, `measurement` or `logger`.
+        kind: which of them: `strategy`, `stream`, `measurement`, `logger` or `probe`.
     """
     return sorted(sources(kind))
 
@@ -209,10 +211,10 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def find(kind: str, name: str) -> Source:
-    """Returns the file (`Source`) that defines a strategy, a stream, a measurement or a logger; nothing is imported.
+    """Returns the file (`Source`) that defines a strategy, a stream, a measurement, a logger or a probe; nothing is imported.
 
     Args:
-        kind: `strategy`, `stream`, `measurement` or `logger`.
+        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
         name: the name on the command line, for a stream without the colon and what follows it. For a strategy also the
             path of a Python file, which ends in `.py`.
 

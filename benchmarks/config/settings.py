@@ -248,6 +248,6 @@ FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be
 # Options of the command that are no settings: none of them changes a metric.
 HARNESS_NAMES = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
-    "log", "extend", "keep_states", "no_plots", "trust_model_code", "debug", "list", "version", "help",
+    "log", "extend", "keep_states", "predictions", "probe", "no_plots", "trust_model_code", "debug", "list", "version", "help",
     "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts",
 )  # fmt: skip

@@ -15,7 +15,7 @@ from benchmarks.config.terminal import say
 from benchmarks.experiment.extension import find as find_extension
 from benchmarks.experiment.own import NAME
 from benchmarks.experiment.reading import Run, data_place, with_model
-from benchmarks.experiment.request import Places, Request, cache_place
+from benchmarks.experiment.request import Places, Request, cache_place, check_parquet
 from benchmarks.experiment.start import resolved
 from benchmarks.runs import schema, write
 from benchmarks.runs.folder import RunFiles
@@ -44,6 +44,8 @@ def run(
     log: Sequence[str] = (),
     extend: str | Path | None = None,
     keep_states: bool = False,
+    predictions: bool = False,
+    probe: Sequence[str] = (),
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -75,6 +77,10 @@ def run(
             folder of its own; None for a run from its first task.
         keep_states: whether the weights that each task changed are kept in `states/` of the run folder, so that earlier
             states can be tested on tasks that are added later.
+        predictions: whether the best classes of each test image in each state are written into `predictions/` of the run
+            folder, which `Run.predictions` and `Run.confusion` read.
+        probe: probes of what CLIP knew outside the stream, on which the model is tested in every state: `imagenet:DIR`,
+            `retrieval:DIR`, `folder:PATH`, or `micro`.
         config: a YAML file of settings; arguments of this call take precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -95,7 +101,8 @@ def run(
     """
     asked = request(
         {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, log=log,
-        extend=extend, keep_states=keep_states, config=config, data_root=data_root, cache=cache, use_cache=use_cache,
+        extend=extend, keep_states=keep_states, predictions=predictions, probe=probe, config=config,
+        data_root=data_root, cache=cache,        use_cache=use_cache,
         auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
     )  # fmt: skip
     return start(asked, callbacks, plots=plots, silent=silent)
@@ -109,6 +116,8 @@ def request(
     log: Sequence[str] = (),
     extend: str | Path | None = None,
     keep_states: bool = False,
+    predictions: bool = False,
+    probe: Sequence[str] = (),
     config: str | Path | None = None,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -131,6 +140,8 @@ def request(
         extend: the folder of a finished run, which goes on with the tasks that `given` names as `order`; None for a run from
             its first task.
         keep_states: whether the weights that each task changed are kept in the run folder.
+        predictions: whether what is predicted for each test image is written into the run folder.
+        probe: names of probes with their arguments, such as `imagenet:DIR`.
         config: a YAML file of settings; `given` takes precedence over it.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
         cache: the folder for decoded images; by default `$NUSA_BENCH_CACHE`, or else in the user's cache folder.
@@ -147,7 +158,7 @@ def request(
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
-    check_switches(trust_model_code=trust_model_code, again=again, keep_states=keep_states)
+    check_switches(trust_model_code=trust_model_code, again=again, keep_states=keep_states, predictions=predictions)
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -164,8 +175,11 @@ def request(
     }  # fmt: skip
     check_names("measure", "measurement", measure)
     check_names("log", "logger", log)
+    check_names("probe", "probe", probe)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
+    if predictions:
+        check_parquet()
     if extend and config:
         raise UserError("--config: goes without --extend, where the finished run's settings hold")
     extension, chosen = find_extension(extend, chosen) if extend else (None, chosen)
@@ -183,15 +197,16 @@ def request(
             **found.flat(),
             **{name: str(place) for name, place in paths.items() if place},
         }
-        told |= {name: list(names) for name, names in (("measure", measure), ("log", log)) if names}
+        told |= {name: list(names) for name, names in (("measure", measure), ("log", log), ("probe", probe)) if names}
         told |= {"trust_model_code": True} if trust_model_code else {}
         told |= {"extend": str(extend)} if extend else {}
-        told |= {"keep_states": True} if keep_states else {}
+        told |= {name: True for name, wanted in (("keep_states", keep_states), ("predictions", predictions)) if wanted}
         told |= {} if use_cache else {"use_cache": False}
         words = ", ".join(f"{name}={value!r}" for name, value in told.items())
         return Request(
             found, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code,
-            tuple(dict.fromkeys(log)), start, extension, keep_states,
+            tuple(dict.fromkeys(log)), start, extension, keep_states, predictions,
+            tuple(dict.fromkeys(probe)),
         )  # fmt: skip
     except OSError as error:
         raise of_the_system(error) from error
@@ -244,11 +259,11 @@ def check_switches(**values: Any) -> None:
 
 
 def check_names(argument: str, kind: str, names: Any) -> None:
-    """Checks that an argument is a list of names of measurements or loggers.
+    """Checks that an argument is a list of names of measurements, loggers or probes.
 
     Args:
         argument: the argument's name.
-        kind: `measurement` or `logger`.
+        kind: `measurement`, `logger` or `probe`; the names of probes may have an argument behind a colon.
         names: its value.
 
     Raises:
@@ -257,7 +272,7 @@ def check_names(argument: str, kind: str, names: Any) -> None:
     if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
         raise UserError(f"{argument}: expected a list of names, got {shown(names)}")
     for name in names:
-        registry.find(kind, name)
+        registry.find(kind, name.partition(":")[0] if kind == "probe" else name)
 
 
 def check_path(name: str, place: Any) -> None:

@@ -14,6 +14,7 @@ from strategies.training.pixels import Pixels
 
 
 BATCH = 128  # the papers' evaluation batch
+Watch = Callable[[int, slice, Tensor], None]  # task, which of its images, their logits (B, sum of C) on the device
 
 
 class EvaluationSet(NamedTuple):
@@ -58,8 +59,15 @@ def name_ids(class_names: Sequence[Sequence[str]]) -> Tensor:
     return torch.tensor([numbers.setdefault(name, len(numbers)) for names in class_names for name in names])
 
 
-def _batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's batches (B, 3, H, W) with labels (B,), each read while the one before it is in the model."""
+def batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yields this process's batches, each read while the one before it is in the model: which images they are, the images
+    (B, 3, H, W) uint8, and their labels (B,), on the CPU.
+
+    Args:
+        images: N images (3, H, W) uint8.
+        labels: (N,) int64.
+        device: where the batches will be needed.
+    """
     own = share()
     parts = [slice(first, first + BATCH) for first in range(0, len(images), BATCH)][own.rank :: own.size]
 
@@ -68,11 +76,11 @@ def _batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[t
         return tuple(each.pin_memory() if device.type == "cuda" and not each.is_cuda else each for each in batch)  # type: ignore[return-value]
 
     ahead = [_reader().submit(read, part) for part in parts[:1]]
-    for part in [*parts[1:], None][: len(parts)]:
+    for done, part in zip(parts, [*parts[1:], None], strict=True):
         batch = ahead.pop().result()
         if part is not None:
             ahead.append(_reader().submit(read, part))
-        yield batch
+        yield done, *batch
 
 
 @cache
@@ -115,14 +123,15 @@ def evaluate(
     device: torch.device,
     learned: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
+    watch: Watch | None = None,
 ) -> Accuracies:
     """Returns the accuracies of a classifier on all tasks; each test image passes through the image tower once.
 
     Args:
-        classifier, tests, class_names, device, on_images: as for `evaluate_states`.
+        classifier, tests, class_names, device, on_images, watch: as for `evaluate_states`.
         learned: number of tasks learned so far; they are the first ones.
     """
-    (found,) = evaluate_states(classifier, tests, class_names, device, [learned], on_images)
+    (found,) = evaluate_states(classifier, tests, class_names, device, [learned], on_images, watch)
     return found
 
 
@@ -133,6 +142,7 @@ def evaluate_states(
     device: torch.device,
     states: Sequence[int],
     on_images: Callable[[int], None] = lambda count: None,
+    watch: Watch | None = None,
 ) -> list[Accuracies]:
     """Returns the accuracies that one classifier has on all tasks in each of several states, from one pass over the images.
 
@@ -145,19 +155,23 @@ def evaluate_states(
         device: where the classifier is.
         states: for each state the number of tasks learned; they are the first ones.
         on_images: called with the number of images just evaluated, for progress.
+        watch: called with the logits of each batch of this process; None for nobody. With it, each test set is evaluated
+            as often as it occurs.
     """
     classifier.eval()
     counter = _Counter(class_names, states, device)
     counts: list[Tensor] = []  # for each task (2 + S,), on the device: the host waits for none of them
     for task, (images, labels) in enumerate(tests):
         first = next(other for other, test in enumerate(tests) if test.images is images)
-        if first < task and class_names[first] == class_names[task]:
+        if first < task and class_names[first] == class_names[task] and watch is None:
             counts.append(counts[first])  # a repeated task; where it counts as seen, so does its first turn
             on_images(len(labels))
             continue
         right = torch.zeros(2 + len(states), dtype=torch.int64, device=device)
-        for x, y in _batches(images, labels, device):
+        for part, x, y in batches(images, labels, device):
             logits = classifier.union_logits(x.to(device, non_blocking=True))  # (B, sum of C)
+            if watch:
+                watch(task, part, logits)
             right += counter.right(logits, y.to(device, non_blocking=True), task)
             on_images(share().size * len(x))
         counts.append(right)

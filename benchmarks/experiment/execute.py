@@ -22,7 +22,10 @@ from benchmarks.experiment.kept_states import KeepStates
 from benchmarks.experiment.loggers.base import chosen as chosen
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.experiment.measurements.base import Callback, RunState
+from benchmarks.experiment.measurements.probes import Meter as ProbeMeter
 from benchmarks.experiment.parts import parts
+from benchmarks.experiment.predictions import Predictions
+from benchmarks.experiment.probes.base import prepare
 from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.request import (
     Request,
@@ -41,6 +44,7 @@ from benchmarks.runtime import devices, environment, files, hardware, memory, pr
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Stream
 from strategies.base import StrategyPlugin, Unfit
+from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.subspace import Decompositions
 from strategies.training.experiences import make_benchmark
 
@@ -86,8 +90,10 @@ def execute(
         bar = until_done.enter_context(ProgressBar(silent=silent or not processes.is_first()))
         devices.check(device, common.arithmetic)  # on the device that this process has taken
         kept = [KeepStates()] if request.keep_states else []
-        told = Callbacks([*chosen_measurements(request.measure), *kept, *callbacks], bar)
-        ready = _get_ready(request, stream, plugin, read, told, device, bar)
+        probed = ProbeMeter()
+        measured = [*chosen_measurements(request.measure), *([probed] if request.probe else [])]
+        told = Callbacks([*measured, *kept, *callbacks], bar)
+        ready = _get_ready(request, stream, plugin, read, told, probed, device, bar)
         if not processes.is_first():
             ready.go()
             process_group.meet()  # the first process has finished the folder then
@@ -111,6 +117,7 @@ def execute(
             **here, **({"parts": computed} if computed else {}),
             **({"data_sha256": data_sha256} if data_sha256 else {}),
             **({"start": request.start.about} if request.start else {}),
+            **({"probes": {each.probe.name: each.probe.protocol for each in probed.probes}} if probed.probes else {}),
             **({"extends": request.extension.about} if request.extension else {}),
         }  # fmt: skip
         with _status(folder, about, began):
@@ -144,6 +151,7 @@ def _get_ready(
     plugin: StrategyPlugin,
     read: auxiliary.Auxiliary,
     told: Callbacks,
+    probed: ProbeMeter,
     device: Device,
     bar: ProgressBar,
 ) -> Ready:
@@ -158,8 +166,10 @@ def _get_ready(
     devices.prepare(classifier, common.arithmetic)
     classifier.images_repeat = common.augmentation == "none"
     plugin.decompositions = Decompositions(keep=True)
+    opener = Opener(backbone.size, cache, bar)
+    probed.probes = prepare(request.probe, backbone, opener)
     data = _load(stream, backbone.size, common, cache, bar)
-    read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, Opener(backbone.size, cache, bar))
+    read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, opener)
     try:
         plugin.begin(classifier)
     except Unfit as error:
@@ -177,6 +187,7 @@ def _get_ready(
         batch_size=common.batch_size,
         memory_hint=devices.less_memory(common.checkpointing),
         bar=bar,
+        predictions=_predictions(request, names, classifier, data) if request.predictions else None,
     )
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs: dict[str, Any] = {
@@ -194,6 +205,11 @@ def _get_ready(
         loop.go(template, backbone.about)
 
     return Ready(go, inputs, data.sha256)
+
+
+def _predictions(request: Request, names: tuple[str, ...], classifier: ClipClassifier, data: Data) -> Predictions:
+    labels = [test.labels for test in data.test]
+    return Predictions(names, classifier.class_counts, labels, classifier.mean.device)
 
 
 def _check_extension(extension: Extension, request: Request, ready: Ready, stream: Stream) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import kept_states
 from benchmarks.experiment.checkpoint import apart, read_tensors, save_checkpoint, together
-from benchmarks.experiment.evaluation import evaluate
 from benchmarks.experiment.extension import Extension
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.runs.ledger import Ledger
@@ -40,7 +39,9 @@ def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
     for state, tensors in _states(old, together(run.model.clip.state_dict(), run.strategy.state_dict())):
         if state:
             _load(loop, tensors, extension)
-        found = evaluate(run.model, loop.tests, loop.class_names, run.model.mean.device, state, loop.bar.advance)
+        (found,) = loop.evaluate([state])
+        if loop.predictions:
+            loop.predictions.write(folder, state, is_first=run.is_first)
         known[state, extension.learned :] = found.known[extension.learned :]
         unknown[state] = found.unknown
     record = RunRecord(tables=_tables(old, _at_ends(loop)), cost=_cost(old))

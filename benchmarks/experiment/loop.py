@@ -9,6 +9,7 @@ from benchmarks.experiment.callbacks import Callbacks
 from benchmarks.experiment.evaluation import Accuracies, EvaluationSet, evaluate_states
 from benchmarks.experiment.gpu_cache import growth, resident, room
 from benchmarks.experiment.measurements.base import RunState
+from benchmarks.experiment.predictions import Predictions
 from benchmarks.runs import record as tables
 from benchmarks.runs.ledger import Ledger
 from benchmarks.runs.record import RunRecord
@@ -35,6 +36,7 @@ class TaskLoop:
         batch_size: training images in a step.
         memory_hint: what to try if memory runs out, for the error message.
         bar: shows the progress.
+        predictions: collects and writes what is predicted for each test image; None for nothing.
 
     Attributes:
         record: everything measured so far: accuracies, tables of the measurements and costs.
@@ -53,12 +55,14 @@ class TaskLoop:
         batch_size: int,
         memory_hint: str,
         bar: ProgressBar,
+        predictions: Predictions | None = None,
     ) -> None:
         self.run, self.callbacks, self.bar = run, callbacks, bar
         self.tests, self.first_tests, self.class_names = tests, tests, class_names
         self.budgets, self.experiences = budgets, experiences
         self.batch_size, self.memory_hint = batch_size, memory_hint
         self.counts = [len(labels) for _, labels in tests]
+        self.predictions = predictions
         self.record = RunRecord()
         self._ahead: dict[int, Accuracies] = {}  # of states to come, as long as nothing changes the model
         self._evaluated = ""  # a digest of that model
@@ -201,6 +205,8 @@ class TaskLoop:
         self.bar.now(f"{after}: evaluating")
         with cost.timed("evaluation"):
             found = self._accuracies(state)
+            if self.predictions:
+                self.predictions.write(run.folder, state, is_first=run.is_first)
         run.accuracy = found.known
         self._note_memory()
         with cost.timed("spectrum"):
@@ -223,9 +229,21 @@ class TaskLoop:
                 return self._ahead[state]
             self._evaluated = now
         states = range(state, last + 1)
-        found = evaluate_states(model, self.tests, self.class_names, model.mean.device, states, self.bar.advance)
+        found = self.evaluate(states)
         self._ahead = dict(zip(states, found, strict=True))
         return self._ahead[state]
+
+    def evaluate(self, states: Sequence[int]) -> list[Accuracies]:
+        """Returns the accuracies of the model as it is now on all tasks, in each of several states.
+
+        Args:
+            states: for each state the number of tasks learned, which decides the classes that count as seen.
+        """
+        model, watch = self.run.model, None
+        if self.predictions:
+            self.predictions.begin()
+            watch = self.predictions.watch
+        return evaluate_states(model, self.tests, self.class_names, model.mean.device, states, self.bar.advance, watch)
 
     def _note_memory(self) -> None:
         self.run.cost.note_memory(memory.peak_host_bytes(), memory.peak_gpu_bytes())

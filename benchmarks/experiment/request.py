@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ class Request:
         start: the model from which it starts; None for the pretrained one.
         extension: the finished run that it goes on with; None for a run from its first task.
         keep_states: whether the weights that each task changed are kept in the run folder.
+        predictions: whether what is predicted for each test image is written into the run folder.
+        probe: names of probes, with their arguments, on which the model is tested in every state.
     """
 
     config: RunConfig
@@ -115,6 +118,8 @@ class Request:
     start: Start | None = None
     extension: Extension | None = None
     keep_states: bool = False
+    predictions: bool = False
+    probe: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:
@@ -135,8 +140,10 @@ class Request:
         found = write.run_json(self.folder)
         if self.measure:
             say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
-        if self.keep_states:
-            say("finished before: --keep-states adds nothing; --again runs it anew")
+        asked = {"--keep-states": self.keep_states, "--predictions": self.predictions, "--probe": self.probe}
+        for option, wanted in asked.items():
+            if wanted:
+                say(f"finished before: {option} adds nothing; --again runs it anew")
         if not self.config.strategy.sha256:
             say(
                 "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
@@ -298,6 +305,16 @@ def in_memory(stream: Stream) -> str:
                 image = split.images.read(row)
                 total.update(f"{image.mode} {image.size}\n".encode() + image.tobytes())
     return total.hexdigest()
+
+
+def check_parquet() -> None:
+    """Checks that the package is installed with which predictions are written.
+
+    Raises:
+        UserError: it is not.
+    """
+    if find_spec("pyarrow") is None:
+        raise UserError(f'--predictions: needs pyarrow; pip install "{write.PARQUET}"')
 
 
 def smallest(stream: Stream) -> tuple[str, int]:

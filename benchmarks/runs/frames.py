@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs import declared, schema
+from benchmarks.runs import predictions as predictions
 from benchmarks.runs.csv_files import NAMES, NUMBERS, numbers_of, table_of
 from benchmarks.runs.folder import RunFiles
 

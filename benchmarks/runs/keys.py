@@ -82,6 +82,10 @@ KEYS: dict[str, tuple[Column, ...]] = {
             "number of its `tasks`, and its `command`, `versions`, `git` and `hardware`", since="1.1",
         ),
         Column(
+            "probes", "mapping", "the protocol of each probe in `probes.csv`, by its name; only where there are any",
+            since="1.1",
+        ),
+        Column(
             "preprocessing", "mapping", "`mean` and `std` of the model's images, `interpolation` and `resize_mode`",
             since="1.0",
         ),

@@ -191,6 +191,37 @@ class Run:
         """
         return _frames().history(self.files, len(self.tasks)) if self.files.has("history.csv") else None
 
+    def predictions(self, state: int | None = None) -> "pd.DataFrame":
+        """Returns what was predicted for each test image in a state, if the run was made with `--predictions`.
+
+        The columns are `task` (its name), `image` (index within the task's test images), `label`, `best_1` to `best_5`
+        with `score_1` to `score_5` (the best of all tasks' classes, and their logits), `own_best` and `own_score` (the best
+        of the task's own classes). A class is an index into the classes of all tasks, task after task in learning order.
+
+        Args:
+            state: the number of tasks learned; None for all.
+
+        Raises:
+            UserError: there are none of this state, or the file is damaged.
+        """
+        return _frames().predictions.read(self.folder, len(self.tasks) if state is None else state)
+
+    def confusion(self, state: int | None = None) -> "pd.DataFrame":
+        """Returns in which task's classes the test images of each task end when the classes of all tasks compete.
+
+        It is a table (T, T) in percent: rows are the tasks that the images are of, columns the tasks of the predicted
+        classes. A class name that several tasks share counts as the image's own task's.
+
+        Args:
+            state: the number of tasks learned; None for all.
+
+        Raises:
+            UserError: the run has no predictions of this state, or a file is damaged.
+        """
+        return _frames().predictions.confusion(
+            self.predictions(state), self.tasks, _frames().predictions.class_names(self.files)
+        )
+
     def table(self, name: str) -> "pd.DataFrame":
         """Returns any table that a measurement filled, as a pandas frame.
 

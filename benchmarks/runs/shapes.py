@@ -81,6 +81,7 @@ class _About(_Open):
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware]
     extends: NotRequired[_Part]
+    probes: NotRequired[dict[str, str]]
     parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 
 

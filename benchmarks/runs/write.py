@@ -17,6 +17,7 @@ from benchmarks.runs.folder import RunFiles
 from benchmarks.runtime import files, locks
 
 
+PARQUET = "nusa-bench[predictions]"  # the extra that reads and writes predictions
 CHECKPOINT, MODEL, METHOD = "checkpoint.safetensors", "model.safetensors", "method.safetensors"
 
 

@@ -125,12 +125,12 @@ def _rendered(name: str, subset: str, number: int) -> Split:
 
 
 def _split(name: str, labels: np.ndarray, read: Callable[[int], Image.Image]) -> Split:
-    images = Images(name, len(labels), read, lambda index: f"{name}, picture {index}", _fingerprint, drawn=True)
+    images = Images(name, len(labels), read, lambda index: f"{name}, picture {index}", fingerprint, drawn=True)
     return Split(images, np.arange(len(labels)), labels)
 
 
 @cache
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Returns a text that changes with the images: a digest of the code that renders them, and the packages'
     versions.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -114,6 +115,21 @@ class ClipClassifier(MultiTaskModule):
         self._frozen: dict[int, tuple[Any, Tensor]] = {}  # training features of a text tower that does not learn
         self.images_repeat = True
         self._seen: tuple[Any, Once] | None = None  # features of an image tower that does not learn, by image
+        self._beside: WeakSet[ClipClassifier] = WeakSet()
+
+    def beside(self, prompts: Sequence[Tensor]) -> "ClipClassifier":
+        """Returns a classifier of the same model over other prompts, to evaluate it on other classes.
+
+        It shares weights, routing and precision, and forgets texts whenever this one does.
+
+        Args:
+            prompts: for each task of the new classifier the tokens (K, C, L) int64 of its class prompts.
+        """
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        other = ClipClassifier(self.clip, prompts, mean, std).to(self.mean.device).eval()
+        other.routing, other.evaluation_templates, other.low = self.routing, self.evaluation_templates, self.low
+        self._beside.add(other)
+        return other
 
     def tokens(self, task: int) -> Tensor:
         """Returns the tokens (K templates, C classes, L positions) int64 of a task's prompts; L is the context length.
@@ -347,6 +363,8 @@ class ClipClassifier(MultiTaskModule):
         self._features.clear()
         self._frozen.clear()
         self._seen = None
+        for other in self._beside:
+            other.forget_texts()
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Sets training or evaluation mode as torch does, empties the caches of features, and returns itself."""

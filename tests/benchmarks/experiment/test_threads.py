@@ -53,5 +53,5 @@ def test_a_hundred_tasks_on_64_processors_start_fewer_than_200_threads(
             data = make_benchmark([LabelledImages(pixels, labels)]).train_stream[0].dataset
             read = loader.Loader(data, range(4), 2, seed=None, threads=decode.threads())
             assert sum(len(images) for images, *_ in read) == 4
-            assert sum(len(images) for images, _ in evaluation._batches(pixels, labels, torch.device("cpu"))) == 4
+            assert sum(len(images) for _, images, _ in evaluation.batches(pixels, labels, torch.device("cpu"))) == 4
     assert decode.threads() == 64 and 0 < len(started) < 200

@@ -1,0 +1,158 @@
+"""What a probe is, and testing a model on it: images and texts, and the values that follow from their scores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.backbones.loading import Backbone, tokenize_prompts
+from benchmarks.config import registry
+from benchmarks.config.errors import UserError
+from benchmarks.experiment.evaluation import batches
+from benchmarks.images.opener import Opener
+from benchmarks.images.sets import Split
+from strategies.clip.classifier import ClipClassifier
+from strategies.numerics.data_parallel import add_up
+from strategies.training.pixels import Pixels
+
+
+CHUNK = 400  # texts that are encoded at a time
+RANKS = (1, 5)
+Score = Callable[[Tensor], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A test of a model outside the stream.
+
+    Attributes:
+        name: its name in `probes.csv`, tables and figures.
+        images: N images; their labels are not used.
+        texts: C class names or captions.
+        templates: K prompts with one `{}`, which each text replaces; a text's feature is the normalised mean over these.
+        score: takes the scores (N, C) of images for texts, and returns values in percent by the metric's name.
+        protocol: what is tested and after whom, in one line.
+    """
+
+    name: str
+    images: Split
+    texts: tuple[str, ...]
+    templates: tuple[str, ...]
+    score: Score
+    protocol: str
+
+
+def top1(labels: np.ndarray) -> Score:
+    """Returns the score of zero-shot classification: `top1`, how often the best text is that of the image's class.
+
+    Args:
+        labels: (N,) int64, the class of each image as an index into the texts.
+    """
+    wanted = torch.from_numpy(labels)
+    return lambda scores: {"top1": _percent(scores.argmax(dim=1).cpu() == wanted)}
+
+
+def recalls(of_images: np.ndarray, of_texts: np.ndarray) -> Score:
+    """Returns the score of image-text retrieval: R@1 and R@5 in both directions.
+
+    `image_to_text_r5` is how often one of an image's own texts is among the five best for it, and `text_to_image_r5` how
+    often a text's own image is among the five best for it.
+
+    Args:
+        of_images: (N,) int64, a number for each image.
+        of_texts: (C,) int64, a number for each text: it describes the images that have the same.
+    """
+    images, texts = torch.from_numpy(of_images), torch.from_numpy(of_texts)
+
+    def score(scores: Tensor) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, rows, own, others in (
+            ("image_to_text", scores, images, texts),
+            ("text_to_image", scores.T, texts, images),
+        ):
+            best = rows.topk(min(max(RANKS), rows.shape[1]), dim=1).indices.cpu()  # (rows, 5)
+            hits = others[best] == own[:, None]
+            found |= {f"{name}_r{rank}": _percent(hits[:, :rank].any(dim=1)) for rank in RANKS}
+        return found
+
+    return score
+
+
+def _percent(right: Tensor) -> float:
+    return 100 * right.double().mean().item()
+
+
+class Prepared:
+    """A probe whose images are decoded and whose texts are tokens, ready to test the models of a run.
+
+    Args:
+        probe: the probe.
+        images: its N images, (3, S, S) uint8 each.
+        prompts: the tokens of its texts (K, C', L) int64 in parts, one after the other.
+    """
+
+    def __init__(self, probe: Probe, images: Pixels, prompts: Sequence[Tensor]) -> None:
+        self.probe, self.images, self.prompts = probe, images, prompts
+        self._classifier: ClipClassifier | None = None
+
+    def values(self, model: ClipClassifier) -> dict[str, float]:
+        """Returns the probe's values in percent by the metric's name, as the model is now.
+
+        Args:
+            model: the run's model, with whose weights and routes the probe's images and texts are computed.
+        """
+        if self._classifier is None:
+            self._classifier = model.beside(self.prompts)
+        device = model.mean.device
+        scores = torch.zeros(len(self.images), len(self.probe.texts), device=device)  # (N, C)
+        for part, images, _ in batches(self.images, torch.zeros(len(self.images)), device):
+            scores[part] = self._classifier.union_logits(images.to(device, non_blocking=True)).float()
+        return self.probe.score(add_up(scores))  # each row is of one process
+
+
+def prepare(named: Sequence[str], backbone: Backbone, opener: Opener) -> list[Prepared]:
+    """Returns the probes of some names, ready to test the models of a run.
+
+    Args:
+        named: as on the command line, such as `imagenet:DIR` or `micro`.
+        backbone: the model, whose tokenizer reads the texts.
+        opener: decodes the images.
+
+    Raises:
+        UserError: there is no such probe, its data are missing or incomplete, or two have the same name.
+    """
+    probes: list[Probe] = []
+    for each in named:
+        kind, _, argument = each.partition(":")
+        probes += registry.find("probe", kind).load().build(argument)
+    names = [probe.name for probe in probes]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f'--probe: two probes are called "{twice}"; name one of their folders otherwise')
+    opener.fill([probe.images for probe in probes])
+    return [Prepared(probe, opener.open(probe.images)[0], _prompts(probe, backbone)) for probe in probes]
+
+
+def _prompts(probe: Probe, backbone: Backbone) -> list[Tensor]:
+    parts = [probe.texts[first : first + CHUNK] for first in range(0, len(probe.texts), CHUNK)]
+    return [tokenize_prompts(backbone.tokenize, part, probe.templates) for part in parts]
+
+
+def folder_of(option: str, argument: str, what: str) -> Path:
+    """Returns the folder that a probe's argument names.
+
+    Args:
+        option: the probe's name.
+        argument: the text after its colon.
+        what: what the folder holds, for messages.
+
+    Raises:
+        UserError: nothing is named, or there is no such folder.
+    """
+    if not argument:
+        raise UserError(f"--probe {option}: name a folder, as in {option}:DIR, with {what}")
+    if not Path(argument).is_dir():
+        raise UserError(f"--probe {option}:{argument}: no such folder; it should have {what}")
+    return Path(argument)
