@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from benchmarks.config import registry
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
-from benchmarks.config.recipes import recipe, stream_family
+from benchmarks.config.recipes import recipe
+from benchmarks.config.settings import Splits
 from benchmarks.config.terminal import Command, say
+from benchmarks.datasets import coop
 from benchmarks.datasets.about import info
 from benchmarks.datasets.checks import problems
 from benchmarks.datasets.download import download
@@ -19,6 +21,7 @@ from benchmarks.images.sets import Split
 from benchmarks.runtime import files
 from benchmarks.runtime.progress import ProgressBar
 from benchmarks.streams.base import Plan
+from benchmarks.streams.named import build_plan
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,23 @@ def _counts(splits: tuple[Split, ...], classes: int) -> str:
     return f"{len(train)} training images, {len(test)} test images, {classes} classes"
 
 
-def look(name: str, data_root: Path) -> Found:
+def look(name: str, data_root: Path, splits: Splits = "zscl") -> Found:
     """Returns whether a published data set is complete on disk.
 
     Args:
         name: the data set's name, such as `Caltech101`.
         data_root: the folder of all published data sets.
+        splits: whose splits are wanted: `zscl` or `coop`.
     """
     try:
-        opened = open_dataset(name, data_root)
+        opened = open_dataset(name, data_root, splits)
     except UserError as error:
-        there = (data_root / info(name).folder).exists()
+        there = (coop.place(name, data_root) if splits == "coop" else data_root / info(name).folder).exists()
         return Found(name, "incomplete" if there else "missing", str(error).removeprefix(f"{name}: "))
-    splits = opened.train, opened.test
+    halves = opened.train, opened.test
     if wrong := problems(opened):
-        return Found(name, "incomplete", f"{'; '.join(wrong)}; {opened.info.how}", splits)
-    return Found(name, "complete", _counts(splits, len(opened.class_names)), splits)
+        return Found(name, "incomplete", f"{'; '.join(wrong)}; {opened.info.how}", halves)
+    return Found(name, "complete", _counts(halves, len(opened.class_names)), halves)
 
 
 def look_at_task(name: str, plan: Plan) -> Found:
@@ -76,39 +80,41 @@ def look_at_task(name: str, plan: Plan) -> Found:
     return Found(name, "complete", _counts((task.train, task.test), len(task.class_names)), (task.train, task.test))
 
 
-def look_at_all(plan: Plan, data_root: Path) -> Iterator[Found]:
+def look_at_all(plan: Plan, data_root: Path, splits: Splits) -> Iterator[Found]:
     """Yields for each published data set of a stream whether it is complete on disk; for a stream that uses none, the
     same of each task.
 
     Args:
         plan: the stream.
         data_root: the folder of all published data sets.
+        splits: whose splits are wanted: `zscl` or `coop`.
     """
     if plan.datasets:
-        yield from (look(name, data_root) for name in plan.datasets)
+        yield from (look(name, data_root, splits) for name in plan.datasets)
     else:
         yield from (look_at_task(name, plan) for name in plan.names)
 
 
-def inspect(plan: Plan, data_root: Path, *, fetch: bool) -> list[Found]:
+def inspect(plan: Plan, data_root: Path, splits: Splits, *, fetch: bool) -> list[Found]:
     """Checks each data set of a stream, or each task if it uses no published data sets; prints a line for each (name,
     state, and numbers or what is wrong), and returns the results in this order.
 
     Args:
         plan: the stream.
         data_root: the folder of the published data sets.
+        splits: whose splits are wanted: `zscl` or `coop`.
         fetch: whether to try to download missing data sets first; incomplete ones are left as they are.
     """
     found = []
-    for each in look_at_all(plan, data_root):
+    for each in look_at_all(plan, data_root, splits):
         if fetch and each.state == "incomplete":
-            each = replace(each, words=f"{each.words}; to have it fetched anew, move it away first")
+            each = replace(each, words=f"{each.words}; to have the images fetched anew, move their folder away first")
         if fetch and each.state == "missing":
             if info(each.name).download:
                 say(f"{each.name:<13} fetching ...")
             try:
                 download(each.name, data_root)
-                each = look(each.name, data_root)
+                each = look(each.name, data_root, splits)
             except UserError as error:
                 each = Found(each.name, "missing", str(error).removeprefix(f"{each.name}: "))
         print(f"{each.name:<13} {each.state:<10}  {each.words}", flush=True)
@@ -141,6 +147,9 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
 
 @click.command(cls=Command, params=[*place_options()])
 @click.option("--stream", default="mtil", metavar="TEXT", help="name of the stream, as for benchmarks.run  [mtil]")
+@click.option(
+    "--splits", type=click.Choice(get_args(Splits)), default="zscl", help="whose splits of MTIL's data sets  [zscl]"
+)
 @click.option("--download", "fetch", is_flag=True, help="download missing data sets, if torchvision can")
 @click.option(
     "--check",
@@ -150,20 +159,20 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
 @click.option("--model", metavar="TEXT", help="model whose input size the cache uses  [the stream's default]")
 @click.option("--no-cache", is_flag=True, help="with --check: do not cache images")
 def main(
-    stream: str, fetch: bool, check: bool, model: str | None, no_cache: bool, data_root: Path, cache: Path | None
-) -> None:
+    stream: str, splits: Splits, fetch: bool, check: bool, model: str | None, no_cache: bool, data_root: Path,
+    cache: Path | None,
+) -> None:  # fmt: skip
     """Check for each data set of a stream whether it is complete, or what is missing and how to get it.
 
     Nothing is written without --download or --check; if interrupted, both continue where they stopped.
     """
-    family, argument = stream_family(stream)
-    plan = registry.find("stream", family).load().build(argument, data_root)
+    plan = build_plan(stream, data_root, splits)
     place = None if no_cache else cache or files.user_cache()
     if check and place is not None:
         files.check_writable(place)
     if plan.datasets and not fetch:
         check_root(data_root)
-    found = inspect(plan, data_root, fetch=fetch)
+    found = inspect(plan, data_root, splits, fetch=fetch)
     bad = read_images(found, model or recipe(stream, "nusa")["model"], place) if check else 0
     if lacking := [each.name for each in found if each.state != "complete"]:
         raise UserError(f"{len(lacking)} of {len(found)} are not ready: {', '.join(lacking)}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ import scipy.io
 import yaml
 from PIL import Image
 
+from benchmarks.datasets import coop
 from benchmarks.datasets.about import infos
 from benchmarks.datasets.tinyimagenet import CLASSES as TINY_IMAGENET
 from tests.layout_names import AWKWARD, CALTECH101, DTD, EUROSAT, PETS
@@ -271,6 +272,35 @@ def write_layout(name: str, root: Path) -> None:
     WRITERS[name](root)
 
 
+def write_split_file(name: str, root: Path) -> dict[str, list[list[Any]]]:
+    """CoOp's split file of a layout that is there, in the data set's folder; returns its content.
+
+    Its labels run the other way round, and a class is called `kind_NUMBER` by the label that its images were drawn for.
+    """
+    known = coop.FILES[name]
+    images = root / known.images[0]
+    kinds: dict[int, list[str]] = {}
+    for path in sorted(images.rglob("*.jpg")):
+        if not {"BACKGROUND_Google", "Faces_easy"} & {*path.parts}:
+            with Image.open(path) as image:
+                kinds.setdefault(label_of(image), []).append(path.relative_to(images).as_posix())
+    lists: dict[str, list[list[Any]]] = {"train": [], "val": [], "test": []}
+    for label, (kind, files) in enumerate(sorted(kinds.items(), reverse=True)):
+        for place, file in enumerate(files):
+            lists[{0: "test", 3: "val"}.get(place, "train")].append([file, label, f"kind_{kind}"])
+    _write(root / Path(known.images[0]).parts[0] / known.name, json.dumps(lists))
+    return lists
+
+
+def coop_counts(name: str) -> dict[str, int]:
+    """What the split file of a layout holds, in the terms of `SplitFile.expected`."""
+    whole = infos()[name].expected["classes"]
+    sizes = list(_sizes(whole)) if name in WHOLE else [3] * whole
+    if name == "Caltech101":
+        del sizes[1]  # Faces_easy
+    return {"train": sum(size - 1 - (size > 3) for size in sizes), "test": len(sizes), "classes": len(sizes)}
+
+
 def write_all(root: Path) -> None:
     """All twelve."""
     for name in WRITERS:
@@ -292,3 +322,5 @@ def accept_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda path, md5: Path(path).is_file())
     for name, info in infos().items():
         monkeypatch.setitem(infos(), name, replace(info, expected=counts(name)))
+    for name, file in coop.FILES.items():
+        monkeypatch.setitem(coop.FILES, name, replace(file, expected=coop_counts(name)))

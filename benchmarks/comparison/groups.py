@@ -1,4 +1,4 @@
-"""Groups of runs that may be compared (same stream, protocol, images, backbone and shots), and within a group by method."""
+"""Groups of runs that may be compared (same stream, splits, images, backbone and shots), and within a group by method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from strategies.about import About
 
 # Settings that identify a run within its method, and those that are equal in a group; all others define the method.
 OF_THE_RUN = ("seed", "order", "device", FREE)
-OF_THE_GROUP = ("stream", "model", "pretrained", "shots")
+OF_THE_GROUP = ("stream", "model", "pretrained", "splits", "shots")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,8 @@ class Group:
         config = self.first.config
         shots = config.get("shots")
         model = config["model"] if config.get("pretrained") is None else f"{config['model']} ({config['pretrained']})"
-        parts = [f"stream {config['stream']}", f"{len(self.first.tasks)} tasks", f"model {model}"]
+        splits = [f"splits {config['splits']}"] if config["splits"] != "zscl" else []
+        parts = [f"stream {config['stream']}", *splits, f"{len(self.first.tasks)} tasks", f"model {model}"]
         return ", ".join([*parts, f"{shots} shots" if shots else "all training images"]) + self.distinction
 
 
@@ -207,7 +208,7 @@ def settings(run: Run) -> dict[str, Any]:
     """Returns the settings that define a run's method, by name; runs with equal ones are runs of the same method.
 
     These are all but `seed`, `order`, `device` and `checkpointing`, which may differ between runs of a method, and
-    `stream`, `model`, `pretrained` and `shots`, by which runs are separated into groups. If the run read auxiliary
+    `stream`, `model`, `pretrained`, `splits` and `shots`, by which runs are separated into groups. If the run read auxiliary
     images or texts, the key `references` has the first eight digits of their SHA-256. Where it started from another model
     than the pretrained one, `start_from` is that run's or file's name and the first eight digits of its weights' SHA-256.
 

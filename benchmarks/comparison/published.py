@@ -47,10 +47,12 @@ def facts() -> dict[str, Any]:
     Returns:
         `tolerance`: the difference in percentage points that counts as agreement, unless a method's file says
         otherwise.
-        `protocols`: by the name of a published protocol, such as `MTIL 5-shot`, a dict with `stream` and `shots` (None
-        for all training images), which the runs must have; `identity` (`known`, `unknown` or `seen`), which of their
-        accuracies is compared; and sometimes `differs`, the reason why values are shown but not compared.
-        `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared.
+        `protocols`: by the name of a published protocol, such as `MTIL 5-shot`, a dict with `stream`, `shots` (None for
+        all training images) and sometimes `splits`, which the runs must have; `identity` (`known`, `unknown` or `seen`),
+        which of their accuracies is compared; and sometimes `differs`, the reason why values are shown but not compared,
+        and `instead`, by a published method's name the reason that stands in the place of its file's.
+        `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared, by
+        the protocol's name.
     """
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
 
@@ -111,8 +113,9 @@ def _rows(group: Group, protocol: str, order: str, tasks: tuple[str, ...]) -> li
     rows = []
     for name in names:
         here, departure = _partner(group, name, tasks)
-        wanted = here.about.published[name] if here else Published(differs=facts()["not_here"].get(name, ""))
-        reasons = (facts()["protocols"][protocol].get("differs"), _differs(wanted, protocol))
+        wanted = here.about.published[name] if here else Published(differs=facts()["not_here"].get(name, {}))
+        said = facts()["protocols"][protocol]
+        reasons = (said.get("differs"), said.get("instead", {}).get(name) or _differs(wanted, protocol))
         tolerance = facts()["tolerance"] if wanted.tolerance is None else wanted.tolerance
         rows.append(Row(name, here, "; ".join(filter(None, reasons)) or departure, tolerance))
     return rows
@@ -136,9 +139,9 @@ def _partner(group: Group, name: str, tasks: tuple[str, ...]) -> tuple[Method | 
 
 def _departure(group: Group, method: Method, wanted: Published) -> str:
     """Returns the settings that differ from the published ones, as text; empty if none does."""
-    stream = str(group.first.config["stream"])
-    expected = {**recipe(stream, method.strategy), **wanted.settings}
     found = method.runs[0].config
+    usual = recipe(str(found["stream"]), method.strategy, str(found["splits"]))
+    expected = {**usual, **wanted.settings, "shots": found.get("shots")}  # the protocol's, which is the group's
     weights = found.get("pretrained")
     if weights is not None and Path(weights).suffix:  # a file with any name may hold the published weights
         expected.pop("pretrained")
@@ -256,15 +259,17 @@ def rows(group: Group, *, per_task: bool) -> Iterator[dict[str, str]]:
 
 
 def _protocols(group: Group) -> list[str]:
-    """Returns the published protocols of the group's stream and number of shots."""
-    at = str(group.first.config["stream"]), group.first.config.get("shots")
-    return [name for name, entry in facts()["protocols"].items() if (entry["stream"], entry["shots"]) == at]
+    """Returns the published protocols of the group's stream, splits and number of shots."""
+    config = group.first.config
+    at = str(config["stream"]), config["splits"], config.get("shots")
+    known = facts()["protocols"].items()
+    return [name for name, entry in known if (entry["stream"], entry.get("splits", "zscl"), entry["shots"]) == at]
 
 
 def beside(group: Group, *, per_task: bool) -> Section:
     """Returns tables of published results next to those of a group's runs, in percent.
 
-    For each published protocol with the group's stream and number of shots, and each order, there is one table of the
+    For each published protocol with the group's stream, splits and number of shots, and each order, there is one table of the
     means of Transfer, Avg and Last, with one row for each published method. The section has no tables but a note if
     nothing is published.
 
@@ -286,7 +291,7 @@ def beside(group: Group, *, per_task: bool) -> Section:
                 )
     title = f"published values for {group.title}"
     if not tables:
-        return Section(title, [], ["None are known for this stream, number of shots and order."])
+        return Section(title, [], ["None are known for this stream, its splits, number of shots and order."])
     listed = "; ".join(f"{name}: {source}" for name, source in sources.items())
     notes = [
         "As their sources print them, in percent; none was measured here. Second-hand: transcribed by others, not checked "

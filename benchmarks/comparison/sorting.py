@@ -138,7 +138,8 @@ def _key(run: Run) -> tuple[str, ...]:
     )
     images = str(run.about.get("stream_sha256", ""))
     images += shown(run.about["preprocessing"]) if "preprocessing" in run.about else ""
-    return str(stream), run.protocol.digest, str(config["model"]), weights, shown(config.get("shots")), images
+    drawn = str(config["splits"]), shown(config.get("shots"))
+    return str(stream), run.protocol.digest, str(config["model"]), weights, *drawn, images
 
 
 def _with_old(piles: Piles) -> Piles:

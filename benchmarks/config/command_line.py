@@ -181,13 +181,16 @@ class RunCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def _first_look(argv: list[str]) -> tuple[str, str]:
-    """Returns the strategy and stream from the command line or its --config file; they decide which options exist."""
+def _first_look(argv: list[str]) -> tuple[str, str, str]:
+    """Returns the strategy, stream and splits from the command line or its --config file; they decide which options exist
+    and their defaults.
+    """
     words = click.Command(
         "first",
         params=[
             click.Option(["--strategy"]),
             click.Option(["--stream"]),
+            click.Option(["--splits"]),
             click.Option(["--config"], type=Place()),
             click.Option(["--help", "--list", "--version"], is_flag=True, is_eager=True),
         ],
@@ -198,7 +201,8 @@ def _first_look(argv: list[str]) -> tuple[str, str]:
     file = read_file(given["config"]) if given["config"] else {}
     strategy = given["strategy"] or file.get("strategy") or "nusa"
     stream = given["stream"] or file.get("stream") or "micro"
-    return str(strategy), str(stream)
+    splits = given["splits"] or file.get("splits") or "zscl"
+    return str(strategy), str(stream), str(splits)
 
 
 def build_command(argv: list[str]) -> RunCommand:
@@ -212,10 +216,10 @@ def build_command(argv: list[str]) -> RunCommand:
     Raises:
         UserError: the strategy or stream is unknown.
     """
-    strategy, stream = _first_look(argv)
+    strategy, stream, splits = _first_look(argv)
     method = strategy_of(strategy)
     own = settings_of(method)
-    defaults = recipe(stream, method.name)
+    defaults = recipe(stream, method.name, splits)
     fields: Mapping[str, Any] = {**Common.__pydantic_fields__, **own}  # type: ignore[attr-defined]
     options: list[click.Parameter] = [
         _option(name, field, defaults.get(name, None if field.is_required() else field.default))
@@ -251,7 +255,7 @@ def parse(argv: list[str]) -> dict[str, Any]:
     try:
         context = command.make_context(command.name, list(argv))
     except click.NoSuchOption as error:
-        strategy, _ = _first_look(argv)
+        strategy, *_ = _first_look(argv)
         name = error.option_name.lstrip("-").replace("-", "_")
         raise UserError(f"{error.option_name}: {unknown_setting(name, strategy_of(strategy))}") from error
     except click.exceptions.Exit as done:

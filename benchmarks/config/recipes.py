@@ -58,30 +58,33 @@ def innermost(stream: str) -> str:
     return innermost(repeated(argument)[1]) if family in AROUND else stream
 
 
-def recipe(stream: str, strategy: str) -> dict[str, Any]:
+def recipe(stream: str, strategy: str, splits: str = "zscl") -> dict[str, Any]:
     """Returns the default settings of a strategy on a stream, by setting name: published ones where there are any.
 
     They are read from the stream's recipe, a YAML file. It has settings under `all` for every strategy and under
-    `strategies` by name. It may have `like`, which names a stream to start from, and `variants`, with the same keys for
-    each text that may follow the stream's colon. Settings of the strategy take precedence over those for all, and then
-    those of the variant over those of the stream. An entry such as `avalanche` applies to all strategies
-    `avalanche:NAME`. A stream of another package has its recipe next to its module, or else uses the recipe for folders
-    of images.
+    `strategies` by name. It may have `like`, which names a stream to start from, `variants`, with the same keys for
+    each text that may follow the stream's colon, and `splits`, with settings by the name of the data sets' splits.
+    Settings of the strategy take precedence over those for all, then those of the variant over those of the stream, and
+    those of the splits over both. An entry such as `avalanche` applies to all strategies `avalanche:NAME`. A stream of
+    another package has its recipe next to its module, or else uses the recipe for folders of images.
 
     Args:
         stream: the stream's name on the command line, such as `mtil` or `cifar100:10`.
         strategy: the strategy's name.
+        splits: the name of the data sets' splits.
 
     Raises:
         UserError: the stream is unknown, or no variant is named as the text after its colon.
     """
     like, parts = _parts(stream)
-    found = recipe(like, strategy) if like else {}
+    found = recipe(like, strategy, splits) if like else {}
     for part in parts:
         found |= part.get("all", {})
     for part in parts:
         named = part.get("strategies", {})
         found |= named.get(strategy.partition(":")[0], {}) | named.get(strategy, {})
+    for part in parts:
+        found |= part.get("splits", {}).get(splits, {})
     return found
 
 

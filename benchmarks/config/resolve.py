@@ -62,13 +62,15 @@ def resolve(
         if name not in (*COMMON_NAMES, *own):
             raise UserError(f"{where[name]}: {unknown_setting(name, method)}")
     names = {"strategy": method.name, "stream": stream}
-    published = recipe(ANY_STREAM if own_stream else stream, method.name)
+    published = recipe(ANY_STREAM if own_stream else stream, method.name, str(chosen.get("splits", "zscl")))
     usual = flat(*_build(method, published | names, where))
     if stream.partition(":")[0] == VALIDATION:  # what is chosen goes into the recipe, and the folders keep their names
         usual = {name: value for name, value in usual.items() if name not in given}
     if chosen.get("model", published["model"]) != published["model"]:
         published["pretrained"] = None  # the recipe's weights are its own model's
     found = RunConfig(*_build(method, published | chosen | names, where), method, usual)
+    if own_stream and found.common.splits != "zscl":
+        raise UserError(f"{where['splits']}: a stream of your own has its own splits; leave it out")
     for name, value in found.flat().items():
         _check_storable(name, value, method)
     return found

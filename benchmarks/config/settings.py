@@ -18,6 +18,7 @@ from benchmarks.config.registry import Strategy
 Device = Literal["auto", "cpu", "cuda"]
 Augmentation = Literal["none", "random-resized-crop"]
 Precision = Literal["float32", "tf32", "bf16"]
+Splits = Literal["zscl", "coop"]
 DATA_ROOT = "data"  # where published data sets lie unless --data-root says otherwise
 Number = TypeVar("Number", int, float)
 
@@ -103,6 +104,7 @@ class Common:
         model: `micro` (this project's own small CLIP), the name of an open_clip model, or `local-dir:FOLDER`.
         pretrained: an open_clip tag or a weights file; None for `micro` and for a folder that contains weights.
         start_from: a run folder or a weights file, from whose model training starts; None for the pretrained model.
+        splits: whose splits, class names and templates of MTIL's data sets: `zscl`, or `coop` for CoOp's.
         shots: number of training images of each class; None for all.
         augmentation: `random-resized-crop` for random crops of 0.9 to 1 of a training image's area, or `none`.
         iterations: number of training steps of each task.
@@ -127,6 +129,9 @@ class Common:
     pretrained: Spelled | None = Field(description="an open_clip tag or a weights file")
     start_from: Spelled | None = Field(
         default=None, description="a run folder, or a weights file: start from its model, not from the pretrained one"
+    )
+    splits: Splits = Field(
+        default="zscl", description="of MTIL's data sets: ZSCL's splits, class names and templates, or CoOp's"
     )
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
         default=None,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Splits
 from benchmarks.datasets.image_files import Files
 from benchmarks.datasets.opening import Opened, open_dataset
 from benchmarks.images.sets import Split
@@ -18,7 +19,7 @@ DENIED = "not to be read (no permission)"
 MEANING = {MISSING: "; the archive was extracted only in part", EMPTY: "; the copy was cut short", DENIED: ""}
 
 
-def open_checked(name: str, root: Path) -> Opened:
+def open_checked(name: str, root: Path, splits: Splits = "zscl") -> Opened:
     """Opens a data set and checks it: all files exist, and the numbers of images and classes are the published ones.
 
     No images are decoded.
@@ -26,11 +27,12 @@ def open_checked(name: str, root: Path) -> Opened:
     Args:
         name: of the data set, as in `Info.name`, for instance `CIFAR100`.
         root: the data root, the folder of all published data sets.
+        splits: whose splits, class names and templates, as in `open_dataset`.
 
     Raises:
         UserError: the data set is missing, incomplete or not as published; the message says how to get it.
     """
-    opened = open_dataset(name, root)
+    opened = open_dataset(name, root, splits)
     if found := problems(opened):
         raise UserError(f"{name}: {found[0]}; {opened.info.how}")
     return opened

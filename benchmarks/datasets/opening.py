@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Splits
+from benchmarks.datasets import coop
 from benchmarks.datasets.about import Info, info, module
 from benchmarks.datasets.image_files import Files, forbidden, in_archive, in_files
 from benchmarks.datasets.parts import Part
@@ -32,19 +34,22 @@ class Opened:
     test: Split
 
 
-def open_dataset(name: str, root: Path) -> Opened:
+def open_dataset(name: str, root: Path, splits: Splits = "zscl") -> Opened:
     """Returns a data set; its lists of images and labels are read, but no images are decoded.
 
     Args:
         name: of the data set, as in `Info.name`.
         root: the data root, the folder of all published data sets.
+        splits: whose splits, class names and templates: `zscl`, or `coop` for those of `benchmarks.datasets.coop`.
 
     Raises:
         UserError: the data root or the data set is missing, incomplete or damaged; the message says how to get it.
     """
-    about = info(name)
+    about = coop.facts(info(name)) if splits == "coop" else info(name)
     folder = root / about.folder
     check_root(root)
+    if splits == "coop" and name in coop.FILES:
+        return _opened(about, *coop.read(name, root), root)
     # Checked first, because torchvision's Caltech101 would create the folder.
     if not folder.is_dir():
         raise UserError(f"{name}: {folder}: no such folder; {about.how}")

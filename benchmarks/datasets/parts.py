@@ -1,11 +1,34 @@
-"""The result of a data set file's `read`: one `Part` of training images and one of test images."""
+"""The result of a data set file's `read`: one `Part` of training images and one of test images, and images in a list."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
+
+class Listed:
+    """A data set of listed image files, for data that torchvision has no class for; item i is (image, label).
+
+    Args:
+        classes, labels, paths: as the attributes.
+
+    Attributes:
+        classes: C names, in label order.
+        labels: the label of each image, 0 to C - 1.
+        paths: the file of each image.
+    """
+
+    def __init__(self, classes: Sequence[str], labels: list[int], paths: list[Path]) -> None:
+        self.classes, self.labels, self.paths = classes, labels, paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.open(self.paths[index]), self.labels[index]
 
 
 @dataclass(frozen=True)

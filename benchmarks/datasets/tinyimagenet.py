@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import yaml
-from PIL import Image
 
 from benchmarks.datasets.about import Info
-from benchmarks.datasets.parts import Part
+from benchmarks.datasets.parts import Listed, Part
 
 
 INFO = Info(
@@ -47,7 +46,7 @@ def read(root: Path) -> tuple[Part, ...]:
     return tuple(Part.of_files(each, each.labels, each.paths) for each in found)
 
 
-class TinyImageNet:
+class TinyImageNet(Listed):
     """The training or validation half of TinyImageNet; item i is (image, label).
 
     The class names and their order are those in `tinyimagenet.yaml`. The file `wnids.txt` must list the same classes,
@@ -73,17 +72,9 @@ class TinyImageNet:
         found = (folder / "wnids.txt").read_text(encoding="utf-8").split()
         if odd := sorted({*ids} ^ {*found}):
             raise ValueError(f"{folder / 'wnids.txt'}: other classes than published: {', '.join(odd)}")
-        self.classes = list(names.values())
         label = {wnid: place for place, wnid in enumerate(ids)}
         pairs = _training(folder / "train", ids) if half == "train" else _validation(folder / "val")
-        self.paths = [path for path, _ in pairs]
-        self.labels = [label[wnid] for _, wnid in pairs]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.open(self.paths[index]), self.labels[index]
+        super().__init__(list(names.values()), [label[wnid] for _, wnid in pairs], [path for path, _ in pairs])
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:

@@ -2,12 +2,12 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
-from benchmarks.config.settings import default_data_root
+from benchmarks.config.settings import Splits, default_data_root
 from benchmarks.experiment.request import cache_place
 from benchmarks.runs import write
 from benchmarks.runs.read import Run as ReadRun
@@ -138,19 +138,22 @@ def streams() -> dict[str, str]:
     return {name: source.summary for name, source in registry.sources("stream").items()}
 
 
-def stream(name: str, data_root: str | Path | None = None) -> Plan:
+def stream(name: str, data_root: str | Path | None = None, splits: Splits = "zscl") -> Plan:
     """Returns the plan of a stream: the names and orders of its tasks, and `open(names)`, which returns the tasks.
 
     Args:
         name: the stream's name, as on the command line: `mtil`, or one with an argument, such as `folder:PATH`.
         data_root: the folder of the published data sets; by default `$NUSA_BENCH_DATA`, or else `data`.
+        splits: whose splits, class names and templates MTIL's data sets have: `zscl` or `coop`.
 
     Raises:
-        UserError: the name is unknown, or the argument after its colon is wrong.
+        UserError: the name is unknown, the argument after its colon is wrong, or the stream has no such splits.
     """
+    if splits not in get_args(Splits):
+        raise UserError(f"splits: expected {' or '.join(get_args(Splits))}, got {splits!r}")
     if not isinstance(name, str):
         raise UserError(f"stream: expected a name, got {name!r}")
-    return build_plan(name, data_place(data_root))
+    return build_plan(name, data_place(data_root), splits)
 
 
 def strategy(name: str | Path) -> Strategy:

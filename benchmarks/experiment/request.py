@@ -215,7 +215,8 @@ class Request:
         if self.plan:
             return None
         datasets = [str(task["dataset"]) for task in described["tasks"]]
-        return data_files.digest(self.config.common.stream, datasets, self.places.data_root)
+        common = self.config.common
+        return data_files.digest(common.stream, datasets, self.places.data_root, common.splits)
 
     def check_unfinished(self) -> None:
         """Checks that an unfinished run in the run folder, if there is one, was begun by code with the same results.
@@ -251,7 +252,7 @@ class Request:
             UserError: data are missing, or a setting names a task that the stream does not have.
         """
         common = self.config.common
-        plan = self.plan or build_plan(common.stream, self.places.data_root)
+        plan = self.plan or build_plan(common.stream, self.places.data_root, common.splits)
         stream = arrange(plan, common.order)
         self._check_names(plan.names, stream)
         if common.shots is None:

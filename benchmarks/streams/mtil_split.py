@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.settings import Splits
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 from benchmarks.streams.from_datasets import open_datasets, whole_task
-from benchmarks.streams.mtil import ORDERS, PROTOCOL
+from benchmarks.streams.mtil import ORDERS, PROTOCOLS
 
 
 MOST = 10  # number of classes of MNIST and of EuroSAT
 
 
-def _open(data_root: Path, parts: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
+def _open(data_root: Path, splits: Splits, parts: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
     datasets = tuple(dict.fromkeys(name.rpartition("-")[0] for name in chosen))
-    opened = open_datasets(datasets, data_root, f"mtil-split:{parts}")
+    opened = open_datasets(datasets, data_root, f"mtil-split:{parts}", splits)
     tasks = {name: whole_task(found) for name, found in opened.items()}
     return tuple(_part(tasks[name.rpartition("-")[0]], name, parts) for name in chosen)
 
@@ -31,7 +32,7 @@ def _part(task: Task, name: str, parts: int) -> Task:
     return task.part(name, np.array_split(np.arange(len(task.class_names)), parts)[number - 1])
 
 
-def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+def build(argument: str, data_root: Path = Path(DATA_ROOT), splits: Splits = "zscl") -> Plan:
     """Returns MTIL with the classes of each data set cut into N tasks, `Aircraft-1` to `Aircraft-N` and so on.
 
     Its orders are MTIL's `I` (the default) and `II`, with a data set's tasks one after the other, and `rounds`: the first
@@ -41,6 +42,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
         argument: the text after the colon of the stream's name: the number of tasks for each data set, from "2" to
             "10".
         data_root: the folder of the published data sets.
+        splits: whose splits, class names and templates the data sets have: `zscl` or `coop`.
 
     Raises:
         UserError: the argument is no such number. The plan's `open` raises it if data sets are missing or not as
@@ -61,7 +63,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     return Plan(
         names=orders["I"],
         orders=orders,
-        protocol=f"{PROTOCOL}, each data set cut into {parts} tasks by class: this project's own",
-        open=partial(_open, data_root, parts),
+        protocol=f"{PROTOCOLS[splits]}, each data set cut into {parts} tasks by class: this project's own",
+        open=partial(_open, data_root, splits, parts),
         datasets=ORDERS["I"],
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import repeated
+from benchmarks.config.settings import Splits
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 from benchmarks.streams.named import build_plan
 
@@ -29,7 +30,7 @@ def _open(inner: Plan, origin: Mapping[str, str], chosen: tuple[str, ...]) -> tu
     return tuple(replace(tasks[origin[name]], name=name) for name in chosen)
 
 
-def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+def build(argument: str, data_root: Path = Path(DATA_ROOT), splits: Splits = "zscl") -> Plan:
     """Returns another stream repeated N times: in each of its orders, all tasks are learned N times over.
 
     The repetitions of a task have its images and the names `NAME (2)`, `NAME (3)`, ... Nothing is read from disk yet.
@@ -37,6 +38,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
     Args:
         argument: the text after the colon of the stream's name: "N:STREAM", or "N" for MTIL; N from 2 to 50.
         data_root: the folder of the published data sets.
+        splits: whose splits, class names and templates the data sets have: `zscl` or `coop`.
 
     Raises:
         UserError: N is no such number, the stream is unknown or itself a repeat, or a task already has a name like
@@ -47,7 +49,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
         raise UserError(f'--stream repeat: expected repeat:N or repeat:N:STREAM with N from 2 to {MOST}, got "{times}"')
     if stream.partition(":")[0] == "repeat":
         raise UserError(f"--stream repeat:{argument}: a repeat cannot be repeated; write one with a larger N")
-    inner = build_plan(stream, data_root)
+    inner = build_plan(stream, data_root, splits)
     turns = range(1, int(times) + 1)
     origin = {_name(task, turn): task for turn in turns for task in inner.names}
     if len(origin) < len(inner.names) * len(turns):

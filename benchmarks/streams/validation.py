@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.recipes import VALIDATION
+from benchmarks.config.settings import Splits
 from benchmarks.streams.base import DATA_ROOT, Plan, Task
 from benchmarks.streams.few_shot import draw
 from benchmarks.streams.named import build_plan
@@ -60,12 +61,13 @@ def _open(inner: Plan, seed: int, chosen: tuple[str, ...]) -> tuple[Task, ...]:
     return tuple(held_out(task, seed) for task in inner.open(chosen))
 
 
-def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
+def build(argument: str, data_root: Path = Path(DATA_ROOT), splits: Splits = "zscl") -> Plan:
     """Returns another stream whose tasks are tested on a tenth of their training images. Nothing is read from disk yet.
 
     Args:
         argument: the text after the colon of the stream's name: "SEED:STREAM", such as "7:micro".
         data_root: the folder of the published data sets.
+        splits: whose splits, class names and templates the data sets have: `zscl` or `coop`.
 
     Raises:
         UserError: the seed is no number, or the stream is unknown or itself one of this kind. The plan's `open` raises it
@@ -78,7 +80,7 @@ def build(argument: str, data_root: Path = Path(DATA_ROOT)) -> Plan:
         )
     if stream.partition(":")[0] == VALIDATION:
         raise UserError(f"--stream {VALIDATION}:{argument}: its training images are held out already")
-    inner = build_plan(stream, data_root)
+    inner = build_plan(stream, data_root, splits)
     return replace(
         inner,
         protocol=f"{inner.protocol}; tested on a tenth of the training images (seed {int(seed)})",

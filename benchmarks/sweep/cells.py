@@ -201,7 +201,7 @@ class _Streams:
                         f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
                     )
         named = [repr(value) for value in (common.lr, common.iterations) if isinstance(value, dict)]
-        key = (common.stream, common.order, str(common.shots), *named)
+        key = (common.stream, common.order, common.splits, str(common.shots), *named)
         if key not in self._known:
             stream = asked.open_stream()
             self._known[key] = tuple(task.name for task in stream.tasks), smallest(stream)

@@ -102,7 +102,8 @@ def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> li
             about, common = write.run_json(cell.folder), cell.request.config.common
             others[cell.request.made_by_other(about)] += 1
             data = [about.get(name) for name in ("data_sha256", "stream_sha256")]
-            read = repr([common.stream, common.order, common.shots, common.shots and common.seed, data])
+            drawn = common.shots and common.seed
+            read = repr([common.stream, common.order, common.splits, common.shots, drawn, data])
             if read not in changed:
                 changed[read] = cell.request.changed(about)
             others[changed[read]] += 1

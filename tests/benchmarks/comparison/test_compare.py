@@ -549,18 +549,55 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
     text = compare(tmp_path, "--published").stdout
     assert "DIKI is not compared: CoOp's splits, SGD, fp16, a model chosen by validation; here ZSCL's splits" in text
     assert "LoRA (NuSA re-impl.) is not compared: rank 8, not 128." in text
-    write_run(tmp_path / "few" / "moe", states(1, tasks=11), tasks, "moe_adapter", stream="mtil", shots=16)
+    of_dpw: dict[str, Any] = {"stream": "mtil", "splits": "coop", "shots": 16}
+    write_run(tmp_path / "few" / "moe", states(1, tasks=11), tasks, "moe_adapter", **of_dpw)
+    write_run(tmp_path / "few" / "diki", states(1, tasks=11), tasks, "diki", **of_dpw)
     few = compare(tmp_path / "few", "--published").stdout
-    assert "MoE-Adapters is not compared: CoOp's splits and its draw of 16 images" in few
+    assert (
+        "MoE-Adapters is not compared: DPW's runs, whose draw of 16 images and templates are not known; its DDAS" in few
+    )
+    assert "known; SGD, fp16, a model chosen by validation; here AdamW" in few and "here ZSCL's splits" not in few
     assert "within" not in few
     write_run(tmp_path / "micro" / "run", states(1), TASKS)
     assert "None are known for this stream" in compare(tmp_path / "micro", "--published").stdout
+
+
+def test_rows_on_coops_splits_stand_beside_runs_on_them_alone(tmp_path: Path) -> None:
+    tasks = [task for task in published_tasks("order1") if task != "CIFAR100"]
+    for splits in ("zscl", "coop"):
+        for place, strategy in enumerate(("zeroshot", "zscl")):
+            run: dict[str, Any] = {"stream": "xtail", "identity": "unknown", "splits": splits}
+            write_run(tmp_path / splits / strategy, states(place, tasks=10), tasks, strategy, **run)
+    others = compare(tmp_path / "zscl", "--published").stdout
+    assert "None are known for this stream, its splits" in others and "RAIL" not in others
+    text = compare(tmp_path / "coop", "--published", "--format", "markdown").stdout
+    assert "stream xtail, splits coop, 10 tasks" in text and "X-TAIL 16-shot (10 datasets), order I" in text
+    for name, last in (("RAIL-Dual", "82.3"), ("CoDyRA", "79.2"), ("MoRAM", "80.9")):
+        assert last in next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    zero_shot = next(line for line in text.splitlines() if line.startswith("| Zero-shot CLIP |"))
+    assert "62.4" in zero_shot and "of 1 within 0.3 points" in zero_shot
+    assert "ZSCL is not compared: re-run by others" in text and "CoOp's splits" not in text
+    both = compare(tmp_path, "--published").stdout
+    assert both.count("order default, task unknown") == 2  # never in one table
+    write_run(tmp_path / "full", states(1, tasks=10), tasks, "zscl", **{**run, "shots": None})
+    full = compare(tmp_path / "full", "--published").stdout
+    assert "X-TAIL full-shot (10 datasets)" in full and "shots none, not 16" not in full
+
+
+def test_runs_of_before_the_setting_are_on_zscls_splits(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", states(1), TASKS, seed=1)
+    write_run(tmp_path / "new", states(2), TASKS, seed=2, splits="zscl")
+    assert compare(tmp_path).stdout.count("stream micro, 3 tasks") == 1
 
 
 def test_every_published_row_that_is_named_exists() -> None:
     rows, protocols = {key[2] for key in published.values()}, {key[0] for key in published.values()}
     assert set(published.facts()["protocols"]) <= protocols
     assert set(published.facts()["not_here"]) <= rows
+    for name, facts in published.facts()["protocols"].items():
+        assert set(facts.get("instead", {})) <= {key[2] for key in published.values() if key[0] == name}
+    for starts in published.facts()["not_here"].values():
+        assert all(any(protocol.startswith(start) for protocol in protocols) for start in starts)
     for strategy in registry.names("strategy"):
         for row, wanted in registry.about(strategy).published.items():
             assert row in rows and row not in published.facts()["not_here"], (strategy, row)

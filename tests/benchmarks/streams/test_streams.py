@@ -66,7 +66,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
 
-    def open_checked(name: str, root: Path) -> Opened:
+    def open_checked(name: str, root: Path, splits: str) -> Opened:
         disk.opened.append(name)
         if name in disk.missing:
             raise UserError(f"{name}: not in {root}")
