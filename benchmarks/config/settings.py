@@ -99,12 +99,12 @@ class Common:
     Attributes:
         strategy, stream: their names on the command line, such as `nusa` and `cifar100:10`.
         order: `default`, a named order of the stream, `random:SEED`, or task names separated by commas.
+        splits: whose splits, class names and templates of MTIL's data sets: `zscl`, or `coop` for CoOp's.
         seed: the seed of sampling, dropout and initialisation.
         device: `cpu`, `cuda`, or `auto` for CUDA if available.
         model: `micro` (this project's own small CLIP), the name of an open_clip model, or `local-dir:FOLDER`.
         pretrained: an open_clip tag or a weights file; None for `micro` and for a folder that contains weights.
         start_from: a run folder or a weights file, from whose model training starts; None for the pretrained model.
-        splits: whose splits, class names and templates of MTIL's data sets: `zscl`, or `coop` for CoOp's.
         shots: number of training images of each class; None for all.
         augmentation: `random-resized-crop` for random crops of 0.9 to 1 of a training image's area, or `none`.
         iterations: number of training steps of each task.
@@ -123,15 +123,15 @@ class Common:
     order: Order = Field(
         default="default", description="a named order of the stream, task names with commas, or random:SEED"
     )
+    splits: Splits = Field(
+        default="zscl", description="of MTIL's data sets: ZSCL's splits, class names and templates, or CoOp's"
+    )
     seed: int = Field(default=42, ge=0, lt=2**31, description="seed of sampling, dropout and initialisation")
     device: Device = Field(default="auto", description="cpu, cuda, or auto: CUDA if available")
     model: Spelled = Field(description="micro, an open_clip model name, or local-dir:FOLDER")
     pretrained: Spelled | None = Field(description="an open_clip tag or a weights file")
     start_from: Spelled | None = Field(
         default=None, description="a run folder, or a weights file: start from its model, not from the pretrained one"
-    )
-    splits: Splits = Field(
-        default="zscl", description="of MTIL's data sets: ZSCL's splits, class names and templates, or CoOp's"
     )
     shots: Annotated[Count | None, BeforeValidator(_all_shots)] = Field(
         default=None,

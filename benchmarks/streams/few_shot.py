@@ -1,9 +1,10 @@
 """Few-shot training: a fixed number of training images of each class, drawn in a reproducible way.
 
 The draws of papers cannot be reproduced. MoE-Adapters and NuSA-CL use the first k images of each class in one shuffled
-pass over the training loader, so the draw depends on the loader's seed and on everything drawn before. CoOp and X-TAIL
-use lists from other seeds and splits. Here the draw depends only on the seed, the data set and the class: it is the
-same in every order of tasks and for every partition of the classes into tasks.
+pass over the training loader, so the draw depends on the loader's seed and on everything drawn before. CoOp's are
+pickles, which run code when they are read, and X-TAIL's come from the state of Python's random numbers. Here the draw
+depends only on the seed, the data set and the class: it is the same in every order of tasks and for every partition of
+the classes into tasks.
 """
 
 import hashlib

@@ -83,7 +83,7 @@ def test_every_class_has_the_one_prompt_of_rails_code() -> None:
 
 
 def test_the_counts_are_coops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Table 4 of the paper, and X-TAIL's 1100 classes."""
+    """Those of the paper, and X-TAIL's 1100 classes."""
     monkeypatch.undo()
     facts = [coop.facts(info(name)).expected for name in ORDERS["I"]]
     assert sum(each["classes"] for each in facts) == 1100
