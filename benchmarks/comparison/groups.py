@@ -1,4 +1,4 @@
-"""Groups of runs that may be compared (same stream, splits, images, backbone and shots), and within a group by method."""
+"""Groups of runs that may be compared (same stream, splits, images, backbone and shots), in a group by method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -208,9 +208,10 @@ def settings(run: Run) -> dict[str, Any]:
     """Returns the settings that define a run's method, by name; runs with equal ones are runs of the same method.
 
     These are all but `seed`, `order`, `device` and `checkpointing`, which may differ between runs of a method, and
-    `stream`, `model`, `pretrained`, `splits` and `shots`, by which runs are separated into groups. If the run read auxiliary
-    images or texts, the key `references` has the first eight digits of their SHA-256. Where it started from another model
-    than the pretrained one, `start_from` is that run's or file's name and the first eight digits of its weights' SHA-256.
+    `stream`, `model`, `pretrained`, `splits` and `shots`, by which runs are separated into groups. If the run read
+    auxiliary images or texts, the key `references` has the first eight digits of their SHA-256. Where it started from
+    another model than the pretrained one, `start_from` is that run's or file's name and the first eight digits of its
+    weights' SHA-256.
 
     Args:
         run: the run.

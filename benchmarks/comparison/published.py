@@ -48,11 +48,11 @@ def facts() -> dict[str, Any]:
         `tolerance`: the difference in percentage points that counts as agreement, unless a method's file says
         otherwise.
         `protocols`: by the name of a published protocol, such as `MTIL 5-shot`, a dict with `stream`, `shots` (None for
-        all training images) and sometimes `splits`, which the runs must have; `identity` (`known`, `unknown` or `seen`),
-        which of their accuracies is compared; and sometimes `differs`, the reason why values are shown but not compared,
-        and `instead`, by a published method's name the reason that stands in the place of its file's.
-        `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared, by
-        the protocol's name.
+        all training images) and sometimes `splits`, which the runs must have; `identity` (`known`, `unknown` or
+        `seen`), which of their accuracies is compared; and sometimes `differs`, the reason why values are shown but not
+        compared, and `instead`, by a published method's name the reason that stands in the place of its file's.
+        `not_here`: by the name of a published method that is not implemented here, the reason why it is not compared,
+        by the protocol's name or its beginning.
     """
     return yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8"))
 
@@ -269,9 +269,9 @@ def _protocols(group: Group) -> list[str]:
 def beside(group: Group, *, per_task: bool) -> Section:
     """Returns tables of published results next to those of a group's runs, in percent.
 
-    For each published protocol with the group's stream, splits and number of shots, and each order, there is one table of the
-    means of Transfer, Avg and Last, with one row for each published method. The section has no tables but a note if
-    nothing is published.
+    For each published protocol with the group's stream, splits and number of shots, and each order, there is one table
+    of the means of Transfer, Avg and Last, with one row for each published method. The section has no tables but a note
+    if nothing is published.
 
     Args:
         group: the runs.

@@ -182,8 +182,9 @@ class RunCommand(click.Command):
 
 
 def _first_look(argv: list[str]) -> tuple[str, str, str]:
-    """Returns the strategy, stream and splits from the command line or its --config file; they decide which options exist
-    and their defaults.
+    """Returns the strategy, stream and splits from the command line or its --config file.
+
+    They decide which options exist, and their defaults.
     """
     words = click.Command(
         "first",

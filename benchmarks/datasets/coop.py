@@ -1,8 +1,8 @@
 """CoOp's splits (arXiv 2109.01134) of the published data sets, which X-TAIL's rows stand on, under RAIL's prompts.
 
-CoOp's guide to its data, `DATASETS.md` in its repository, links a file `split_zhou_<name>.json` for each data set: lists
-`train`, `val` and `test` of `[path of the image, label, class name]`. Each is read where the user has put it. Aircraft,
-MNIST and CIFAR100 have no such file: there the published halves are used.
+CoOp's guide to its data, `DATASETS.md` in its repository, links a file `split_zhou_<name>.json` for each data set: with
+lists `train`, `val` and `test` of `[path of the image, label, class name]`. Each is read where the user has put it.
+Aircraft, MNIST and CIFAR100 have no such file: there the published halves are used.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The result of a data set file's `read`: one `Part` of training images and one of test images, and images in a list."""
+"""The result of a data set file's `read`: one `Part` of training images and one of test images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

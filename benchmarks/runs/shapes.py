@@ -25,6 +25,7 @@ class _Config(_Open):
     order: str
     model: str
     pretrained: NotRequired[str | None]
+    splits: NotRequired[str]
     shots: NotRequired[int | None]
 
 

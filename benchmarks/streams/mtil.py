@@ -24,7 +24,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 PROTOCOLS: dict[Splits, str] = {
     "zscl": "MTIL with ZSCL's splits, class names and templates (arXiv 2303.06628)",
-    "coop": "MTIL's data sets with CoOp's splits and class names (arXiv 2109.01134) and RAIL's one template (2406.18868)",
+    "coop": "MTIL's data sets with CoOp's splits and class names (arXiv 2109.01134), RAIL's one template (2406.18868)",
 }
 
 

@@ -553,9 +553,7 @@ def test_other_protocols_and_settings_are_said_not_compared(tmp_path: Path) -> N
     write_run(tmp_path / "few" / "moe", states(1, tasks=11), tasks, "moe_adapter", **of_dpw)
     write_run(tmp_path / "few" / "diki", states(1, tasks=11), tasks, "diki", **of_dpw)
     few = compare(tmp_path / "few", "--published").stdout
-    assert (
-        "MoE-Adapters is not compared: DPW's runs, whose draw of 16 images and templates are not known; its DDAS" in few
-    )
+    assert "MoE-Adapters is not compared: the draw of 16 images and the templates are not known; its DDAS" in few
     assert "known; SGD, fp16, a model chosen by validation; here AdamW" in few and "here ZSCL's splits" not in few
     assert "within" not in few
     write_run(tmp_path / "micro" / "run", states(1), TASKS)

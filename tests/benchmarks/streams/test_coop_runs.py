@@ -20,6 +20,7 @@ from benchmarks.streams.named import build_plan
 from benchmarks.streams.orders import arrange, whole
 from tests.benchmarks.streams.test_protocols import words
 from tests.benchmarks.test_run import fails, only_run
+from tests.conftest import interrupt_at
 from tests.layouts import accept_layouts, coop_counts, write_layout, write_split_file
 
 
@@ -122,6 +123,22 @@ def test_a_run_records_its_splits_and_is_not_done_again(
     assert (run / "accuracy.csv").read_bytes() == before
     assert main([*line, "--splits", "zscl"]) == 0  # a run of its own
     assert len(list((tmp_path / "results").rglob("config.yaml"))) == 2
+
+
+def test_a_run_is_resumed_on_the_same_split_alone(
+    line: list[str], root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "checkpoint.safetensors", 2)  # the first task is learned
+        assert main(line) == 130
+    file = root / "dtd" / FILE
+    text = file.read_text()
+    lists = json.loads(text)
+    lists["train"][0][0], lists["train"][-1][0] = lists["train"][-1][0], lists["train"][0][0]
+    file.write_text(json.dumps(lists))
+    assert "began with other images" in fails(line, capsys)
+    file.write_text(text)
+    assert main(line) == 0
 
 
 def test_absent_images_end_it_in_one_line(
