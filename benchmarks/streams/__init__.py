@@ -2,7 +2,8 @@
 
 The module of a family has a one-line docstring first (shown by `--list`), and does not import torch or Avalanche. It
 defines `build(argument: str, data_root: Path) -> Plan`, where `argument` is the text after the colon in `--stream
-folder:PATH` (empty without a colon) and `data_root` the folder of the published data sets. `build` reads only what it
-needs to name the tasks; `orders.arrange` turns a plan and an order into a stream. The default settings are in
+folder:PATH` (empty without a colon) and `data_root` the folder of the published data sets. Where these may have CoOp's
+splits, `build` has a third parameter, `splits`: `zscl` by default, or `coop`. `build` reads only what it needs to name
+the tasks; `orders.arrange` turns a plan and an order into a stream. The default settings are in
 `benchmarks/config/recipes/<family>.yaml`. This package knows no models.
 """
