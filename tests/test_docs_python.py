@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +28,22 @@ def test_the_pages_code_runs(
     assert len(runs.filter(stream="my-colours")) == 1
     (losses,) = [run.table("losses") for run in runs if (run.folder / "losses.csv").is_file()]
     assert len(losses) == 2 * 5
+
+
+def test_a_runs_model_in_ten_lines_of_open_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block on docs/evaluating.md gives the accuracies of the run whose model it loads."""
+    page = (ROOT / "docs" / "evaluating.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = block.partition("\n\n")[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    monkeypatch.chdir(tmp_path)
+    run = nb.run("nusa", order="arrows,clocks", iterations=5, plots=False, silent=True, device="cpu")
+    Path("results/micro/nusa").joinpath(run.folder.name).rename("results/micro/nusa/seed42")
+    Path("benchmarks").symlink_to(ROOT / "benchmarks")
+    for number, task in enumerate(nb.stream("micro").open(("arrows", "clocks"))):
+        found: list[Any] = []
+        given = {"names": task.class_names, "templates": task.templates, "print": found.append}
+        given["pictures"] = [task.test.images.read(row) for row in task.test.rows]
+        exec(compile(block, "docs/evaluating.md", "exec"), given)
+        right = 100 * (found[0].numpy() == task.test.labels).mean()
+        assert right == pytest.approx(run.accuracy["known"][-1, number])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchmarks.comparison import differing, metric_columns, versions
+from benchmarks.comparison import differing, metric_columns, probes, versions
 from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.metric_columns import Metric
 from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired
@@ -214,6 +214,42 @@ def _mean(values: list[float | None]) -> Cell:
     return Cell(f"{np.mean(known):.1f}", value=float(np.mean(known)))
 
 
+def probe_table(group: Group, tasks: tuple[str, ...]) -> Table | None:
+    """Returns a table in percent of what models score outside the stream after the last task: one row for each method, one
+    column for each metric of each probe. None if no run has probes.
+
+    A cell is mean and standard deviation over the seeds of one order. A note has the values before any training.
+
+    Args:
+        group: the runs.
+        tasks: the order: the names of all tasks in the order of learning.
+    """
+    methods = [method for method in group.methods if method.in_order(tasks)]
+    named_ = probes.names(replace(group, methods=tuple(methods))) if methods else []
+    if not named_:
+        return None
+    competes = competing(methods)
+
+    def column(probe: str, metric: str) -> list[Cell]:
+        found = [over_orders(method, [tasks], probes.after_last(probe, metric)) for method in methods]
+        return marked([shown(each) for each in found], competes, more_is_better=True)
+
+    before = [(each, probes.before_first(group, *each)) for each in named_]
+    words = "; ".join(f"{probes.heading(*each)} {value:.1f}" for each, value in before if value is not None)
+    protocols = {words for run in group.runs for words in run.about.get("probes", {}).values()}
+    notes = [
+        f"Percent. Before any training: {words}." if words else "Percent.",
+        *(f"{each}." for each in sorted(protocols)),
+    ]
+    header = ("method", *(probes.heading(*each) for each in named_))
+    return Table(
+        "outside the stream, after the last task",
+        header,
+        _by_columns(methods, (column(*each) for each in named_)),
+        notes,
+    )
+
+
 def cost_table(group: Group) -> Table:
     """Returns a table of costs with one row for each method, as means over all its runs.
 
@@ -397,6 +433,9 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
             table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
             tables.append(table)
     notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
+    for tasks in orders:
+        if probed := probe_table(group, tasks):
+            tables.append(replace(probed, title=f"order {group.orders[tasks]}, {probed.title}"))
     if baseline is not None and (chosen := named(group.methods, baseline)):
         tables += [baseline_table(group, chosen, identity) for identity in identities(group)]
     elif baseline is not None:

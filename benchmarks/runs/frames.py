@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.config.errors import UserError
+from benchmarks.config.terminal import plain
 from benchmarks.runs import declared, schema
 from benchmarks.runs import predictions as predictions
 from benchmarks.runs.csv_files import NAMES, NUMBERS, numbers_of, table_of
@@ -104,6 +105,30 @@ def history(files: RunFiles, tasks: int) -> pd.DataFrame:
             raise UserError(f"{file}: row {number}: task and step must rise from row to row")
         before = (task, step)
     return table
+
+
+def probes(files: RunFiles, tasks: int) -> dict[tuple[str, str], np.ndarray]:
+    """Returns the values of `probes.csv`: by the probe's name and the metric's, (T+1,) percent after 0 to T tasks; NaN where
+    it was not tested.
+
+    Args:
+        files: the run's files.
+        tasks: the number T of tasks.
+
+    Raises:
+        UserError: the run has no such table, or it is damaged: a state or a value is out of range, or stands twice.
+    """
+    table, file = measured(files, "probes"), files.at("probes.csv")
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        after, value = row["after"], row["value"]
+        if not (after in range(tasks + 1) and 0 <= value <= 100):  # false for NaN
+            raise UserError(f"{file}: row {number}: expected a state of 0 to {tasks} and a value of 0 to 100")
+        values = found.setdefault((plain(str(row["probe"])), plain(str(row["metric"]))), np.full(tasks + 1, np.nan))
+        if not np.isnan(values[int(after)]):
+            raise UserError(f"{file}: row {number}: stands twice")
+        values[int(after)] = value
+    return found
 
 
 def measured(files: RunFiles, name: str) -> pd.DataFrame:

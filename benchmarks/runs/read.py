@@ -191,6 +191,14 @@ class Run:
         """
         return _frames().history(self.files, len(self.tasks)) if self.files.has("history.csv") else None
 
+    @cached_property
+    def probes(self) -> dict[tuple[str, str], np.ndarray]:
+        """The values of `probes.csv`, if the run was made with `--probe`: by the probe's and the metric's name, such as
+        `("imagenet", "top1")`, (T+1,) percent after 0 to T tasks; NaN where it was not tested. Empty without probes.
+        """
+        found = _frames().probes(self.files, len(self.tasks)) if self.files.has("probes.csv") else {}
+        return found  # type: ignore[no-any-return]
+
     def predictions(self, state: int | None = None) -> "pd.DataFrame":
         """Returns what was predicted for each test image in a state, if the run was made with `--predictions`.
 

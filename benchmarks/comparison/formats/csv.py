@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.comparison import metric_columns, published
+from benchmarks.comparison import metric_columns, probes, published
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import Group, Method, named
@@ -37,10 +37,11 @@ def write(comparison: Comparison) -> str:
     `task_identity` (`known`: task-aware, `unknown`: task-agnostic, `seen`: class-incremental), `metric` (`transfer`, or
     `transfer minus lora` for a difference to the baseline `lora`), `task` (empty for the mean over tasks), `mean`,
     `standard_deviation`, `interval_half_width` (of a difference's 95 % confidence interval) and `count`. Metrics are in
-    percent, `forgetting` and differences in percentage points; a cost has its unit in its name or is a number. `count`
-    is the number of runs; where `order` is `all`, the number of orders; for a difference, the number of pairs. Published
-    results have `standing` and `source`, and the protocol and order of their source. A field that does not apply is
-    empty. A text that a spreadsheet would take for a formula has a `'` in front.
+    percent (those of a probe are `PROBE METRIC`, after the last task), `forgetting` and differences in percentage points;
+    a cost has its unit in its name or is a number. `count` is the number of runs; where `order` is `all`, the number of
+    orders; for a difference, the number of pairs. Published results have `standing` and `source`, and the protocol and
+    order of their source. A field that does not apply is empty. A text that a spreadsheet would take for a formula has a
+    `'` in front.
 
     Args:
         comparison: the groups of runs, and whether to add values of each task and differences to a baseline.
@@ -87,6 +88,10 @@ def _rows(group: Group, method: Method, per_task: bool, baseline: Method | None)
                     found = over_seeds(method, tasks, metric_columns.of_task(identity, key, task))
                     about = {"task_identity": identity, "metric": key, "task": task}
                     yield from _row(found, **about, order=group.orders[tasks])
+    for probe, metric_name in probes.names(group):
+        for tasks in orders:
+            found = over_seeds(method, tasks, probes.after_last(probe, metric_name))
+            yield from _row(found, metric=f"{probe} {metric_name}", order=group.orders[tasks])
     for key, measure in COSTS.items():
         for tasks in orders:
             yield from _row(over_seeds(method, tasks, measure), metric=key, order=group.orders[tasks])

@@ -63,9 +63,9 @@ def row(run: Run) -> dict[str, Any]:
     `trained_parameters` and `carried_bytes`. Metrics are in percent, `forgetting` in percentage points: `transfer`,
     `avg`, `last`, `forgetting`, `zero_shot` and `learning_accuracy` (the mean over tasks of the accuracy on a task that
     has just been learned) of the task-aware accuracies, the same behind `agnostic.` of the task-agnostic ones, and
-    `seen.avg` and `seen.last` of the class-incremental ones. For a strategy that learns all tasks in one training
-    (`joint`), only `last` and `zero_shot` are meaningful. A run that went on in another environment has `machines`, all of
-    them.
+    `seen.avg` and `seen.last` of the class-incremental ones; those of a probe after the last task are `PROBE.METRIC`. For
+    a strategy that learns all tasks in one training (`joint`), only `last` and `zero_shot` are meaningful. A run that
+    went on in another environment has `machines`, all of them.
 
     Args:
         run: the run.
@@ -78,6 +78,7 @@ def row(run: Run) -> dict[str, Any]:
     if "seen" in run.accuracy:
         seen = class_incremental(run.accuracy["seen"][1:], np.array(run.protocol.tests))
         found |= {f"seen.{name}": seen[name] for name in ("avg", "last")}
+    found |= {f"{probe}.{name}": values[-1] for (probe, name), values in run.probes.items()}
     before, after = run.entropy_rank or (None, None)
     found |= {"effective_rank_before": before, "effective_rank_after": after}
     found |= {name: max(run.cost[name], default=0) for name in ("trained_parameters", "carried_bytes")}
