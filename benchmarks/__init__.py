@@ -1,9 +1,9 @@
 """The benchmarking harness, with one folder for each subject, and its commands.
 
-`api` is the Python interface; `run`, `compare`, `prepare`, `perf` and `pretrain` are commands, which no other module
-imports. A run takes its settings from `config`, its tasks from `streams` (built on `datasets` and `images`) and its
-model from `backbones`. `experiment` trains and tests, calls `measurements`, and writes the run folder through `runs`;
-`comparison` reads run folders. The harness knows methods only by their name and through `strategies.base`.
+`api` is the Python interface; `run`, `evaluate`, `sweep`, `compare`, `prepare`, `perf` and `pretrain` are commands, which
+no other module imports. A run takes its settings from `config` (defaults from `recipes`) and its tasks from `streams`
+(built on `datasets` and `images`). `experiment` loads the model, trains, tests and measures, and writes the run folder
+through `runs`; `comparison` reads run folders. The harness knows methods only by their name and through `strategies.base`.
 """
 
 import sys

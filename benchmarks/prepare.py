@@ -131,7 +131,7 @@ def read_images(found: list[Found], model: str, cache: Path | None) -> int:
         cache: the folder for decoded images; None stores none.
     """
     # Imported only for --check, since they import torch and open_clip.
-    from benchmarks.backbones.loading import image_size
+    from benchmarks.experiment.backbones.loading import image_size
     from benchmarks.images.opener import Opener
 
     bad: list[str] = []

@@ -45,7 +45,7 @@ def test_the_wheel_has_code_and_data_and_nothing_else(wheel: Path) -> None:
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"benchmarks", "strategies", "plotting"}
     assert "benchmarks/micro/clip/open_clip_model.safetensors" in names
-    assert "benchmarks/config/recipes/mtil.yaml" in names and "benchmarks/comparison/published.csv" in names
+    assert "benchmarks/recipes/mtil.yaml" in names and "benchmarks/comparison/published.csv" in names
     tracked = run("git", "ls-files", "benchmarks", "strategies", "plotting", cwd=ROOT).split()
     assert set(tracked) - set(names) == set()
 

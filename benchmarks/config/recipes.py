@@ -10,7 +10,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parents[1] / "recipes"
 VALIDATION = "validation"  # the family of streams on which settings are chosen
 AROUND = ("repeat", VALIDATION)  # streams of another stream, FAMILY:NUMBER:STREAM, whose recipe is that one's
 ANY_STREAM = "folder"  # its settings are the default for streams without a recipe: users' images and users' streams

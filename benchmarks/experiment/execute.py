@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones import kept
-from benchmarks.backbones.loading import load_backbone
 from benchmarks.config.errors import UnreadableImage, UserError
 from benchmarks.config.settings import Common, Device
 from benchmarks.experiment import extended, fit
+from benchmarks.experiment.backbones import kept
+from benchmarks.experiment.backbones.loading import load_backbone
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.data import Data, load
 from benchmarks.experiment.extension import Extension

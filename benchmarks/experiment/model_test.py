@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.backbones.loading import backbone_of
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import backbone_of
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
 from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.setup import make_classifier

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from benchmarks.backbones.loading import Tokenizer, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
+from benchmarks.experiment.backbones.loading import Tokenizer, tokenize_prompts
 from benchmarks.runtime import processes
 from benchmarks.streams.base import Stream, Task
 

@@ -44,7 +44,7 @@ class Run(ReadRun):
             UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
                 damaged.
         """
-        from benchmarks.backbones.loading import load_backbone
+        from benchmarks.experiment.backbones.loading import load_backbone
 
         file = self.folder / write.MODEL
         if not file.is_file():

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.backbones.loading import Backbone
 from benchmarks.config.settings import Common, for_task
+from benchmarks.experiment.backbones.loading import Backbone
 from benchmarks.experiment.prompts import tokenized
 from benchmarks.images.decode import threads
 from benchmarks.streams.base import Stream

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.backbones.loading import image_size
+from benchmarks.experiment.backbones.loading import image_size
 from benchmarks.images.cache import CacheFile
 from benchmarks.images.cached import Cached
 from benchmarks.images.decode import check, decode_one

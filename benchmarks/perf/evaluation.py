@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.backbones.loading import random_backbone
+from benchmarks.experiment.backbones.loading import random_backbone
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.timing import in_turns, ratio, timed

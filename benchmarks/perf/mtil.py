@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.config.errors import UserError
 from benchmarks.config.resolve import resolve
 from benchmarks.config.settings import Common, Precision
 from benchmarks.datasets.about import info
+from benchmarks.experiment.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.experiment.callbacks import Callbacks, chosen_measurements
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet
 from benchmarks.experiment.loop import TaskLoop

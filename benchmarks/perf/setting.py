@@ -13,7 +13,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.backbones.loading import random_backbone, tokenize_prompts
+from benchmarks.experiment.backbones.loading import random_backbone, tokenize_prompts
 from benchmarks.perf.timing import Laps
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier

@@ -28,7 +28,7 @@ print(int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) *
 IN_ONE_PROCESS = """
 import sys
 from benchmarks import api as nb
-from benchmarks.backbones.kept import KEPT
+from benchmarks.experiment.backbones.kept import KEPT
 KEPT.wanted = True
 results, order, steps, number = sys.argv[1:]
 for seed in range(int(number)):

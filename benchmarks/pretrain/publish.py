@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbones.loading import MICRO, VOCABULARY, WEIGHTS, load_backbone
+from benchmarks.experiment.backbones.loading import MICRO, VOCABULARY, WEIGHTS, load_backbone
 from benchmarks.experiment.checkpoint import pack
 from benchmarks.experiment.model_test import accuracy_of
 from benchmarks.runtime.files import write_bytes

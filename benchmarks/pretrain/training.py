@@ -12,7 +12,7 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.backbones.loading import MICRO, make_tokenizer
+from benchmarks.experiment.backbones.loading import MICRO, make_tokenizer
 
 
 LR, WEIGHT_DECAY, WARMUP, BETAS = 1e-3, 0.1, 0.05, (0.9, 0.98)

@@ -5,5 +5,5 @@ defines `build(argument: str, data_root: Path) -> Plan`, where `argument` is the
 folder:PATH` (empty without a colon) and `data_root` the folder of the published data sets. Where these may have CoOp's
 splits, `build` has a third parameter, `splits`: `zscl` by default, or `coop`. `build` reads only what it needs to name
 the tasks; `orders.arrange` turns a plan and an order into a stream. The default settings are in
-`benchmarks/config/recipes/<family>.yaml`. This package knows no models.
+`benchmarks/recipes/<family>.yaml`. This package knows no models.
 """

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.backbones.kept import KEPT
 from benchmarks.experiment import door
+from benchmarks.experiment.backbones.kept import KEPT
 from benchmarks.experiment.measurements.base import Callback, RunState
 from benchmarks.experiment.request import Request
 from benchmarks.images import opener

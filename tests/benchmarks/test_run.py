@@ -122,7 +122,7 @@ def test_the_merged_model_loads_in_plain_open_clip_and_gives_the_same_features(
     finished: Path, tiny_clip: Path, tmp_path: Path
 ) -> None:
     """In a process that imports nothing of ours, against this project's own classifier with the same weights."""
-    from benchmarks.backbones.loading import load_backbone
+    from benchmarks.experiment.backbones.loading import load_backbone
     from benchmarks.experiment.setup import make_classifier
     from benchmarks.images.decode import decode
     from benchmarks.streams.folder import build

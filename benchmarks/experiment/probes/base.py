@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import Backbone, tokenize_prompts
 from benchmarks.experiment.evaluation import batches
 from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Split

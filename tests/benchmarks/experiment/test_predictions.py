@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import api as nb
-from benchmarks.backbones.loading import load_backbone
+from benchmarks.experiment.backbones.loading import load_backbone
 from benchmarks.experiment.predictions import Predictions
 from benchmarks.experiment.setup import make_classifier
 from benchmarks.images.decode import decode

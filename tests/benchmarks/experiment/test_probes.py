@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks import api as nb
-from benchmarks.backbones.loading import load_backbone, tokenize_prompts
+from benchmarks.experiment.backbones.loading import load_backbone, tokenize_prompts
 from benchmarks.experiment.probes import base, folder, imagenet, micro, retrieval
 from benchmarks.images.decode import decode
 from benchmarks.images.opener import Opener

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.backbones.loading import MICRO, VOCABULARY, make_tokenizer
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import MICRO, VOCABULARY, make_tokenizer
 from benchmarks.experiment.prompts import one_name_each, tokenized
 from benchmarks.images.sets import split_of
 from benchmarks.streams.base import Source, Stream, Task

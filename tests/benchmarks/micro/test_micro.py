@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.backbones.loading import MICRO, WEIGHTS
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import MICRO, WEIGHTS
 from benchmarks.images.sets import Split
 from benchmarks.micro.captions import pair
 from benchmarks.micro.seeds import SETS, sequence
@@ -119,7 +119,7 @@ def test_weights_know_something_of_every_domain(stream: Stream) -> None:
 
 
 def test_prompts_fit_the_text_tower(stream: Stream) -> None:
-    from benchmarks.backbones.loading import load_backbone
+    from benchmarks.experiment.backbones.loading import load_backbone
 
     backbone = load_backbone("micro", None)
     prompts = [t.replace("{}", name) for task in stream.tasks for t in task.templates for name in task.class_names]

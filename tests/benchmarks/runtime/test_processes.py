@@ -19,9 +19,9 @@ import torch
 from safetensors.numpy import load_file
 
 from benchmarks import api as nb
-from benchmarks.backbones.loading import MICRO, WEIGHTS
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import MICRO, WEIGHTS
 from benchmarks.run import main
 from benchmarks.runs.read import read
 from benchmarks.runs.write import MODEL

@@ -14,16 +14,16 @@ import open_clip
 import torch
 from torch import Tensor
 
-from benchmarks.backbones import size, weights
-from benchmarks.backbones.weights import WEIGHTS, Weights
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones import size, weights
+from benchmarks.experiment.backbones.weights import WEIGHTS, Weights
 from benchmarks.runtime import files
 from benchmarks.runtime.devices import plain_torch
 from strategies.clip.weight_matrices import blocks
 
 
-MICRO = Path(__file__).parents[1] / "micro" / "clip"
+MICRO = Path(__file__).parents[2] / "micro" / "clip"
 VOCABULARY = "vocabulary.txt.gz"
 RESIZED = {"interpolation": "bicubic", "resize_mode": "shortest"}  # as `benchmarks.images.decode` does
 USUAL: dict[str, Any] = asdict(open_clip.transform.PreprocessCfg())  # of a model that states nothing else

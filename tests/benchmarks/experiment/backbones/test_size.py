@@ -7,9 +7,9 @@ from typing import Any
 import open_clip
 import pytest
 
-from benchmarks.backbones.loading import random_backbone
-from benchmarks.backbones.size import check, least_bytes
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones.loading import random_backbone
+from benchmarks.experiment.backbones.size import check, least_bytes
 from benchmarks.run import main
 from tests.conftest import TINY
 

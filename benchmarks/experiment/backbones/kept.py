@@ -3,7 +3,7 @@
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-from benchmarks.backbones.loading import Backbone, files_of, load_backbone
+from benchmarks.experiment.backbones.loading import Backbone, files_of, load_backbone
 
 
 @dataclass

@@ -16,8 +16,8 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import safe_open
 from torch import Tensor
 
-from benchmarks.backbones import torchscript
 from benchmarks.config.errors import UserError
+from benchmarks.experiment.backbones import torchscript
 from benchmarks.runtime import files
 
 

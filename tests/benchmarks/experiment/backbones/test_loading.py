@@ -18,11 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from benchmarks.backbones import kept, torchscript
-from benchmarks.backbones.kept import KEPT
-from benchmarks.backbones.loading import WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import checkpoint
+from benchmarks.experiment.backbones import kept, torchscript
+from benchmarks.experiment.backbones.kept import KEPT
+from benchmarks.experiment.backbones.loading import WEIGHTS, Backbone, backbone_of, image_size, load_backbone, weights
 from tests.conftest import TINY
 
 
