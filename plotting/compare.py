@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.comparison import metric_columns
+from benchmarks.comparison.costs import size
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.statistics import Spread, over_orders
-from benchmarks.comparison.tables import MISSING, size
+from benchmarks.comparison.tables import MISSING
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
 from plotting.captioned import Captioned, each, with_spread

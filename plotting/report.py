@@ -9,6 +9,7 @@ import yaml
 
 from benchmarks.comparison import differing, formats, metric_columns, published, tables
 from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.costs import COSTS
 from benchmarks.comparison.formats.html import environment
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.run_filters import choice, chosen
@@ -84,10 +85,7 @@ def about_runs(group: Group) -> list[dict[str, Any]]:
                 ("folder", str(run.folder)),
                 ("commit", f"{git.get('commit', 'unknown')}{changed}"),
                 ("trained parameters, first and last task", f"{first} and {last}"),
-                ("storage between tasks", tables.size(metric_columns.storage(run))),
-                ("peak memory", tables.size(metric_columns.memory(run))),
-                ("training", tables.duration(metric_columns.training_seconds(run))),
-                ("evaluation", tables.duration(metric_columns.evaluation_seconds(run))),
+                *((cost.heading, cost.show(cost.of(run))) for cost in COSTS[1:]),
                 ("machine", metric_columns.machine(run)),
             ]
             settings = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)

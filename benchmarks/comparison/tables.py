@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from benchmarks.comparison import differing, metric_columns, probes, versions
+from benchmarks.comparison.costs import COSTS, Cost, explained, thousands
 from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.metric_columns import Metric
 from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired
-from benchmarks.runs.read import MATRICES, Run
+from benchmarks.runs.read import MATRICES
 
 
 MISSING = "–"
@@ -255,76 +256,38 @@ def cost_table(group: Group) -> Table:
 
     The columns are trained parameters (in the first and the last task, if they differ), the most bytes stored between
     tasks, auxiliary images, peak memory, time of all trainings and of all evaluations, and the effective (entropy) rank
-    in directions before the first task and after the last. Each cell states its unit.
+    in directions before the first task and after the last. Each cell states its unit, and the notes what each includes.
 
     Args:
         group: the runs.
     """
-    methods = group.methods
-    headings = (
-        "trained parameters", "storage between tasks", "auxiliary images", "peak memory", "training", "evaluation",
-        "effective rank",
-    )  # fmt: skip
     machines = sorted({metric_columns.machine(run) for run in group.runs})
     notes = [
-        "Storage between tasks: most bytes kept besides the model. Training and evaluation: mean time over the whole "
-        f"stream, on {' and '.join(machines)}. Effective rank: entropy rank, mean over the attention's matrices, before the "
-        "first task and after the last."
+        f"Means over all runs, on {' and '.join(machines)}. {' '.join(map(explained, COSTS))} Effective rank: entropy "
+        "rank, mean over the attention's matrices, before the first task and after the last."
     ]
     if len(machines) > 1:
         notes.append("The runs come from different machines: their times and memory do not compare.")
-    return Table("cost", ("method", *headings), _by_columns(methods, zip(*map(_costs, methods), strict=True)), notes)  # type: ignore[arg-type]
+    header = ("method", *(cost.heading for cost in COSTS), "effective rank")
+    return Table("cost", header, [_costs(method) for method in group.methods], notes)
 
 
-def _costs(method: Method) -> list[Cell]:
+def _costs(method: Method) -> tuple[Cell, ...]:
+    cells = [_average(method, cost) for cost in COSTS]
     first, last = np.mean([metric_columns.trained(run) for run in method.runs], axis=0)
-    parameters = f"{_thousands(first)}" if first == last else f"{_thousands(first)} → {_thousands(last)}"
+    if first != last:
+        cells[0] = replace(cells[0], text=f"{cells[0].text} → {thousands(last)}")
     ranks = [run.entropy_rank for run in method.runs]
     rank = Cell(MISSING)
     if None not in ranks:
         before, after = np.mean([each for each in ranks if each is not None], axis=0)
         rank = Cell(f"{before:.1f} → {after:.1f}", value=float(after))
-    return [
-        Cell(parameters, value=float(first)),
-        _average(method, metric_columns.storage, size),
-        _average(method, metric_columns.auxiliary_images, _thousands),
-        _average(method, metric_columns.memory, size),
-        _average(method, metric_columns.training_seconds, duration),
-        _average(method, metric_columns.evaluation_seconds, duration),
-        rank,
-    ]
+    return Cell(method.label), *cells, rank
 
 
-def _average(method: Method, of: Callable[[Run], float], show: Callable[[float], str]) -> Cell:
-    mean = float(np.mean([of(run) for run in method.runs]))
-    return Cell(show(mean), value=mean)
-
-
-def _thousands(number: float) -> str:
-    return f"{round(number):,}".replace(",", "\u202f")  # a narrow space that does not break lines
-
-
-def size(number: float) -> str:
-    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`; below a thousand without a unit.
-
-    Args:
-        number: the number of bytes.
-    """
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as text, in seconds, minutes (from 300 seconds) or hours (from two): `6.5 min`.
-
-    Args:
-        seconds: the time in seconds.
-    """
-    if seconds >= 7200:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.0f} s"
+def _average(method: Method, cost: Cost) -> Cell:
+    mean = float(np.mean([cost.of(run) for run in method.runs]))
+    return Cell(cost.show(mean), value=mean)
 
 
 def baseline_table(group: Group, baseline: Method, identity: str) -> Table:

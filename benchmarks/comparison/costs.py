@@ -1,0 +1,120 @@
+"""What a method costs: each column of the cost table, and what its value includes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.comparison import metric_columns
+from benchmarks.runs.read import Run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of a run as a column of a table, or as an axis of a figure.
+
+    Attributes:
+        key: its name on the command line, such as `training_seconds`.
+        heading: its name in tables and figures, such as `training`.
+        of: takes a run and returns its cost.
+        show: turns a cost into text with its unit, such as `6.5 min`.
+        includes: what is counted, as the end of a sentence.
+        is_measured: whether it depends on the machine.
+    """
+
+    key: str
+    heading: str
+    of: Callable[[Run], float]
+    show: Callable[[float], str]
+    includes: str
+    is_measured: bool = False
+
+
+def thousands(number: float) -> str:
+    """Returns a number as text without decimals, with a narrow space that does not break lines before each three digits.
+
+    Args:
+        number: the number.
+    """
+    return f"{round(number):,}".replace(",", "\u202f")
+
+
+def size(number: float) -> str:
+    """Returns a number of bytes as text, in powers of a thousand: `1.5 MB`; below a thousand without a unit.
+
+    Args:
+        number: the number of bytes.
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as text, in seconds, minutes (from 300 seconds) or hours (from two): `6.5 min`.
+
+    Args:
+        seconds: the time in seconds.
+    """
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.0f} s"
+
+
+COSTS = (
+    Cost(
+        "trained_parameters",
+        "trained parameters",
+        lambda run: metric_columns.trained(run)[0],
+        thousands,
+        "those that the optimiser gets in the first task and, if they differ, in the last",
+    ),
+    Cost(
+        "storage",
+        "storage between tasks",
+        metric_columns.storage,
+        size,
+        "the most bytes kept from one task to the next besides the model",
+    ),
+    Cost(
+        "auxiliary_images",
+        "auxiliary images",
+        metric_columns.auxiliary_images,
+        thousands,
+        "those that the method reads besides the tasks' own",
+    ),
+    Cost(
+        "peak_memory",
+        "peak memory",
+        metric_columns.memory,
+        size,
+        "the most memory of the whole process at any time of the run, with the loading of images, the decompositions "
+        "of weights and the evaluation (on a GPU, of all that is allocated there); not what a training step needs by "
+        "itself, which python -m benchmarks.perf measures",
+        is_measured=True,
+    ),
+    Cost(
+        "training_seconds",
+        "training",
+        metric_columns.training_seconds,
+        duration,
+        "the time of the training of all tasks, with the loading of its images and the decompositions of weights",
+        is_measured=True,
+    ),
+    Cost(
+        "evaluation_seconds",
+        "evaluation",
+        metric_columns.evaluation_seconds,
+        duration,
+        "the time of all tests, on every task before any training and after each task",
+        is_measured=True,
+    ),
+)
+
+
+def explained(cost: Cost) -> str:
+    """Returns a sentence that says what a cost includes: `Auxiliary images: those that ...`.
+
+    Args:
+        cost: the cost.
+    """
+    return f"{cost.heading[:1].upper()}{cost.heading[1:]}: {cost.includes}."
