@@ -17,14 +17,15 @@ from benchmarks.comparison.statistics import Spread, over_orders
 from benchmarks.comparison.tables import MISSING
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
-from plotting.captioned import Captioned, each, with_spread
+from plotting.captioned import Captioned, each, spread
+from plotting.captioned import caption as captioned
 from plotting.command import for_group
-from plotting.direct import Mark, write_names
-from plotting.gaps import Gap, captioned, is_empty
+from plotting.direct import Mark, height, write_names
+from plotting.gaps import Gap, drawn, is_empty
 from strategies.about import BLACK
 
 
-SCATTER, BAR = 2.6, 0.15  # inches
+SCATTER, BAR = 2.6, 0.15  # inches, the first at least
 # Marker area in points squared: without storage, and the additional area at the maximal storage. The area grows with the
 # square root of the storage, so that small values remain visible next to large ones.
 LEAST, MOST = 12.0, 240.0
@@ -34,7 +35,8 @@ BARS = ("transfer", "avg", "last")
 
 @style.paper()
 def figure(group: Group, width: float = style.PAGE) -> Figure:
-    """Returns the figure of Transfer against Last, and below it bars of Transfer, Avg and Last, all in percent.
+    """Returns the figure of Transfer against Last, and below it, or in a figure wider than a page beside it, bars of
+    Transfer, Avg and Last, all in percent.
 
     Above, each method has a mark with its name, Last on the x axis and Transfer on the y axis; the mark's area grows with
     the square root of the most bytes stored between tasks. A method without Transfer has no mark, and one that did not run
@@ -49,8 +51,13 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     identity, orders = group.accuracy_identity, list(group.orders)
     found = {metric.key: metric for metric in metric_columns.headline(identity)}
     below = BAR * len(group.methods) + 0.7
-    drawing = Figure((width, SCATTER + below), layout="constrained")
-    parts: Any = drawing.subfigures(2, 1, height_ratios=[SCATTER, below])
+    if width > style.PAGE:  # of a slide: side by side
+        drawing = Figure((width, max(SCATTER, below)), layout="constrained")
+        parts: Any = drawing.subfigures(1, 2, width_ratios=[2, 3])
+    else:
+        above = height(len(group.methods), width, SCATTER)
+        drawing = Figure((width, above + below), layout="constrained")
+        parts = drawing.subfigures(2, 1, height_ratios=[above, below])
     top, bottom = parts
 
     axes, marks = top.add_subplot(), []
@@ -71,7 +78,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     )
     if len(group.first.tasks) == 1:
         title = "one task: there is no Transfer"
-    axes.set_title(style.wrap(title, width - 0.6))
+    axes.set_title(style.wrap(title, (0.4 * width if width > style.PAGE else width) - 0.6))
     for row, key in enumerate(BARS):
         _bars(bottom.add_subplot(1, len(BARS), row + 1), group, found[key], named=row == 0)
     write_names(drawing, axes, marks)
@@ -90,12 +97,32 @@ def in_report(group: Group) -> Iterator[Captioned]:
     missing = gaps(group)
     if is_empty(group, missing):
         return
-    caption = f"Transfer against Last, and Transfer, Avg and Last{with_spread(group)}."
     yield Captioned(
         figure(group),
-        captioned(caption, missing),
+        caption(group),
         f"Transfer and Last in percent: {each(group, _transfer_and_last)}.",
+        drawn(group, missing),
     )
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        group: the runs.
+    """
+    orders = len(group.orders)
+    bars = (
+        f"Values are means over {orders} orders, each the mean over its seeds; error bars: one standard deviation over these "
+        "orders to each side."
+        if orders > 1
+        else f"Values are means over runs. {spread(group, 'Error bars')}"
+    )
+    words = (
+        f"Transfer against Last in percent ({MATRICES[group.accuracy_identity][1]}), with marks that are larger the more "
+        f"a method stores between tasks; and bars of Transfer, Avg and Last. {bars}"
+    )
+    return captioned(group, words, gaps(group))
 
 
 def gaps(group: Group) -> list[Gap]:
@@ -152,7 +179,7 @@ def _bars(axes: Axes, group: Group, metric: metric_columns.Metric, named: bool) 
     axes.set_xlabel(f"{metric.heading} (%)")
 
 
-main = for_group(figure, "compare", gaps)
+main = for_group(figure, "compare", caption, gaps)
 
 if __name__ == "__main__":
     main()

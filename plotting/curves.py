@@ -13,16 +13,13 @@ from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.metric_columns import learning_accuracy
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
-from plotting.captioned import Captioned, each
+from plotting.captioned import Captioned, each, spread
+from plotting.captioned import caption as captioned
 from plotting.command import for_group
 from plotting.multiples import MOST, Curve, by_method
 from plotting.panels import numbered, panels
 
 
-SHOWN = {
-    False: "The accuracy of each task over the stream; first the means over tasks learned and to come",
-    True: "The mean accuracy over tasks learned and over tasks to come, each method beside all others",
-}
 MEANS = ("mean over tasks learned", "mean over tasks to come")
 
 
@@ -97,14 +94,35 @@ def in_report(group: Group) -> Iterator[Captioned]:
     Args:
         group: the runs, with any number of orders.
     """
-    for tasks, name in group.orders.items():
+    for tasks in group.orders:
         part = group.in_order(tasks)
         words = each(part, lambda run: learning_accuracy(run, group.accuracy_identity))
         yield Captioned(
             figure(part),
-            f"{SHOWN[len(part.methods) > MOST]}, order {name}.",
+            caption(part),
             f"Learning accuracy in percent, mean over tasks: {words}. The tables above have each task's values.",
         )
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs.
+
+    Args:
+        group: the runs, all with the same order.
+    """
+    known = MATRICES[group.accuracy_identity][1]
+    if len(group.methods) > MOST:
+        words = (
+            f"Accuracy in percent ({known}) over the number of tasks learned: the mean over the tasks learned so far (solid) "
+            "and over those to come (dashed). Each method has a panel, with all others in grey; lines are means over its runs."
+        )
+        return captioned(group, words)
+    words = (
+        f"Accuracy in percent ({known}) over the number of tasks learned: the mean over the tasks learned so far, the mean "
+        "over those to come, then each task by itself, whose line is thin until the task is learned (grey). Lines are means "
+        "over runs."
+    )
+    return captioned(group, f"{words} {spread(group, 'Bands, in the first two panels')}")
 
 
 def _states(group: Group, method: Method) -> np.ndarray:
@@ -138,7 +156,7 @@ def _task(axes: Axes, states: np.ndarray, own: int, look: style.Look) -> None:
     axes.plot(range(own, len(mean)), mean[own:], markevery=every, markersize=2, **look.line())
 
 
-main = for_group(figure, "curves")
+main = for_group(figure, "curves", caption)
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from plotting import style
 
 
+ROOM = 0.65  # square inches of a panel for each name
 # Points.
 LINE = 9.0  # the height of a name with its gap
 NEAR = 4.0  # distance, beyond the mark's radius, from which on a thin line leads from the name to its mark
@@ -39,6 +40,17 @@ class Mark:
     up: float = 0.0
 
 
+def height(names: int, width: float, least: float) -> float:
+    """Returns the height in inches of a panel in which names have room beside their marks.
+
+    Args:
+        names: how many there are.
+        width: of the panel, in inches.
+        least: the height that it has in any case.
+    """
+    return max(least, ROOM * names / width)
+
+
 def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     """Writes the names of marks beside them so that they overlap neither each other nor a mark, as far as there is room.
 
@@ -61,7 +73,7 @@ def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     taken = [box for mark, place in zip(marks, places, strict=True) for box in _own(mark, place, place_of)]
     for index in np.argsort([-y for _, y in places], kind="stable"):
         mark, place = marks[index], places[index]
-        width = 72 * style.LETTER * len(mark.name)
+        width = 72 * style.letter() * len(mark.name)
         boxes = [place[[0, 1, 0, 1]] + box for box in _offsets(width, mark.radius + 2)]
         best = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken) + _outside(box, inside))
         taken.append(best)

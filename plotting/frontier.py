@@ -3,8 +3,7 @@
 `python -m plotting.frontier [RESULTS...] [--along lr] -o FILE`
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -21,9 +20,10 @@ from benchmarks.config.terminal import Command, say
 from benchmarks.runs.read import MATRICES
 from plotting import style
 from plotting.captioned import Captioned
-from plotting.command import WIDTHS, drawable, output, write
+from plotting.captioned import caption as captioned
+from plotting.command import Target, drawable, output, write
 from plotting.found import commands
-from plotting.gaps import Gap, captioned, labels
+from plotting.gaps import Gap, drawn, labels
 from plotting.multiples import MOST, Curve, by_method
 from strategies.about import BLACK
 
@@ -111,18 +111,37 @@ def in_report(group: Group) -> Iterator[Captioned]:
     shown = [line for line in every if not line.why_not]
     if not shown:
         return
-    spread = any(len(line.samples) > 1 and len(line.front) > 1 for line in shown)
-    caption = (
-        "Transfer and forgetting against learning accuracy, over learning rates"
-        f"{', with a standard deviation over runs as a band' if spread else ''}: rings mark what no other point beats, "
-        f"the cross zero-shot, left of which nothing is shown.{'' if frontier.are_alike(shown) else UNLIKE}"
-    )
     said = "; ".join(f"{line.method.label} {line.areas.mean():.1f}" for line in shown)
-    yield Captioned(figure(group), captioned(caption, _gaps(every)), f"Area of each method in percent: {said}.")
+    words = caption(every, (frontier.ALONG,))
+    yield Captioned(
+        figure(group), words, f"Area of each method in percent: {said}.", drawn(_methods(every), _gaps(every))
+    )
+
+
+def caption(every: Sequence[Line], along: Sequence[str]) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        every: the methods' lines, at least one of which can be drawn.
+        along: the settings over which they go.
+    """
+    shown = [line for line in every if not line.why_not]
+    words = (
+        f"Transfer in percent and forgetting in points against learning accuracy ({MATRICES[every[0].identity][1]}), over "
+        f"values of {' and '.join(along)}. Points are means over seeds and orders"
+    )
+    if len(every) > MOST:
+        words += "; each method has a panel, with the front of its own points and all others in grey."
+        return captioned(_methods(every), words, _gaps(every))
+    rings = "; rings mark the points that no other beats" if frontier.are_alike(shown) else ""
+    has_bands = any(len(line.samples) > 1 and len(line.front) > 1 for line in shown)
+    bands = " Bands along a method's front: one standard deviation over runs to each side." if has_bands else ""
+    words += f"{rings}. The cross is zero-shot, left of which nothing is shown.{'' if rings else UNLIKE}{bands}"
+    return captioned(_methods(every), words, _gaps(every))
 
 
 def _methods(every: Sequence[Line]) -> Group:
-    """The lines as the methods of a group."""
+    """The lines as the methods of a group, each with all runs of its points."""
     return Group(tuple(line.method for line in every))
 
 
@@ -185,19 +204,19 @@ def _band(axes: Axes, line: Line, metric: Any, look: style.Look) -> np.ndarray:
 @choice
 @click.option("--along", metavar="NAME,...", default=frontier.ALONG, show_default=True, help="settings of a line")
 @output
-def main(along: str, width: str, output: Path, **choice: Any) -> None:
+def main(along: str, target: Target, **choice: Any) -> None:
     """Reads runs, draws them in one figure, and writes it to a file."""
 
-    def make() -> Figure:
+    def make() -> tuple[Callable[[float], Figure], str]:
         names = frontier.names(along)
         group = only_group(chosen(**choice))
         every = frontier.lines(group, names)
         drawable(_methods(every), _gaps(every))
         if not frontier.are_alike([line for line in every if not line.why_not]):
             say(f"note:{UNLIKE}")
-        return figure(group, WIDTHS[width], names)
+        return lambda width: figure(group, width, names), caption(every, names)
 
-    write(make, output)
+    write(target, make)
 
 
 if __name__ == "__main__":

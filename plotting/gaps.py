@@ -51,6 +51,17 @@ def labels(group: Group, gaps: Sequence[Gap]) -> list[str]:
     return [f"{method.label}{reasons.get(method, '')}" for method in group.methods]
 
 
+def drawn(group: Group, gaps: Sequence[Gap] = ()) -> tuple[str, ...]:
+    """Returns the labels of the methods of which a figure shows something.
+
+    Args:
+        group: the runs.
+        gaps: what is not drawn of them.
+    """
+    lost = {gap.method for gap in gaps if gap.whole}
+    return tuple(method.label for method in group.methods if method not in lost)
+
+
 def sentence(gaps: Sequence[Gap]) -> str:
     """Returns a line that names every method that is not drawn or not in full, by reason; empty if there is none.
 
@@ -63,17 +74,6 @@ def sentence(gaps: Sequence[Gap]) -> str:
     for gap in gaps:
         by_reason.setdefault(gap.why, []).append(gap.method.label)
     return "; ".join(f"not drawn ({why}): {', '.join(names)}" for why, names in by_reason.items())
-
-
-def captioned(caption: str, gaps: Sequence[Gap]) -> str:
-    """Returns a figure's caption, and behind it the sentence about what is not drawn, if there is something.
-
-    Args:
-        caption: the caption, one or more sentences.
-        gaps: what is not drawn.
-    """
-    said = sentence(gaps)
-    return f"{caption} {said[:1].upper()}{said[1:]}." if said else caption
 
 
 def is_empty(group: Group, gaps: Sequence[Gap]) -> bool:

@@ -13,8 +13,9 @@ from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
+from plotting.captioned import caption as captioned
 from plotting.command import for_group
-from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+from plotting.gaps import Gap, check, drawn, is_empty, labels, of_runs
 from plotting.multiples import MOST, Curve, by_method
 from plotting.panels import numbered, panels
 
@@ -102,13 +103,28 @@ def in_report(group: Group) -> Iterator[Captioned]:
     Args:
         group: the runs, with any number of orders.
     """
-    for tasks, name in group.orders.items():
+    for tasks in group.orders:
         part = group.in_order(tasks)
         missing = gaps(part)
         if not is_empty(part, missing):
-            caption = f"Cross-entropy of the training batches over the steps of each task, order {name}."
-            alt = f"{caption} At the tasks' last steps, mean over tasks: {each(part, _last)} nats."
-            yield Captioned(figure(part), captioned(caption, missing), alt)
+            alt = f"Cross-entropy at the tasks' last steps, mean over tasks: {each(part, _last)} nats."
+            yield Captioned(figure(part), caption(part), alt, drawn(part, missing))
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        group: the runs, all with the same order.
+    """
+    many = len(group.methods) > MOST
+    steps = "all tasks, one after the other" if many else "each task"
+    panels = " Each method has a panel, with all others in grey." if many else ""
+    words = (
+        f"Cross-entropy of the training batches in nats over the steps of {steps}, at every tenth step and the last; what a "
+        f"method adds to its loss is not drawn.{panels} Lines are means over runs."
+    )
+    return captioned(group, words, gaps(group))
 
 
 def gaps(group: Group) -> list[Gap]:
@@ -148,7 +164,7 @@ def _last(run: Run) -> float | None:
     return float(np.mean([line.iloc[-1] for line in mean_losses([run], "cross_entropy").values()]))
 
 
-main = for_group(figure, "history", gaps)
+main = for_group(figure, "history", caption, gaps)
 
 if __name__ == "__main__":
     main()

@@ -12,13 +12,14 @@ from benchmarks.comparison.groups import Group
 from benchmarks.runs.csv_files import ATTENTION
 from benchmarks.runs.read import Run
 from plotting import style
-from plotting.captioned import Captioned, each
+from plotting.captioned import Captioned, each, spread
+from plotting.captioned import caption as captioned
 from plotting.command import for_group
-from plotting.direct import Mark, write_names
-from plotting.gaps import Gap, captioned, is_empty, of_runs, sentence
+from plotting.direct import Mark, height, write_names
+from plotting.gaps import Gap, drawn, is_empty, of_runs, sentence
 
 
-HEIGHT = 3.2  # inches
+HEIGHT = 3.2  # inches at least
 
 
 @style.paper()
@@ -37,7 +38,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
         width: in inches.
     """
     missing = style.wrap(sentence(gaps(group)), width - 0.6)
-    drawing = Figure((width, HEIGHT + 0.13 * missing.count("\n")), layout="constrained")
+    tall = height(len(group.methods), width, HEIGHT)
+    drawing = Figure((width, tall + 0.13 * missing.count("\n")), layout="constrained")
     axes, marks = drawing.add_subplot(), []
     for method, look in zip(group.methods, style.looks(group.methods), strict=True):
         steps = [of_steps(run) for run in method.runs]
@@ -90,12 +92,23 @@ def in_report(group: Group) -> Iterator[Captioned]:
     missing = gaps(group)
     if is_empty(group, missing):
         return
-    caption = "How much of an update falls into the principal space, against how much is forgotten in it."
     yield Captioned(
-        figure(group),
-        captioned(caption, missing),
-        f"Interference, mean over tasks: {each(group, _mean)}.",
+        figure(group), caption(group), f"Interference, mean over tasks: {each(group, _mean)}.", drawn(group, missing)
     )
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        group: the runs.
+    """
+    words = (
+        "What is forgotten in a task, the mean drop of the accuracy on the tasks before it in percentage points, against "
+        "interference, the share of the task's update that lies in the principal space of the weights before it. Marks are "
+        f"means over tasks and runs. {spread(group, 'Error bars')}"
+    )
+    return captioned(group, words, gaps(group))
 
 
 def _mean(run: Run) -> float | None:
@@ -128,7 +141,7 @@ def of_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
-main = for_group(figure, "interference", gaps)
+main = for_group(figure, "interference", caption, gaps)
 
 if __name__ == "__main__":
     main()

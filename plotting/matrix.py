@@ -3,6 +3,7 @@
 `python -m plotting.matrix RUN -o FILE`; with two runs, the first minus the second.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -13,12 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from benchmarks.comparison.groups import alone
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, say
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
-from plotting.command import write
+from plotting.captioned import caption as captioned
+from plotting.command import Target, output, write
 from plotting.panels import numbered
 from strategies.about import VERMILLION
 
@@ -31,6 +34,7 @@ ROW = 0.19
 NARROWEST = 0.19
 ROOM_FOR_DECIMALS = 0.3
 LEFT = 0.9
+FEW = 4  # tasks
 # With more cells the numbers are unreadable, and drawing them takes minutes; then only colours are drawn.
 MOST_NUMBERS = 1500
 FURNITURE = 0.5
@@ -59,7 +63,7 @@ def title(run: Run, identity: str) -> str:
     return f"{run.method.name}, seed {config['seed']}, {config['stream']}: accuracy on each task (%), {MATRICES[identity][1]}"
 
 
-def difference(run: Run, other: Run, identity: str) -> Figure:
+def difference(run: Run, other: Run, identity: str, width: float = style.PAGE) -> Figure:
     """Returns the heat map of the first run's accuracies minus the second's, in percentage points.
 
     Row i is the state after i tasks, a column is a task.
@@ -67,14 +71,15 @@ def difference(run: Run, other: Run, identity: str) -> Figure:
     Args:
         run, other: two runs with the same tasks in the same order.
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+        width: in inches.
     """
     names = (f"{run.method.name}, {run.folder.name.replace(',', ', ')}" for run in (run, other))
     title = f"{' minus '.join(names)}: accuracy on each task (points), {MATRICES[identity][1]}"
-    return heat_map(run.frame(identity) - other.frame(identity), title, differs=True)
+    return heat_map(run.frame(identity) - other.frame(identity), title, width, differs=True)
 
 
 @style.paper()
-def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
+def heat_map(states: pd.DataFrame, title: str, width: float = style.PAGE, differs: bool = False) -> Figure:
     """Returns the heat map of an accuracy matrix (T+1, T) in percent; cells that were not measured are blank.
 
     Row i is the state after i tasks, from the top; a column is a task, in learning order. The cell of a task right
@@ -83,13 +88,14 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     Args:
         states: the matrix, with the tasks as columns; NaN where nothing was measured.
         title: the text on the x axis, with quantity and unit.
+        width: in inches; of few tasks a paper's column at most, of many as much as their cells need.
         differs: whether the values are differences in percentage points.
     """
     rows, columns = states.shape
-    width = max(style.COLUMN if columns <= 4 else style.PAGE, LEFT + NARROWEST * columns)
+    width = max(min(width, style.COLUMN) if columns <= FEW else width, LEFT + NARROWEST * columns)
     cell = (width - LEFT) / columns
     names = numbered(states.columns)
-    longest = style.LETTER * max(map(len, names))
+    longest = style.letter() * max(map(len, names))
     title = style.wrap(title, width - LEFT)
     below = 0.13 * title.count("\n")
     upright = longest > cell
@@ -116,6 +122,22 @@ def heat_map(states: pd.DataFrame, title: str, differs: bool = False) -> Figure:
     return drawing
 
 
+def caption(runs: Sequence[Run], identity: str) -> str:
+    """Returns the caption of the heat map of a run, or of the difference of two: what it shows, of which runs.
+
+    Args:
+        runs: one run, or two of the same tasks in the same order.
+        identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
+    """
+    names = " minus that of ".join(f"{run.method.name} (seed {run.config['seed']})" for run in runs)
+    unit = "percentage points" if len(runs) > 1 else "percent"
+    words = (
+        f"Accuracy of {names} on each task (columns, in learning order) after each number of tasks learned (rows; 0: before "
+        f"any training), in {unit}, {MATRICES[identity][1]}. Outlined: right after the task's own training."
+    )
+    return captioned(alone(runs[0]), words)
+
+
 def _range(states: pd.DataFrame) -> tuple[float, float]:
     known = states.to_numpy()[~np.isnan(states.to_numpy())]
     least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 100.0)
@@ -136,37 +158,31 @@ def _numbers(axes: Axes, states: np.ndarray, decimals: int, dark: np.ndarray) ->
 
 @click.command("python -m plotting.matrix", cls=Command)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN]")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="the figure, a .png, .svg or .pdf",
-)
+@output
 @click.option(
     "--identity",
     type=click.Choice(list(MATRICES)),
     default="known",
     help="known: task-aware, unknown: task-agnostic, seen: class-incremental",
 )
-def main(runs: tuple[Path, ...], output: Path, identity: str) -> None:
+def main(runs: tuple[Path, ...], target: Target, identity: str) -> None:
     """Draw the accuracy matrix of a run folder, or of two run folders the first minus the second.
 
     The matrix has a row for each number of tasks learned and a column for each task.
     """
 
-    def make() -> Figure:
+    def make() -> tuple[Callable[[float], Figure], str]:
         found = [_only(place, identity) for place in runs]
         if len(found) > 2:
             raise UserError(f"{len(found)} runs; expected one, or two for their difference")
         if len(found) == 1:
-            return heat_map(found[0].frame(identity), title(found[0], identity))
+            words = title(found[0], identity)
+            return lambda width: heat_map(found[0].frame(identity), words, width), caption(found, identity)
         if found[0].tasks != found[1].tasks:
             raise UserError(f"{runs[0]} and {runs[1]}: other tasks, or another order; their difference means nothing")
-        return difference(found[0], found[1], identity)
+        return lambda width: difference(found[0], found[1], identity, width), caption(found, identity)
 
-    write(make, output)
+    write(target, make)
 
 
 def _only(place: Path, identity: str) -> Run:

@@ -3,8 +3,7 @@
 `python -m plotting.rank [RESULTS...] -o FILE`; `--by-block` draws one method's matrices one by one.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -20,9 +19,10 @@ from benchmarks.config.terminal import Command
 from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
 from plotting import style
-from plotting.captioned import Captioned, each, with_spread
-from plotting.command import WIDTHS, drawable, output, write
-from plotting.gaps import Gap, captioned, is_empty, labels, of_runs
+from plotting.captioned import Captioned, each, spread
+from plotting.captioned import caption as captioned
+from plotting.command import Target, drawable, output, write
+from plotting.gaps import Gap, drawn, is_empty, labels, of_runs
 from plotting.multiples import MOST, Curve, by_method, by_tower
 
 
@@ -32,6 +32,7 @@ MEASURES = (
     ("entropy rank\n(directions)", "effective_rank", 1.0),
 )
 ROW = 1.25  # inches
+ENTROPY = "entropy rank (exp of the entropy of the singular values scaled to sum 1)"
 
 
 @style.paper()
@@ -135,15 +136,47 @@ def in_report(group: Group) -> Iterator[Captioned]:
     missing = gaps(group)
     if is_empty(group, missing):
         return
-    quartiles = ", with the quartiles over matrices" if len(group.runs) == 1 else ""
-    several = f"by energy share and by entropy; the mean over the attention's matrices{with_spread(group) or quartiles}"
-    many = "by entropy, each method beside all others; the mean over the attention's matrices"
-    caption = f"Effective rank over the stream, {many if len(group.methods) > MOST else several}."
     yield Captioned(
         figure(group),
-        captioned(caption, missing),
+        caption(group),
         f"Entropy rank before and after the stream: {each(group, lambda run: run.entropy_rank)}.",
+        drawn(group, missing),
     )
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        group: the runs.
+    """
+    start = "Effective rank of the attention's matrices over the number of tasks learned"
+    if len(group.methods) > MOST:
+        words = (
+            f"{start}, as {ENTROPY}: image tower (solid) and text tower (dashed). Each method has a panel, with all others "
+            "in grey; lines are means over a tower's matrices and over runs."
+        )
+        return captioned(group, words, gaps(group))
+    words = (
+        f"{start}. Above, energy share: how many of the largest singular values hold the share rho of the sum of all squares, "
+        f"in percent of their number. Below, {ENTROPY}. Lines are means over a tower's matrices and over runs."
+    )
+    alone = "Band: the quartiles over matrices."
+    return captioned(group, f"{words} {alone if len(group.runs) == 1 else spread(group, 'Bands')}", gaps(group))
+
+
+def caption_by_block(group: Group) -> str:
+    """Returns the caption of the figure of one method's matrices: what it shows, of which runs.
+
+    Args:
+        group: the runs of one method.
+    """
+    words = (
+        f"Effective rank of the attention's matrices of {group.methods[0].label} over the number of tasks learned, as "
+        f"{ENTROPY}, in percent of the number of singular values: one line for each block of a tower, the first dark and "
+        "the last light, as means over runs."
+    )
+    return captioned(group, words, gaps(group))
 
 
 def over_states(run: Run, tower: str, name: str) -> np.ndarray:
@@ -210,7 +243,7 @@ def by_block(method: Method, width: float = style.PAGE) -> Figure:
 @choice
 @output
 @click.option("--by-block", "blocks", is_flag=True, help="draw one method's matrices, with a line for each block")
-def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
+def main(target: Target, blocks: bool, **choice: Any) -> None:
     """Draw the effective rank over the stream, for each method of the run folders at or below RESULTS (default:
     results).
 
@@ -218,17 +251,17 @@ def main(width: str, output: Path, blocks: bool, **choice: Any) -> None:
     --order, --strategy and --setting restrict which runs are drawn.
     """
 
-    def make() -> Figure:
+    def make() -> tuple[Callable[[float], Figure], str]:
         group = only_group(chosen(**choice))
         drawable(group, gaps(group))
         if not blocks:
-            return figure(group, WIDTHS[width])
+            return lambda width: figure(group, width), caption(group)
         if len(group.methods) > 1:
             keys = ", ".join(method.key for method in group.methods)
             raise UserError(f"--by-block draws one method, and there are {keys}; choose with --strategy or --setting")
-        return by_block(group.methods[0], WIDTHS[width])
+        return lambda width: by_block(group.methods[0], width), caption_by_block(group)
 
-    write(make, output)
+    write(target, make)
 
 
 if __name__ == "__main__":

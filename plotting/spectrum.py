@@ -16,8 +16,9 @@ from benchmarks.runs.csv_files import ATTENTION, TOWERS
 from benchmarks.runs.read import Run
 from plotting import style
 from plotting.captioned import Captioned, each
+from plotting.captioned import caption as captioned
 from plotting.command import for_group
-from plotting.gaps import Gap, captioned, check, is_empty, labels, of_runs
+from plotting.gaps import Gap, check, drawn, is_empty, labels, of_runs
 from plotting.multiples import MOST, Curve, by_method, by_tower
 
 
@@ -50,8 +51,8 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     for axes, tower in zip(drawing.subplots(1, 2, sharey=True), TOWERS, strict=True):
         axes.set_title(f"{tower} tower")
         _logarithmic(axes)
-        drawn = next(method for method in group.methods if method not in empty)
-        before = mean_values(drawn.runs, tower, 0)  # (n,)
+        measured = next(method for method in group.methods if method not in empty)
+        before = mean_values(measured.runs, tower, 0)  # (n,)
         places = np.arange(1, len(before) + 1)
         axes.plot(places, before, label=BEFORE, color=style.GREY, linewidth=2)
         for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
@@ -96,10 +97,28 @@ def in_report(group: Group) -> Iterator[Captioned]:
     """
     missing = gaps(group)
     if not is_empty(group, missing):
-        caption = "Singular values of the attention's matrices before and after the stream."
         words = each(group, lambda run: run.entropy_rank)
-        alt = f"{caption} Entropy rank before and after: {words}."
-        yield Captioned(figure(group), captioned(caption, missing), alt)
+        alt = f"Singular values, before and after the stream. Entropy rank before and after: {words}."
+        yield Captioned(figure(group), caption(group), alt, drawn(group, missing))
+
+
+def caption(group: Group) -> str:
+    """Returns the caption of the figure: what it shows, of which runs, and of which it has nothing.
+
+    Args:
+        group: the runs.
+    """
+    if len(group.methods) > MOST:
+        words = (
+            "Singular values of the attention's matrices after the last task, from the largest: image tower (solid) and text "
+            "tower (dashed). Each method has a panel, with all others in grey; lines are"
+        )
+    else:
+        words = (
+            "Singular values of the attention's matrices, from the largest, before any training (grey) and under each method "
+            "after the last task. Lines are"
+        )
+    return captioned(group, f"{words} geometric means over a tower's matrices and over runs.", gaps(group))
 
 
 def gaps(group: Group) -> list[Gap]:
@@ -149,7 +168,7 @@ def _values(run: Run, tower: str, after: int) -> np.ndarray:
     return sizes.dropna(axis=1, how="all").to_numpy(float)
 
 
-main = for_group(figure, "spectrum", gaps)
+main = for_group(figure, "spectrum", caption, gaps)
 
 if __name__ == "__main__":
     main()

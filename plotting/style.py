@@ -1,15 +1,17 @@
-"""The common style of all figures: sizes for a two-column paper, and a fixed colour and marker for each method.
+"""The common style of all figures: sizes for a two-column paper or a slide, a font, and each method's colour and marker.
 
 Equal values give files that are equal byte for byte.
 """
 
 import io
 import math
+import re
 import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,11 +20,14 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import FigureCanvasPdf, Op, PdfFile, RendererPdf
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.comparison.groups import Method
+from benchmarks.config.errors import UserError
+from benchmarks.config.registry import nearest
 from benchmarks.config.terminal import say
 from benchmarks.runtime import files
 from strategies.about import MARKERS, OURS
@@ -32,8 +37,8 @@ from strategies.about import MARKERS, OURS
 COLUMN = 3.3
 PAGE = 6.8
 
-# Average width of a letter in inches at 7 points, to estimate whether a label fits.
-LETTER = 0.062
+LETTER = 0.062  # inches of a label for each of its letters at 7 points in `FONT`, to estimate whether it fits
+POINTS = 72  # of an inch, in a pdf
 HANDLE = 0.55  # inches of a legend's entry without its text
 
 # For lines that belong to no method; methods define their colours and markers.
@@ -42,11 +47,14 @@ DARK = "#444444"
 DASHES = ("-", "--", ":", "-.")  # for variants of one strategy
 
 FONT = "DejaVu Sans"  # installed with matplotlib
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 # Fallbacks for letters that it lacks, if installed: on Linux, macOS and Windows.
 MORE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
     "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
 )  # fmt: skip
+
+_asked: ContextVar[str | None] = ContextVar("font", default=None)
 
 SETTINGS = {
     "font.size": 7,
@@ -134,13 +142,49 @@ def paper() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def font(name: str | None) -> Iterator[None]:
+    """Context manager within which figures are drawn and saved in a font; letters that it lacks come from the usual ones.
+
+    Args:
+        name: the family's name, as installed; None for the usual fonts.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if name is not None and name not in _installed():
+        raise UserError(f"--font {name}: no such font is installed{nearest(name, sorted(_installed()))}")
+    before = _asked.set(name)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
 @cache
+def _installed() -> frozenset[str]:
+    return frozenset(font.name for font in fontManager.ttflist)
+
+
 def fonts() -> list[str]:
     """Returns the names of the installed fonts for the figures' text, in order of preference: a letter is drawn in the
     first that has it.
     """
-    installed = {font.name for font in fontManager.ttflist}
-    return [FONT, *(name for name in MORE_FONTS if name in installed)]
+    asked = _asked.get()
+    return [*([asked] if asked else []), FONT, *(name for name in MORE_FONTS if name in _installed())]
+
+
+def letter() -> float:
+    """Returns the width in inches that a label needs for each of its letters, on average, to estimate whether it fits."""
+    return LETTER * _alphabet(fonts()[0]) / _alphabet(FONT)
+
+
+@cache
+def _alphabet(name: str) -> float:
+    face = get_font(findfont(name))
+    face.set_size(70, 72)
+    face.set_text(ALPHABET)
+    return float(face.get_width_height()[0])
 
 
 def missing_letters(texts: Iterable[str]) -> str:
@@ -197,7 +241,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
         labels: the names in the legend.
         width: of the figure, in inches.
     """
-    longest = LETTER * max(map(len, labels), default=0) + HANDLE
+    longest = letter() * max(map(len, labels), default=0) + HANDLE
     return max(min(int(width / longest), len(labels)), 1)
 
 
@@ -249,32 +293,63 @@ def wrap(name: str, width: float) -> str:
         name: the text.
         width: in inches, at the letters' average width.
     """
-    return textwrap.fill(name, max(int(width / LETTER), 8), break_on_hyphens=False)
+    return textwrap.fill(name, max(int(width / letter()), 8), break_on_hyphens=False)
 
 
 @paper()
-def image(figure: Figure, form: str) -> bytes:
+def image(figure: Figure, form: str, scale: float = 1.0) -> bytes:
     """Returns the content of a figure's file as bytes. Equal figures give equal bytes.
 
     Args:
         figure: the figure.
         form: `png`, `svg` or `pdf`.
+        scale: how much larger than the figure all is that the file shows, letters and lines too.
     """
+    if form == "pdf":
+        return _pdf(figure, scale)
     drawn = io.BytesIO()
+    dpi = float(SETTINGS["savefig.dpi"]) * scale  # type: ignore[arg-type]
     # Omit the date, so that equal figures give equal files.
-    dates: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(drawn, format=form, metadata=dates.get(form))
+    figure.savefig(drawn, format=form, dpi=dpi, metadata={"Date": None} if form == "svg" else None)
+    return _enlarged(drawn.getvalue(), scale) if form == "svg" else drawn.getvalue()
+
+
+def _enlarged(svg: bytes, scale: float) -> bytes:
+    """Scales the size that a drawing says it has; its content is in units of its own."""
+    head, tag, rest = svg.partition(b"<svg ")
+    said, end, content = rest.partition(b">")
+    larger = re.sub(
+        rb'(width|height)="([\d.]+)pt"', lambda found: b'%s="%.6gpt"' % (found[1], scale * float(found[2])), said
+    )
+    return head + tag + larger + end + content
+
+
+def _pdf(figure: Figure, scale: float) -> bytes:
+    """Matplotlib has no scale for a page, so the page is made here, and drawn on by matplotlib."""
+    drawn = io.BytesIO()
+    width, height = figure.get_size_inches()
+    FigureCanvasPdf(figure)
+    figure.dpi = POINTS
+    file = PdfFile(drawn, metadata={"CreationDate": None})
+    file.newPage(scale * width, scale * height)
+    file.output(scale, 0, 0, scale, 0, 0, Op.concat_matrix)
+    renderer = RendererPdf(file, POINTS, height, width)
+    figure.draw(renderer)
+    renderer.finalize()
+    file.finalize()
+    file.close()
     return drawn.getvalue()
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, scale: float = 1.0) -> None:
     """Writes a figure to a file, completely or not at all.
 
     Args:
         figure: the figure.
         path: the file; its suffix, `.png`, `.svg` or `.pdf`, is the format. A missing folder is made.
+        scale: how much larger than the figure all is that the file shows.
 
     Raises:
         UserError: the file cannot be written.
     """
-    files.write_bytes(path, image(figure, path.suffix[1:].lower()))
+    files.write_bytes(path, image(figure, path.suffix[1:].lower(), scale))

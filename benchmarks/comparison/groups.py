@@ -1,5 +1,6 @@
 """Groups of runs that may be compared (same stream, splits, images, backbone and shots), in a group by method."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from strategies.about import About
 # Settings that identify a run within its method, and those that are equal in a group; all others define the method.
 OF_THE_RUN = ("seed", "order", "device", FREE)
 OF_THE_GROUP = ("stream", "model", "pretrained", "splits", "shots")
+PATH = re.compile(r"(?<![\w.~])[~.]{0,2}/(?=\S)(?:[^/,;:()\[\]]*/)*([^/,;:()\[\]]*)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +204,16 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return " ".join(str(value).split())  # in one line
+
+
+def without_folders(text: str) -> str:
+    """Returns a text for a paper, in which of every path only the last name is left: `folder:/home/me/birds` becomes
+    `folder:birds`.
+
+    Args:
+        text: any text, for instance a group's title.
+    """
+    return PATH.sub(lambda match: match[1], text)
 
 
 def settings(run: Run) -> dict[str, Any]:

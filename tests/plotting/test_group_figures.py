@@ -1,6 +1,7 @@
 """The commands `python -m plotting.NAME`: figures of many runs, for 1 to 33 tasks and 1 to 15 methods."""
 
 import importlib
+import re
 from itertools import product
 from pathlib import Path
 
@@ -215,6 +216,58 @@ def test_the_commands_write_png_svg_and_pdf(tmp_path: Path, name: str) -> None:
         result = run_command(name, tmp_path / "runs", "-o", tmp_path / f"out.{suffix}", "--width", "column")
         assert result.exit_code == 0, result.stderr
         assert (tmp_path / f"out.{suffix}").read_bytes().startswith(magic)
+        assert result.stdout.split() == [str(tmp_path / f"out.{suffix}"), str(tmp_path / "out.txt")]
+    (caption,) = (tmp_path / "out.txt").read_text().splitlines()
+    assert "Stream micro, 2 tasks" in caption and "order default; 2 methods with 2 runs each, seeds 0 and 1." in caption
+
+
+def inches(file: Path) -> tuple[float, float]:
+    """Width and height of what is written."""
+    content = file.read_bytes()
+    if file.suffix == ".png":
+        width, height = (int.from_bytes(content[place : place + 4], "big") / 200 for place in (16, 20))
+    elif file.suffix == ".svg":
+        width, height = (float(each) / 72 for each in re.findall(rb'(?:width|height)="([\d.]+)pt"', content)[:2])
+    else:
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+        width, height = (float(each) / 72 for each in box)
+    return max(width, height), min(width, height)
+
+
+@pytest.mark.parametrize("name", ["rank", "curves", "compare", "interference", "spectrum", "history", "matrix"])
+def test_a_figure_fills_a_slide_with_larger_letters_in_every_format(tmp_path: Path, name: str) -> None:
+    make_group(tmp_path / "runs", 5, 3)
+    place = tmp_path / "runs" / STRATEGIES[0] / "0" if name == "matrix" else tmp_path / "runs"
+    sizes = []
+    for form in ("png", "svg", "pdf"):
+        result = run_command(name, place, "-o", tmp_path / "v1.5", "--format", form, "--size", "slide")
+        assert result.exit_code == 0, result.stderr
+        sizes.append(inches(tmp_path / f"v1.5.{form}"))
+    assert all(size == pytest.approx(sizes[0], abs=0.02) for size in sizes)
+    width, height = sizes[0]
+    assert 10 < width <= 13.34 and height <= 7.51 and (tmp_path / "v1.5.txt").is_file()
+
+
+def test_a_font_of_the_readers_choice_is_in_the_file_and_wide_letters_stay_apart(tmp_path: Path) -> None:
+    group = make_group(tmp_path / "runs", 2, 15)
+    for font in ("DejaVu Serif", "DejaVu Sans Mono"):
+        result = run_command("rank", tmp_path / "runs", "-o", tmp_path / "x.pdf", "--font", font)
+        assert result.exit_code == 0, result.stderr
+        assert font.replace(" ", "").encode() in (tmp_path / "x.pdf").read_bytes()
+        with style.font(font):
+            assert overlapping(drawn(rank.figure(group))) == []
+    assert style.fonts()[0] == style.FONT
+
+
+def test_a_caption_replaces_a_link_and_names_no_folder(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", np.ones((2, 1)), ["one"], stream="folder:/home/somebody/birds")
+    (tmp_path / "kept").write_text("mine")
+    (tmp_path / "x.txt").symlink_to(tmp_path / "kept")
+    assert run_command("rank", tmp_path / "run", "-o", tmp_path / "x.png").exit_code == 0
+    caption = (tmp_path / "x.txt").read_text()
+    assert (tmp_path / "kept").read_text() == "mine" and not (tmp_path / "x.txt").is_symlink()
+    assert "Stream folder:birds, 1 tasks" in caption and "somebody" not in caption
+    assert "Band: the quartiles over matrices." in caption and "one method with one run" in caption
 
 
 def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
@@ -239,6 +292,12 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
     ("name", "arguments", "words"),
     [
         ("rank", ["runs", "-o", "x.gif"], "x.gif: unknown format; expected a name that ends in .png, .svg or .pdf"),
+        ("rank", ["runs", "-o", "x.png", "--format", "pdf"], "x.png: --format pdf contradicts the name"),
+        (
+            "rank",
+            ["runs", "-o", "x.png", "--font", "DejaVu Serf"],
+            'no such font is installed (did you mean "DejaVu Serif"?)',
+        ),
         ("rank", ["nowhere", "-o", "x.png"], "nowhere: no such folder"),
         ("rank", ["runs", "orders", "-o", "x.png"], "under 2 different protocols"),
         ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),

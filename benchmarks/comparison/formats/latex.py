@@ -4,12 +4,12 @@ import re
 from itertools import count
 
 from benchmarks.comparison.contents import Comparison
+from benchmarks.comparison.groups import without_folders
 from benchmarks.comparison.tables import Cell, Section, Table
 
 
 SUFFIXES = (".tex",)
 COLUMN_HOLDS = 7  # tables with more columns span both columns of a paper
-PATH = re.compile(r"(?<![\w.~])[~.]{0,2}/(?=\S)(?:[^/,;:()\[\]]*/)*([^/,;:()\[\]]*)")
 NARROW_SPACE = "\u202f"
 ESCAPED = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -68,5 +68,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _text(text: str) -> str:
-    text = PATH.sub(lambda match: match[1], text)
-    return "".join(ESCAPED.get(letter, letter) for letter in text)
+    return "".join(ESCAPED.get(letter, letter) for letter in without_folders(text))
