@@ -23,7 +23,7 @@ class Mark:
 
     Attributes:
         x, y: its place, in the axes' units.
-        name: its name.
+        name: its name; empty for what only keeps the names away, as a line does.
         colour: of the name.
         ours: whether the name is to stand out.
         radius: of the mark, in points.
@@ -73,6 +73,8 @@ def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     taken = [box for mark, place in zip(marks, places, strict=True) for box in _own(mark, place, place_of)]
     for index in np.argsort([-y for _, y in places], kind="stable"):
         mark, place = marks[index], places[index]
+        if not mark.name:
+            continue
         width = 72 * style.letter() * len(mark.name)
         boxes = [place[[0, 1, 0, 1]] + box for box in _offsets(width, mark.radius + 2)]
         best = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken) + _outside(box, inside))

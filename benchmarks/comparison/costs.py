@@ -13,7 +13,7 @@ class Cost:
 
     Attributes:
         key: its name on the command line, such as `training_seconds`.
-        heading: its name in tables and figures, such as `training`.
+        heading: its name in tables and figures, such as `training time`.
         of: takes a run and returns its cost.
         show: turns a cost into text with its unit, such as `6.5 min`.
         includes: what is counted, as the end of a sentence.
@@ -94,18 +94,18 @@ COSTS = (
     ),
     Cost(
         "training_seconds",
-        "training",
+        "training time",
         metric_columns.training_seconds,
         duration,
-        "the time of the training of all tasks, with the loading of its images and the decompositions of weights",
+        "that of all tasks together, with the loading of images and the decompositions of weights",
         is_measured=True,
     ),
     Cost(
         "evaluation_seconds",
-        "evaluation",
+        "evaluation time",
         metric_columns.evaluation_seconds,
         duration,
-        "the time of all tests, on every task before any training and after each task",
+        "that of all tests together, on every task before any training and after each task",
         is_measured=True,
     ),
 )

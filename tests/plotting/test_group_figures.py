@@ -16,7 +16,7 @@ from benchmarks.config import registry
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import read
-from plotting import compare, curves, frontier, history, interference, rank, spectrum, style
+from plotting import compare, cost, curves, frontier, history, interference, rank, spectrum, style
 from tests.plotting.test_run_figures import drawn, names, overlapping
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
@@ -25,7 +25,7 @@ from tests.run_folders import RANK, rank_rows, write_csv, write_run
 STRATEGIES = sorted(registry.names("strategy"), key=lambda name: ":" in name)
 FIGURES = {
     "rank": rank.figure, "curves": curves.figure, "compare": compare.figure, "interference": interference.figure,
-    "spectrum": spectrum.figure, "history": history.figure,
+    "spectrum": spectrum.figure, "history": history.figure, "cost": cost.figure,
     "rank --by-block": lambda group, width: rank.by_block(group.methods[0], width),
 }  # fmt: skip
 
@@ -204,6 +204,32 @@ def test_a_method_looks_the_same_whoever_is_beside_it_and_no_two_look_alike(tmp_
     assert first.colour == second.colour and first.dash != second.dash
 
 
+def test_the_front_of_the_costs_has_what_none_beats_and_neither_zero_shot_nor_joint(tmp_path: Path) -> None:
+    """Storage in MB and Avg: SI is beaten by LoRA, EWC is the best, NuSA-CL stores nothing."""
+    places = {"nusa": (0, 40), "lora": (1, 50), "avalanche:si": (2, 45), "avalanche:ewc": (900, 60), "joint": (3, 90)}
+    for (strategy, (stored, avg)), seed in product(places.items(), (1, 2)):
+        states = np.full((3, 2), avg + 2.0 * seed - 3)
+        costs = {"carried_bytes": [stored * 1_000_000] * 2}
+        costs |= {"trained_parameters": [1000, 0]} if strategy == "joint" else {}  # all at once
+        write_run(tmp_path / f"{strategy}{seed}", states, ["a", "b"], strategy, seed, cost=costs)
+    write_run(tmp_path / "zero", np.full((3, 2), 55.0), ["a", "b"], "zeroshot", cost={"trained_parameters": [0, 0]})
+    (group,) = sort(find([tmp_path]).folders).groups
+    best = cost.pareto(cost.points(group, cost.BY_KEY["storage"]))
+    assert [(point.method.strategy, point.cost.mean, point.accuracy.mean) for point in best] == [
+        ("nusa", 0, 40),
+        ("lora", 1e6, 50),
+        ("avalanche:ewc", 9e8, 60),
+    ]
+    (axes,) = cost.figure(group, cost="storage").axes
+    assert axes.get_xscale() == "symlog" and "not drawn (no Avg): Joint" in axes.get_title()
+    (step,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert np.asarray(step.get_xydata())[:3].tolist() == [[0, 40], [1e6, 50], [9e8, 60]]
+    assert cost.figure(group, cost="peak_memory").axes[0].get_xscale() == "linear"
+    result = run_command("cost", tmp_path, "--cost", "storage", "-o", tmp_path / "x.svg")
+    assert result.exit_code == 0 and result.stderr == "note: not drawn (no Avg): Joint\n"
+    assert "the most bytes kept from one task to the next besides the model" in (tmp_path / "x.txt").read_text()
+
+
 def run_command(name: str, *arguments: object) -> Result:
     command = importlib.import_module(f"plotting.{name}").main
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
@@ -234,7 +260,7 @@ def inches(file: Path) -> tuple[float, float]:
     return max(width, height), min(width, height)
 
 
-@pytest.mark.parametrize("name", ["rank", "curves", "compare", "interference", "spectrum", "history", "matrix"])
+@pytest.mark.parametrize("name", ["rank", "curves", "compare", "cost", "interference", "spectrum", "history", "matrix"])
 def test_a_figure_fills_a_slide_with_larger_letters_in_every_format(tmp_path: Path, name: str) -> None:
     make_group(tmp_path / "runs", 5, 3)
     place = tmp_path / "runs" / STRATEGIES[0] / "0" if name == "matrix" else tmp_path / "runs"
