@@ -3,24 +3,20 @@
 `python -m plotting.cost [RESULTS...] [--cost training_seconds] -o FILE`
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import click
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from benchmarks.comparison import metric_columns
-from benchmarks.comparison.costs import COSTS, Cost, explained
-from benchmarks.comparison.frontier import front
+from benchmarks.comparison.costs import BY_KEY, COSTS, Cost, Point, explained, pareto, points
 from benchmarks.comparison.groups import Group, Method
 from benchmarks.comparison.run_filters import choice, chosen, only_group
-from benchmarks.comparison.statistics import Spread, over_orders, spread
-from benchmarks.comparison.tables import competing
 from benchmarks.config.terminal import Command
 from benchmarks.runs.read import MATRICES
 from plotting import style
@@ -35,52 +31,7 @@ from plotting.gaps import Gap, drawn, is_empty, sentence
 
 HEIGHT = 3.0  # inches at least
 SPAN = 20.0  # the largest cost over the smallest, from which on the axis is logarithmic
-BY_KEY = {cost.key: cost for cost in COSTS}
 AXES = ("training_seconds", "peak_memory", "storage", "trained_parameters")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A method in the figure.
-
-    Attributes:
-        method: the method.
-        cost: mean and standard deviation of its cost over all its runs.
-        accuracy: those of its Avg in percent over seeds, or over orders if there are several.
-        is_ranked: whether it may be on the front: zero-shot and joint training may not.
-    """
-
-    method: Method
-    cost: Spread
-    accuracy: Spread
-    is_ranked: bool
-
-
-def points(group: Group, cost: Cost) -> list[Point]:
-    """Returns the methods that the figure shows: those that ran in every order and have an Avg.
-
-    Args:
-        group: the runs.
-        cost: the cost.
-    """
-    avg, orders = metric_columns.metric(group.identity, "avg"), list(group.orders)
-    found = []
-    for method, is_ranked in zip(group.methods, competing(group.methods), strict=True):
-        accuracy, costs = over_orders(method, orders, avg.of), spread([cost.of(run) for run in method.runs])
-        if accuracy is not None and costs is not None:
-            found.append(Point(method, costs, accuracy, is_ranked))
-    return found
-
-
-def pareto(found: Sequence[Point]) -> list[Point]:
-    """Returns the ranked points, by their means, than which no other is both cheaper and more accurate; the cheapest first.
-
-    Args:
-        found: the points.
-    """
-    ranked = [point for point in found if point.is_ranked]
-    cheap, good = np.array([(-point.cost.mean, point.accuracy.mean) for point in ranked]).reshape(-1, 2).T
-    return [ranked[index] for index in reversed(front(cheap, good))]
 
 
 @style.paper()
@@ -150,7 +101,7 @@ def _across(axes: Axes, costs: Sequence[float], cost: Cost) -> None:
         return
     least, most = min(positive), max(positive)
     zero = [0.0] if len(positive) < len(costs) else []
-    decades = range(int(np.floor(np.log10(least))), int(np.ceil(np.log10(most))) + 1)
+    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     axes.set_xscale("symlog", linthresh=least, linscale=0.5) if zero else axes.set_xscale("log")
     axes.set_xlim(-0.3 * least if zero else least / 2, 3 * most)
     axes.set_xticks([*zero, *(10.0**decade for decade in decades if least <= 10.0**decade <= 3 * most)])
@@ -167,7 +118,10 @@ def in_report(group: Group) -> Iterator[Captioned]:
     Args:
         group: the runs.
     """
-    cost, missing = BY_KEY["trained_parameters" if _machines(group) > 1 else AXES[0]], gaps(group)
+    cost, missing = (
+        BY_KEY["trained_parameters" if len(metric_columns.machines(group.runs)) > 1 else AXES[0]],
+        gaps(group),
+    )
     if is_empty(group, missing):
         return
     said = "; ".join(
@@ -192,11 +146,12 @@ def caption(group: Group, cost: str) -> str:
     )
     nothing = any(method.runs[0].learns_nothing for method in group.methods)
     line = " Dotted: zero-shot, which costs nothing and is not ranked." if nothing else ""
-    machines = " The runs come from different machines, so that times and memory do not compare."
+    apart = BY_KEY[cost].is_measured and len(metric_columns.machines(group.runs)) > 1
+    machines = " The runs come from different machines, so that this does not compare." if apart else ""
     words = (
         f"Avg in percent ({MATRICES[group.identity][1]}) against {BY_KEY[cost].heading}. Step line: the Pareto front, the "
         f"methods than which no other is both cheaper and more accurate, by means.{line} {explained(BY_KEY[cost])}"
-        f"{machines if BY_KEY[cost].is_measured and _machines(group) > 1 else ''} Marks are means {means}. {bars}"
+        f"{machines} Marks are means {means}. {bars}"
     )
     return captioned(group, words, gaps(group))
 
@@ -214,10 +169,6 @@ def gaps(group: Group) -> list[Gap]:
             everywhere = all(method.in_order(tasks) for tasks in group.orders)
             found.append(Gap(method, "no Avg" if everywhere else "not run in every order"))
     return found
-
-
-def _machines(group: Group) -> int:
-    return len({metric_columns.machine(run) for run in group.runs})
 
 
 @click.command("python -m plotting.cost", cls=Command, help=commands()["cost"])

@@ -1,13 +1,16 @@
 """Writes one page about some runs: `python -m plotting.report [RESULTS...] -o report.html`."""
 
-import base64
+import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import yaml
+from matplotlib.figure import Figure
 
-from benchmarks.comparison import differing, formats, metric_columns, published, tables
+from benchmarks.comparison import differing, findings, formats, metric_columns, published, tables
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.costs import COSTS
 from benchmarks.comparison.formats.html import environment
@@ -19,13 +22,17 @@ from benchmarks.config.terminal import Command
 from benchmarks.runtime import files
 from plotting import style
 from plotting.found import IN_REPORT, find
+from plotting.gaps import drawn
+
+
+DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 
 def figures(group: Group) -> list[dict[str, Any]]:
     """Returns every figure of a group of runs for the page, one dict each.
 
-    The keys are `svg` (the drawing, as base64 text), `caption`, `alt` (the alternative text), `width` and `height` (in
-    CSS pixels).
+    The keys are `svg` (the drawing, as the address of an image), `caption`, `alt` (the alternative text), `methods` (the
+    labels of those that it shows, as a JSON list), `width` and `height` (in CSS pixels).
 
     Args:
         group: the runs.
@@ -34,10 +41,21 @@ def figures(group: Group) -> list[dict[str, Any]]:
     for in_report in find(IN_REPORT).values():
         for captioned in in_report(group):
             width, height = (round(96 * inches) for inches in captioned.figure.get_size_inches())
-            svg = base64.b64encode(style.image(captioned.figure, "svg")).decode()
-            words = {"caption": captioned.caption, "alt": captioned.alt}
-            found.append({**words, "svg": svg, "width": width, "height": height})
+            methods = json.dumps(captioned.methods or drawn(group), ensure_ascii=False)
+            words = {"caption": captioned.caption, "alt": captioned.alt, "methods": methods}
+            found.append({**words, "svg": _drawing(captioned.figure), "width": width, "height": height})
     return found
+
+
+def _drawing(figure: Figure) -> str:
+    """Returns a figure as a data address, with its lines to a hundredth of a point: a page of many methods stays small."""
+    svg = style.image(figure, "svg").decode()
+    short = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), svg)
+    return f"data:image/svg+xml,{_address(' '.join(short.split()))}"
+
+
+def _address(content: str) -> str:
+    return quote(content, safe=" =,;/()+-.")
 
 
 def about_group(group: Group) -> list[tuple[str, str]]:
@@ -60,7 +78,7 @@ def about_group(group: Group) -> list[tuple[str, str]]:
         ("orders", "; ".join(group.orders.values())),
         ("seeds", ", ".join(map(str, seeds))),
         ("versions of this project", ", ".join(sorted(versions))),
-        ("machines", "; ".join(sorted({metric_columns.machine(run) for run in group.runs}))),
+        ("machines", "; ".join(metric_columns.machines(group.runs))),
         *(("settings", said) for said in differing.notes(group)),
     ]
 
@@ -111,6 +129,7 @@ def page(found: Sorted) -> str:
         groups.append(
             {
                 "title": group.title,
+                "findings": findings.findings(group),
                 "about": about_group(group),
                 "tables": section.tables,
                 "per_task": per_task,
@@ -125,7 +144,7 @@ def page(found: Sorted) -> str:
     csv = formats.find()["csv"].write(Comparison(found.groups, per_task=True))
     return environment().get_template("report.html").render(
         title="Continual learning of CLIP: comparison", summary=summary, groups=groups,
-        csv=base64.b64encode(csv.encode()).decode(), remarks=[*found.left_out, *found.remarks],
+        csv=f"data:text/csv,{_address(csv)}", note=findings.NOTE, remarks=[*found.left_out, *found.remarks],
     )  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""What a method costs: each column of the cost table, and what its value includes."""
+"""What a method costs: each column of the cost table, what its value includes, and which accuracy it buys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchmarks.comparison import metric_columns
+from benchmarks.comparison.frontier import front
+from benchmarks.comparison.groups import Group, Method
+from benchmarks.comparison.statistics import Spread, over_orders, spread
 from benchmarks.runs.read import Run
 
 
@@ -111,6 +116,9 @@ COSTS = (
 )
 
 
+BY_KEY = {cost.key: cost for cost in COSTS}
+
+
 def explained(cost: Cost) -> str:
     """Returns a sentence that says what a cost includes: `Auxiliary images: those that ...`.
 
@@ -118,3 +126,45 @@ def explained(cost: Cost) -> str:
         cost: the cost.
     """
     return f"{cost.heading[:1].upper()}{cost.heading[1:]}: {cost.includes}."
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method's accuracy and what it costs.
+
+    Attributes:
+        method: the method.
+        cost: mean and standard deviation of its cost over all its runs.
+        accuracy: those of its Avg in percent over seeds, or over orders if there are several.
+    """
+
+    method: Method
+    cost: Spread
+    accuracy: Spread
+
+
+def points(group: Group, cost: Cost) -> list[Point]:
+    """Returns the accuracy and cost of the methods that ran in every order and have an Avg.
+
+    Args:
+        group: the runs.
+        cost: the cost.
+    """
+    avg, orders = metric_columns.metric(group.identity, "avg"), list(group.orders)
+    found = []
+    for method in group.methods:
+        accuracy, costs = over_orders(method, orders, avg.of), spread([cost.of(run) for run in method.runs])
+        if accuracy is not None and costs is not None:
+            found.append(Point(method, costs, accuracy))
+    return found
+
+
+def pareto(found: Sequence[Point]) -> list[Point]:
+    """Returns the ranked points, by their means, than which no other is both cheaper and more accurate; the cheapest first.
+
+    Args:
+        found: the points.
+    """
+    ranked = [point for point in found if point.method.is_ranked]
+    cheap, good = np.array([(-point.cost.mean, point.accuracy.mean) for point in ranked]).reshape(-1, 2).T
+    return [ranked[index] for index in reversed(front(cheap, good))]

@@ -15,7 +15,6 @@ from benchmarks.comparison.tables import (
     Section,
     Table,
     bracketed,
-    competing,
     marked,
     signed,
     unsigned,
@@ -189,7 +188,7 @@ def differences(lines: Sequence[Line], baseline: Line, key: str, at: Sequence[in
 def _competing(lines: Sequence[Line]) -> list[bool]:
     """Whether each line is ranked: none where they do not have the same orders and seeds."""
     alike = frontier.are_alike(lines)
-    return [alike and each for each in competing(line.method for line in lines)]
+    return [alike and line.method.is_ranked for line in lines]
 
 
 def _over(lines: Sequence[Line], at: Sequence[int], columns: list[list[Cell]], title: str, notes: list[str]) -> Table:

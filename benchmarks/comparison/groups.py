@@ -55,6 +55,11 @@ class Method:
         """The strategy's title, reference, colour and marker in figures, and the published results to compare it with."""
         return self.runs[0].method
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the method is ranked. Zero-shot and joint training are not: they bound the others from below and above."""
+        return not (self.runs[0].learns_nothing or self.runs[0].learns_at_once)
+
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
         """Returns the method's runs that learn the tasks in a certain order, sorted by seed; empty if there are none.
 

@@ -184,6 +184,15 @@ def machine(run: Run) -> str:
     return ", then ".join(name for name, before in zip(names, ["", *names], strict=False) if name != before)
 
 
+def machines(runs: Sequence[Run]) -> list[str]:
+    """Returns the machines on which the times of some runs were measured, each once, in alphabetical order.
+
+    Args:
+        runs: the runs.
+    """
+    return sorted({machine(run) for run in runs})
+
+
 def _machine(hardware: dict[str, Any]) -> str:
     device = hardware.get("gpu") or hardware.get("processor") or "an unknown processor"
     threads = hardware.get("threads")

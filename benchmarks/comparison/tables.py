@@ -120,16 +120,6 @@ def _by_columns(methods: Sequence[Method], columns: Iterable[list[Cell]]) -> lis
     return list(zip([Cell(method.label) for method in methods], *columns, strict=True))
 
 
-def competing(methods: Iterable[Method]) -> list[bool]:
-    """Returns whether each method is ranked. Zero-shot and joint training are not: they bound the others from below and
-    above.
-
-    Args:
-        methods: the methods.
-    """
-    return [not (method.runs[0].learns_nothing or method.runs[0].learns_at_once) for method in methods]
-
-
 def _count(methods: Iterable[Method], orders: Sequence[tuple[str, ...]]) -> str:
     """Returns the sentence that explains ± in a table."""
     if len(orders) > 1:
@@ -155,7 +145,7 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
         identity: `known` (task-aware), `unknown` (task-agnostic) or `seen` (class-incremental).
     """
     methods = [method for method in group.methods if any(method.in_order(tasks) for tasks in orders)]
-    competes = competing(methods)
+    competes = [method.is_ranked for method in methods]
 
     def column(metric: Metric) -> list[Cell]:
         found = [over_orders(method, orders, metric.of) for method in methods]
@@ -190,7 +180,7 @@ def per_task_tables(group: Group, tasks: tuple[str, ...]) -> list[Table]:
     """
     identity = group.accuracy_identity
     methods = [method for method in group.methods if method.in_order(tasks)]
-    competes = competing(methods)
+    competes = [method.is_ranked for method in methods]
     tables = []
     for metric, heading in PER_TASK:
         columns = []
@@ -261,7 +251,7 @@ def cost_table(group: Group) -> Table:
     Args:
         group: the runs.
     """
-    machines = sorted({metric_columns.machine(run) for run in group.runs})
+    machines = metric_columns.machines(group.runs)
     notes = [
         f"Means over all runs, on {' and '.join(machines)}. {' '.join(map(explained, COSTS))} Effective rank: entropy "
         "rank, mean over the attention's matrices, before the first task and after the last."

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
+from benchmarks.comparison import costs
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.sorting import sort
 from benchmarks.config import registry
@@ -209,12 +210,12 @@ def test_the_front_of_the_costs_has_what_none_beats_and_neither_zero_shot_nor_jo
     places = {"nusa": (0, 40), "lora": (1, 50), "avalanche:si": (2, 45), "avalanche:ewc": (900, 60), "joint": (3, 90)}
     for (strategy, (stored, avg)), seed in product(places.items(), (1, 2)):
         states = np.full((3, 2), avg + 2.0 * seed - 3)
-        costs = {"carried_bytes": [stored * 1_000_000] * 2}
-        costs |= {"trained_parameters": [1000, 0]} if strategy == "joint" else {}  # all at once
-        write_run(tmp_path / f"{strategy}{seed}", states, ["a", "b"], strategy, seed, cost=costs)
+        spent = {"carried_bytes": [stored * 1_000_000] * 2}
+        spent |= {"trained_parameters": [1000, 0]} if strategy == "joint" else {}  # all at once
+        write_run(tmp_path / f"{strategy}{seed}", states, ["a", "b"], strategy, seed, cost=spent)
     write_run(tmp_path / "zero", np.full((3, 2), 55.0), ["a", "b"], "zeroshot", cost={"trained_parameters": [0, 0]})
     (group,) = sort(find([tmp_path]).folders).groups
-    best = cost.pareto(cost.points(group, cost.BY_KEY["storage"]))
+    best = costs.pareto(costs.points(group, costs.BY_KEY["storage"]))
     assert [(point.method.strategy, point.cost.mean, point.accuracy.mean) for point in best] == [
         ("nusa", 0, 40),
         ("lora", 1e6, 50),

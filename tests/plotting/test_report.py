@@ -18,6 +18,7 @@ from tests.plotting.test_group_figures import make_group
 from tests.run_folders import write_run
 
 
+ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # No sandbox, as root in CI; and nothing that Chromium would ask of the network by itself.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -48,10 +49,17 @@ def test_the_page_holds_everything_and_is_small(page: Path) -> None:
     assert len(text) < 5_000_000
     assert "http://" not in re.sub(r"&lt;.*?&gt;", "", text) and "https://" not in text
     assert "not finished" in text and "47 runs of 17 methods under 2 protocols" in text
-    assert text.count("<figure>") == 6 + 6 - 3  # the hostile runs have no spectra, no history, and nothing to forget
+    assert text.count("<figure ") == 7 + 7 - 3  # the hostile runs have no spectra, no history, and nothing to forget
     assert all(alt.strip() for alt in re.findall(r'<img [^>]*alt="([^"]*)"', text))
-    assert text.count("<img ") == text.count("<figure>")
-    assert '<a download="comparison.csv" href="data:text/csv;base64,' in text
+    assert text.count("<img ") == text.count("<figure ")
+    assert '<a download="comparison.csv" href="data:text/csv,' in text
+    first, second = re.findall(r'<p class="found">(.*?)</p>', text)
+    assert " leads with an Avg of " in first + second and "NuSA-CL, the only ranked method" not in first
+
+
+def test_a_page_of_all_methods_on_micro_stays_small(tmp_path: Path) -> None:
+    assert report(ROOT / "results" / "reference" / "micro", "-o", tmp_path / "page.html").exit_code == 0
+    assert (tmp_path / "page.html").stat().st_size < 5_000_000
 
 
 def test_wrong_input_is_one_line(tmp_path: Path) -> None:
@@ -113,8 +121,12 @@ def test_in_chromium_it_sorts_and_filters_and_asks_for_nothing(browser: Any, pag
     tab.get_by_label("Methods").fill("LoRA")
     left = table.locator("tbody tr:not([hidden]) th").all_inner_texts()
     assert left == ["InfLoRA", "LoRA", "MiLoRA", "O-LoRA"]
-    assert tab.get_by_role("status").inner_text() == "4 of 17 shown"
+    assert tab.get_by_role("status").inner_text() == "4 of 17 methods, 7 of 11 figures, 12 of 47 runs shown"
+    assert tab.locator("details.run:visible").count() == 12
+    tab.get_by_label("Methods").fill("nusa hostile")
+    assert tab.get_by_role("status").inner_text().startswith("0 of 17 methods, 0 of 11 figures")
     tab.get_by_label("Methods").fill("")
+    assert tab.locator("figure:visible").count() == 11
     assert len(table.locator("tbody tr:not([hidden]) th").all_inner_texts()) == 15
 
     folded = section.locator("details").first
@@ -129,7 +141,30 @@ def test_in_chromium_it_sorts_and_filters_and_asks_for_nothing(browser: Any, pag
     assert wrong == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "dark")])
+def test_in_chromium_a_figure_is_enlarged_by_a_key_and_escape_leads_back(browser: Any, page: Path) -> None:
+    tab = browser.new_page(viewport={"width": 400, "height": 800})
+    tab.goto(page.as_uri())
+    small = tab.locator("figure img").nth(1)
+    tab.locator("figure button").nth(1).press("Enter")
+    large = tab.get_by_role("dialog")
+    assert large.locator("img").bounding_box()["width"] > 2 * small.bounding_box()["width"]
+    assert large.get_attribute("aria-label") == small.get_attribute("alt")
+    tab.keyboard.press("Escape")
+    assert not large.is_visible()
+    assert tab.evaluate("document.activeElement === document.querySelectorAll('figure button')[1]")
+    small.click()
+    large.click()
+    assert not large.is_visible()
+
+
+def test_in_chromium_without_scripts_all_is_there_and_no_control(browser: Any, page: Path) -> None:
+    tab = browser.new_context(java_script_enabled=False).new_page()
+    tab.goto(page.as_uri())
+    assert not tab.get_by_label("Methods").is_visible() and not tab.get_by_text("Press a heading").first.is_visible()
+    assert tab.locator("figure img:visible").count() == 11 and tab.locator("p.found:visible").count() == 2
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (400, "dark"), (1280, "dark")])
 def test_in_chromium_it_fits_a_phone_and_follows_the_scheme(browser: Any, page: Path, width: int, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab = context.new_page()
@@ -149,4 +184,9 @@ def test_in_chromium_all_is_unfolded_on_paper(browser: Any, page: Path) -> None:
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert not tab.evaluate("[...document.querySelectorAll('details')].some((each) => each.open)")
     tab.emulate_media(media="print")
-    assert not tab.locator(".tools").is_visible()
+    assert not tab.locator(".tools").is_visible() and not tab.locator("details.run").first.is_visible()
+    tab.set_viewport_size({"width": 700, "height": 1000})  # about A4
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.scroll')].every((each) => each.scrollWidth <= each.clientWidth)"
+    )
