@@ -35,10 +35,11 @@ SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.
     "--frontier", is_flag=True, help="each method's trade-off over its learning rates: area, values at equal accuracy"
 )
 @click.option("--along", metavar="NAME,...", help="with --frontier: over these settings  [lr]")
+@click.option("--siunitx", is_flag=True, help="with LaTeX: align the numbers, by the package siunitx")
 @click.option("--published", is_flag=True, help="add the published results of the same protocol, and the differences")
 def main(
     form: str | None, output: Path | None, per_task: bool, baseline: str | None, frontier: bool, along: str | None,
-    published: bool, **choice: Any,
+    siunitx: bool, published: bool, **choice: Any,
 ) -> None:  # fmt: skip
     """Compare the run folders at or below RESULTS (default: results).
 
@@ -48,7 +49,9 @@ def main(
     form = form or _by_suffix(output)
     width = get_terminal_size().columns if output is None and sys.stdout is not None and sys.stdout.isatty() else None
     over = _along(frontier, along, per_task, published, form)
-    found = Comparison(chosen(**choice).groups, per_task, baseline, published, over, width)
+    if siunitx and form != "latex":
+        raise UserError(f"--siunitx: is for LaTeX, not for {form}; name a .tex with -o, or --format latex")
+    found = Comparison(chosen(**choice).groups, per_task, baseline, published, over, siunitx, width)
     _check_baseline(found)
     text = FORMATS[form].write(found)
     if output is None:

@@ -21,6 +21,7 @@ class Comparison:
         published: whether to add the published results of the same protocol.
         along: settings over which each method is one line: the whole trade-off in the place of a row for each of their
             values; empty for the usual tables.
+        siunitx: whether LaTeX tables align their numbers by the package siunitx.
         width: width of the terminal in characters; None if the text is written to a file or a pipe.
     """
 
@@ -29,6 +30,7 @@ class Comparison:
     baseline: str | None = None
     published: bool = False
     along: tuple[str, ...] = ()
+    siunitx: bool = False
     width: int | None = None
 
     def sections(self) -> list[Section]:

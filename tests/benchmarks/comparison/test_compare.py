@@ -21,6 +21,8 @@ from click.testing import CliRunner, Result
 
 from benchmarks.compare import main
 from benchmarks.comparison import published
+from benchmarks.comparison.formats.latex import numbers
+from benchmarks.comparison.tables import Cell
 from benchmarks.config import registry
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.resolve import settings_of
@@ -404,6 +406,7 @@ def test_the_matrix_wins_over_its_metrics(tmp_path: Path) -> None:
             "'word' is not one of 'csv', 'html', 'json', 'latex', 'markdown', 'runs', 'terminal'",
         ),
         (["run", "-o", "run/accuracy.csv/table.md"], "cannot be written"),
+        (["run", "-o", "table.md", "--siunitx"], "--siunitx: is for LaTeX, not for markdown"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -449,16 +452,35 @@ def test_strange_names_are_taken_as_they_are(tmp_path: Path) -> None:
     assert all(name in text for name in STRANGE)
 
 
+def has_siunitx() -> bool:
+    if shutil.which("kpsewhich") is None:
+        return False
+    return not subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True, check=False).returncode
+
+
+NEEDS_SIUNITX = pytest.param(["--siunitx"], marks=pytest.mark.skipif(not has_siunitx(), reason="needs siunitx"))
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], NEEDS_SIUNITX])
+def test_latex_compiles(tmp_path: Path, options: list[str]) -> None:
     two_methods(tmp_path / "runs")
     write_run(tmp_path / "runs" / "strange", states(1), STRANGE, "nusa", note="a_b")
     written = compare(
-        tmp_path / "runs", "--per-task", "--baseline", "lora", "--format", "latex", "-o", tmp_path / "tables.tex"
+        tmp_path / "runs",
+        "--per-task",
+        "--baseline",
+        "lora",
+        "--format",
+        "latex",
+        "-o",
+        tmp_path / "tables.tex",
+        *options,
     )
     assert written.exit_code == 0 and written.stdout == f"{tmp_path / 'tables.tex'}\n"
     (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{tables}\\end{document}"
+        f"\\documentclass{{article}}\\usepackage{{booktabs,graphicx{',siunitx' if options else ''}}}"
+        "\\begin{document}\\input{tables}\\end{document}"
     )
     done = subprocess.run(
         ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"], cwd=tmp_path, capture_output=True,
@@ -466,6 +488,28 @@ def test_latex_compiles(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull \\hbox" not in done.stdout
+
+
+def test_siunitx_aligns_numbers_and_keeps_the_marks(tmp_path: Path) -> None:
+    """Last is 60.0 ± 0.0, 9.5 ± 0.7 and (a single run) 8.0; a difference has a sign; costs with units stay as they are."""
+    for strategy, values in {"nusa": (60.0, 60.0), "lora": (9.0, 10.0), "olora": (8.0,)}.items():
+        for seed, value in enumerate(values):
+            write_run(tmp_path / f"{strategy}{seed}", np.full((4, 3), value), TASKS, strategy, seed)
+    text = compare(tmp_path, "--baseline", "olora", "--siunitx", "--format", "latex").stdout
+    assert r"% \usepackage{booktabs,graphicx,siunitx}" in text and text.count(r"\sisetup{") == text.count(
+        r"\begin{table"
+    )
+    first, *_, cost = text.split(r"\begin{tabular}")[1:]
+    assert first.startswith("{l" + 3 * "S[table-format = 2.1(2)]" + "S[table-format = 1.1(2)]S[table-format = 2.1(2)]}")
+    assert "method & {Transfer} & {Avg} & {Last} & {forgetting} & {learning accuracy}" in first
+    best, second, third = r"\bfseries 60.0 \pm 0.0", r"{$\phantom{0}$\underline{\num{9.5 \pm 0.7}}}", "8.0"
+    for name, cell in (("NuSA-CL", best), ("LoRA", second), ("O-LoRA", third)):
+        assert f"\n{name} & {cell} & {cell} & {cell} & " in first
+    assert r"NuSA-CL & 1000 & 0 & 0 & 2.0 GB & 60 s & 20 s &" in cost and cost.startswith("{lS[table-format = 4]")
+    found = numbers([Cell("+1.3 ± 12.5"), Cell("1\u202f830.4"), Cell("–")])
+    assert found is not None and found.format == "S[table-format = +4.1(3)]"
+    assert found.cell(Cell("5.0", "second")) == r"{$\phantom{{-}000}$\underline{\num{5.0}}$\phantom{{}\pm.000}$}"
+    assert numbers([Cell("1.0"), Cell("7 s")]) is None and numbers([Cell("–")]) is None
 
 
 def test_latex_has_a_label_for_each_table_and_no_path_of_a_machine(tmp_path: Path) -> None:
