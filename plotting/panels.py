@@ -14,6 +14,7 @@ PANEL_HEIGHT = 1.0
 FURNITURE = 0.5
 LONGEST = 60  # letters of a title: a longer one leaves no room for its panel
 MANY = 18  # panels, beyond which they get narrower
+ROUNDING = 1e-9  # three of 1.1 inches fit into 3.3
 
 
 def panels(titles: Sequence[str], labels: Sequence[str], width: float) -> tuple[Figure, list[Axes]]:
@@ -26,7 +27,7 @@ def panels(titles: Sequence[str], labels: Sequence[str], width: float) -> tuple[
         labels: the names in the legend.
         width: in inches.
     """
-    columns = min(len(titles), max(int(width / (1.6 if len(titles) <= MANY else 1.1)), 2))
+    columns = min(len(titles), max(int(width / (1.6 if len(titles) <= MANY else 1.1) + ROUNDING), 2))
     rows = math.ceil(len(titles) / columns)
     wrapped = [style.wrap(title, width / columns) for title in titles]
     lines = max(title.count("\n") for title in wrapped) + 1
