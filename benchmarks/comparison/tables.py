@@ -219,7 +219,7 @@ def probe_table(group: Group, tasks: tuple[str, ...]) -> Table | None:
     named_ = probes.names(replace(group, methods=tuple(methods))) if methods else []
     if not named_:
         return None
-    competes = competing(methods)
+    competes = [method.is_ranked for method in methods]
 
     def column(probe: str, metric: str) -> list[Cell]:
         found = [over_orders(method, [tasks], probes.after_last(probe, metric)) for method in methods]
