@@ -12,10 +12,11 @@ from benchmarks.config.errors import UserError, of_the_system, shown
 from benchmarks.config.registry import Strategy
 from benchmarks.config.resolve import general_defaults
 from benchmarks.config.terminal import say
+from benchmarks.experiment.besides import besides, check_switches
 from benchmarks.experiment.extension import find as find_extension
 from benchmarks.experiment.own import NAME
 from benchmarks.experiment.reading import Run, data_place, with_model
-from benchmarks.experiment.request import Places, Request, cache_place, check_parquet
+from benchmarks.experiment.request import Places, Request, cache_place
 from benchmarks.experiment.start import resolved
 from benchmarks.runs import schema, write
 from benchmarks.runs.folder import RunFiles
@@ -158,7 +159,7 @@ def request(
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise UserError(f"request: expected settings by name, as in {{'seed': 1}}, got {shown(given)}")
-    check_switches(trust_model_code=trust_model_code, again=again, keep_states=keep_states, predictions=predictions)
+    check_switches(trust_model_code=trust_model_code, again=again)
     given = dict(given)
     strategy, stream = given.pop("strategy", None), given.pop("stream", None)
     own = strategy if isinstance(strategy, Strategy) else None
@@ -173,13 +174,9 @@ def request(
     paths = {
         "data_root": data_root, "cache": cache, "auxiliary_images": auxiliary_images, "auxiliary_texts": auxiliary_texts,
     }  # fmt: skip
-    check_names("measure", "measurement", measure)
-    check_names("log", "logger", log)
-    check_names("probe", "probe", probe)
+    also = besides(measure, log, probe, keep_states=keep_states, predictions=predictions)
     named = {"strategy": str(strategy) if strategy and own is None else None, "stream": None if plan else stream}
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
-    if predictions:
-        check_parquet()
     if extend and config:
         raise UserError("--config: goes without --extend, where the finished run's settings hold")
     extension, chosen = find_extension(extend, chosen) if extend else (None, chosen)
@@ -197,16 +194,13 @@ def request(
             **found.flat(),
             **{name: str(place) for name, place in paths.items() if place},
         }
-        told |= {name: list(names) for name, names in (("measure", measure), ("log", log), ("probe", probe)) if names}
+        told |= also.given
         told |= {"trust_model_code": True} if trust_model_code else {}
         told |= {"extend": str(extend)} if extend else {}
-        told |= {name: True for name, wanted in (("keep_states", keep_states), ("predictions", predictions)) if wanted}
         told |= {} if use_cache else {"use_cache": False}
         words = ", ".join(f"{name}={value!r}" for name, value in told.items())
         return Request(
-            found, at, plan, folder, command or f"nb.run({words})", tuple(measure), trust_model_code,
-            tuple(dict.fromkeys(log)), start, extension, keep_states, predictions,
-            tuple(dict.fromkeys(probe)),
+            found, at, plan, folder, command or f"nb.run({words})", also, trust_model_code, start, extension,
         )  # fmt: skip
     except OSError as error:
         raise of_the_system(error) from error
@@ -242,37 +236,6 @@ def places(
         )  # fmt: skip
     except OSError as error:
         raise of_the_system(error) from error
-
-
-def check_switches(**values: Any) -> None:
-    """Checks that arguments are truth values.
-
-    Args:
-        values: the arguments by name.
-
-    Raises:
-        UserError: one is another value.
-    """
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise UserError(f"{name}: expected True or False, got {shown(value)}")
-
-
-def check_names(argument: str, kind: str, names: Any) -> None:
-    """Checks that an argument is a list of names of measurements, loggers or probes.
-
-    Args:
-        argument: the argument's name.
-        kind: `measurement`, `logger` or `probe`; the names of probes may have an argument behind a colon.
-        names: its value.
-
-    Raises:
-        UserError: it is no list of texts, or nothing has one of these names.
-    """
-    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
-        raise UserError(f"{argument}: expected a list of names, got {shown(names)}")
-    for name in names:
-        registry.find(kind, name.partition(":")[0] if kind == "probe" else name)
 
 
 def check_path(name: str, place: Any) -> None:
@@ -361,10 +324,10 @@ def complete(asked: Request, callbacks: Sequence["Callback"] = (), *, plots: boo
 
 
 def _loggers(asked: Request) -> "list[Log]":
-    if not asked.log:
+    if not asked.besides.log:
         return []
     with ready_for_avalanche(), quick_imports(), lean_imports():
-        found: list[Log] = _torch_part().chosen(asked.log)
+        found: list[Log] = _torch_part().chosen(asked.besides.log)
         return found
 
 

@@ -89,9 +89,9 @@ def execute(
         until_done.enter_context(devices.memory_advice(devices.less_memory(common.checkpointing)))
         bar = until_done.enter_context(ProgressBar(silent=silent or not processes.is_first()))
         devices.check(device, common.arithmetic)  # on the device that this process has taken
-        kept = [KeepStates()] if request.keep_states else []
+        kept = [KeepStates()] if request.besides.keep_states else []
         probed = ProbeMeter()
-        measured = [*chosen_measurements(request.measure), *([probed] if request.probe else [])]
+        measured = [*chosen_measurements(request.besides.measure), *([probed] if request.besides.probe else [])]
         told = Callbacks([*measured, *kept, *callbacks], bar)
         ready = _get_ready(request, stream, plugin, read, told, probed, device, bar)
         if not processes.is_first():
@@ -167,7 +167,7 @@ def _get_ready(
     classifier.images_repeat = common.augmentation == "none"
     plugin.decompositions = Decompositions(keep=True)
     opener = Opener(backbone.size, cache, bar)
-    probed.probes = prepare(request.probe, backbone, opener)
+    probed.probes = prepare(request.besides.probe, backbone, opener)
     data = _load(stream, backbone.size, common, cache, bar)
     read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, opener)
     try:
@@ -187,7 +187,7 @@ def _get_ready(
         batch_size=common.batch_size,
         memory_hint=devices.less_memory(common.checkpointing),
         bar=bar,
-        predictions=_predictions(request, names, classifier, data) if request.predictions else None,
+        predictions=_predictions(request, names, classifier, data) if request.besides.predictions else None,
     )
     template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs: dict[str, Any] = {
@@ -201,7 +201,7 @@ def _get_ready(
 
     def go() -> None:
         if request.extension:
-            extended.begin(request.extension, loop, keep=request.keep_states)
+            extended.begin(request.extension, loop, keep=request.besides.keep_states)
         loop.go(template, backbone.about)
 
     return Ready(go, inputs, data.sha256)

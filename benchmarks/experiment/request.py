@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from benchmarks.config.recipes import ANY_STREAM, innermost, recipe
 from benchmarks.config.settings import RunConfig
 from benchmarks.config.terminal import say
 from benchmarks.experiment import data_files
+from benchmarks.experiment.besides import NOTHING, Besides
 from benchmarks.experiment.extension import Extension
 from benchmarks.experiment.start import Start
 from benchmarks.runs import write
@@ -97,14 +97,10 @@ class Request:
         plan: a stream that was given as an object; None if it was given by name.
         folder: the run folder.
         command: the command or call that starts the same run again, for `run.json`.
-        measure: names of measurements in addition to those taken by default.
+        besides: what it measures, sends and writes besides what every run does.
         trusted: whether the config of a model's folder may name a tokenizer that may run code.
-        log: names of loggers, to which the run's values go besides the run folder.
         start: the model from which it starts; None for the pretrained one.
         extension: the finished run that it goes on with; None for a run from its first task.
-        keep_states: whether the weights that each task changed are kept in the run folder.
-        predictions: whether what is predicted for each test image is written into the run folder.
-        probe: names of probes, with their arguments, on which the model is tested in every state.
     """
 
     config: RunConfig
@@ -112,14 +108,10 @@ class Request:
     plan: Plan | None
     folder: Path
     command: str = ""
-    measure: tuple[str, ...] = ()
+    besides: Besides = NOTHING
     trusted: bool = False
-    log: tuple[str, ...] = ()
     start: Start | None = None
     extension: Extension | None = None
-    keep_states: bool = False
-    predictions: bool = False
-    probe: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:
@@ -138,12 +130,8 @@ class Request:
         """
         self.check_same()
         found = write.run_json(self.folder)
-        if self.measure:
-            say(f"finished before: --measure {','.join(self.measure)} adds nothing; --again runs it anew")
-        asked = {"--keep-states": self.keep_states, "--predictions": self.predictions, "--probe": self.probe}
-        for option, wanted in asked.items():
-            if wanted:
-                say(f"finished before: {option} adds nothing; --again runs it anew")
+        if words := self.besides.not_afterwards:
+            say(f"finished before: {words} adds nothing; --again runs it anew")
         if not self.config.strategy.sha256:
             say(
                 "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
@@ -306,16 +294,6 @@ def in_memory(stream: Stream) -> str:
                 image = split.images.read(row)
                 total.update(f"{image.mode} {image.size}\n".encode() + image.tobytes())
     return total.hexdigest()
-
-
-def check_parquet() -> None:
-    """Checks that the package is installed with which predictions are written.
-
-    Raises:
-        UserError: it is not.
-    """
-    if find_spec("pyarrow") is None:
-        raise UserError(f'--predictions: needs pyarrow; pip install "{write.PARQUET}"')
 
 
 def smallest(stream: Stream) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import Command, Place, plain, say
+from benchmarks.experiment.besides import besides
 from benchmarks.runtime import signals
 from benchmarks.sweep import door
 from benchmarks.sweep import search as searching
@@ -91,6 +92,10 @@ def _grid_options(command: Any) -> Any:
 @click.option("--reference-texts", type=Place(), metavar="FILE", help="as in benchmarks.run")
 @click.option("--no-cache", is_flag=True, help="decode images at every reading")
 @click.option("--measure", metavar="NAME,...", default="", help="additional measurements")
+@click.option("--log", metavar="NAME,...", default="", help="tensorboard, wandb: as in benchmarks.run")
+@click.option("--probe", multiple=True, metavar="NAME[:DIR]", help="test outside the stream: as in benchmarks.run")
+@click.option("--keep-states", is_flag=True, help="as in benchmarks.run")
+@click.option("--predictions", is_flag=True, help="as in benchmarks.run")
 @click.option("--plots", is_flag=True, help="draw each run's plots at its end; python -m plotting can draw them later")
 @click.option("--trust-model-code", is_flag=True, help="as in benchmarks.run")
 def main(
@@ -154,10 +159,13 @@ def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _shared(options: dict[str, Any]) -> Any:
-    measure = [name.strip() for name in options["measure"].split(",") if name.strip()]
+    measure, log = ([name.strip() for name in options[each].split(",") if name.strip()] for each in ("measure", "log"))
+    also = besides(
+        measure, log, list(options["probe"]), keep_states=options["keep_states"], predictions=options["predictions"]
+    )
     root = options["data_root"]
     return door.shared_by_all(
-        options["results"], measure=measure, data_root=None if root == default_data_root() else root,
+        options["results"], also, data_root=None if root == default_data_root() else root,
         cache=options["cache"], use_cache=not options["no_cache"], auxiliary_images=options["reference_images"],
         auxiliary_texts=options["reference_texts"], trust_model_code=options["trust_model_code"], plots=options["plots"],
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
+from benchmarks.experiment.besides import NOTHING, Besides
 from benchmarks.experiment.request import Places, Request, check_batch, smallest
 from benchmarks.experiment.start import resolved
 from benchmarks.runs import write
@@ -21,14 +22,14 @@ class Shared:
 
     Attributes:
         places: the folders and files that they read or write.
-        measure: names of measurements in addition to those taken by default.
+        besides: what they measure, send and write besides what every run does.
         plots: whether each run's `plots/` is drawn at its end.
         trusted: whether the config of a model's folder may name a tokenizer that may run code.
         words: the options of `python -m benchmarks.run` that say all this.
     """
 
     places: Places
-    measure: tuple[str, ...] = ()
+    besides: Besides = NOTHING
     plots: bool = False
     trusted: bool = False
     words: tuple[str, ...] = ()
@@ -150,7 +151,7 @@ def request(given: Mapping[str, Any], shared: Shared) -> Request:
     words += [word for name, place in named.items() if place for word in (name, str(place))]
     command = shlex.join(["python", "-m", "benchmarks.run", *words, *shared.words])
     folder = write.run_path(places.results, config)
-    return Request(config, places, None, folder, command, shared.measure, shared.trusted, start=start)
+    return Request(config, places, None, folder, command, shared.besides, shared.trusted, start)
 
 
 def _option(name: str, value: Any, resolved: Any) -> list[str]:

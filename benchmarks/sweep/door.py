@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.terminal import say
-from benchmarks.experiment.door import check_names, check_path, check_switches, places
+from benchmarks.experiment.besides import NOTHING, Besides, besides, check_switches
+from benchmarks.experiment.door import check_path, places
 from benchmarks.experiment.reading import load_runs
 from benchmarks.runs import write
 from benchmarks.runtime import files
@@ -107,9 +108,7 @@ def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> li
             if read not in changed:
                 changed[read] = cell.request.changed(about)
             others[changed[read]] += 1
-            others[
-                f"--measure {','.join(cell.request.measure)} adds nothing to them" if cell.request.measure else ""
-            ] += 1
+            others[f"{words} adds nothing to them" if (words := cell.request.besides.not_afterwards) else ""] += 1
         elif (cell.folder / "config.yaml").exists():
             write.check_config(cell.folder, cell.request.config.flat())
             cell.request.check_unfinished()
@@ -176,6 +175,10 @@ def sweep(
     *,
     results: str | Path = "results",
     measure: Sequence[str] = (),
+    log: Sequence[str] = (),
+    probe: Sequence[str] = (),
+    keep_states: bool = False,
+    predictions: bool = False,
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
     use_cache: bool = True,
@@ -201,7 +204,7 @@ def sweep(
             file that holds one. Settings below `search` (`{"strategy": "nusa", "search": {"lr": [1e-3, 1e-2]}}`) are
             chosen among on validation images, as with the command's `--search`.
         results: the folder in which the run folders are made.
-        measure: names of measurements from installed packages, or of those not taken by default.
+        measure, log, probe, keep_states, predictions: what each run does besides, as in `nb.run`.
         data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code: as in `nb.run`.
         plots: whether each run's `plots/` is drawn at its end.
         retry_failed: whether runs that failed before are tried again.
@@ -219,8 +222,9 @@ def sweep(
     check_switches(retry_failed=retry_failed, silent=silent)
     check_path("scratch", scratch)
     shared = shared_by_all(
-        results, measure=measure, data_root=data_root, cache=cache, use_cache=use_cache,
-        auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, plots=plots,
+        results, besides(measure, log, probe, keep_states=keep_states, predictions=predictions), data_root=data_root,
+        cache=cache, use_cache=use_cache, auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts,
+        trust_model_code=trust_model_code, plots=plots,
     )  # fmt: skip
     options = Options(address, cpus_per_run, gpus_per_run, timeout, Path(scratch) if scratch else None)
     asked = plan(_blocks(grid), shared)
@@ -248,8 +252,8 @@ def _blocks(grid: Any) -> list[Block]:
 
 def shared_by_all(
     results: str | Path = "results",
+    also: Besides = NOTHING,
     *,
-    measure: Sequence[str] = (),
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
     use_cache: bool = True,
@@ -261,8 +265,8 @@ def shared_by_all(
     """Returns what all runs of a sweep have in common besides their settings, checked.
 
     Args:
-        results, measure, data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code, plots: as in
-            `sweep`.
+        results, data_root, cache, use_cache, auxiliary_images, auxiliary_texts, trust_model_code, plots: as in `sweep`.
+        also: what each run does besides.
 
     Raises:
         UserError: a value has the wrong type, a measurement is unknown, or a folder or file is missing or cannot be
@@ -277,12 +281,9 @@ def shared_by_all(
     for option, place in (("--reference-images", at.auxiliary_images), ("--reference-texts", at.auxiliary_texts)):
         if place and not place.exists():
             raise UserError(f"{option} {place}: there is no such file or folder")
-    check_names("measure", "measurement", measure)
     check_switches(plots=plots, trust_model_code=trust_model_code)
-    named = {
-        "--results": results, "--data-root": data_root, "--cache": cache, "--measure": ",".join(measure) or None,
-    }  # fmt: skip
+    named = {"--results": results, "--data-root": data_root, "--cache": cache}
     switches = {"--no-cache": not use_cache, "--no-plots": not plots, "--trust-model-code": trust_model_code}
     words = [word for name, value in named.items() if value is not None for word in (name, str(value))]
-    words += [name for name, on in switches.items() if on]
-    return Shared(at, tuple(measure), plots, trust_model_code, tuple(words))
+    words += [*(name for name, on in switches.items() if on), *also.words]
+    return Shared(at, also, plots, trust_model_code, tuple(words))

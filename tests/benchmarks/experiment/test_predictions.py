@@ -103,8 +103,7 @@ def test_what_is_missing_is_said_in_a_line(
     with pytest.raises(nb.UserError, match=r"1\.parquet: damaged"):
         run.confusion(1)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("benchmarks.experiment.request.find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.experiment.besides.find_spec", lambda name: None)
     assert main(["--predictions", "--results", str(tmp_path / "results")]) == 2
     assert 'needs pyarrow; pip install "nusa-bench[predictions]"' in capsys.readouterr().err
     assert not (tmp_path / "results").exists()

@@ -11,6 +11,7 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.registry import strategy_of
 from benchmarks.config.settings import HARNESS_NAMES
 from benchmarks.experiment import door
+from benchmarks.experiment.besides import besides
 from benchmarks.sweep.cells import cells
 from benchmarks.sweep.door import plan, run_plan, shared_by_all
 from benchmarks.sweep.grid import Block
@@ -105,7 +106,7 @@ def test_shared_options_are_checked(tmp_path):
     with pytest.raises(UserError, match=r"--reference-texts .*no such file"):
         shared_by_all(tmp_path, auxiliary_texts=tmp_path / "none")
     with pytest.raises(UserError, match="no measurement"):
-        shared_by_all(tmp_path, measure=["nothing"])
+        besides(["nothing"])
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--results .*file: not a folder"):
         shared_by_all(tmp_path / "file")
@@ -192,11 +193,13 @@ def test_finished_runs_of_other_code_are_counted_in_a_line(tmp_path):
 
 
 def test_finished_runs_without_a_measurement_are_counted_in_a_line(tmp_path):
-    shared = shared_by_all(tmp_path / "results", measure=["interference"])
+    shared = shared_by_all(tmp_path / "results", besides(["interference"], probe=["micro"], predictions=True))
     (cell,) = found(tmp_path, {"seed": ["1"]})
     write_run(cell.folder, np.full((12, 11), 50.0), list(TASKS), **cell.request.config.flat())
     (line,) = plan([Block({"seed": ["1", "2"]})], shared).remarks
-    assert line.startswith("1 finished: --measure interference adds nothing to them")
+    assert line.startswith("1 finished: --measure interference --probe micro --predictions adds nothing to them")
+    assert shared.words[-5:] == ("--measure", "interference", "--probe", "micro", "--predictions")
+    assert command_line.parse([*shared.words])["probe"] == ("micro",)
 
 
 @pytest.mark.parametrize("state", ["interrupted", "failed"])
