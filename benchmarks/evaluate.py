@@ -31,6 +31,7 @@ OWN = "own"  # of `--trained-from`: the weights in the model's own folder
     "the methods that start from them",
 )
 @click.option("--shots", metavar="COUNT", help="shots of the methods beside which it is to stand  [the recipe's]")
+@click.option("--splits", default="zscl", help="of MTIL's data sets: zscl, or coop for CoOp's  [zscl]")
 @click.option("--device", default="auto", help="cpu, cuda, or auto: CUDA if available")
 @click.option("--precision", default="float32", help="of the towers' matrix products: float32, tf32 or bf16  [float32]")
 @click.option(
@@ -52,7 +53,7 @@ def main(pretrained: str | None, trained_from: str | None, **options: Any) -> No
     The result is a run folder with one state, which compare, report and the figures take beside those of methods. A
     model that was trained has the accuracy after the last task (Last) alone: what it scored while it learned is not known.
     """
-    given = {name: options[name] for name in ("stream", "order", "device", "precision")}
+    given = {name: options[name] for name in ("stream", "order", "splits", "device", "precision")}
     given |= {"shots": options["shots"]} if options["shots"] else {}
     given |= {"strategy": "zeroshot", **_weights(options["model"], pretrained, trained_from)}
     asked = api.request(

@@ -147,6 +147,7 @@ def _departure(group: Group, method: Method, wanted: Published) -> str:
         expected.pop("pretrained")
     departing = [f"{name} {shown(found.get(name))}, not {shown(value)}" for name, value in expected.items()
                  if found.get(name) != value]  # fmt: skip
+    departing += ["starts from another model"] if found.get("start_from") else []
     departing += [f"{name} is not given" for name in wanted.needs if found.get(name) is None]
     return "; ".join(departing)
 

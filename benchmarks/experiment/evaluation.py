@@ -76,7 +76,7 @@ def batches(images: Pixels, labels: Tensor, device: torch.device) -> Iterator[tu
         return tuple(each.pin_memory() if device.type == "cuda" and not each.is_cuda else each for each in batch)  # type: ignore[return-value]
 
     ahead = [_reader().submit(read, part) for part in parts[:1]]
-    for done, part in zip(parts, [*parts[1:], None], strict=True):
+    for done, part in zip(parts, [*parts[1:], None], strict=False):
         batch = ahead.pop().result()
         if part is not None:
             ahead.append(_reader().submit(read, part))

@@ -65,11 +65,14 @@ class _Hardware(_Open):
     platform: NotRequired[str | None]
 
 
-class _Part(_Open):
-    state: NotRequired[int]
+class _Environment(_Open):
     versions: NotRequired[dict[str, str] | None]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware | None]
+
+
+class _Part(_Environment):
+    state: int
 
 
 class _About(_Open):
@@ -81,7 +84,7 @@ class _About(_Open):
     versions: NotRequired[dict[str, str]]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware]
-    extends: NotRequired[_Part]
+    extends: NotRequired[_Environment]
     probes: NotRequired[dict[str, str]]
     parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 

@@ -43,7 +43,7 @@ def test_a_usage_line_names_the_command_as_it_was_called(words: list[str], usage
         ([*SCRIPT, "plot", "rank", "-o"], "Option '-o' requires an argument."),
         ([*SCRIPT, "compare", "-o"], "Option '-o' requires an argument."),
         ([*SCRIPT, "run", "--seed"], "Option '--seed' requires an argument."),
-        ([*SCRIPT, "comapre"], 'no command "comapre"; there are run, sweep, compare, '),
+        ([*SCRIPT, "comapre"], 'no command "comapre"; there are run, sweep, evaluate, compare, '),
     ],
 )
 def test_a_wrong_word_is_answered_in_a_line(words: list[str], said: str) -> None:

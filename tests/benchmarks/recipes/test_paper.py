@@ -20,7 +20,7 @@ from tests.layouts import accept_layouts, write_all
 FILES = sorted((RECIPES / "paper").glob("*.yaml"))
 # A tiny model and few steps; a class of the layouts has two training images.
 SMALL: dict[str, Any] = {"iterations": 2, "batch_size": 2, "device": "cpu", "augmentation": "none"}
-OF_METHODS = {"moe_adapter": {"experts": 11, "width": 2}, "icarl": {"memory": 20}, "diki": {"length": 2}}
+OF_METHODS = {"moe_adapter": {"experts": 11, "width": 2}, "diki": {"length": 2}}
 FAST = {"nusa-table1": "nusa", "nusa-ablations": "nusa"}  # files of which the fast test does the first run of a method
 
 
