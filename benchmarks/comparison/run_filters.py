@@ -29,7 +29,7 @@ def choice(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS...]"),
         click.option("--stream", multiple=True, metavar="TEXT", help="only these streams (again for more)"),
         click.option("--order", multiple=True, metavar="TEXT", help="only these orders"),
-        click.option("--strategy", multiple=True, metavar="TEXT", help="only these strategies"),
+        click.option("--strategy", multiple=True, metavar="TEXT", help="only these strategies, with commas"),
         click.option("--setting", multiple=True, metavar="NAME=VALUE", help="only runs with these settings"),
     )
     for option in reversed(options):
@@ -47,14 +47,16 @@ def chosen(
 
     Args:
         results: the folders; empty means `results`.
-        stream, order, strategy: names to keep; empty keeps all.
+        stream, order: names to keep; empty keeps all.
+        strategy: likewise, several in one text with commas between them.
         setting: `NAME=VALUE` texts; only runs with all these settings are kept.
 
     Raises:
-        UserError: no run is left, a folder is missing or holds no run, or a setting is not of the form NAME=VALUE.
+        UserError: no run is left, no run has one of the names, a folder is missing or holds no run, or a setting is not of the form NAME=VALUE.
     """
     if wrong := [each for each in setting if "=" not in each]:
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
+    strategy = tuple(name.strip() for each in strategy for name in each.split(","))
     searched = find(results or (RESULTS,))
     found = sort(searched.folders, Filter(stream, order, strategy, setting))
     found.remarks += [searched.remark] if searched.remark else []
@@ -63,7 +65,7 @@ def chosen(
     pairs = [("stream", value) for value in stream] + [("order", value) for value in order]
     pairs += [("strategy", value) for value in strategy]
     for name, value in pairs:
-        if not found.groups and value not in found.there.get(name, set()):
+        if value not in found.there.get(name, set()):
             raise UserError(
                 f"--{name} {value}: no run there has it; there are {', '.join(sorted(found.there.get(name, ())))}"
             )
