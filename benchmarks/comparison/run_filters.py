@@ -52,7 +52,8 @@ def chosen(
         setting: `NAME=VALUE` texts; only runs with all these settings are kept.
 
     Raises:
-        UserError: no run is left, no run has one of the names, a folder is missing or holds no run, or a setting is not of the form NAME=VALUE.
+        UserError: no run is left, no run has one of the names, a folder is missing or holds no run, or a setting is not
+            of the form NAME=VALUE.
     """
     if wrong := [each for each in setting if "=" not in each]:
         raise UserError(f"--setting {wrong[0]}: expected NAME=VALUE, as in lr=0.001")
