@@ -11,15 +11,20 @@ from benchmarks import api
 from benchmarks.config.command_line import place_options
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, Place, plain
+from benchmarks.runs.read import read_whole
 from benchmarks.runs.write import MODEL
+from benchmarks.runtime import processes
 
 
+OF_THE_RUN = ("stream", "order", "splits", "shots")
 OWN = "own"  # of `--trained-from`: the weights in the model's own folder
 
 
 @click.command(cls=Command)
-@click.option("--stream", default="micro", help="name of the stream of tasks  [micro]")
-@click.option("--order", default="default", help="a named order of the stream, or task names with commas")
+@click.option("--stream", metavar="NAME", help="name of the stream of tasks  [RUN's, or micro]")
+@click.option(
+    "--order", metavar="NAME", help="a named order of the stream, or task names with commas  [RUN's, or default]"
+)
 @click.option("--model", metavar="NAME", help="micro, an open_clip name, or local-dir:FOLDER  [RUN's, or the recipe's]")
 @click.option(
     "--pretrained", metavar="RUN|FILE|TAG", help="a run folder, a weights file or an open_clip tag  [the recipe's]"
@@ -30,8 +35,10 @@ OWN = "own"  # of `--trained-from`: the weights in the model's own folder
     help="the pretrained weights that FILE was trained from (own: those in the model's folder): its row then stands beside "
     "the methods that start from them",
 )
-@click.option("--shots", metavar="COUNT", help="shots of the methods beside which it is to stand  [the recipe's]")
-@click.option("--splits", default="zscl", help="of MTIL's data sets: zscl, or coop for CoOp's  [zscl]")
+@click.option(
+    "--shots", metavar="COUNT", help="shots of the methods beside which it is to stand  [RUN's, or the recipe's]"
+)
+@click.option("--splits", metavar="NAME", help="of MTIL's data sets: zscl, or coop for CoOp's  [RUN's, or zscl]")
 @click.option("--device", default="auto", help="cpu, cuda, or auto: CUDA if available")
 @click.option("--precision", default="float32", help="of the towers' matrix products: float32, tf32 or bf16  [float32]")
 @click.option(
@@ -53,17 +60,21 @@ def main(pretrained: str | None, trained_from: str | None, **options: Any) -> No
     The result is a run folder with one state, which compare, report and the figures take beside those of methods. A
     model that was trained has the accuracy after the last task (Last) alone: what it scored while it learned is not known.
     """
-    given = {name: options[name] for name in ("stream", "order", "splits", "device", "precision")}
-    given |= {"shots": options["shots"]} if options["shots"] else {}
-    given |= {"strategy": "zeroshot", **_weights(options["model"], pretrained, trained_from)}
-    asked = api.request(
-        given, results=options["results"], data_root=options["data_root"], cache=options["cache"],
-        use_cache=not options["no_cache"], trust_model_code=options["trust_model_code"], again=options["again"],
-        predictions=options["predictions"], probe=list(options["probe"]),
-        command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
-    )  # fmt: skip
+    given = {"strategy": "zeroshot", **_weights(options["model"], pretrained, trained_from)}
+    given |= {name: value for name in (*OF_THE_RUN, "device", "precision") if (value := options[name]) is not None}
+    try:
+        asked = api.request(
+            given, results=options["results"], data_root=options["data_root"], cache=options["cache"],
+            use_cache=not options["no_cache"], trust_model_code=options["trust_model_code"], again=options["again"],
+            predictions=options["predictions"], probe=list(options["probe"]),
+            command=shlex.join(["python", "-m", "benchmarks.evaluate", *sys.argv[1:]]),
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(str(error).replace("--start-from", "--pretrained")) from error
     before = asked.is_finished
     api.complete(asked, plots=False)
+    if not processes.is_first():
+        return
     if before:
         print(plain(f"evaluated before; shown from {asked.folder} (--again evaluates once more)\n"))
     api.show_tested(asked.folder)
@@ -83,12 +94,19 @@ def _weights(model: str | None, pretrained: str | None, trained_from: str | None
             raise UserError(
                 f"--trained-from {trained_from}: goes with a weights file; {pretrained} says itself what it is from"
             )
-        return {**given, "start_from": pretrained}
+        return {**given, **_of_run(Path(pretrained)), "start_from": pretrained}
     if trained_from is None:
         return given if pretrained is None else {**given, "pretrained": pretrained}
     if pretrained is None or not Path(pretrained).is_file():
         raise UserError(f"--trained-from {trained_from}: goes with --pretrained FILE, the weights that were trained")
     return {**given, "start_from": pretrained, "pretrained": None if trained_from == OWN else trained_from}
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    """Returns the settings of a run on whose stream, in whose order its model is tested unless others are given."""
+    config = read_whole(folder).config
+    order = {"order": ",".join(read_whole(folder).tasks)} if config["order"] != "default" else {}
+    return {name: config[name] for name in OF_THE_RUN if config.get(name) is not None} | order
 
 
 main.params.extend(place_options())

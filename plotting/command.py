@@ -89,6 +89,8 @@ def output(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _file(output: Path, form: str | None) -> Path:
+    if not output.name:
+        raise UserError(f"{output}: a folder; name the figure's file")
     suffix = output.suffix[1:].lower()
     if form is None and suffix not in FORMS:
         raise UserError(

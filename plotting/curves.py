@@ -126,9 +126,13 @@ def caption(group: Group) -> str:
 
 
 def _states(group: Group, method: Method) -> np.ndarray:
-    """Returns accuracies (R, T+1, T); NaN for future tasks of a method that learns all tasks at once."""
+    """Returns accuracies (R, T+1, T); NaN for future tasks of a method that learns all tasks at once, and for all
+    but the last state of a model that is only tested.
+    """
     states = np.array([run.accuracy[group.accuracy_identity] for run in method.runs])
-    if method.runs[0].learns_at_once:
+    if method.runs[0].learns_at_once and method.runs[0].is_second_stage:
+        states[:, :-1] = np.nan  # what was tested is the end of another training
+    elif method.runs[0].learns_at_once:
         to_come = np.triu(np.ones(states.shape[1:], dtype=bool))
         to_come[0] = False
         states[:, to_come] = np.nan

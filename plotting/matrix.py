@@ -49,7 +49,16 @@ def of_run(run: Run) -> Figure:
     Args:
         run: the run.
     """
-    return heat_map(run.frame("known"), title(run, "known"))
+    return heat_map(run.frame("known"), title(run, "known"), first=first(run))
+
+
+def first(run: Run) -> str:
+    """Returns what a run's first state is called: `zero-shot`, or `start` where it started from another model.
+
+    Args:
+        run: the run.
+    """
+    return "start" if "start" in run.about else "zero-shot"
 
 
 def title(run: Run, identity: str) -> str:
@@ -79,7 +88,9 @@ def difference(run: Run, other: Run, identity: str, width: float = style.PAGE) -
 
 
 @style.paper()
-def heat_map(states: pd.DataFrame, title: str, width: float = style.PAGE, differs: bool = False) -> Figure:
+def heat_map(
+    states: pd.DataFrame, title: str, width: float = style.PAGE, differs: bool = False, first: str = "zero-shot"
+) -> Figure:
     """Returns the heat map of an accuracy matrix (T+1, T) in percent; cells that were not measured are blank.
 
     Row i is the state after i tasks, from the top; a column is a task, in learning order. The cell of a task right
@@ -90,6 +101,7 @@ def heat_map(states: pd.DataFrame, title: str, width: float = style.PAGE, differ
         title: the text on the x axis, with quantity and unit.
         width: in inches; of few tasks a paper's column at most, of many as much as their cells need.
         differs: whether the values are differences in percentage points.
+        first: what the first state is called.
     """
     rows, columns = states.shape
     width = max(min(width, style.COLUMN) if columns <= FEW else width, LEFT + NARROWEST * columns)
@@ -105,7 +117,7 @@ def heat_map(states: pd.DataFrame, title: str, width: float = style.PAGE, differ
     colours, least, most = (DIFFERENCES, *_symmetric(states)) if differs else (COLOURS, *_range(states))
     image = axes.imshow(states, cmap=colours, vmin=least, vmax=most, aspect="auto")
     axes.set_xticks(range(columns), names, rotation=90 if upright else 0)
-    axes.set_yticks(range(rows), ["0 (zero-shot)", *map(str, range(1, rows))])
+    axes.set_yticks(range(rows), [f"0 ({first})", *map(str, range(1, rows))])
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("tasks learned")

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from benchmarks.runs.read import Run
-from plotting.matrix import heat_map, title
+from plotting.matrix import first, heat_map, title
 
 
 def of_run(run: Run) -> Figure:
@@ -15,4 +15,4 @@ def of_run(run: Run) -> Figure:
     Args:
         run: the run.
     """
-    return heat_map(run.frame("unknown"), title(run, "unknown"))
+    return heat_map(run.frame("unknown"), title(run, "unknown"), first=first(run))

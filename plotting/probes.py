@@ -40,7 +40,7 @@ def figure(group: Group, width: float = style.PAGE) -> Figure:
     if len(group.methods) > MOST:
         return _by_method(group, named, width)
     metrics = probes.names(group)
-    drawing, found = panels([probes.heading(*metric) for metric in metrics], named, width)
+    drawing, found = panels(probes.headings(metrics), named, width)
     for metric, axes in zip(metrics, found, strict=True):
         for method, look, words in zip(group.methods, style.looks(group.methods), named, strict=True):
             style.plot_band(axes, _values(method, metric, len(tasks)), look, words)
@@ -55,10 +55,10 @@ def _by_method(group: Group, named: Sequence[str], width: float) -> Figure:
     tasks, metrics = group.first.tasks, probes.names(group)
 
     def curves(method: Method) -> list[Curve]:
-        means = [_values(method, metric, len(tasks)).mean(axis=0) for metric in metrics]  # (T+1,) each
+        means = [style.mean(_values(method, metric, len(tasks))) for metric in metrics]  # (T+1,) each
         states = range(len(tasks) + 1)
-        found = zip(means, metrics, style.DASHES * len(metrics), strict=False)
-        return [Curve(states, mean, probes.heading(*metric), dash) for mean, metric, dash in found]
+        found = zip(means, probes.headings(metrics), style.DASHES * len(metrics), strict=False)
+        return [Curve(states, mean, heading, dash) for mean, heading, dash in found]
 
     drawing, found = by_method(group, named, curves, width)
     for axes in found:
@@ -68,11 +68,10 @@ def _by_method(group: Group, named: Sequence[str], width: float) -> Figure:
     return drawing
 
 
-def _values(method: Method, metric: tuple[str, str], tasks: int) -> np.ndarray:
-    """Returns a probe's values (R, T+1) in percent of a method's runs; NaN where one was not tested."""
-    return np.array(
-        [run.probes.get(metric, np.full(tasks + 1, np.nan)) for run in method.runs if not _gap(run)]
-    ).reshape(-1, tasks + 1)
+def _values(method: Method, name: probes.Name, tasks: int) -> np.ndarray:
+    """Returns a probe's values (R, T+1) in percent of those of a method's runs that were tested on it."""
+    found = [values for run in method.runs if (values := probes.of_run(run).get(name)) is not None]
+    return np.array(found).reshape(-1, tasks + 1)
 
 
 def in_report(group: Group) -> Iterator[Captioned]:
@@ -87,9 +86,8 @@ def in_report(group: Group) -> Iterator[Captioned]:
         part = group.in_order(tasks)
         missing = gaps(part)
         if not is_empty(part, missing):
-            metric = probes.names(part)[0]
-            words = each(part, probes.after_last(*metric))
-            alt = f"{probes.heading(*metric)} after the last task in percent: {words}."
+            first, heading = probes.names(part)[0], probes.headings(probes.names(part))[0]
+            alt = f"{heading} after the last task in percent: {each(part, probes.after_last(first))}."
             yield Captioned(figure(part), caption(part), alt, drawn(part, missing))
 
 
@@ -100,11 +98,10 @@ def caption(group: Group) -> str:
         group: the runs, all with the same order.
     """
     what = "What models score outside the stream, zero-shot, in percent over the number of tasks learned."
-    protocols = sorted({words for run in group.runs for words in run.about.get("probes", {}).values()})
     bands = "Each method has a panel, with all others in grey; lines are means over its runs."
     if len(group.methods) <= MOST:
         bands = f"Lines are means over runs. {spread(group, 'Bands')}"
-    return captioned(group, " ".join([what, *(f"{each}." for each in protocols), bands]), gaps(group))
+    return captioned(group, " ".join([what, *probes.protocols(group), bands]), gaps(group))
 
 
 def gaps(group: Group) -> list[Gap]:
@@ -113,11 +110,13 @@ def gaps(group: Group) -> list[Gap]:
     Args:
         group: the runs.
     """
-    return of_runs(group, _gap)
+    wanted = {name.probe for name in probes.names(group)}
+    return of_runs(group, lambda run: _gap(run, wanted))
 
 
-def _gap(run: Run) -> str:
-    return "" if run.probes else "no probes.csv"
+def _gap(run: Run, wanted: set[str]) -> str:
+    lacking = sorted(wanted - {name.probe for name in probes.of_run(run)})
+    return f"not tested on {', '.join(lacking)}" if run.probes and lacking else "" if run.probes else "no probes.csv"
 
 
 main = for_group(figure, "probes", caption, gaps)

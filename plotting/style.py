@@ -267,13 +267,22 @@ def plot_band(axes: Axes, values: np.ndarray, look: Look, label: str | None = No
         look: colour, marker and line style.
         label: the line's name in the legend; None for none.
     """
-    mean = values.mean(axis=0)  # (S,)
-    axes.plot(mean, label=label, markevery=max(len(mean) // 11, 1), **look.line())
+    average = mean(values)
+    axes.plot(average, label=label, markevery=max(len(average) // 11, 1), **look.line())
     if len(values) > 1:
         deviation = values.std(axis=0, ddof=1)
-        states = np.arange(len(mean))
-        axes.fill_between(states, mean - deviation, mean + deviation, color=look.colour, alpha=0.2, linewidth=0)
-    return mean
+        states = np.arange(len(average))
+        axes.fill_between(states, average - deviation, average + deviation, color=look.colour, alpha=0.2, linewidth=0)
+    return average
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Returns the mean over runs of values after 0 to S-1 tasks, (S,); NaN without runs.
+
+    Args:
+        values: (R, S), one row for each run.
+    """
+    return values.mean(axis=0) if len(values) else np.full(values.shape[1], np.nan)
 
 
 def cut(name: str, most: int) -> str:

@@ -160,7 +160,7 @@ def names(text: str) -> tuple[str, ...]:
 
 def lines(group: Group, along: Sequence[str]) -> list[Line]:
     """Returns a group's methods as lines over some settings, in the order of the group, those with a reason why not too;
-    methods that learn nothing are not among them.
+    methods that learn nothing, or start from another model than the pretrained one, are not among them.
 
     Args:
         group: the runs.
@@ -170,7 +170,9 @@ def lines(group: Group, along: Sequence[str]) -> list[Line]:
         UserError: no method of the group has one of the settings, or several values of it.
     """
     piles: dict[tuple[str, ...], list[Method]] = {}
-    learning = [method for method in group.methods if not method.runs[0].learns_nothing]
+    learning = [
+        method for method in group.methods if not (method.runs[0].learns_nothing or method.runs[0].is_second_stage)
+    ]
     known = sorted({name for method in learning for name in settings(method.runs[0])})
     for name in along:
         if name not in known:

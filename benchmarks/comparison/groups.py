@@ -57,8 +57,11 @@ class Method:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether the method is ranked. Zero-shot and joint training are not: they bound the others from below and above."""
-        return not (self.runs[0].learns_nothing or self.runs[0].learns_at_once)
+        """Whether the method is ranked. Zero-shot and joint training are not: they bound the others from below and above. Nor
+        is what starts from another model than the pretrained one, of which the others have seen nothing.
+        """
+        first = self.runs[0]
+        return not (first.learns_nothing or first.learns_at_once or first.is_second_stage)
 
     def in_order(self, tasks: tuple[str, ...]) -> tuple[Run, ...]:
         """Returns the method's runs that learn the tasks in a certain order, sorted by seed; empty if there are none.
@@ -227,15 +230,16 @@ def settings(run: Run) -> dict[str, Any]:
     These are all but `seed`, `order`, `device` and `checkpointing`, which may differ between runs of a method, and
     `stream`, `model`, `pretrained`, `splits` and `shots`, by which runs are separated into groups. If the run read
     auxiliary images or texts, the key `references` has the first eight digits of their SHA-256. Where it started from
-    another model than the pretrained one, `start_from` is that run's or file's name and the first eight digits of its
-    weights' SHA-256.
+    another model than the pretrained one, `start_from` is that run's strategy and seed, or the file's name, and the first
+    eight digits of its weights' SHA-256: `lora-seed42-1a2b3c4d`.
 
     Args:
         run: the run.
     """
     found = {name: value for name, value in run.config.items() if name not in (*OF_THE_RUN, *OF_THE_GROUP)}
-    if start := found.get("start_from"):
-        found["start_from"] = f"{'/'.join(Path(start).parts[-2:])} {run.about.get('start_sha256', '')[:8]}".strip()
+    if start := run.about.get("start"):
+        named = f"{start['strategy']}-seed{start['seed']}" if "strategy" in start else Path(str(start.get("from"))).stem
+        found["start_from"] = f"{named}-{run.about.get('start_sha256', '')[:8]}"
     read = run.about.get("reference_sha256")
     return {**found, "references": read[:8]} if read else found
 

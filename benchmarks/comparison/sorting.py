@@ -1,6 +1,7 @@
 """Reads run folders, and sorts their runs into groups that may be compared."""
 
 import contextlib
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,8 @@ from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run, read_whole
 
 
+SHOWN = 60  # letters of the names of tasks in a title
+START = "start_from"  # in the name of every method that has it, whether others have it too or not
 Piles = dict[tuple[str, ...], dict[tuple[str, ...], list[Run]]]  # runs by what they share, and then by their settings
 
 
@@ -113,14 +116,24 @@ def sort(folders: Iterable[Path], wanted: Filter | None = None) -> Sorted:
         piles.setdefault(key, {}).setdefault(method, []).append(run)
     found.groups = [Group(_methods(pile, found.left_out)) for _, pile in sorted(_with_old(piles).items())]
     titles = Counter(group.title for group in found.groups)
+    tasks = Counter((group.title, _named_tasks(group)) for group in found.groups)
     found.groups = [
-        replace(group, distinction=_distinction(group)) if titles[group.title] > 1 else group for group in found.groups
+        replace(group, distinction=_distinction(group, tasks[group.title, _named_tasks(group)] == 1))
+        if titles[group.title] > 1
+        else group
+        for group in found.groups
     ]
     return found
 
 
-def _distinction(group: Group) -> str:
-    """Returns what distinguishes groups whose stream, model and shots have the same names."""
+def _named_tasks(group: Group) -> str:
+    return ", ".join(sorted(group.first.tasks))
+
+
+def _distinction(group: Group, tasks_tell: bool) -> str:
+    """Returns what distinguishes groups whose stream, model and shots have the same names: the tasks if these do."""
+    if tasks_tell:
+        return f", {textwrap.shorten(_named_tasks(group), SHOWN, placeholder=' ...')}"
     weights = str(group.first.about.get("weights_sha256"))[:8]
     protocol = group.first.protocol
     images = str(group.about("stream_sha256") or "unknown")[:8]
@@ -169,11 +182,12 @@ def _methods(pile: dict[tuple[str, ...], list[Run]], left_out: list[str]) -> tup
     methods = []
     for strategy, variants in strategies.items():
         differing = telling([settings(runs[0]) for runs in variants])
+        differing += [START] if START not in differing and any(runs[0].is_second_stage for runs in variants) else []
         for runs in variants:
             name, own = runs[0].method.name, settings(runs[0])
             name = f"{name} ({strategy})" if named[name] > 1 else name
             # That a run starts from the pretrained model goes without saying.
-            words = [f" {each}={shown(own.get(each))}" for each in differing if each != "start_from" or own.get(each)]
+            words = [f" {each}={shown(own.get(each))}" for each in differing if each != START or own.get(each)]
             methods.append(Method(strategy, name, "".join(words), tuple(runs)))
     return tuple(sorted(methods, key=lambda method: (-_mean_avg(method.runs), method.key)))
 

@@ -9,7 +9,7 @@ from benchmarks.comparison import differing, metric_columns, probes, versions
 from benchmarks.comparison.costs import COSTS, Cost, explained, thousands
 from benchmarks.comparison.groups import Group, Method, named
 from benchmarks.comparison.metric_columns import Metric
-from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired
+from benchmarks.comparison.statistics import Interval, Spread, over_orders, paired, spread
 from benchmarks.runs.read import MATRICES
 
 
@@ -157,7 +157,9 @@ def accuracy_table(group: Group, orders: Sequence[tuple[str, ...]], identity: st
     notes = [_count(methods, orders)]
     if not all(competes):
         alone = ", ".join(method.label for method, may in zip(methods, competes, strict=True) if not may)
-        notes.append(f"Not ranked, since nothing is learned, or all tasks at once: {alone}.")
+        notes.append(
+            f"Not ranked, since nothing is learned here, all tasks at once, or from another model on: {alone}."
+        )
     if partial := [method.label for method in methods if any(run.is_partial for run in method.runs)]:
         notes.append(
             f"{MISSING}: not known where earlier states were not tested on tasks that were added later: {', '.join(partial)}."
@@ -221,22 +223,22 @@ def probe_table(group: Group, tasks: tuple[str, ...]) -> Table | None:
         return None
     competes = [method.is_ranked for method in methods]
 
-    def column(probe: str, metric: str) -> list[Cell]:
-        found = [over_orders(method, [tasks], probes.after_last(probe, metric)) for method in methods]
+    def column(name: probes.Name) -> list[Cell]:
+        values = [[probes.after_last(name)(run) for run in method.in_order(tasks)] for method in methods]
+        found = [spread([value for value in each if value is not None]) for each in values]
         return marked([shown(each) for each in found], competes, more_is_better=True)
 
-    before = [(each, probes.before_first(group, *each)) for each in named_]
-    words = "; ".join(f"{probes.heading(*each)} {value:.1f}" for each, value in before if value is not None)
-    protocols = {words for run in group.runs for words in run.about.get("probes", {}).values()}
-    notes = [
-        f"Percent. Before any training: {words}." if words else "Percent.",
-        *(f"{each}." for each in sorted(protocols)),
-    ]
-    header = ("method", *(probes.heading(*each) for each in named_))
+    headings = probes.headings(named_)
+    before = zip(headings, [probes.before_first(group, each) for each in named_], strict=True)
+    words = "; ".join(f"{heading} {value:.1f}" for heading, value in before if value is not None)
+    notes = [f"Percent. Before any training: {words}." if words else "Percent.", *probes.protocols(group)]
+    if without := [method.label for method in methods if not all(run.probes for run in method.in_order(tasks))]:
+        notes.append(f"Without some runs that were not tested: {', '.join(without)}.")
+    header = ("method", *headings)
     return Table(
         "outside the stream, after the last task",
         header,
-        _by_columns(methods, (column(*each) for each in named_)),
+        _by_columns(methods, (column(each) for each in named_)),
         notes,
     )
 
@@ -256,6 +258,8 @@ def cost_table(group: Group) -> Table:
         f"Means over all runs, on {' and '.join(machines)}. {' '.join(map(explained, COSTS))} Effective rank: entropy "
         "rank, mean over the attention's matrices, before the first task and after the last."
     ]
+    if later := [method.label for method in group.methods if method.runs[0].is_second_stage]:
+        notes.append(f"Without what the model cost from which they start: {', '.join(later)}.")
     if len(machines) > 1:
         notes.append("The runs come from different machines: their times and memory do not compare.")
     header = ("method", *(cost.heading for cost in COSTS), "effective rank")
@@ -263,6 +267,8 @@ def cost_table(group: Group) -> Table:
 
 
 def _costs(method: Method) -> tuple[Cell, ...]:
+    if method.runs[0].learns_nothing and method.runs[0].is_second_stage:  # what its training cost is not known
+        return Cell(method.label), *[Cell(MISSING)] * (len(COSTS) + 1)
     cells = [_average(method, cost) for cost in COSTS]
     first, last = np.mean([metric_columns.trained(run) for run in method.runs], axis=0)
     if first != last:
@@ -385,7 +391,7 @@ def section(group: Group, *, per_task: bool, baseline: str | None) -> Section:
             table = accuracy_table(group, orders, identity)
             table.title = f"over the orders {'; '.join(group.orders.values())}, {table.title}"
             tables.append(table)
-    notes = [f"Protocol: {group.first.protocol.name}", *versions.notes(group), *differing.notes(group)]
+    notes = [f"Protocol: {group.first.protocol.name}.", *versions.notes(group), *differing.notes(group)]
     for tasks in orders:
         if probed := probe_table(group, tasks):
             tables.append(replace(probed, title=f"order {group.orders[tasks]}, {probed.title}"))

@@ -70,28 +70,29 @@ def from_yaml(text: str, loader: Any = _Loader) -> Any:
     return found
 
 
-def from_json(text: str) -> Any:
+def from_json(text: str, times: int = 1) -> Any:
     """Returns the value in a JSON text.
 
     Args:
         text: the content of the file.
+        times: how many times as long as others it may be, and how many times as many values it may have.
 
     Raises:
         ValueError: the text is not valid JSON, has a key twice or an integer of more than 30 digits, or is too long or
             too deep; the message is one line.
     """
-    _check_length(text)
+    _check_length(text, times)
     try:
         found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once, parse_int=_integer)
-        _count(found, [MOST])
+        _count(found, [times * MOST])
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return found
 
 
-def _check_length(text: str) -> None:
-    if len(text) > LONGEST:
-        raise ValueError(f"longer than {LONGEST} characters")
+def _check_length(text: str, times: int = 1) -> None:
+    if len(text) > times * LONGEST:
+        raise ValueError(f"longer than {times * LONGEST} characters")
 
 
 def _check_depth(text: str) -> None:
@@ -107,7 +108,7 @@ def _count(value: Any, left: list[int], depth: int = 0) -> None:
     """Raises ValueError if a value has too many levels, or more parts than are left."""
     left[0] -= 1
     if left[0] < 0:
-        raise ValueError(f"more than {MOST} values, aliases counted")
+        raise ValueError("too many values, aliases counted")
     if depth > DEEPEST:
         raise ValueError(f"nested more than {DEEPEST} levels deep")
     if isinstance(value, dict):

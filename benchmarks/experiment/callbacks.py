@@ -199,6 +199,8 @@ def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
         meter = source.load().Meter
         if not (isinstance(meter, type) and issubclass(meter, Measurement)):
             raise UserError(f"{source.file}: its Meter is no Measurement; derive it from benchmarks.api.Measurement")
+        if source.name in named and meter.option != "--measure":
+            raise UserError(f"--measure {source.name}: is taken with {meter.option}")
         if meter.by_default or source.name in named:
             found.append(meter())
     return found

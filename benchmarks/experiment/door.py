@@ -103,7 +103,7 @@ def run(
     asked = request(
         {"strategy": strategy, "stream": stream, **settings}, results=results, measure=measure, log=log,
         extend=extend, keep_states=keep_states, predictions=predictions, probe=probe, config=config,
-        data_root=data_root, cache=cache,        use_cache=use_cache,
+        data_root=data_root, cache=cache, use_cache=use_cache,
         auxiliary_images=auxiliary_images, auxiliary_texts=auxiliary_texts, trust_model_code=trust_model_code, again=again,
     )  # fmt: skip
     return start(asked, callbacks, plots=plots, silent=silent)
@@ -179,6 +179,7 @@ def request(
     chosen = {**{name: value for name, value in named.items() if value is not None}, **given}
     if extend and config:
         raise UserError("--config: goes without --extend, where the finished run's settings hold")
+    asked = chosen
     extension, chosen = find_extension(extend, chosen) if extend else (None, chosen)
     found, start = resolved(
         chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None
@@ -191,7 +192,7 @@ def request(
         if again and write.is_finished(folder):
             folder = write.next_path(folder)
         told = {
-            **found.flat(),
+            **(asked if extend else found.flat()),
             **{name: str(place) for name, place in paths.items() if place},
         }
         told |= also.given

@@ -1,6 +1,7 @@
 """Does one run: from a checked request to a finished run folder."""
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,22 +90,22 @@ def execute(
         until_done.enter_context(devices.memory_advice(devices.less_memory(common.checkpointing)))
         bar = until_done.enter_context(ProgressBar(silent=silent or not processes.is_first()))
         devices.check(device, common.arithmetic)  # on the device that this process has taken
-        kept = [KeepStates()] if request.besides.keep_states else []
+        keeping = [KeepStates()] if request.besides.keep_states else []
         probed = ProbeMeter()
         measured = [*chosen_measurements(request.besides.measure), *([probed] if request.besides.probe else [])]
-        told = Callbacks([*measured, *kept, *callbacks], bar)
+        told = Callbacks([*measured, *keeping, *callbacks], bar)
         ready = _get_ready(request, stream, plugin, read, told, probed, device, bar)
         if not processes.is_first():
             ready.go()
             process_group.meet()  # the first process has finished the folder then
             return
+        if request.extension:
+            _check_extension(request.extension, request, ready, stream)
         if not is_locked:
             until_done.enter_context(write.locked(folder))
         write.save_config(folder, {**request.config.flat(), "device": device})
         write.save_stream(folder, stream.describe())
         check_inputs(folder, ready.inputs)
-        if request.extension:
-            _check_extension(request.extension, request, ready, stream)
         check_tables(folder, told.tables())
         data_sha256 = request.data_sha256(stream.describe())
         here = hardware.describe(device)
@@ -117,7 +118,8 @@ def execute(
             **here, **({"parts": computed} if computed else {}),
             **({"data_sha256": data_sha256} if data_sha256 else {}),
             **({"start": request.start.about} if request.start else {}),
-            **({"probes": {each.probe.name: each.probe.protocol for each in probed.probes}} if probed.probes else {}),
+            **({"probes": probed.about} if probed.probes else {}), **({"routed": True} if ready.routed else {}),
+            **({"weights_file_sha256": files.checksum([file])} if (file := request.weights_file) else {}),
             **({"extends": request.extension.about} if request.extension else {}),
         }  # fmt: skip
         with _status(folder, about, began):
@@ -137,12 +139,14 @@ class Ready:
             `stream_sha256` (the images independently of the order), and where
             there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file),
             `start_sha256` (weights from which it starts) and `files_sha256` (files that the settings name).
+        routed: whether the method evaluates different images with different weights.
         images_sha256: for each task a digest of all images and labels of the tasks up to it; the last is among `inputs`.
     """
 
     go: Callable[[], None]
     inputs: dict[str, Any]
     images_sha256: Sequence[str]
+    routed: bool
 
 
 def _get_ready(
@@ -189,22 +193,25 @@ def _get_ready(
         bar=bar,
         predictions=_predictions(request, names, classifier, data) if request.besides.predictions else None,
     )
-    template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
     inputs: dict[str, Any] = {
         "weights_sha256": weights_sha256, "images_sha256": data.sha256[-1], "stream_sha256": data.stream_sha256, **read_sha256,
         "preprocessing": json.loads(backbone.about["preprocessing"]), "strategy_sha256": request.config.strategy.sha256,
     }  # fmt: skip
     if request.start:
         inputs["start_sha256"] = backbone.sha256
+    if probed.probes:
+        inputs["probes_sha256"] = hashlib.sha256("".join(each.sha256 for each in probed.probes).encode()).hexdigest()
     if plugin.files:
         inputs["files_sha256"] = files.checksum(plugin.files)
 
     def go() -> None:
         if request.extension:
             extended.begin(request.extension, loop, keep=request.besides.keep_states)
+        # Not before: an extension begins the method anew, and the template holds what makes it up.
+        template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
         loop.go(template, backbone.about)
 
-    return Ready(go, inputs, data.sha256)
+    return Ready(go, inputs, data.sha256, classifier.routing is not None)
 
 
 def _predictions(request: Request, names: tuple[str, ...], classifier: ClipClassifier, data: Data) -> Predictions:
@@ -217,8 +224,9 @@ def _check_extension(extension: Extension, request: Request, ready: Ready, strea
     extension.check_stream(stream.describe())
     if other := request.made_by_other(extension.run.about):
         raise UserError(f"--extend {extension.place}: {other}; extend it with that code, or run it anew with all tasks")
-    same = {**ready.inputs, "images_sha256": ready.images_sha256[extension.learned - 1]}
-    del same["stream_sha256"]  # of the tasks in any order
+    left = ("stream_sha256", "probes_sha256")  # of the tasks in any order, and of what the extension tests besides
+    same = {name: value for name, value in ready.inputs.items() if name not in left}
+    same = {**same, "images_sha256": ready.images_sha256[extension.learned - 1]}
     check_inputs(extension.run.folder, same, "bring those back, or run it anew with all tasks")
 
 

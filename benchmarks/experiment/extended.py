@@ -1,6 +1,6 @@
 """The first checkpoint of an extended run: the finished run's results and model, from which it then goes on like any other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -34,23 +34,27 @@ def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
     folder, run, old = loop.run.folder, loop.run, extension.run
     if (folder / CHECKPOINT).exists():
         return
+    start = {name: tensor.detach().cpu().clone() for name, tensor in run.model.clip.state_dict().items()}
     known, unknown, seen = _rows(old, len(run.tasks))
-    loop.bar.begin("testing earlier states", len(_known_states(old)) * sum(loop.counts))
-    for state, tensors in _states(old, together(run.model.clip.state_dict(), run.strategy.state_dict())):
-        if state:
-            _load(loop, tensors, extension)
-        (found,) = loop.evaluate([state])
-        if loop.predictions:
-            loop.predictions.write(folder, state, is_first=run.is_first)
-        known[state, extension.learned :] = found.known[extension.learned :]
-        unknown[state] = found.unknown
+    loop.bar.begin("testing earlier states", None)
+    states = _states(old, together(start, run.strategy.state_dict()), trains=run.strategy.trains)
+    for covered, tensors in states:
+        if covered[0]:
+            _load(loop, start, tensors, extension)
+        (found,) = loop.evaluate([covered[0]])
+        for state in covered:
+            known[state, extension.learned :] = found.known[extension.learned :]
+            unknown[state] = found.unknown
+            if loop.predictions:
+                loop.predictions.write(folder, state, is_first=run.is_first)
     record = RunRecord(tables=_tables(old, _at_ends(loop)), cost=_cost(old))
     for rows in zip(known, unknown, seen, strict=True):
         record.add_accuracies(*([None if np.isnan(value) else value for value in row.tolist()] for row in rows))
     if run.is_first:
         for state in range(1, kept_states.kept(old.folder) + 1) if keep else ():
             files.write_bytes(kept_states.place(folder, state), kept_states.place(old.folder, state).read_bytes())
-        save_checkpoint(folder, run.model.clip.state_dict(), run.strategy.state_dict(), record, run.settings)
+        save_checkpoint(folder, *apart(tensors), record, run.settings)
+    _reset(loop, start)
     process_group.meet()  # the others read what the first has written
 
 
@@ -66,23 +70,31 @@ def _rows(old: Run, tasks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return known, unknown, seen
 
 
-def _known_states(old: Run) -> list[int]:
+def _states(old: Run, start: dict[str, Tensor], *, trains: bool) -> Iterator[tuple[Sequence[int], dict[str, Tensor]]]:
+    """Yields the tensors that are known, each with the states that have them: before any task, those that were kept, and the
+    last; of a method that trains nothing all at once.
+    """
     last = len(old.tasks)
-    return [*range(min(kept_states.kept(old.folder), last - 1) + 1), last]
-
-
-def _states(old: Run, start: Mapping[str, Tensor]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Yields the states whose tensors are known, with these: before any task, those that were kept, and the last."""
-    copies = {name: tensor.detach().cpu().clone() for name, tensor in start.items()}
-    *earlier, last = _known_states(old)
-    yield 0, copies
-    yield from zip(earlier[1:], kept_states.read(old.folder, copies, earlier[-1]), strict=True)
+    if not trains:
+        yield range(last + 1), start
+        return
+    yield [0], start
+    kept = min(kept_states.kept(old.folder), last - 1)
+    for state, tensors in enumerate(kept_states.read(old.folder, start, kept), start=1):
+        yield [state], tensors
     stored = read_tensors(old.folder / METHOD)[0] if (old.folder / METHOD).exists() else {}
-    yield last, together(read_tensors(old.folder / MODEL)[0], stored)
+    yield [last], together(read_tensors(old.folder / MODEL)[0], stored)
 
 
-def _load(loop: TaskLoop, tensors: Mapping[str, Tensor], extension: Extension) -> None:
+def _reset(loop: TaskLoop, start: Mapping[str, Tensor]) -> None:
+    """Brings model and method back to what they were before the run: some methods add to what they hold when they load."""
+    loop.run.model.clip.load_state_dict(start)
+    loop.run.strategy.begin(loop.run.model)
+
+
+def _load(loop: TaskLoop, start: Mapping[str, Tensor], tensors: Mapping[str, Tensor], extension: Extension) -> None:
     model, stored = apart(tensors)
+    _reset(loop, start)
     try:
         loop.run.model.clip.load_state_dict(model)
         loop.run.strategy.load_state_dict(stored)

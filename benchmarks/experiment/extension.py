@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config.errors import UserError
+from benchmarks.config.errors import UserError, shown
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.experiment.start import finished
 from benchmarks.runs.read import Run
@@ -35,11 +35,11 @@ class Extension:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Where the first tasks were learned, for `run.json`: `from`, as it was named, `tasks`, their number, and that run's
-        `command`, `versions`, `git` and `hardware`.
+        """Where the first tasks were learned, for `run.json`: `from`, as it was named, `tasks`, their number, that run's
+        `command`, `versions`, `git` and `hardware`, and `parts`, all environments in which it was computed.
         """
         found = {name: self.run.about[name] for name in OF_THE_RUN if name in self.run.about}
-        return {"from": self.place, "tasks": self.learned, **found}
+        return {"from": self.place, "tasks": self.learned, **found, "parts": self.run.environments}
 
     def check_settings(self, config: RunConfig) -> None:
         """Checks that all settings are those of the finished run, except the order, the device and `checkpointing`.
@@ -91,6 +91,12 @@ def find(place: str | Path, given: Mapping[str, Any]) -> tuple[Extension, dict[s
         UserError: there is no finished run or it left no model, it cannot go on, or no new tasks are named, or one that it
             has learned.
     """
+    order, strategy = given.get("order"), given.get("strategy", "")
+    if not isinstance(strategy, str):
+        raise UserError(f"strategy: expected a name, got {shown(strategy)}")
+    listed = order.split(",") if isinstance(order, str) else order or ()
+    if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+        raise UserError(f"order: expected the names of the tasks to add, got {shown(order)}")
     run = finished(Path(place), "--extend")
     if not (run.folder / MODEL).is_file():
         raise UserError(f"--extend {place}: it has no {MODEL}; only a run that finished on this machine can go on")
@@ -100,10 +106,9 @@ def find(place: str | Path, given: Mapping[str, Any]) -> tuple[Extension, dict[s
         )
     if run.learns_at_once and not run.learns_nothing:
         raise UserError(f"--extend {place}: {run.method.name} learns all tasks at once; run it anew with all of them")
-    if (strategy := given.get("strategy")) and not strategy.endswith(".py") and strategy != run.config["strategy"]:
+    if strategy and not strategy.endswith(".py") and strategy != run.config["strategy"]:
         raise UserError(f"--extend {place}: the run there has the strategy {run.config['strategy']}, not {strategy}")
-    order = given.get("order")
-    names = [name.strip() for name in (order.split(",") if isinstance(order, str) else order or ())]
+    names = [name.strip() for name in listed]
     if not names:
         raise UserError(f"--extend {place}: name the tasks to add with --order, as in --order A,B")
     for name in names:

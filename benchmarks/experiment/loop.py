@@ -201,7 +201,8 @@ class TaskLoop:
 
     def _measure(self, state: int) -> str:
         run, cost = self.run, self.run.cost
-        after = f"{state}/{len(run.tasks)} {run.tasks[state - 1]}" if state else "before training"
+        before = "before training" if run.strategy.trains else "not trained"
+        after = f"{state}/{len(run.tasks)} {run.tasks[state - 1]}" if state else before
         self.bar.now(f"{after}: evaluating")
         with cost.timed("evaluation"):
             found = self._accuracies(state)

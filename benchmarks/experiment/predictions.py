@@ -33,10 +33,11 @@ class Predictions:
         self.best = min(BEST, ends[-1])
         self._scores: list[Tensor] = []
         self._classes: list[Tensor] = []
+        self._is_whole = False  # whether every process has what all have noted
 
     def begin(self) -> None:
         """Begins a state: forgets what was collected."""
-        shape = self.best + 1
+        self._is_whole, shape = False, self.best + 1
         self._scores = [torch.zeros(len(each), shape, device=self.device) for each in self.labels]
         self._classes = [torch.zeros(len(each), shape, dtype=torch.int64, device=self.device) for each in self.labels]
 
@@ -64,12 +65,12 @@ class Predictions:
         Raises:
             UserError: the file cannot be written, or its folder is a link.
         """
-        # Each image was noted by one process; the others have zeros.
-        scores = add_up(torch.cat(self._scores)).cpu()  # (N, k + 1)
-        classes = add_up(torch.cat(self._classes)).cpu()
-        self._scores, self._classes = [scores.to(self.device)], [classes.to(self.device)]
+        scores, classes = torch.cat(self._scores), torch.cat(self._classes)  # (N, k + 1) each
+        if not self._is_whole:
+            # Each image was noted by one process; the others have zeros.
+            self._scores, self._classes, self._is_whole = [add_up(scores)], [add_up(classes)], True
         if is_first:
-            files.write_bytes(place(folder, state), self._parquet(scores, classes))
+            files.write_bytes(place(folder, state), self._parquet(scores.cpu(), classes.cpu()))
 
     def _parquet(self, scores: Tensor, classes: Tensor) -> bytes:
         pa: Any = import_module("pyarrow")  # here, since it is an extra

@@ -34,6 +34,7 @@ INPUTS = {  # what an error message calls the inputs whose name in `run.json` do
     "files_sha256": "files that its settings name",
     "strategy_sha256": "code of its strategy",
     "start_sha256": "weights to start from",
+    "probes_sha256": "images or texts of probes",
 }
 
 
@@ -131,7 +132,7 @@ class Request:
         self.check_same()
         found = write.run_json(self.folder)
         if words := self.besides.not_afterwards:
-            say(f"finished before: {words} adds nothing; --again runs it anew")
+            say(f"finished before, so {words} is not looked at; --again runs it anew")
         if not self.config.strategy.sha256:
             say(
                 "the strategy's code is in no file, so whether it is that of this run is not known; --again runs it anew"
@@ -171,13 +172,22 @@ class Request:
         write.check_config(self.folder, self.config.flat())
         _check_auxiliary(self.folder, write.run_json(self.folder), self.places.auxiliary)
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that was named whose weights the run begins with; None for a tag, and for a model's own folder."""
+        named = self.start.weights if self.start else Path(self.config.common.pretrained or "")
+        return named if named.is_file() else None
+
     def changed(self, found: Mapping[str, Any]) -> str:
-        """Returns what of a named stream's data has changed since a finished run; empty if nothing did, or if that is not
-        known.
+        """Returns what of the weights' file or a named stream's data has changed since a finished run; empty if nothing did,
+        or if that is not known.
 
         Args:
             found: the content of its `run.json`.
         """
+        file, was = self.weights_file, found.get("weights_file_sha256")
+        if file and was and files.checksum([file]) != was:
+            return f"the weights in {file} have changed since this run was made"
         stream = self.config.common.stream
         if innermost(stream).startswith(data_files.FOLDER):
             with contextlib.suppress(UserError):

@@ -29,12 +29,14 @@ class Start:
             `order`, `seed`, `model`, `pretrained`, `tasks` (the names, in the order of learning), `weights_sha256` and
             `stream_sha256`, and `start` likewise if that run started from another one.
         remark: what of the run does not come along, in one line; empty if all does.
+        is_routed: whether the run's method computes different images with different weights, not all of which are in it.
     """
 
     weights: Path
     settings: Mapping[str, Any]
     about: Mapping[str, Any]
     remark: str = ""
+    is_routed: bool = False
 
 
 def resolved(
@@ -52,17 +54,24 @@ def resolved(
         given, file, strategy, own_stream: as for `benchmarks.config.resolve.resolve`.
 
     Raises:
-        UserError: as of `resolve`; or there is no such run or file, the run is not finished or has no model, or its model
-            is another one than the settings say.
+        UserError: as of `resolve`; or there is no such run or file, the run is not finished or has no model, its model or
+            pretrained weights are others than the settings say, or it is to be tested, and does not hold all that its
+            method computes with.
     """
     config = resolve(given, file, strategy=strategy, own_stream=own_stream)
     if config.common.start_from is None:
         return config, None
     start = find(config.common.start_from)
     config = resolve(given, file, strategy=strategy, own_stream=own_stream, beneath=start.settings)
-    model = start.settings.get("model", config.common.model)
-    if config.common.model != model:
-        raise UserError(f"--start-from {config.common.start_from}: its model is {model}, not {config.common.model}")
+    now = {name: getattr(config.common, name) for name in start.settings}
+    for name, value in start.settings.items():
+        if now[name] != value:
+            raise UserError(f"--start-from {config.common.start_from}: its {name} is {value}, not {now[name]}")
+    if start.is_routed and config.strategy.trains is False:
+        raise UserError(
+            f"{config.common.start_from}: its method chooses parts for each image that are not in its model, so the model "
+            "alone does not have the run's accuracies"
+        )
     return config, start
 
 
@@ -90,7 +99,7 @@ def find(place: str) -> Start:
     about |= {name: run.about[name] for name in (*BY_DIGEST, "start") if name in run.about}
     stored = run.cost["carried_bytes"][-1:] != [0]
     remark = f"{place}: its model alone comes along, not what {run.method.name} stores besides" if stored else ""
-    return Start(weights, settings, about, remark)
+    return Start(weights, settings, about, remark, bool(run.about.get("routed")))
 
 
 def finished(path: Path, option: str) -> Run:

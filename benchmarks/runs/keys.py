@@ -79,10 +79,19 @@ KEYS: dict[str, tuple[Column, ...]] = {
         Column("start_sha256", "text", "digest of that model's weights; only where there was one", since="1.1"),
         Column(
             "extends", "mapping", "the finished run that this one goes on with; only where it does (`--extend`): `from`, the "
-            "number of its `tasks`, and its `command`, `versions`, `git` and `hardware`", since="1.1",
+            "number of its `tasks`, its `command`, `versions`, `git` and `hardware`, and all its `parts`", since="1.1",
         ),
         Column(
-            "probes", "mapping", "the protocol of each probe in `probes.csv`, by its name; only where there are any",
+            "probes", "mapping", "of each probe in `probes.csv`, by its name, the `protocol` and the `sha256` of images and "
+            "texts; only where there are any", since="1.1",
+        ),
+        Column("probes_sha256", "text", "digest of all probes; only where there are any", since="1.1"),
+        Column(
+            "routed", "boolean", "whether the method computes different images with different weights, not all of which are in "
+            "`model.safetensors`; only where it does", since="1.1",
+        ),
+        Column(
+            "weights_file_sha256", "text", "of the file whose weights the run began with; only where it was one that was named",
             since="1.1",
         ),
         Column(

@@ -152,7 +152,8 @@ class Run:
         went on in another environment or extends another run, in their order. Older folders lack some keys.
         """
         parts: list[dict[str, Any]] = self.about.get("parts", [self.about])
-        parts = [self.about["extends"], *parts] if "extends" in self.about else parts
+        if extends := self.about.get("extends"):
+            parts = [*extends.get("parts", [extends]), *parts]
         return [{name: part.get(name) or {} for name in ("versions", "hardware")} for part in parts]
 
     @cached_property
@@ -263,7 +264,7 @@ class Run:
         """
         trained = self.cost["trained_parameters"]
         if self.learns_nothing:
-            return "start" in self.about
+            return self.is_second_stage
         return len(trained) > 1 and trained[0] > 0 and not any(trained[1:])
 
     @property
@@ -272,6 +273,11 @@ class Run:
         its earlier states were not tested. Metrics over these are undefined.
         """
         return bool(np.isnan(self.accuracy["known"]).any())
+
+    @property
+    def is_second_stage(self) -> bool:
+        """Whether the run started from another model than the pretrained one: another run's, or a file of weights."""
+        return "start" in self.about
 
     @property
     def learns_nothing(self) -> bool:

@@ -75,6 +75,15 @@ class _Part(_Environment):
     state: int
 
 
+class _Probe(_Open):
+    protocol: str
+    sha256: str
+
+
+class _Extends(_Environment):
+    parts: NotRequired[list[_Environment]]
+
+
 class _About(_Open):
     status: str
     weights_sha256: NotRequired[str]
@@ -84,8 +93,9 @@ class _About(_Open):
     versions: NotRequired[dict[str, str]]
     git: NotRequired[dict[str, Any] | None]
     hardware: NotRequired[_Hardware]
-    extends: NotRequired[_Environment]
-    probes: NotRequired[dict[str, str]]
+    extends: NotRequired[_Extends]
+    routed: NotRequired[bool]
+    probes: NotRequired[dict[str, _Probe]]
     parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 
 

@@ -104,7 +104,9 @@ def _checked_folders(found: Sequence[Cell], standings: Sequence[Standing]) -> li
             others[cell.request.made_by_other(about)] += 1
             data = [about.get(name) for name in ("data_sha256", "stream_sha256")]
             drawn = common.shots and common.seed
-            read = repr([common.stream, common.order, common.splits, common.shots, drawn, data])
+            read = repr(
+                [common.stream, common.order, common.splits, common.shots, drawn, data, cell.request.weights_file]
+            )
             if read not in changed:
                 changed[read] = cell.request.changed(about)
             others[changed[read]] += 1

@@ -120,14 +120,14 @@ class ClipClassifier(MultiTaskModule):
     def beside(self, prompts: Sequence[Tensor]) -> "ClipClassifier":
         """Returns a classifier of the same model over other prompts, to evaluate it on other classes.
 
-        It shares weights, routing and precision, and forgets texts whenever this one does.
+        It shares weights, routing and precision, and forgets texts whenever this one does. All templates count.
 
         Args:
             prompts: for each task of the new classifier the tokens (K, C, L) int64 of its class prompts.
         """
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         other = ClipClassifier(self.clip, prompts, mean, std).to(self.mean.device).eval()
-        other.routing, other.evaluation_templates, other.low = self.routing, self.evaluation_templates, self.low
+        other.routing, other.low = self.routing, self.low
         self._beside.add(other)
         return other
 

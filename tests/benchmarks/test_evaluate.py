@@ -61,7 +61,7 @@ def test_it_stands_beside_the_methods_with_last_alone(learned: nb.Run, images: P
     done = CliRunner().invoke(compare.main, [str(results), "--format", "json"])
     (group,) = json.loads(done.stdout)
     rows = {row[0]["text"]: [cell["value"] for cell in row[1:]] for row in group["tables"][0]["rows"]}
-    name = next(row for row in rows if row.startswith("Checkpoint start_from=lora/seed42"))
+    name = next(row for row in rows if row.startswith("Checkpoint start_from=lora-seed42-"))
     last = learned.metrics["known"]["last"]
     assert rows[name] == [None, None, last, None, None] and rows["LoRA"][2] == last
     assert rows["Zero-shot"][:3] == pytest.approx([rows["Zero-shot"][0], *[learned.metrics["known"]["zero_shot"]] * 2])
@@ -88,6 +88,7 @@ def test_wrong_models_are_refused_in_a_line(learned: nb.Run, images: Path, resul
         images, tmp_path, "--pretrained", learned.folder, "--trained-from", "own"
     )
     assert "goes with --pretrained FILE" in refused(images, tmp_path, "--trained-from", "own")
+    assert "--pretrained" in refused(images, tmp_path, "--model", "micro", "--pretrained", learned.folder)
     (tmp_path / "empty").mkdir()
     assert "is not a run folder" in refused(images, tmp_path, "--pretrained", tmp_path / "empty")
     assert not (tmp_path / "folder-images0").exists()
@@ -104,6 +105,46 @@ def test_a_second_stage_starts_where_the_first_ended_and_says_so(learned: nb.Run
     assert (start["strategy"], start["tasks"], start["from"]) == ("nusa", list(second.tasks), str(second.folder))
     assert start["start"]["strategy"] == "lora" and start["start"]["weights_sha256"] == third.about["weights_sha256"]
     assert third.config["model"] == learned.config["model"]  # taken from the run
+
+
+def test_a_second_stage_is_named_and_not_ranked_even_where_no_other_is(
+    learned: nb.Run, images: Path, tmp_path: Path
+) -> None:
+    nb.run("nusa", f"folder:{images}", start_from=str(learned.folder), rank=4, results=tmp_path, **SETTINGS)
+    done = CliRunner().invoke(compare.main, [str(tmp_path), "--format", "json"])
+    (group,) = json.loads(done.stdout)
+    (row,) = group["tables"][0]["rows"]
+    assert row[0]["text"].startswith("NuSA-CL start_from=lora-seed42-") and not any(cell["mark"] for cell in row)
+    assert any("what the model cost from which they start" in note for note in group["tables"][-1]["notes"])
+
+
+def test_weights_that_have_changed_since_are_said(
+    learned: nb.Run, images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = shutil.copy(learned.folder / "model.safetensors", tmp_path / "some.safetensors")
+    words = ("--model", f"local-dir:{tiny_clip}", "--pretrained", file)
+    outcome_of(images, tmp_path, *words)
+    assert "have changed" not in outcome_of(images, tmp_path, *words)[1]
+    shutil.copy(tiny_clip / "open_clip_model.safetensors", file)
+    assert "have changed since this run was made" in outcome_of(images, tmp_path, *words)[1]
+
+
+def test_a_routed_method_is_more_than_its_model(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    stream, settings = f"folder:{images}", {**SETTINGS, "results": tmp_path}
+    first = nb.run("diki", stream, model=f"local-dir:{tiny_clip}", length=2, **settings)
+    assert first.about["routed"] is True
+    assert "is not in its model" in refused(images, tmp_path, "--pretrained", first.folder).replace("are not", "is not")
+    nb.run("nusa", stream, start_from=str(first.folder), rank=4, **settings)  # as a start it may serve
+
+
+def test_other_pretrained_weights_than_the_run_began_with_are_refused(
+    learned: nb.Run, images: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(nb.UserError, match="its pretrained is None, not"):
+        nb.run(
+            "nusa", f"folder:{images}", start_from=str(learned.folder), pretrained=str(learned.folder / "model.safetensors"),
+            results=tmp_path, **SETTINGS,
+        )  # fmt: skip
 
 
 def test_a_started_run_resumes_only_from_the_same_weights(

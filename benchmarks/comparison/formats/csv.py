@@ -9,7 +9,7 @@ from benchmarks.comparison import metric_columns, probes, published
 from benchmarks.comparison.contents import Comparison
 from benchmarks.comparison.formats import cell
 from benchmarks.comparison.groups import Group, Method, named
-from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired
+from benchmarks.comparison.statistics import Measure, Spread, over_orders, over_seeds, paired, spread
 from benchmarks.comparison.tables import PER_TASK, identities
 
 
@@ -88,10 +88,12 @@ def _rows(group: Group, method: Method, per_task: bool, baseline: Method | None)
                     found = over_seeds(method, tasks, metric_columns.of_task(identity, key, task))
                     about = {"task_identity": identity, "metric": key, "task": task}
                     yield from _row(found, **about, order=group.orders[tasks])
-    for probe, metric_name in probes.names(group):
+    for name in probes.names(group):
         for tasks in orders:
-            found = over_seeds(method, tasks, probes.after_last(probe, metric_name))
-            yield from _row(found, metric=f"{probe} {metric_name}", order=group.orders[tasks])
+            found = spread(
+                [value for run in method.in_order(tasks) if (value := probes.after_last(name)(run)) is not None]
+            )
+            yield from _row(found, metric=name.key, order=group.orders[tasks])
     for key, measure in COSTS.items():
         for tasks in orders:
             yield from _row(over_seeds(method, tasks, measure), metric=key, order=group.orders[tasks])

@@ -119,6 +119,7 @@ class Measurement(Callback):
         cadence: when `measure` is called: `state` after every evaluation, `ends` before any training and after the last
             task, `step` after every training step.
         by_default: whether it is taken in every run, or only where `--measure` or `nb.run(callbacks=...)` names it.
+        option: the option of the command that takes it, where it is not taken by default.
         turn: measurements are called in rising order of this number.
         number_format: printf format of floats in the csv, such as `"%.6g"`; None for full precision.
     """
@@ -128,6 +129,7 @@ class Measurement(Callback):
     columns: ClassVar[tuple[Column, ...]]
     cadence: ClassVar[Cadence] = "state"
     by_default: ClassVar[bool] = True
+    option: ClassVar[str] = "--measure"
     turn: ClassVar[int] = 0
     number_format: ClassVar[str | None] = None
 

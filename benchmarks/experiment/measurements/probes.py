@@ -30,10 +30,16 @@ class Meter(Measurement):
         Column("value", "number", "its value", "percent", since="1.1"),
     )
     by_default = False
+    option = "--probe"
 
     def __init__(self, probes: Sequence[Prepared] = ()) -> None:
         self.probes = probes
         self._of, self._found = "", [dict[str, float]()]
+
+    @property
+    def about(self) -> dict[str, dict[str, str]]:
+        """What `run.json` says of the probes: by name the `protocol` and the `sha256` of images and texts."""
+        return {each.probe.name: {"protocol": each.probe.protocol, "sha256": each.sha256} for each in self.probes}
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
         """Yields one row for each probe and metric: `after`, `probe`, `metric` and `value` in percent.

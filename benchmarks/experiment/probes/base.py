@@ -1,7 +1,9 @@
 """What a probe is, and testing a model on it: images and texts, and the values that follow from their scores."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ class Probe:
 
     Attributes:
         name: its name in `probes.csv`, tables and figures.
-        images: N images; their labels are not used.
+        images: N images; a label is the image's class, or for captions its own number or that of its caption.
         texts: C class names or captions.
         templates: K prompts with one `{}`, which each text replaces; a text's feature is the normalised mean over these.
         score: takes the scores (N, C) of images for texts, and returns values in percent by the metric's name.
@@ -75,7 +77,8 @@ def recalls(of_images: np.ndarray, of_texts: np.ndarray) -> Score:
         ):
             best = rows.topk(min(max(RANKS), rows.shape[1]), dim=1).indices.cpu()  # (rows, 5)
             hits = others[best] == own[:, None]
-            found |= {f"{name}_r{rank}": _percent(hits[:, :rank].any(dim=1)) for rank in RANKS}
+            ranks = [rank for rank in RANKS if rank < rows.shape[1]]  # among fewer any answer would be right
+            found |= {f"{name}_r{rank}": _percent(hits[:, :rank].any(dim=1)) for rank in ranks}
         return found
 
     return score
@@ -92,10 +95,14 @@ class Prepared:
         probe: the probe.
         images: its N images, (3, S, S) uint8 each.
         prompts: the tokens of its texts (K, C', L) int64 in parts, one after the other.
+        sha256: hexadecimal digest of its images, texts and templates.
+
+    Attributes:
+        probe, sha256: as given.
     """
 
-    def __init__(self, probe: Probe, images: Pixels, prompts: Sequence[Tensor]) -> None:
-        self.probe, self.images, self.prompts = probe, images, prompts
+    def __init__(self, probe: Probe, images: Pixels, prompts: Sequence[Tensor], sha256: str) -> None:
+        self.probe, self.images, self.prompts, self.sha256 = probe, images, prompts, sha256
         self._classifier: ClipClassifier | None = None
 
     def values(self, model: ClipClassifier) -> dict[str, float]:
@@ -132,7 +139,13 @@ def prepare(named: Sequence[str], backbone: Backbone, opener: Opener) -> list[Pr
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f'--probe: two probes are called "{twice}"; name one of their folders otherwise')
     opener.fill([probe.images for probe in probes])
-    return [Prepared(probe, opener.open(probe.images)[0], _prompts(probe, backbone)) for probe in probes]
+    return [_prepared(probe, backbone, opener) for probe in probes]
+
+
+def _prepared(probe: Probe, backbone: Backbone, opener: Opener) -> Prepared:
+    images, found = opener.open(probe.images)
+    texts = json.dumps([probe.texts, probe.templates, probe.images.labels.tolist()])
+    return Prepared(probe, images, _prompts(probe, backbone), sha256(found.tobytes() + texts.encode()).hexdigest())
 
 
 def _prompts(probe: Probe, backbone: Backbone) -> list[Tensor]:

@@ -37,8 +37,8 @@ def build(argument: str) -> list[Probe]:
     images = Images(
         "micro-pairs", PAIRS, _picture, lambda index: f"micro-pairs, picture {index}", partial(fingerprint), drawn=True
     )
-    split = Split(images, np.arange(PAIRS), np.zeros(PAIRS, dtype=np.int64))
     owners = np.array([number[text] for text in captions])
+    split = Split(images, np.arange(PAIRS), owners)
     score = recalls(owners, np.arange(len(texts)))
     return [Probe("micro-pairs", split, tuple(texts), ("{}",), score, PROTOCOL.format(PAIRS))]
 

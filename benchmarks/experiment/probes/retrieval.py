@@ -24,6 +24,7 @@ from benchmarks.images.sets import Split
 
 CAPTIONS, COLUMNS = "captions.csv", {"image", "caption"}
 FOLDERS = ("flickr30k-images", "flickr30k_images", "images")
+LARGE = 20  # times what other files may be: COCO's has 144 MB
 EACH = 5  # captions of an image in Karpathy's splits
 WHAT = f"images and dataset_flickr30k.json, dataset_coco.json (Karpathy's splits) or {CAPTIONS}"
 KARPATHY = (
@@ -44,7 +45,7 @@ def build(argument: str) -> list[Probe]:
         UserError: the folder has no captions, or they are damaged or name images that are not there.
     """
     place = folder_of("retrieval", argument, WHAT)
-    karpathy = sorted(place.glob("dataset_*.json"))
+    karpathy = sorted(file for file in place.glob("dataset_*.json") if file.is_file())
     if len(karpathy) + (place / CAPTIONS).is_file() != 1:
         found = f"{len(karpathy)} files dataset_*.json and {'a' if (place / CAPTIONS).is_file() else 'no'} {CAPTIONS}"
         raise UserError(f"--probe retrieval:{argument}: {found} in it; expected {WHAT}, one of them")
@@ -53,7 +54,7 @@ def build(argument: str) -> list[Probe]:
     number = {file: place for place, file in enumerate(files)}
     name = karpathy[0].stem.removeprefix("dataset_") if karpathy else place.resolve().name
     images = of_files(f"retrieval-{name}", [place / file for file in files], place)
-    split = Split(images, np.arange(len(files)), np.zeros(len(files), dtype=np.int64))
+    split = Split(images, np.arange(len(files)), np.arange(len(files)))
     texts, owners = tuple(text for _, text in pairs), np.array([number[file] for file, _ in pairs])
     protocol = (KARPATHY if karpathy else OWN).format(name, len(files), len(texts))
     return [Probe(name, split, texts, ("{}",), recalls(np.arange(len(files)), owners), protocol)]
@@ -61,7 +62,7 @@ def build(argument: str) -> list[Probe]:
 
 def _karpathy(place: Path, file: Path) -> Captioned:
     try:
-        entries: Any = from_json(file.read_text(encoding="utf-8"))["images"]
+        entries: Any = from_json(file.read_text(encoding="utf-8"), LARGE)["images"]
         test = [entry for entry in entries if entry["split"] == "test"]
         described = [
             (str(entry.get("filepath", "")), str(entry["filename"]), [str(each["raw"]) for each in entry["sentences"]])

@@ -24,12 +24,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "icarl": {"memory": 12},
     "zscl": {},
     "avalanche:ewc": {},
+    "avalanche:replay": {},
+    "diki": {"length": 2},
+    "moe_adapter": {"experts": 3, "width": 2},
 }
 
 
 def learn(images: Path, tiny_clip: Path, results: Path, strategy: str = "nusa", **more: Any) -> nb.Run:
     settings: dict[str, Any] = {"iterations": 3, "batch_size": 4, "device": "cpu", "plots": False, "silent": True}
     settings |= {"stream": f"folder:{images}", "model": f"local-dir:{tiny_clip}", **METHODS.get(strategy, {})}
+    if strategy == "moe_adapter":
+        settings |= {"auxiliary_images": images / "ants" / "train"}
     if strategy == "zscl":
         texts = results.parent / "texts.txt"
         texts.write_text("\n".join(f"a thing of kind {number}" for number in range(40)))
@@ -90,6 +95,21 @@ def test_without_them_the_cells_are_empty_and_the_metrics_over_them_unknown(
     )
 
 
+def test_of_a_model_that_nothing_changes_every_state_is_known(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    whole = learn(images, tiny_clip, tmp_path / "whole", "zeroshot", order=ALL)
+    longer = go_on(learn(images, tiny_clip, tmp_path / "first", "zeroshot", order=FIRST), tmp_path / "longer")
+    for identity, matrix in whole.accuracy.items():
+        np.testing.assert_array_equal(longer.accuracy[identity], matrix)
+
+
+def test_the_recorded_call_asks_for_the_same_again(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    longer = go_on(learn(images, tiny_clip, tmp_path / "first", order=FIRST), tmp_path / "longer")
+    call = longer.about["command"]
+    assert call.startswith("nb.run(") and "order='cats'" in call and "rank" not in call
+    again = eval(call.replace("nb.run(", "nb.request(dict(").replace(", extend=", "), extend="), {"nb": nb})
+    assert again.is_finished is False and again.extension.learned == 2
+
+
 def test_interrupted_it_goes_on_and_a_second_time_it_is_shown(
     images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,10 +141,11 @@ def finished(images: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFac
         ("cats", {"seed": 43}, "has seed 42, not 43"),
         ("cats", {"strategy": "lora"}, "has the strategy nusa, not lora"),
         ("cats", {"config": "x.yaml"}, "--config: goes without --extend"),
+        (["cats", 3], {}, "order: expected the names of the tasks to add"),
     ],
 )
 def test_wrong_extensions_are_refused_in_a_line(
-    order: str | None, more: dict[str, Any], message: str, finished: nb.Run, tmp_path: Path
+    order: Any, more: dict[str, Any], message: str, finished: nb.Run, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"order": order} if order else {}
     with pytest.raises(nb.UserError, match=message):

@@ -1,6 +1,7 @@
 """Probes: against plain references, on made layouts, under every method, and what is said of incomplete data."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import torch
 from PIL import Image
 
 from benchmarks import api as nb
+from benchmarks.comparison.sorting import sort
+from benchmarks.comparison.tables import probe_table
 from benchmarks.experiment.backbones.loading import load_backbone, tokenize_prompts
 from benchmarks.experiment.probes import base, folder, imagenet, micro, retrieval
 from benchmarks.images.decode import decode
 from benchmarks.images.opener import Opener
 from benchmarks.micro.captions import pair
+from benchmarks.runs.folder import find
 from benchmarks.runtime.progress import ProgressBar
 from tests.conftest import interrupt_at
 from tests.models import tiny_classifier
@@ -99,6 +103,7 @@ def test_a_probe_is_plain_open_clip_on_the_runs_model(images: Path, tiny_clip: P
     table = run.table("probes").set_index(["after", "probe", "metric"])["value"]
     assert {name for _, name, _ in table.index} == {"imagenet", "flickr30k", "ants", "bees", "cats"}
     assert set(run.about["probes"]) == {"imagenet", "flickr30k", "ants", "bees", "cats"}
+    assert len({probe["sha256"] for probe in run.about["probes"].values()}) == 5
     backbone = load_backbone(f"local-dir:{tiny_clip}", str(run.folder / "model.safetensors"))
     clip: Any = backbone.clip.eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
@@ -114,15 +119,55 @@ def test_a_probe_is_plain_open_clip_on_the_runs_model(images: Path, tiny_clip: P
 
 
 def test_domains_of_a_folder_are_the_streams_own_accuracies(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    for strategy in ("nusa", "moe_adapter"):  # which computes each image with the experts of its task
-        more: dict[str, Any] = (
-            {} if strategy == "nusa" else {"experts": 3, "width": 2, "auxiliary_images": images / "ants"}
-        )
+    routed: dict[str, Any] = {"auxiliary_images": images / "ants", "experts": 3, "width": 2, "decision": "image"}
+    settings = {"nusa": {}, "moe_adapter": routed, "diki": {"length": 2, "templates": "all", "decision": "image"}}
+    for strategy, more in settings.items():  # the last two compute each image with the parts of its task
         run = learn(images, tiny_clip, tmp_path, strategy, probe=[f"folder:{images}"], **more)
         table = run.table("probes").pivot(index="after", columns="probe", values="value")
-        if strategy == "nusa":
-            np.testing.assert_allclose(table[list(run.tasks)], run.accuracy["known"])
-        assert table.notna().all().all()
+        np.testing.assert_allclose(table[list(run.tasks)], run.accuracy["known"], err_msg=strategy)
+
+
+def test_probes_of_one_name_with_other_data_are_columns_of_their_own(
+    images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    for number, strategy in enumerate(("nusa", "finetune")):
+        place = karpathy(tmp_path / str(number), count=6 + 2 * number)
+        learn(images, tiny_clip, tmp_path / "results", strategy, probe=[f"retrieval:{place}"])
+    (group,) = sort(find([tmp_path / "results"]).folders).groups
+    found = probe_table(group, group.first.tasks)
+    assert found is not None and len(set(found.header)) == 1 + 3 + 4  # among four texts R@5 would always be right
+    assert not any(cell.mark for row in found.rows for cell in row)
+    assert all(sum(cell.value is not None for cell in row) in (3, 4) for row in found.rows)
+
+
+def test_a_run_resumes_with_the_same_probes_alone(
+    images: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = karpathy(tmp_path / "flickr")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "checkpoint.safetensors", 2)
+        with pytest.raises(KeyboardInterrupt):
+            learn(images, tiny_clip, tmp_path / "results", probe=[f"retrieval:{place}"])
+    karpathy(tmp_path / "flickr", count=8)
+    with pytest.raises(nb.UserError, match="other images or texts of probes"):
+        learn(images, tiny_clip, tmp_path / "results", probe=[f"retrieval:{place}"])
+
+
+def test_a_split_as_large_as_cocos_is_read_and_a_pipe_is_passed_over(tmp_path: Path) -> None:
+    picture(tmp_path / "val2014" / "a.png", 0)
+    sentence = {"raw": "a thing", "tokens": ["a", "thing"], "imgid": 1, "sentid": 2}
+    entry = {"filepath": "val2014", "filename": "a.png", "split": "test", "sentences": [sentence] * 5}
+    rest = {"filepath": "train2014", "filename": "b.png", "split": "train", "sentences": [sentence] * 5}
+    (tmp_path / "dataset_coco.json").write_text(json.dumps({"images": [entry] + [rest] * 60_000, "dataset": "coco"}))
+    assert (tmp_path / "dataset_coco.json").stat().st_size > 2**24
+    os.mkfifo(tmp_path / "dataset_pipe.json")
+    (probe,) = retrieval.build(str(tmp_path))
+    assert len(probe.texts) == 5
+
+
+def test_measure_does_not_take_it(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(nb.UserError, match="--measure probes: is taken with --probe"):
+        learn(images, tiny_clip, tmp_path, measure=["probes"])
 
 
 def test_a_probe_changes_nothing_and_survives_a_kill(
@@ -140,7 +185,7 @@ def test_a_probe_changes_nothing_and_survives_a_kill(
         assert (straight.folder / name).read_bytes() == (plain.folder / name).read_bytes(), name
     assert (stopped.folder / "probes.csv").read_bytes() == (straight.folder / "probes.csv").read_bytes()
     untrained = learn(images, tiny_clip, tmp_path, "zeroshot", probe=probe).table("probes")
-    assert untrained.groupby("metric")["value"].nunique().eq(1).all() and len(untrained) == 4 * 4
+    assert untrained.groupby("metric")["value"].nunique().eq(1).all() and len(untrained) == 4 * 3
 
 
 def test_a_classifier_beside_another_forgets_with_it() -> None:
