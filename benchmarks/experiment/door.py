@@ -180,7 +180,7 @@ def request(
     if extend and config:
         raise UserError("--config: goes without --extend, where the finished run's settings hold")
     asked = chosen
-    extension, chosen = find_extension(extend, chosen) if extend else (None, chosen)
+    extension, chosen = find_extension(extend, chosen, own=own is not None) if extend else (None, chosen)
     found, start = resolved(
         chosen, Path(config) if config else None, strategy=own, own_stream=plan.name if plan else None
     )

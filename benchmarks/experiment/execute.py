@@ -100,7 +100,7 @@ def execute(
             process_group.meet()  # the first process has finished the folder then
             return
         if request.extension:
-            _check_extension(request.extension, request, ready, stream)
+            _check_extension(request.extension, request, ready, stream, told.tables())
         if not is_locked:
             until_done.enter_context(write.locked(folder))
         write.save_config(folder, {**request.config.flat(), "device": device})
@@ -219,11 +219,17 @@ def _predictions(request: Request, names: tuple[str, ...], classifier: ClipClass
     return Predictions(names, classifier.class_counts, labels, classifier.mean.device)
 
 
-def _check_extension(extension: Extension, request: Request, ready: Ready, stream: Stream) -> None:
-    """Raises UserError if the finished run has learned other images or tasks, or was made by code with other results."""
+def _check_extension(
+    extension: Extension, request: Request, ready: Ready, stream: Stream, tables: Mapping[str, Any]
+) -> None:
+    """Raises UserError if the finished run has learned other images or tasks, or was made by code with other results.
+
+    A line on stderr names each table that is measured in a part of the run only.
+    """
     extension.check_stream(stream.describe())
     if other := request.made_by_other(extension.run.about):
         raise UserError(f"--extend {extension.place}: {other}; extend it with that code, or run it anew with all tasks")
+    check_tables(extension.run.folder, tables)
     left = ("stream_sha256", "probes_sha256")  # of the tasks in any order, and of what the extension tests besides
     same = {name: value for name, value in ready.inputs.items() if name not in left}
     same = {**same, "images_sha256": ready.images_sha256[extension.learned - 1]}

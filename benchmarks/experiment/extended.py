@@ -17,6 +17,9 @@ from benchmarks.runs.write import CHECKPOINT, METHOD, MODEL
 from benchmarks.runtime import files, process_group
 
 
+FEW = 2  # test images, or one in a hundred, which another machine may tell otherwise
+
+
 def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
     """Writes the checkpoint with which the loop goes on after the finished run's last task, unless there is one already.
 
@@ -29,7 +32,7 @@ def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
         keep: whether the finished run's kept states are copied into the new folder.
 
     Raises:
-        UserError: a file of the finished run is damaged, or its method cannot go on.
+        UserError: a file of the finished run is damaged or not its own, or its method cannot go on.
     """
     folder, run, old = loop.run.folder, loop.run, extension.run
     if (folder / CHECKPOINT).exists():
@@ -42,6 +45,7 @@ def begin(extension: Extension, loop: TaskLoop, *, keep: bool) -> None:
         if covered[0]:
             _load(loop, start, tensors, extension)
         (found,) = loop.evaluate([covered[0]])
+        _check_same(loop, extension, covered[0], found.known)
         for state in covered:
             known[state, extension.learned :] = found.known[extension.learned :]
             unknown[state] = found.unknown
@@ -82,7 +86,7 @@ def _states(old: Run, start: dict[str, Tensor], *, trains: bool) -> Iterator[tup
     kept = min(kept_states.kept(old.folder), last - 1)
     for state, tensors in enumerate(kept_states.read(old.folder, start, kept), start=1):
         yield [state], tensors
-    stored = read_tensors(old.folder / METHOD)[0] if (old.folder / METHOD).exists() else {}
+    stored = read_tensors(old.folder / METHOD)[0] if (old.folder / METHOD).is_file() else {}
     yield [last], together(read_tensors(old.folder / MODEL)[0], stored)
 
 
@@ -92,8 +96,26 @@ def _reset(loop: TaskLoop, start: Mapping[str, Tensor]) -> None:
     loop.run.strategy.begin(loop.run.model)
 
 
+def _check_same(loop: TaskLoop, extension: Extension, state: int, found: Sequence[float]) -> None:
+    """Raises UserError if the accuracies (N,) percent in a state are not those that the finished run has recorded of it.
+
+    Its files may be another run's. A few images may differ, since machines round differently.
+    """
+    recorded = extension.run.accuracy["known"][state]  # (T,), NaN where it was not measured
+    images = np.array([len(labels) for _, labels in loop.tests[: len(recorded)]])
+    other = np.nansum(np.abs(np.array(found[: len(recorded)]) - recorded) * images / 100)
+    if other > max(FEW, images.sum() / 100):
+        raise UserError(
+            f"--extend {extension.place}: after {state} tasks the model there tells at least {other:.0f} of the "
+            f"{images.sum()} test images of its tasks otherwise than accuracy.csv says; its files are another run's"
+        )
+
+
 def _load(loop: TaskLoop, start: Mapping[str, Tensor], tensors: Mapping[str, Tensor], extension: Extension) -> None:
     model, stored = apart(tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all() and name.startswith("model."):
+            raise UserError(f"--extend {extension.place}: damaged: {name} has values that are not finite")
     _reset(loop, start)
     try:
         loop.run.model.clip.load_state_dict(model)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.config import registry
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.settings import FREE, RunConfig
 from benchmarks.experiment.start import finished
 from benchmarks.runs.read import Run
 from benchmarks.runs.write import METHOD, MODEL
+from benchmarks.runtime import files
 
 
 FREE_TO_DIFFER = ("order", "device", FREE)
@@ -80,16 +82,17 @@ class Extension:
                 )
 
 
-def find(place: str | Path, given: Mapping[str, Any]) -> tuple[Extension, dict[str, Any]]:
+def find(place: str | Path, given: Mapping[str, Any], *, own: bool = False) -> tuple[Extension, dict[str, Any]]:
     """Returns the extension of a finished run, and the settings of the run with all tasks.
 
     Args:
         place: the finished run's folder.
         given: the settings by name that were given; `order` names the new tasks.
+        own: whether a strategy was given that has no name, as an object.
 
     Raises:
-        UserError: there is no finished run or it left no model, it cannot go on, or no new tasks are named, or one that it
-            has learned.
+        UserError: there is no finished run or it left no model, it cannot go on, its method is a file that was not given
+            too, or no new tasks are named, or one that it has learned.
     """
     order, strategy = given.get("order"), given.get("strategy", "")
     if not isinstance(strategy, str):
@@ -98,6 +101,8 @@ def find(place: str | Path, given: Mapping[str, Any]) -> tuple[Extension, dict[s
     if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
         raise UserError(f"order: expected the names of the tasks to add, got {shown(order)}")
     run = finished(Path(place), "--extend")
+    for name in (MODEL, METHOD):
+        files.check_plain(run.folder / name)
     if not (run.folder / MODEL).is_file():
         raise UserError(f"--extend {place}: it has no {MODEL}; only a run that finished on this machine can go on")
     if run.cost["carried_bytes"][-1] and not (run.folder / METHOD).is_file():
@@ -108,6 +113,13 @@ def find(place: str | Path, given: Mapping[str, Any]) -> tuple[Extension, dict[s
         raise UserError(f"--extend {place}: {run.method.name} learns all tasks at once; run it anew with all of them")
     if strategy and not strategy.endswith(".py") and strategy != run.config["strategy"]:
         raise UserError(f"--extend {place}: the run there has the strategy {run.config['strategy']}, not {strategy}")
+    if (
+        not strategy and not own and run.config["strategy"] not in registry.names("strategy")
+    ):  # a stranger may have named it
+        raise UserError(
+            f"--extend {place}: its strategy {run.config['strategy']} is none that is known here, and a file is run only if "
+            "you name it; give it with --strategy"
+        )
     names = [name.strip() for name in listed]
     if not names:
         raise UserError(f"--extend {place}: name the tasks to add with --order, as in --order A,B")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
 from benchmarks.experiment.checkpoint import digest, pack, read_tensors, together
 from benchmarks.experiment.measurements.base import Callback, RunState
@@ -62,11 +63,12 @@ def place(folder: Path, state: int) -> Path:
         state: the number of tasks learned, from 1.
 
     Raises:
-        UserError: the folder of the states is a link.
+        UserError: the folder of the states is a link, or the file is no plain one.
     """
     if (folder / STATES).is_symlink():
         raise UserError(f"{folder / STATES}: a link, through which no states are written or read; delete it")
-    return folder / STATES / f"{state}.safetensors"
+    files.check_plain(file := folder / STATES / f"{state}.safetensors")
+    return file
 
 
 def kept(folder: Path) -> int:
@@ -97,7 +99,9 @@ def read(folder: Path, start: dict[str, Tensor], last: int) -> Iterator[dict[str
         file = place(folder, state)
         changed, metadata = read_tensors(file)
         try:
-            names = json.loads(metadata[NAMES])
+            names = from_json(metadata[NAMES])
+            if not isinstance(names, list):
+                raise ValueError("no list of names")
             tensors = {name: changed[name] if name in changed else tensors[name] for name in names}
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{file}: damaged, or of another run") from error

@@ -1,12 +1,14 @@
 """Prompts as a model reads them: its tokenizer may cut a long one, and make one of two that differ."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
 from benchmarks.experiment.backbones.loading import Tokenizer, tokenize_prompts
 from benchmarks.runtime import processes
-from benchmarks.streams.base import Stream, Task
+from benchmarks.streams.base import Stream
 
 
 def tokenized(tokenize: Tokenizer, stream: Stream) -> list[Tensor]:
@@ -21,32 +23,63 @@ def tokenized(tokenize: Tokenizer, stream: Stream) -> list[Tensor]:
     Raises:
         UserError: two classes of a task have the same tokens in a template, so that the model can't tell them apart.
     """
-    found = [tokenize_prompts(tokenize, task.class_names, task.templates) for task in stream.tasks]
-    for task, tokens in zip(stream.tasks, found, strict=True):
-        cut: set[int] = set()
-        for template, of_classes in zip(task.templates, tokens, strict=True):
-            cut |= _check(tokenize, task, template, of_classes)
-        _say_cut(task, sorted(cut), tokens.shape[2])
-    return found
+    return [of_classes(tokenize, task.name, task.class_names, task.templates) for task in stream.tasks]
 
 
-def _say_cut(task: Task, cut: list[int], length: int) -> None:
+def of_classes(tokenize: Tokenizer, where: str, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Returns the token ids (K, C, L) int64 of C class names in K templates, L the context length.
+
+    A line on stderr says how many prompts are longer than the context, which the tokenizer cuts.
+
+    Args:
+        tokenize: turns a list of n prompts into token ids (n, L) int64.
+        where: what the classes are of, for messages.
+        names: the C class names.
+        templates: K prompts with one `{}`.
+
+    Raises:
+        UserError: two classes have the same tokens in a template, so that the model can't tell them apart.
+    """
+    tokens, cut = tokenize_prompts(tokenize, names, templates), set[int]()
+    for template, of_template in zip(templates, tokens, strict=True):
+        cut |= _check(tokenize, where, names, template, of_template)
+    _say_cut(f"{where}: the prompt of {{}} of {len(names)} classes", names, sorted(cut), tokens.shape[2])
+    return tokens
+
+
+def of_captions(tokenize: Tokenizer, where: str, captions: Sequence[str]) -> Tensor:
+    """Returns the token ids (1, C, L) int64 of C captions, L the context length; a line on stderr says how many are cut.
+
+    Args:
+        tokenize: turns a list of n texts into token ids (n, L) int64.
+        where: what the captions are of, for the line.
+        captions: the texts, of which several may be equal.
+    """
+    tokens = tokenize_prompts(tokenize, captions, ["{}"])
+    cut = sorted(_cut(tokenize, list(captions), tokens[0]))
+    _say_cut(f"{where}: {{}} of {len(captions)} captions", captions, cut, tokens.shape[2])
+    return tokens
+
+
+def _say_cut(what: str, texts: Sequence[str], cut: list[int], length: int) -> None:
+    """Says how many texts are cut, if any: `what` has a `{}` for their number."""
     if cut and processes.is_first():
+        head, tail = what.split("{}")
         say(
-            f"{task.name}: the prompt of {len(cut)} of {len(task.class_names)} classes is longer than the {length} tokens "
-            f'that the model reads, and is cut there; the first is that of "{task.class_names[cut[0]]}"'
+            f"{head}{len(cut)}{tail} is longer than the {length} tokens that the model reads, and is cut there; the first is "
+            f'that of "{texts[cut[0]]}"'
         )
 
 
-def _check(tokenize: Tokenizer, task: Task, template: str, tokens: Tensor) -> set[int]:
+def _check(tokenize: Tokenizer, where: str, names: Sequence[str], template: str, tokens: Tensor) -> set[int]:
     """Returns which prompts are cut, and raises UserError for equal ones; tokens (C, L) int64 are those of the classes."""
-    cut = _cut(tokenize, [template.replace("{}", name) for name in task.class_names], tokens)
+    cut = _cut(tokenize, [template.replace("{}", name) for name in names], tokens)
     first: dict[bytes, str] = {}
-    for name, row in zip(task.class_names, tokens, strict=True):
+    for name, row in zip(names, tokens, strict=True):
         if (other := first.setdefault(row.numpy().tobytes(), name)) is not name:
             why = "cut to the model's context, " if cut else ""
             raise UserError(
-                f'{task.name}: the classes "{other}" and "{name}" have the same prompt for this model '
+                f'{where}: the classes "{other}" and "{name}" have the same prompt for this model '
                 f'({why}template "{template}"); give them names that its tokenizer tells apart'
             )
     return cut

@@ -1,11 +1,13 @@
 """Reads the predictions for every test image that a run with `--predictions` left, a parquet file for each state."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from benchmarks.config.errors import UserError
 from benchmarks.runs.folder import RunFiles
@@ -55,11 +57,26 @@ def read(folder: Path, state: int) -> pd.DataFrame:
     if not file.is_file():
         raise UserError(f"{file}: no such file; predictions are written by a run with --predictions")
     try:
-        return pd.read_parquet(file)
+        return _checked(file, pd.read_parquet(file))
     except ImportError as error:
         raise UserError(f"{file}: needs pyarrow; install {PARQUET}") from error
+    except UserError:
+        raise
     except Exception as error:  # pyarrow raises many kinds of errors on wrong bytes
         raise UserError(f"{file}: damaged, no parquet file ({' '.join(str(error).split())[:100]})") from error
+
+
+def _checked(file: Path, table: pd.DataFrame) -> pd.DataFrame:
+    best = sum(name.startswith("best_") for name in table.columns)
+    classes, scores = zip(*columns(best), strict=True)
+    if not best or [*table.columns] != ["task", "image", "label", *chain(*columns(best))]:
+        raise UserError(f"{file}: damaged, its columns are {', '.join(map(str, table.columns))[:100]}")
+    for name in ("image", "label", *classes):
+        if not (is_integer_dtype(table[name]) and (table[name] >= 0).all()):
+            raise UserError(f"{file}: damaged, {name} has values that are no indices")
+    if not all(is_float_dtype(table[name]) and np.isfinite(table[name]).all() for name in scores):
+        raise UserError(f"{file}: damaged, its scores are not all finite numbers")
+    return table
 
 
 def class_names(files: RunFiles) -> list[list[str]]:
@@ -88,7 +105,13 @@ def confusion(predictions: pd.DataFrame, tasks: Sequence[str], names: Sequence[S
         predictions: as `read` returns them.
         tasks: the T names in learning order.
         names: for each task the names of its classes.
+
+    Raises:
+        UserError: the predictions are of other tasks or classes.
     """
+    total = sum(map(len, names))
+    if set(predictions["task"]) != set(tasks) or predictions["best_1"].max() >= total:
+        raise UserError(f"the predictions are not of the {total} classes of {', '.join(tasks)}; they are damaged")
     owner = np.repeat(np.arange(len(tasks)), [len(each) for each in names])  # (sum of C,)
     flat = [name for each in names for name in each]
     table = np.zeros((len(tasks), len(tasks)))

@@ -378,7 +378,7 @@ def read_whole(folder: Path) -> Run:
         run = read(folder)
         _ = run.config, run.about, run.method
         if run.is_finished:
-            _ = run.protocol, run.cost, run.metrics, run.entropy_rank
+            _ = run.protocol, run.cost, run.metrics, run.entropy_rank, run.probes
     except UserError:
         raise
     except Exception as error:  # of any kind: a stranger's files may hold anything

@@ -39,20 +39,24 @@ class _Stream(_Open):
     tasks: list[_Task]
 
 
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
 class _Seconds(_Open):
-    training: float
-    evaluation: float
-    decomposition: NotRequired[float]
-    spectrum: NotRequired[float]
-    saving: NotRequired[float]
+    training: Seconds
+    evaluation: Seconds
+    decomposition: NotRequired[Seconds]
+    spectrum: NotRequired[Seconds]
+    saving: NotRequired[Seconds]
 
 
 class _Cost(_Open):
-    trained_parameters: list[int]
-    carried_bytes: list[int]
-    reference_images: NotRequired[int]
-    peak_memory_bytes: int
-    peak_gpu_memory_bytes: NotRequired[int | None]
+    trained_parameters: Annotated[list[Count], Field(min_length=1)]
+    carried_bytes: Annotated[list[Count], Field(min_length=1)]
+    reference_images: NotRequired[Count]
+    peak_memory_bytes: Count
+    peak_gpu_memory_bytes: NotRequired[Count | None]
     total_seconds: _Seconds
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.experiment.backbones.loading import Backbone, tokenize_prompts
+from benchmarks.config.terminal import plain
+from benchmarks.experiment.backbones.loading import Backbone
 from benchmarks.experiment.evaluation import batches
+from benchmarks.experiment.prompts import of_captions, of_classes
 from benchmarks.images.opener import Opener
 from benchmarks.images.sets import Split
 from strategies.clip.classifier import ClipClassifier
@@ -34,7 +36,8 @@ class Probe:
         name: its name in `probes.csv`, tables and figures.
         images: N images; a label is the image's class, or for captions its own number or that of its caption.
         texts: C class names or captions.
-        templates: K prompts with one `{}`, which each text replaces; a text's feature is the normalised mean over these.
+        templates: K prompts with one `{}`, which each class name replaces; its feature is the normalised mean over these.
+            Empty for captions, which are read as they are.
         score: takes the scores (N, C) of images for texts, and returns values in percent by the metric's name.
         protocol: what is tested and after whom, in one line.
     """
@@ -129,13 +132,16 @@ def prepare(named: Sequence[str], backbone: Backbone, opener: Opener) -> list[Pr
         opener: decodes the images.
 
     Raises:
-        UserError: there is no such probe, its data are missing or incomplete, or two have the same name.
+        UserError: there is no such probe, its data are missing or incomplete, two have the same name or one has a name
+            that cannot be printed, or two classes have the same prompt for this model.
     """
     probes: list[Probe] = []
     for each in named:
         kind, _, argument = each.partition(":")
         probes += registry.find("probe", kind).load().build(argument)
     names = [probe.name for probe in probes]
+    if odd := next((name for name in names if not name.isprintable()), None):
+        raise UserError(f"--probe: {plain(odd)}: a name with characters that cannot be printed; rename the folder")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f'--probe: two probes are called "{twice}"; name one of their folders otherwise')
     opener.fill([probe.images for probe in probes])
@@ -149,8 +155,14 @@ def _prepared(probe: Probe, backbone: Backbone, opener: Opener) -> Prepared:
 
 
 def _prompts(probe: Probe, backbone: Backbone) -> list[Tensor]:
-    parts = [probe.texts[first : first + CHUNK] for first in range(0, len(probe.texts), CHUNK)]
-    return [tokenize_prompts(backbone.tokenize, part, probe.templates) for part in parts]
+    """Returns the tokens of the texts, (K, C', L) int64 in parts; says which are cut, and refuses names that become equal."""
+    where, texts = f"--probe: {probe.name}", list(dict.fromkeys(probe.texts))  # two of ImageNet's classes share a name
+    if probe.templates:
+        tokens = of_classes(backbone.tokenize, where, texts, probe.templates)
+    else:
+        tokens = of_captions(backbone.tokenize, where, texts)
+    place = {text: index for index, text in enumerate(texts)}
+    return list(tokens[:, [place[text] for text in probe.texts]].split(CHUNK, dim=1))
 
 
 def folder_of(option: str, argument: str, what: str) -> Path:

@@ -40,7 +40,7 @@ def build(argument: str) -> list[Probe]:
     owners = np.array([number[text] for text in captions])
     split = Split(images, np.arange(PAIRS), owners)
     score = recalls(owners, np.arange(len(texts)))
-    return [Probe("micro-pairs", split, tuple(texts), ("{}",), score, PROTOCOL.format(PAIRS))]
+    return [Probe("micro-pairs", split, tuple(texts), (), score, PROTOCOL.format(PAIRS))]
 
 
 def _picture(index: int) -> Image.Image:

@@ -16,10 +16,11 @@ import numpy as np
 
 from benchmarks.config.bounded import from_json
 from benchmarks.config.errors import UserError
-from benchmarks.config.terminal import plain
+from benchmarks.config.terminal import plain, say
 from benchmarks.experiment.probes.base import Probe, folder_of, recalls
 from benchmarks.images.folders import of_files
 from benchmarks.images.sets import Split
+from benchmarks.runtime import processes
 
 
 CAPTIONS, COLUMNS = "captions.csv", {"image", "caption"}
@@ -57,7 +58,7 @@ def build(argument: str) -> list[Probe]:
     split = Split(images, np.arange(len(files)), np.arange(len(files)))
     texts, owners = tuple(text for _, text in pairs), np.array([number[file] for file, _ in pairs])
     protocol = (KARPATHY if karpathy else OWN).format(name, len(files), len(texts))
-    return [Probe(name, split, texts, ("{}",), recalls(np.arange(len(files)), owners), protocol)]
+    return [Probe(name, split, texts, (), recalls(np.arange(len(files)), owners), protocol)]
 
 
 def _karpathy(place: Path, file: Path) -> Captioned:
@@ -94,7 +95,9 @@ def _own(place: Path) -> Captioned:
         if not (row["image"] and row["caption"] and row["caption"].strip()):
             raise UserError(f"{file}: row {number}: no image or no caption")
         pairs.append((_found(place, [row["image"]], f"{file}: row {number}"), row["caption"].strip()))
-    return pairs
+    if len(once := list(dict.fromkeys(pairs))) < len(pairs) and processes.is_first():
+        say(f"{file}: {len(pairs) - len(once)} rows stand there before; each image's caption counts once")
+    return once
 
 
 def _found(place: Path, names: list[str], where: str) -> Path:

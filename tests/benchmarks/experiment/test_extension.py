@@ -1,6 +1,7 @@
 """More tasks for a finished run: equal to a run that had them from the start, and empty where nothing was kept."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks import api as nb
 from benchmarks.experiment import kept_states
@@ -194,3 +197,52 @@ def test_a_damaged_kept_state_is_named(images: Path, tiny_clip: Path, tmp_path: 
     (first.folder / "states" / "1.safetensors").write_bytes(b"no tensors")
     with pytest.raises(nb.UserError, match=r"1\.safetensors: missing or damaged"):
         go_on(first, tmp_path / "longer")
+
+
+def test_a_model_that_is_another_runs_is_noticed(finished: nb.Run, tmp_path: Path) -> None:
+    """Told by its accuracies, which those in `accuracy.csv` are not."""
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    table = pd.read_csv(run / "accuracy.csv")
+    table.loc[2, ["ants", "bees"]] = [0.0 if value > 50 else 100.0 for value in finished.accuracy["known"][2]]
+    table.to_csv(run / "accuracy.csv", index=False)
+    with pytest.raises(nb.UserError, match=r"after 2 tasks .* test images of its tasks .* are another run's"):
+        nb.run(extend=run, order="cats", results=tmp_path / "longer", plots=False, silent=True)
+
+
+def test_values_that_are_not_finite_are_named(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    first = learn(images, tiny_clip, tmp_path / "first", order=FIRST)
+    tensors = load_file(first.folder / "model.safetensors")
+    tensors["logit_scale"] = torch.tensor(float("nan"))
+    save_file(tensors, first.folder / "model.safetensors")
+    with pytest.raises(nb.UserError, match=r"damaged: model\.logit_scale has values that are not finite"):
+        go_on(first, tmp_path / "longer")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "method.safetensors", "states/1.safetensors"])
+def test_a_pipe_is_not_read(name: str, finished: nb.Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(run / name)
+    with pytest.raises(nb.UserError, match=f"{name}: no plain file"):
+        nb.run(extend=run, order="cats", results=tmp_path / "longer", plots=False, silent=True)
+
+
+def test_a_file_that_the_finished_run_names_is_not_run(finished: nb.Run, tmp_path: Path) -> None:
+    run, ran = tmp_path / "run", tmp_path / "ran"
+    shutil.copytree(finished.folder, run)
+    (tmp_path / "theirs.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("strategy: nusa", f"strategy: {tmp_path / 'theirs.py'}"))
+    with pytest.raises(nb.UserError, match="a file is run only if you name it"):
+        nb.run(extend=run, order="cats", results=tmp_path / "longer", plots=False, silent=True)
+    assert not ran.exists()
+
+
+def test_a_table_that_only_a_part_of_the_run_has_is_said(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go_on(learn(images, tiny_clip, tmp_path / "first", order=FIRST), tmp_path / "longer", probe=["micro"])
+    assert "probes.csv: not measured during the whole run" in capsys.readouterr().err

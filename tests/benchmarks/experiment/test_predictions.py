@@ -107,3 +107,25 @@ def test_what_is_missing_is_said_in_a_line(
     assert main(["--predictions", "--results", str(tmp_path / "results")]) == 2
     assert 'needs pyarrow; pip install "nusa-bench[predictions]"' in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("best_1", 10**6, "they are damaged"),
+        ("best_1", -1, "best_1 has values that are no indices"),
+        ("label", 0.5, "label has values that are no indices"),
+        ("own_score", np.nan, "its scores are not all finite"),
+        ("extra", 1, "damaged, its columns are task, image"),
+        ("task", "dogs", "they are damaged"),
+    ],
+)
+def test_damaged_predictions_are_no_answer(
+    column: str, value: Any, message: str, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    run = learn(images, tiny_clip, tmp_path, "zeroshot")
+    table = run.predictions()
+    table[column] = value
+    table.to_parquet(place(run.folder, 3))
+    with pytest.raises(nb.UserError, match=message):
+        run.confusion()

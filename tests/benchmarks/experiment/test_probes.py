@@ -111,7 +111,7 @@ def test_a_probe_is_plain_open_clip_on_the_runs_model(images: Path, tiny_clip: P
         with torch.no_grad():
             pixels = (decode(probe.images, backbone.size) / 255 - mean) / std
             features = clip.encode_image(pixels, normalize=True)
-            tokens = tokenize_prompts(backbone.tokenize, probe.texts, probe.templates)
+            tokens = tokenize_prompts(backbone.tokenize, probe.texts, probe.templates or ("{}",))
             texts = torch.stack([clip.encode_text(each, normalize=True) for each in tokens]).mean(dim=0)
             texts = texts / texts.norm(dim=1, keepdim=True)
         for metric, value in probe.score(features @ texts.T).items():
@@ -284,3 +284,34 @@ def test_wrong_probes_are_refused_before_training(images: Path, tiny_clip: Path,
     with pytest.raises(nb.UserError, match='two probes are called "ants"'):
         learn(images, tiny_clip, tmp_path / "results", probe=[f"folder:{images}", f"folder:{images}/"])
     assert not list(tmp_path.rglob("run.json"))
+
+
+def test_what_the_model_does_not_read_is_said(
+    images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "captioned"
+    picture(place / "a.png", 1)
+    picture(place / "b.png", 2)
+    long = "very " * 100 + "long"
+    (place / "captions.csv").write_text(f"image,caption\na.png,{long}\nb.png,short\nb.png,short\n")
+    run = learn(images, tiny_clip, tmp_path / "results", "zeroshot", probe=[f"retrieval:{place}"])
+    said = capsys.readouterr().err
+    assert "1 of 2 captions is longer than the 16 tokens" in said and "1 rows stand there before" in said
+    assert "2 images, 2 captions" in run.about["probes"]["captioned"]["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "domain", "message"),
+    [
+        (("polo", "Polo"), "cars", 'the classes "Polo" and "polo" have the same prompt'),
+        (("red", "blue"), "cars\x1b[2J", "characters that cannot be printed"),
+    ],
+)
+def test_classes_and_names_that_nobody_can_tell_apart_are_refused(
+    classes: tuple[str, str], domain: str, message: str, images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    for part in ("train", "test"):
+        for number, name in enumerate(classes):
+            picture(tmp_path / "set" / domain / part / name / "a.png", number)
+    with pytest.raises(nb.UserError, match=message):
+        learn(images, tiny_clip, tmp_path / "results", "zeroshot", probe=[f"folder:{tmp_path / 'set'}"])
