@@ -12,6 +12,12 @@ from benchmarks.runs.read import Run
 from plotting.gaps import Gap, sentence
 
 
+PARTIAL = (
+    "Where a finished run went on with more tasks, its earlier states that were not kept are not tested on these: there it "
+    "has no values."
+)
+
+
 @dataclass(frozen=True)
 class Captioned:
     """A figure for the report, with its texts.
@@ -40,7 +46,11 @@ def caption(group: Group, shown: str, gaps: Sequence[Gap] = ()) -> str:
         gaps: what is not drawn of the runs.
     """
     lost = sentence(gaps)
-    parts = [shown, runs(group), *([f"{lost[:1].upper()}{lost[1:]}."] if lost else [])]
+    unfinished = [f"Unfinished: {len(run.tasks)} tasks, not all learned." for run in group.runs if not run.is_finished][
+        :1
+    ]
+    blank = [PARTIAL] if any(run.is_partial for run in group.runs if run.is_finished) else []
+    parts = [shown, runs(group), *unfinished, *blank, *([f"{lost[:1].upper()}{lost[1:]}."] if lost else [])]
     return without_folders(" ".join(parts))
 
 

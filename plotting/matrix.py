@@ -208,6 +208,8 @@ def _only(place: Path, identity: str) -> Run:
     run = read(folders[0])
     if identity not in run.accuracy:
         raise UserError(f"{folders[0]}: no {MATRICES[identity][0]}")
+    if not run.is_finished:
+        say(f"note: {folders[0]}: {run.about['status']}; of what it has not learned yet nothing is drawn")
     return run
 
 

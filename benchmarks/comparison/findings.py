@@ -43,7 +43,8 @@ def _lead(group: Group, ranked: list[Point]) -> str:
     if not ranked:
         return "No method is ranked: none learned task after task in every order."
     best, *others = ranked
-    value = f"an Avg of {shown(best.accuracy).text} % ({how})"
+    orders = f", over {len(group.orders)} orders" if len(group.orders) > 1 else ""
+    value = f"an Avg of {shown(best.accuracy).text} % ({how}{orders})"
     avg = metric_columns.metric(group.identity, "avg").of
     if others:
         gap = paired(best.method, others[0].method, avg)

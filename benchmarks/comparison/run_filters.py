@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from benchmarks.comparison.groups import Group
+from benchmarks.comparison.groups import Group, shown
 from benchmarks.comparison.sorting import Filter, Sorted, sort
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import say
@@ -14,6 +14,7 @@ from benchmarks.runs.folder import find
 
 
 RESULTS = Path("results")
+TELLING = ("stream", "model", "pretrained", "splits", "shots")  # settings under which runs are not compared
 
 
 def choice(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,5 +92,16 @@ def only_group(found: Sorted) -> Group:
     if len(found.groups) > 1:
         titles = "; ".join(group.title for group in found.groups[:2])
         raise UserError(f"the runs are under {len(found.groups)} different protocols, the first two: {titles}. Name fewer "
-                        "folders, or choose with --stream or --setting")  # fmt: skip
+                        f"folders, or choose {_telling(*found.groups[:2])}")  # fmt: skip
     return found.groups[0]
+
+
+def _telling(one: Group, other: Group) -> str:
+    """Returns the options that choose the first of two groups alone, as `with --setting shots=5`."""
+    found = []
+    for name in TELLING:
+        ours, theirs = ({shown(run.config.get(name)) for run in group.runs} for group in (one, other))
+        if len(ours) == 1 and not ours & theirs:
+            option = f"--stream {ours.pop()}" if name == "stream" else f"--setting {name}={ours.pop()}"
+            found.append(f"with {option} the first")
+    return " or ".join(found) or "with --stream or --setting"

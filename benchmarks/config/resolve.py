@@ -207,7 +207,7 @@ def unknown_setting(name: str, *methods: Strategy) -> str:
     if owners:
         return f"a setting of {', '.join(owners)}, {'not of' if len(methods) == 1 else 'of none of'} {asked}"
     known = dict.fromkeys([*COMMON_NAMES, *(setting for method in methods for setting in settings_of(method))])
-    return f"no such setting of {asked}{registry.nearest(name, list(known))}"
+    return f"no such setting of {asked}{registry.nearest(name, [*known, *HARNESS_NAMES])}"
 
 
 def read_yaml(path: Path, where: str) -> Any:

@@ -108,14 +108,18 @@ def main(
         raise UserError("--dry-run, --print-commands, --status: one of them at a time")
     engine = Options(*(options[name] for name in ("address", "cpus_per_run", "gpus_per_run", "timeout", "scratch")))
     given = {name: value for name in GRID if (value := options.pop(name)) is not None}
-    asked = door.plan(_blocks(file, given, settings, search), _shared(options), opened=not status)
+    blocks, shared = _blocks(file, given, settings, search), _shared(options)
+    try:
+        asked = door.plan(blocks, shared, opened=not status)
+    except UserError:
+        if dry_run:  # the data may be missing, and the runs can be listed without
+            _show_runs(door.plan(blocks, shared, opened=False))
+        raise
     if print_commands:
         for index in asked.left(retry_failed=retry_failed):
             print(asked.cells[index].request.command)
     elif dry_run:
-        for cell, each in zip(asked.cells, asked.standings, strict=True):
-            print(plain(f"{each.state:<11} {cell.name}"))
-        print(plain(_counts(asked)))
+        _show_runs(asked)
         _say_remarks(asked)
     elif status:
         _show_status(asked)
@@ -126,6 +130,12 @@ def main(
             _choose(asked)
         if failed:
             sys.exit(1)
+
+
+def _show_runs(asked: door.Plan) -> None:
+    for cell, each in zip(asked.cells, asked.standings, strict=True):
+        print(plain(f"{each.state:<11} {cell.name}"))
+    print(plain(_counts(asked)), flush=True)
 
 
 def _blocks(

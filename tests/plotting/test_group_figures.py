@@ -327,6 +327,7 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
         ),
         ("rank", ["nowhere", "-o", "x.png"], "nowhere: no such folder"),
         ("rank", ["runs", "orders", "-o", "x.png"], "under 2 different protocols"),
+        ("rank", ["few", "-o", "x.png"], "or choose with --setting shots="),
         ("rank", ["runs", "--by-block", "-o", "x.png"], "--by-block draws one method, and there are"),
         ("curves", ["orders", "-o", "x.png"], "the runs have 2 orders"),
         ("spectrum", ["orders", "-o", "x.png"], "nothing to draw; not drawn (no spectrum.csv): NuSA-CL"),
@@ -348,6 +349,8 @@ def test_wrong_input_is_one_line(
     write_run(tmp_path / "apart" / "a", np.ones((4, 3)), ["one", "two", "three"], order="I")
     write_run(tmp_path / "apart" / "b", np.ones((4, 3)), ["three", "two", "one"], "lora", order="II")
     write_run(tmp_path / "one" / "a", np.ones((2, 1)), ["one"])
+    for shots in (1, 5):
+        write_run(tmp_path / "few" / str(shots), np.ones((3, 2)), ["one", "two"], shots=shots)
     frozen = write_run(tmp_path / "frozen" / "a", np.ones((3, 2)), ["one", "two"])
     write_csv(frozen / "rank.csv", RANK.split(","), rank_rows(2, trained=False))
     unmeasured = write_run(tmp_path / "unmeasured" / "a", np.ones((3, 2)), ["one", "two"])

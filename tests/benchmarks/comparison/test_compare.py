@@ -335,6 +335,13 @@ def test_what_a_stranger_wrote_does_not_reach_the_terminal(tmp_path: Path) -> No
     assert not any(sign in done.output for sign in "\x1b\x07")
 
 
+def cost(**changed: Any) -> str:
+    """A `cost.json` with some wrong values."""
+    seconds = {"training": 1.0, "evaluation": 1.0}
+    right = {"trained_parameters": [1], "carried_bytes": [0], "peak_memory_bytes": 1, "total_seconds": seconds}
+    return json.dumps(right | changed)
+
+
 @pytest.mark.parametrize(
     ("file", "change"),
     [
@@ -351,8 +358,14 @@ def test_what_a_stranger_wrote_does_not_reach_the_terminal(tmp_path: Path) -> No
         ("config.yaml", f"zz: 0x{'f' * 5000}\n"),
         ("stream.json", '{"protocol": "p", "identity": "known", "tasks": [{"test": 0}, {"test": 0}, {"test": 0}]}'),
         ("cost.json", '{"total_seconds": {"training": 1.0, "evaluation": 1.0, "decomposition": "x"}}'),
+        ("cost.json", cost(total_seconds={"training": -1.0, "evaluation": 1.0})),
+        ("cost.json", cost(total_seconds={"training": float("inf"), "evaluation": 1.0})),
+        ("cost.json", cost(carried_bytes=[])),
+        ("cost.json", cost(peak_memory_bytes=-1)),
+        ("probes.csv", "after,probe,metric,value\n0,places,top1,nan\n"),
+        ("probes.csv", "after,probe\n0,places\n"),
     ],
-    ids=range(13),
+    ids=range(19),
 )
 def test_a_folder_that_is_no_good_leaves_the_others_alone(file: str, change: str, tmp_path: Path) -> None:
     write_run(tmp_path / "good", states(1), ["one", "two", "three"], "lora")

@@ -255,3 +255,16 @@ def test_a_run_that_goes_on_elsewhere_is_waited_for(tmp_path):
     done = sweep("--strategy", "nusa", "--order", "[arrows,clocks]", "--set", "iterations=100", "--results", tmp_path)
     assert alone.wait() == 0
     assert done.returncode == 0 and "1 of 1 runs finished" in done.stdout, done.stderr
+
+
+def test_a_dry_run_lists_the_runs_though_data_are_missing(tmp_path):
+    grid = ("--strategy", "nusa", "--stream", "mtil", "--seed", "1..2", "--data-root", tmp_path / "none")
+    found = sweep(*grid, "--results", tmp_path / "results", "--dry-run")
+    assert found.returncode == 2 and "data root" in found.stderr
+    assert found.stdout.count("mtil/nusa/seed") == 2 and "2 runs: 2 to do" in found.stdout
+
+
+def test_a_start_with_commas_in_its_name_stands_in_brackets(tmp_path):
+    place = tmp_path / "seed42,order=II"
+    found = sweep("--strategy", "nusa", "--set", f"start_from=[{place}]", "--results", tmp_path, "--dry-run")
+    assert f"--start-from {place}: no such run folder" in found.stderr
