@@ -60,7 +60,10 @@ def main(pretrained: str | None, trained_from: str | None, **options: Any) -> No
     The result is a run folder with one state, which compare, report and the figures take beside those of methods. A
     model that was trained has the accuracy after the last task (Last) alone: what it scored while it learned is not known.
     """
-    given = {"strategy": "zeroshot", **_weights(options["model"], pretrained, trained_from)}
+    own = _weights(options["model"], pretrained, trained_from)
+    if options["stream"] not in (None, own.get("stream")):
+        own = {name: value for name, value in own.items() if name not in OF_THE_RUN}  # another stream has other tasks
+    given = {"strategy": "zeroshot", **own}
     given |= {name: value for name in (*OF_THE_RUN, "device", "precision") if (value := options[name]) is not None}
     try:
         asked = api.request(

@@ -16,6 +16,7 @@ PARTIAL = (
     "Where a finished run went on with more tasks, its earlier states that were not kept are not tested on these: there it "
     "has no values."
 )
+UNFINISHED = "Of a run that is not finished the later rows are blank."
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,19 @@ def caption(group: Group, shown: str, gaps: Sequence[Gap] = ()) -> str:
         gaps: what is not drawn of the runs.
     """
     lost = sentence(gaps)
-    unfinished = [f"Unfinished: {len(run.tasks)} tasks, not all learned." for run in group.runs if not run.is_finished][
-        :1
-    ]
-    blank = [PARTIAL] if any(run.is_partial for run in group.runs if run.is_finished) else []
-    parts = [shown, runs(group), *unfinished, *blank, *([f"{lost[:1].upper()}{lost[1:]}."] if lost else [])]
+    parts = [shown, runs(group), *([f"{lost[:1].upper()}{lost[1:]}."] if lost else [])]
     return without_folders(" ".join(parts))
+
+
+def blanks(runs: Sequence[Run]) -> str:
+    """Returns the sentences that say why some accuracies of runs are not known; empty if all are.
+
+    Args:
+        runs: the runs.
+    """
+    partial = any(run.is_finished and run.is_partial for run in runs)
+    unfinished = not all(run.is_finished for run in runs)
+    return " ".join([PARTIAL] * partial + [UNFINISHED] * unfinished)
 
 
 def runs(group: Group) -> str:

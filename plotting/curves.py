@@ -13,7 +13,7 @@ from benchmarks.comparison.groups import Group, Method, alone
 from benchmarks.comparison.metric_columns import learning_accuracy
 from benchmarks.runs.read import MATRICES, Run
 from plotting import style
-from plotting.captioned import Captioned, each, spread
+from plotting.captioned import Captioned, blanks, each, spread
 from plotting.captioned import caption as captioned
 from plotting.command import for_group
 from plotting.multiples import MOST, Curve, by_method
@@ -116,13 +116,13 @@ def caption(group: Group) -> str:
             f"Accuracy in percent ({known}) over the number of tasks learned: the mean over the tasks learned so far (solid) "
             "and over those to come (dashed). Each method has a panel, with all others in grey; lines are means over its runs."
         )
-        return captioned(group, words)
+        return captioned(group, f"{words} {blanks(group.runs)}".rstrip())
     words = (
         f"Accuracy in percent ({known}) over the number of tasks learned: the mean over the tasks learned so far, the mean "
         "over those to come, then each task by itself, whose line is thin until the task is learned (grey). Lines are means "
         "over runs."
     )
-    return captioned(group, f"{words} {spread(group, 'Bands, in the first two panels')}")
+    return captioned(group, f"{words} {spread(group, 'Bands, in the first two panels')} {blanks(group.runs)}".rstrip())
 
 
 def _states(group: Group, method: Method) -> np.ndarray:

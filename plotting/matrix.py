@@ -20,6 +20,7 @@ from benchmarks.config.terminal import Command, say
 from benchmarks.runs.folder import find
 from benchmarks.runs.read import MATRICES, Run, read
 from plotting import style
+from plotting.captioned import blanks
 from plotting.captioned import caption as captioned
 from plotting.command import Target, output, write
 from plotting.panels import numbered
@@ -147,7 +148,7 @@ def caption(runs: Sequence[Run], identity: str) -> str:
         f"Accuracy of {names} on each task (columns, in learning order) after each number of tasks learned (rows; 0: before "
         f"any training), in {unit}, {MATRICES[identity][1]}. Outlined: right after the task's own training."
     )
-    return captioned(alone(runs[0]), words)
+    return captioned(alone(runs[0]), f"{words} {blanks(runs)}".rstrip())
 
 
 def _range(states: pd.DataFrame) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.recipes import ANY_STREAM, VALIDATION, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
-from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, Common, RunConfig, flat
+from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, OPTIONS, Common, RunConfig, flat
 from benchmarks.config.terminal import plain
 
 
@@ -207,7 +207,9 @@ def unknown_setting(name: str, *methods: Strategy) -> str:
     if owners:
         return f"a setting of {', '.join(owners)}, {'not of' if len(methods) == 1 else 'of none of'} {asked}"
     known = dict.fromkeys([*COMMON_NAMES, *(setting for method in methods for setting in settings_of(method))])
-    return f"no such setting of {asked}{registry.nearest(name, [*known, *HARNESS_NAMES])}"
+    if name in HARNESS_NAMES:
+        return f"no setting, but {'an option of the command' if name in OPTIONS else 'an argument of nb.run alone'}"
+    return f"no such setting of {asked}{registry.nearest(name, [*known, *OPTIONS])}"
 
 
 def read_yaml(path: Path, where: str) -> Any:

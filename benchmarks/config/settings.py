@@ -251,8 +251,9 @@ def _shown(value: Any) -> str:
 COMMON_NAMES = tuple(field.name for field in fields(Common))
 FREE = "checkpointing"  # changes no metric: a run that ran out of memory can be resumed with it
 # Options of the command that are no settings: none of them changes a metric.
-HARNESS_NAMES = (
+OPTIONS = (
     "config", "results", "data_root", "reference_images", "reference_texts", "cache", "no_cache", "again", "measure",
     "log", "extend", "keep_states", "predictions", "probe", "no_plots", "trust_model_code", "debug", "list", "version", "help",
-    "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts",
 )  # fmt: skip
+# With the arguments of `nb.run` that are no settings either.
+HARNESS_NAMES = (*OPTIONS, "callbacks", "plots", "silent", "use_cache", "auxiliary_images", "auxiliary_texts")

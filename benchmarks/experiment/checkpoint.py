@@ -66,7 +66,7 @@ def states(path: Path) -> int:
     Raises:
         UserError: the file is damaged; the message names it.
     """
-    files.check_plain(file := path / CHECKPOINT)
+    files.check_readable(file := path / CHECKPOINT)
     if not file.exists():
         return 0
     try:
@@ -89,7 +89,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: it is missing or damaged.
     """
-    files.check_plain(file)
+    files.check_readable(file)
     try:
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
@@ -117,7 +117,7 @@ def load_checkpoint(
     Raises:
         UserError: the file is damaged, or of a run with other settings; the message names it.
     """
-    files.check_plain(file := path / CHECKPOINT)
+    files.check_readable(file := path / CHECKPOINT)
     if not file.exists():
         return None
     try:

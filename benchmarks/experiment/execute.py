@@ -229,7 +229,7 @@ def _check_extension(
     extension.check_stream(stream.describe())
     if other := request.made_by_other(extension.run.about):
         raise UserError(f"--extend {extension.place}: {other}; extend it with that code, or run it anew with all tasks")
-    check_tables(extension.run.folder, tables)
+    check_tables(extension.run.folder, tables, "measure the same, or run it anew with all tasks")
     left = ("stream_sha256", "probes_sha256")  # of the tasks in any order, and of what the extension tests besides
     same = {name: value for name, value in ready.inputs.items() if name not in left}
     same = {**same, "images_sha256": ready.images_sha256[extension.learned - 1]}

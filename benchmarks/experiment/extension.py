@@ -102,7 +102,7 @@ def find(place: str | Path, given: Mapping[str, Any], *, own: bool = False) -> t
         raise UserError(f"order: expected the names of the tasks to add, got {shown(order)}")
     run = finished(Path(place), "--extend")
     for name in (MODEL, METHOD):
-        files.check_plain(run.folder / name)
+        files.check_readable(run.folder / name)
     if not (run.folder / MODEL).is_file():
         raise UserError(f"--extend {place}: it has no {MODEL}; only a run that finished on this machine can go on")
     if run.cost["carried_bytes"][-1] and not (run.folder / METHOD).is_file():

@@ -67,7 +67,7 @@ def place(folder: Path, state: int) -> Path:
     """
     if (folder / STATES).is_symlink():
         raise UserError(f"{folder / STATES}: a link, through which no states are written or read; delete it")
-    files.check_plain(file := folder / STATES / f"{state}.safetensors")
+    files.check_readable(file := folder / STATES / f"{state}.safetensors")
     return file
 
 

@@ -43,7 +43,7 @@ def of_classes(tokenize: Tokenizer, where: str, names: Sequence[str], templates:
     tokens, cut = tokenize_prompts(tokenize, names, templates), set[int]()
     for template, of_template in zip(templates, tokens, strict=True):
         cut |= _check(tokenize, where, names, template, of_template)
-    _say_cut(f"{where}: the prompt of {{}} of {len(names)} classes", names, sorted(cut), tokens.shape[2])
+    _say_cut(f"{where}: the prompt of", "classes", names, sorted(cut), tokens.shape[2])
     return tokens
 
 
@@ -57,17 +57,16 @@ def of_captions(tokenize: Tokenizer, where: str, captions: Sequence[str]) -> Ten
     """
     tokens = tokenize_prompts(tokenize, captions, ["{}"])
     cut = sorted(_cut(tokenize, list(captions), tokens[0]))
-    _say_cut(f"{where}: {{}} of {len(captions)} captions", captions, cut, tokens.shape[2])
+    _say_cut(f"{where}:", "captions", captions, cut, tokens.shape[2])
     return tokens
 
 
-def _say_cut(what: str, texts: Sequence[str], cut: list[int], length: int) -> None:
-    """Says how many texts are cut, if any: `what` has a `{}` for their number."""
+def _say_cut(where: str, what: str, texts: Sequence[str], cut: list[int], length: int) -> None:
+    """Says how many texts are cut, if any: `where` is the line's beginning, and `what` what the texts are."""
     if cut and processes.is_first():
-        head, tail = what.split("{}")
         say(
-            f"{head}{len(cut)}{tail} is longer than the {length} tokens that the model reads, and is cut there; the first is "
-            f'that of "{texts[cut[0]]}"'
+            f"{where} {len(cut)} of {len(texts)} {what} is longer than the {length} tokens that the model reads, and is cut "
+            f'there; the first is that of "{texts[cut[0]]}"'
         )
 
 

@@ -355,7 +355,9 @@ def check_inputs(folder: Path, inputs: Mapping[str, Any], advice: str = RESUMED)
             raise UserError(f"{folder}: the run there began with other {words}, or they have changed since; {advice}")
 
 
-def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
+def check_tables(
+    folder: Path, tables: Mapping[str, Any], advice: str = "give the same measurements, or choose another --results"
+) -> None:
     """Checks that a resumed run's measurements fill the columns that they filled when it began; a new run passes.
 
     A table that only one of both has is allowed, and a line on stderr names it: it will have the rows of a part of the
@@ -364,6 +366,7 @@ def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
     Args:
         folder: the run folder.
         tables: the tables of the run's measurements by name, as `run.json` describes them.
+        advice: what to do otherwise, for the message.
 
     Raises:
         UserError: a table has other columns than in `run.json`.
@@ -380,7 +383,7 @@ def check_tables(folder: Path, tables: Mapping[str, Any]) -> None:
         elif (now := _column_names(tables[name])) != (then := _column_names(began[name])):
             raise UserError(
                 f"{folder}: the run there began with the columns {', '.join(then)} in {name}.csv, not {', '.join(now)}; "
-                "give the same measurements, or choose another --results"
+                f"{advice}"
             )
 
 

@@ -1,7 +1,7 @@
 """Reads a run folder; `results/README.md` describes its files.
 
-This module needs no torch or Avalanche, and pandas only for tables of weights, so that it reads a thousand folders in
-seconds.
+This module needs no torch or Avalanche, and pandas only for tables of weights and of probes, so that it reads a thousand
+folders in seconds.
 """
 
 import hashlib
@@ -132,7 +132,8 @@ class Run:
         """
         file = self.files.at("cost.json")
         found = checked(file, self.files.json("cost.json"), COST)
-        if self.is_finished and len(found["trained_parameters"]) != len(self.tasks):
+        counts = [len(found[name]) for name in ("trained_parameters", "carried_bytes")]
+        if self.is_finished and counts != 2 * [len(self.tasks)]:
             raise UserError(f"{file}: damaged, it is not about the tasks in accuracy.csv")
         return found
 

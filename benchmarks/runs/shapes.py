@@ -52,8 +52,8 @@ class _Seconds(_Open):
 
 
 class _Cost(_Open):
-    trained_parameters: Annotated[list[Count], Field(min_length=1)]
-    carried_bytes: Annotated[list[Count], Field(min_length=1)]
+    trained_parameters: list[Count]
+    carried_bytes: list[Count]
     reference_images: NotRequired[Count]
     peak_memory_bytes: Count
     peak_gpu_memory_bytes: NotRequired[Count | None]

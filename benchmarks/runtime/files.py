@@ -48,6 +48,19 @@ def check_plain(file: Path) -> None:
         raise UserError(f"{file}: no plain file; delete it")
 
 
+def check_readable(file: Path) -> None:
+    """Checks that a file that is read is none that never ends, such as a pipe or a device; a link to a file passes.
+
+    Args:
+        file: the file, which may be missing.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if file.exists() and not file.is_file():
+        raise UserError(f"{file}: no plain file, and not read; put the file itself there")
+
+
 def user_cache() -> Path | None:
     """Returns the folder for decoded images where none is named; None if it cannot be written.
 

@@ -208,3 +208,11 @@ def test_what_a_method_stores_besides_its_model_does_not_come_along(
     first = nb.run("olora", stream, model=f"local-dir:{tiny_clip}", rank=2, **settings)
     nb.run("nusa", stream, start_from=str(first.folder), rank=4, **settings)
     assert "its model alone comes along, not what O-LoRA stores besides" in capsys.readouterr().err
+
+
+def test_another_stream_has_its_own_tasks(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "iterations": 1, "order": "bees,ants", "shots": 1, "batch_size": 2}
+    run = nb.run("lora", f"folder:{images}", model=f"local-dir:{tiny_clip}", results=tmp_path, **settings)
+    shutil.copytree(images / "ants", tmp_path / "other" / "wasps")
+    folder, _ = outcome_of(tmp_path / "other", tmp_path, "--pretrained", run.folder)
+    assert nb.load_runs(folder)[0].tasks == ("wasps",)

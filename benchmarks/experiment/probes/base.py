@@ -113,6 +113,9 @@ class Prepared:
 
         Args:
             model: the run's model, with whose weights and routes the probe's images and texts are computed.
+
+        Raises:
+            UserError: a value is not in 0 to 100; of the model before any training already.
         """
         if self._classifier is None:
             self._classifier = model.beside(self.prompts)
@@ -120,7 +123,10 @@ class Prepared:
         scores = torch.zeros(len(self.images), len(self.probe.texts), device=device)  # (N, C)
         for part, images, _ in batches(self.images, torch.zeros(len(self.images)), device):
             scores[part] = self._classifier.union_logits(images.to(device, non_blocking=True)).float()
-        return self.probe.score(add_up(scores))  # each row is of one process
+        found = self.probe.score(add_up(scores))  # each row is of one process
+        if wrong := next((name for name, value in found.items() if not 0 <= value <= 100), None):
+            raise UserError(f"--probe: {self.probe.name}: {wrong} is {found[wrong]}; expected a percentage, 0 to 100")
+        return found
 
 
 def prepare(named: Sequence[str], backbone: Backbone, opener: Opener) -> list[Prepared]:
@@ -150,7 +156,7 @@ def prepare(named: Sequence[str], backbone: Backbone, opener: Opener) -> list[Pr
 
 def _prepared(probe: Probe, backbone: Backbone, opener: Opener) -> Prepared:
     images, found = opener.open(probe.images)
-    texts = json.dumps([probe.texts, probe.templates, probe.images.labels.tolist()])
+    texts = json.dumps([probe.texts, probe.templates or ("{}",), probe.images.labels.tolist()])
     return Prepared(probe, images, _prompts(probe, backbone), sha256(found.tobytes() + texts.encode()).hexdigest())
 
 

@@ -146,6 +146,8 @@ def test_misspelt_and_foreign_words_on_the_command_line() -> None:
         parse(["--rh", "0.9"])
     with pytest.raises(UserError, match=r'--keep-state: no such setting of nusa \(did you mean "keep_states"\?\)'):
         parse(["--keep-state", "yes"])
+    with pytest.raises(UserError, match=r"results: no setting, but an option of the command"):
+        resolve({"results": "out"})
     with pytest.raises(UserError, match="--rho: a setting of nusa, not of lora"):
         parse(["--strategy", "lora", "--rho", "0.9"])
     with pytest.raises(UserError, match="requires an argument"):

@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import api as nb
+from benchmarks.comparison.groups import alone
 from benchmarks.experiment import kept_states
 from benchmarks.run import main
+from plotting import curves, matrix, rank
+from plotting.captioned import PARTIAL
 from tests.conftest import interrupt_at
 
 
@@ -66,8 +69,8 @@ def test_with_kept_states_it_is_the_run_that_had_all_tasks_from_the_start(
     assert kept_states.kept(first.folder) == 2
     longer = go_on(first, tmp_path / "longer", keep_states=True)
     assert longer.tasks == whole.tasks and longer.folder.name == f"{whole.folder.name},extended"
-    for identity, matrix in whole.accuracy.items():
-        np.testing.assert_array_equal(longer.accuracy[identity], matrix, err_msg=identity)
+    for identity, states in whole.accuracy.items():
+        np.testing.assert_array_equal(longer.accuracy[identity], states, err_msg=identity)
     for name in ("model.safetensors", "rank.csv", "spectrum.csv", "history.csv", "metrics.json"):
         assert (longer.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     for name in ("trained_parameters", "carried_bytes"):
@@ -101,8 +104,8 @@ def test_without_them_the_cells_are_empty_and_the_metrics_over_them_unknown(
 def test_of_a_model_that_nothing_changes_every_state_is_known(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
     whole = learn(images, tiny_clip, tmp_path / "whole", "zeroshot", order=ALL)
     longer = go_on(learn(images, tiny_clip, tmp_path / "first", "zeroshot", order=FIRST), tmp_path / "longer")
-    for identity, matrix in whole.accuracy.items():
-        np.testing.assert_array_equal(longer.accuracy[identity], matrix)
+    for identity, states in whole.accuracy.items():
+        np.testing.assert_array_equal(longer.accuracy[identity], states)
 
 
 def test_the_recorded_call_asks_for_the_same_again(images: Path, tiny_clip: Path, tmp_path: Path) -> None:
@@ -246,3 +249,15 @@ def test_a_table_that_only_a_part_of_the_run_has_is_said(
 ) -> None:
     go_on(learn(images, tiny_clip, tmp_path / "first", order=FIRST), tmp_path / "longer", probe=["micro"])
     assert "probes.csv: not measured during the whole run" in capsys.readouterr().err
+
+
+def test_a_model_behind_a_link_is_read_and_rows_without_values_are_explained(finished: nb.Run, tmp_path: Path) -> None:
+    """A user's own weights may lie on another disk; a caption says why cells of the matrix are blank."""
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    shutil.move(run / "model.safetensors", tmp_path / "elsewhere")
+    (run / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    longer = nb.run(extend=run, order="cats", results=tmp_path / "longer", plots=False, silent=True)
+    assert PARTIAL in matrix.caption([longer], "known") and PARTIAL not in matrix.caption([finished], "known")
+    assert PARTIAL in matrix.caption([finished, longer], "known")
+    assert PARTIAL not in rank.caption(alone(longer)) and PARTIAL in curves.caption(alone(longer))

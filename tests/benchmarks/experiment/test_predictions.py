@@ -115,7 +115,7 @@ def test_what_is_missing_is_said_in_a_line(
         ("best_1", 10**6, "they are damaged"),
         ("best_1", -1, "best_1 has values that are no indices"),
         ("label", 0.5, "label has values that are no indices"),
-        ("own_score", np.nan, "its scores are not all finite"),
+        ("own_score", np.nan, "its scores are not all numbers"),
         ("extra", 1, "damaged, its columns are task, image"),
         ("task", "dogs", "they are damaged"),
     ],

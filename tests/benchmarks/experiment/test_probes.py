@@ -289,7 +289,7 @@ def test_wrong_probes_are_refused_before_training(images: Path, tiny_clip: Path,
 def test_what_the_model_does_not_read_is_said(
     images: Path, tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "captioned"
+    place = tmp_path / "captio{}ned"
     picture(place / "a.png", 1)
     picture(place / "b.png", 2)
     long = "very " * 100 + "long"
@@ -297,7 +297,7 @@ def test_what_the_model_does_not_read_is_said(
     run = learn(images, tiny_clip, tmp_path / "results", "zeroshot", probe=[f"retrieval:{place}"])
     said = capsys.readouterr().err
     assert "1 of 2 captions is longer than the 16 tokens" in said and "1 rows stand there before" in said
-    assert "2 images, 2 captions" in run.about["probes"]["captioned"]["protocol"]
+    assert "2 images, 2 captions" in run.about["probes"]["captio{}ned"]["protocol"]
 
 
 @pytest.mark.parametrize(
