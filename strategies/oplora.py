@@ -1,7 +1,7 @@
 """OPLoRA: a low-rank update that leaves the weight's largest singular triplets alone, by projection on both sides.
 
-OPLoRA (orthogonal projection LoRA), arXiv 2510.13003 (AAAI 2026), used sequentially. Before each task every adapted
-matrix W (d_out, d_in) is decomposed, W = U S V^T, and its k largest singular triplets are preserved:
+Xiong and Xie, OPLoRA (orthogonal projection LoRA), arXiv 2510.13003 (AAAI 2026), used sequentially. Before each task
+every adapted matrix W (d_out, d_in) is decomposed, W = U S V^T, and its k largest singular triplets are preserved:
 
     dW = alpha / sqrt(rank) * P_L B A P_R      P_L = I - U_k U_k^T (d_out, d_out), P_R = I - V_k V_k^T (d_in, d_in)
 
@@ -40,7 +40,7 @@ from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, kaiming, sc
 from strategies.shared.settings import LowRankSettings
 
 
-ABOUT = About(name="OPLoRA", reference="AAAI 2026, arXiv 2510.13003", colour=BLACK, marker="v")
+ABOUT = About(name="OPLoRA", reference="Xiong and Xie, AAAI 2026, arXiv 2510.13003", colour=BLACK, marker="v")
 
 
 @dataclass(frozen=True)
