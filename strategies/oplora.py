@@ -95,7 +95,7 @@ class ProjectedUpdate(LowRankUpdate):
             first: the first of the weight's rows that the update covers; it covers d_out rows.
         """
         ((part, _),) = super().terms(first)
-        # Half a precision's rounding of the factors would be an update of the preserved directions.
+        # Never in bfloat16: what it rounds away would be an update of the preserved directions.
         with torch.autocast(self.up.device.type, enabled=False):
             down = self.down - (self.down @ self.vh.T) @ self.vh  # (r, d_in)
             up = self.up - self.u @ (self.u.T @ self.up)  # (d_out, r)
