@@ -1,6 +1,6 @@
 """The base of all strategies: an Avalanche plugin that also says what it trains and what it stores between tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
 from strategies.clip.classifier import ClipClassifier
+from strategies.clip.weight_matrices import WeightMatrix
 from strategies.numerics.subspace import Decomposition, Decompositions
 from strategies.training.pixels import Pixels
 
@@ -64,6 +65,8 @@ class StrategyPlugin(SupervisedPlugin):
             that also the measurements fill.
         files: paths of files that the settings name and on which the results depend. A run resumes only with unchanged
             files.
+        components: where the method drops components (rank-one terms) of its updates, how many the last task's update of
+            each matrix has kept; empty before the first task. None for a method that drops none.
         reads: the auxiliary data that the method needs, any of `images` and `texts`; `benchmarks.run` sets the next two
             attributes accordingly before `begin`.
         reference_images: the N auxiliary images, (3, S, S) uint8 each, or None if the method reads none.
@@ -75,6 +78,7 @@ class StrategyPlugin(SupervisedPlugin):
     trains = True
     data_parallel = False
     files: tuple[Path, ...] = ()
+    components: Mapping[WeightMatrix, int] | None = None
     reads: tuple[Reading, ...] = ()
     reference_images: Pixels | None = None
     reference_texts: Tensor | None = None

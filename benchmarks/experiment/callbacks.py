@@ -11,6 +11,7 @@ from benchmarks.runs.columns import Column
 from benchmarks.runs.record import MATRIX_TABLES, RunRecord
 from benchmarks.runtime.devices import is_out_of_memory
 from benchmarks.runtime.progress import ProgressBar
+from strategies.base import StrategyPlugin
 
 
 class Callbacks:
@@ -180,10 +181,11 @@ def _check(measurements: Iterable[Measurement]) -> None:
                 )
 
 
-def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
+def chosen_measurements(strategy: StrategyPlugin, named: Sequence[str] = ()) -> list[Measurement]:
     """Returns new instances of this project's measurements that are taken by default, and of those named in addition.
 
     Args:
+        strategy: the method's plugin; what it does not have is measured by name only.
         named: names of measurements, also of installed packages, as for `--measure`.
 
     Raises:
@@ -201,6 +203,6 @@ def chosen_measurements(named: Sequence[str] = ()) -> list[Measurement]:
             raise UserError(f"{source.file}: its Meter is no Measurement; derive it from benchmarks.api.Measurement")
         if source.name in named and meter.option != "--measure":
             raise UserError(f"--measure {source.name}: is taken with {meter.option}")
-        if meter.by_default or source.name in named:
+        if (meter.by_default and meter.fits(strategy)) or source.name in named:
             found.append(meter())
     return found

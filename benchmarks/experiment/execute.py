@@ -92,7 +92,7 @@ def execute(
         devices.check(device, common.arithmetic)  # on the device that this process has taken
         keeping = [KeepStates()] if request.besides.keep_states else []
         probed = ProbeMeter()
-        measured = [*chosen_measurements(request.besides.measure), *([probed] if request.besides.probe else [])]
+        measured = [*chosen_measurements(plugin, request.besides.measure), *([probed] if request.besides.probe else [])]
         told = Callbacks([*measured, *keeping, *callbacks], bar)
         ready = _get_ready(request, stream, plugin, read, told, probed, device, bar)
         if not processes.is_first():

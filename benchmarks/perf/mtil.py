@@ -110,7 +110,7 @@ class Mtil:
         bar = ProgressBar(silent=True)
         budgets = [Budget(int(common.iterations), float(common.lr))] * len(NAMES)  # type: ignore[arg-type]
         self.loop = TaskLoop(
-            self.run, Callbacks(chosen_measurements(), bar), budgets=budgets, batch_size=common.batch_size, bar=bar,
+            self.run, Callbacks(chosen_measurements(plugin), bar), budgets=budgets, batch_size=common.batch_size, bar=bar,
             tests=[EvaluationSet(*self._labelled(name, "test")) for name in NAMES], class_names=class_names,
             experiences=make_benchmark([LabelledImages(*self._labelled(name, "train")) for name in NAMES]).train_stream,
             memory_hint="a smaller --model",

@@ -19,7 +19,7 @@ from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrice
 from strategies.numerics.data_parallel import WHOLE, share
 from strategies.numerics.precision import full_precision
 from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, after_dropout, left
-from strategies.shared.settings import LowRankSettings
+from strategies.shared.settings import LowRankSettings, UpdateSettings
 
 
 class LowRankUpdate(nn.Module):
@@ -208,7 +208,7 @@ def merge(clip: nn.Module, updates: Mapping[WeightMatrix, LowRankUpdate]) -> Non
             matrix.weight().add_(update.delta())
 
 
-def largest(settings: LowRankSettings, weight: Tensor) -> int:
+def largest(settings: UpdateSettings, weight: Tensor) -> int:
     """Returns the largest rank of an update of a weight: the setting `rank`, or the weight's own rank where it is smaller.
 
     Args:
@@ -231,7 +231,7 @@ def scale(settings: LowRankSettings, weight: Tensor) -> float:
     return settings.alpha / math.sqrt(largest(settings, weight))
 
 
-def kaiming(weight: Tensor, settings: LowRankSettings) -> Tensor:
+def kaiming(weight: Tensor, settings: UpdateSettings) -> Tensor:
     """Returns LoRA's initial `down` (r, d_in) for a weight: Kaiming-uniform with a = sqrt(5).
 
     r is the setting `rank`, or min(d_out, d_in) where that is smaller. It is drawn on the CPU from torch's global
@@ -267,7 +267,7 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
     )
 
 
-class LowRankPlugin(StrategyPlugin):
+class UpdatePlugin(StrategyPlugin):
     """Base of methods that train one low-rank update for each chosen matrix, and merge it after the task.
 
     The settings `towers` and `matrices` choose. Everything else is frozen. A subclass defines the update of a matrix in
@@ -280,12 +280,12 @@ class LowRankPlugin(StrategyPlugin):
             is cut to their number, for instance `null directions`; empty if the matrix's size alone limits the rank.
     """
 
-    settings: LowRankSettings
+    settings: UpdateSettings
     data_parallel = True
     why_none = ""
     limited_by = ""
 
-    def __init__(self, settings: LowRankSettings) -> None:
+    def __init__(self, settings: UpdateSettings) -> None:
         super().__init__(settings)
         self.matrices = tuple(dict.fromkeys([*StrategyPlugin.matrices, *settings.matrices]))
         self.updates: dict[WeightMatrix, LowRankUpdate] = {}
@@ -357,6 +357,12 @@ class LowRankPlugin(StrategyPlugin):
         for parameter in self._were_trainable:
             parameter.requires_grad_(True)
         self._were_trainable = []
+
+
+class LowRankPlugin(UpdatePlugin):
+    """Base of those methods whose updates have the scale alpha / sqrt(rank) and dropout (see `LowRankSettings`)."""
+
+    settings: LowRankSettings
 
 
 def _span(ranks: list[int]) -> str:

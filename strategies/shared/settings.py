@@ -1,6 +1,6 @@
 """Types of settings that several methods share. They are imported for `--help`, so without torch and Avalanche."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -47,9 +47,28 @@ class ReferenceSettings:
     )
 
 
+class UpdateSettings(Protocol):
+    """What the settings of every method have that trains low-rank updates of weight matrices.
+
+    Attributes:
+        rank: the largest rank of the update of one matrix.
+        towers: which towers have updates.
+        matrices: which matrices of each block have one.
+    """
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def towers(self) -> Towers: ...
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]: ...
+
+
 @dataclass(frozen=True)
 class LowRankSettings:
-    """Settings of every method with low-rank updates: their rank, scale and dropout, and the matrices that have one.
+    """Settings of most methods with low-rank updates: their rank, scale and dropout, and the matrices that have one.
 
     The defaults are those of all methods in the released NuSA-CL code.
 

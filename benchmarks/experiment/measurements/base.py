@@ -118,7 +118,8 @@ class Measurement(Callback):
         columns: the columns that this measurement fills; the first measurement of a table includes the keys.
         cadence: when `measure` is called: `state` after every evaluation, `ends` before any training and after the last
             task, `step` after every training step.
-        by_default: whether it is taken in every run, or only where `--measure` or `nb.run(callbacks=...)` names it.
+        by_default: whether it is taken in every run of a method that it `fits`, or only where `--measure` or
+            `nb.run(callbacks=...)` names it.
         option: the option of the command that takes it, where it is not taken by default.
         turn: measurements are called in rising order of this number.
         number_format: printf format of floats in the csv, such as `"%.6g"`; None for full precision.
@@ -147,6 +148,15 @@ class Measurement(Callback):
             NotImplementedError: the subclass does not define it.
         """
         raise NotImplementedError
+
+    @classmethod
+    def fits(cls, strategy: StrategyPlugin) -> bool:
+        """Returns whether a method has what is measured; where it has not, the measurement is not taken by default.
+
+        Args:
+            strategy: the method's plugin, before the run.
+        """
+        return True
 
     @classmethod
     def due(cls, run: RunState) -> bool:

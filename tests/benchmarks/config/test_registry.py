@@ -7,6 +7,7 @@ import pytest
 from benchmarks import api as nb
 from benchmarks.config import registry
 from benchmarks.experiment.callbacks import chosen_measurements
+from strategies.base import StrategyPlugin
 
 
 METHOD = '''"""Nothing learns, by another package."""
@@ -88,7 +89,9 @@ def test_entry_points_are_found_and_run(other_package: Path, tmp_path: Path) -> 
     assert "frozen" in nb.strategies() and nb.streams()["two-of-micro"].startswith("The first two tasks")
     assert registry.find("strategy", "nusa").module == "strategies.nusa"  # not hidden by the other package's
     assert "broken" not in registry.names("measurement")
-    assert not any(type(each).__module__ == "other_package.measurement" for each in chosen_measurements())
+    assert not any(
+        type(each).__module__ == "other_package.measurement" for each in chosen_measurements(StrategyPlugin(None))
+    )
     run = nb.run(
         "frozen",
         "two-of-micro",

@@ -15,6 +15,7 @@ WIDTHS = (32, 24)  # of the tiny CLIP's image and text tower
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {}), ("nusa", {}), ("nusa", {"directions": "top", "trained": "M+U+V"}), ("olora", {}), ("inflora", {}),
     ("milora", {"variant": "original"}), ("milora", {"variant": "released"}),
+    ("oplora", {}),
 ]  # fmt: skip
 
 
