@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from plotting import style
+from matplotlib.font_manager import FontProperties
 
 
 ROOM = 0.65  # square inches of a panel for each name
@@ -61,7 +61,7 @@ def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
         axes: the panel of the marks.
         marks: the marks.
     """
-    FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     scale = 72 / figure.dpi  # points a pixel
     inside = np.asarray(axes.bbox.extents) * scale  # left, bottom, right, top
@@ -75,14 +75,16 @@ def write_names(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
         mark, place = marks[index], places[index]
         if not mark.name:
             continue
-        width = 72 * style.letter() * len(mark.name)
+        weight = "bold" if mark.ours else "normal"
+        font = FontProperties(size=rcParams["font.size"], weight=weight)
+        width = renderer.get_text_width_height_descent(mark.name, font, ismath=False)[0] * scale
         boxes = [place[[0, 1, 0, 1]] + box for box in _offsets(width, mark.radius + 2)]
         best = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken) + _outside(box, inside))
         taken.append(best)
         shift = best[:2] - place
         axes.annotate(
             mark.name, (mark.x, mark.y), shift, textcoords="offset points", va="bottom", ha="left", color=mark.colour,
-            weight="bold" if mark.ours else "normal",
+            weight=weight,
         ).set_in_layout(False)  # fmt: skip
         near = np.clip(0, shift, shift + np.array([width, LINE]))
         if np.hypot(*near) > mark.radius + NEAR:

@@ -117,8 +117,8 @@ class StrategyPlugin(SupervisedPlugin):
         """
 
     def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
-        """Returns the bytes that parts of the method take at least, by the names of settings with which they grow in
-        proportion; for what grows with the model alone by the name `ALL`.
+        """Returns the bytes that parts of the method take at least, by the names of whole-numbered settings with which they
+        grow; for what grows with the model alone by the name `ALL`.
 
         Parts that memory cannot hold are refused before they are made, with a line that names the setting. By default
         there are none. Called before `begin`.

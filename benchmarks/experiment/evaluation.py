@@ -14,7 +14,9 @@ from strategies.training.pixels import Pixels
 
 
 BATCH = 128  # the papers' evaluation batch
-Watch = Callable[[int, slice, Tensor], None]  # task, which of its images, their logits (B, sum of C) on the device
+# Task, which of its images, and their scores on the device: over the classes of all tasks (B, sum of C) and of this one (B, C).
+Watch = Callable[[int, slice, Tensor, Tensor], None]
+Scores = Callable[[range], Tensor]  # tasks that follow one another to the scores (B, C) over their classes
 
 
 class EvaluationSet(NamedTuple):
@@ -98,20 +100,25 @@ class _Counter:
     """
 
     def __init__(self, class_names: Sequence[Sequence[str]], states: Sequence[int], device: torch.device) -> None:
-        self.ids = name_ids(class_names).to(device)
+        self.ids, self.states = name_ids(class_names).to(device), states
         ends = torch.tensor([len(names) for names in class_names]).cumsum(dim=0).tolist()
         self.own = [slice(end - len(names), end) for end, names in zip(ends, class_names, strict=True)]
-        self.seen = [ends[state - 1] if state else 0 for state in states]  # the classes of learned tasks come first
 
-    def right(self, logits: Tensor, target: Tensor, task: int) -> Tensor:
-        """Logits (B, sum of C) and labels (B,) of one task to counts (2 + S,): known, unknown, seen in each state."""
-        own = self.own[task]
-        wanted = self.ids[own][target]  # (B,)
-        known = (logits[:, own].argmax(dim=1) == target).sum()
-        unknown = (self.ids[logits.argmax(dim=1)] == wanted).sum()
-        seen = [
-            (self.ids[logits[:, :end].argmax(dim=1)] == wanted).sum() if end >= own.stop else torch.zeros_like(known)
-            for end in self.seen
+    def right(self, scores: Scores, union: Tensor, own: Tensor, target: Tensor, task: int) -> Tensor:
+        """Counts (2 + S,) of right answers to images of one task: known, unknown, seen in each state.
+
+        Args:
+            scores: gives the images' scores among the classes of some tasks.
+            union, own: those of all tasks (B, sum of C), and of the images' own (B, C).
+            target: (B,), the labels.
+            task: the images' task.
+        """
+        wanted = self.ids[self.own[task]][target]  # (B,)
+        known = (own.argmax(dim=1) == target).sum()
+        unknown = (self.ids[union.argmax(dim=1)] == wanted).sum()
+        seen = [  # the classes of learned tasks come first
+            (self.ids[scores(range(state)).argmax(dim=1)] == wanted).sum() if state > task else torch.zeros_like(known)
+            for state in self.states
         ]
         return torch.stack([known, unknown, *seen])
 
@@ -149,13 +156,13 @@ def evaluate_states(
     The states differ only in which tasks' classes count as seen: of a model that no task changes.
 
     Args:
-        classifier: only its `union_logits` is called, so a method may route inputs or swap weights behind it.
+        classifier: only its `scored` is called, so a method may route inputs, swap weights or score anew behind it.
         tests: test images and labels of each task, in learning order. A test set that occurs twice is evaluated once.
         class_names: for each task the names of its classes, in label order.
         device: where the classifier is.
         states: for each state the number of tasks learned; they are the first ones.
         on_images: called with the number of images just evaluated, for progress.
-        watch: called with the logits of each batch of this process; None for nobody. With it, each test set is evaluated
+        watch: called with the scores of each batch of this process; None for nobody. With it, each test set is evaluated
             as often as it occurs.
     """
     classifier.eval()
@@ -169,10 +176,11 @@ def evaluate_states(
             continue
         right = torch.zeros(2 + len(states), dtype=torch.int64, device=device)
         for part, x, y in batches(images, labels, device):
-            logits = classifier.union_logits(x.to(device, non_blocking=True))  # (B, sum of C)
+            scores = classifier.scored(x.to(device, non_blocking=True))
+            union, own = scores(range(len(tests))), scores(range(task, task + 1))  # (B, sum of C), (B, C)
             if watch:
-                watch(task, part, logits)
-            right += counter.right(logits, y.to(device, non_blocking=True), task)
+                watch(task, part, union, own)
+            right += counter.right(scores, union, own, y.to(device, non_blocking=True), task)
             on_images(share().size * len(x))
         counts.append(right)
     lengths = torch.tensor([len(labels) for _, labels in tests], device=device)

@@ -139,7 +139,8 @@ class Ready:
             `stream_sha256` (the images independently of the order), and where
             there is such an input `reference_sha256` (auxiliary data), `strategy_sha256` (the strategy's file),
             `start_sha256` (weights from which it starts) and `files_sha256` (files that the settings name).
-        routed: whether the method evaluates different images with different weights.
+        routed: whether the method answers with more than the model's weights: it evaluates different images with different
+            weights, or has scores of its own.
         images_sha256: for each task a digest of all images and labels of the tasks up to it; the last is among `inputs`.
     """
 
@@ -211,7 +212,8 @@ def _get_ready(
         template = make_template(classifier, plugin, common, budgets, loop.step_begin, lambda: loop.step_end(template))
         loop.go(template, backbone.about)
 
-    return Ready(go, inputs, data.sha256, classifier.routing is not None)
+    answers_itself = classifier.routing is not None or classifier.head is not None
+    return Ready(go, inputs, data.sha256, answers_itself)
 
 
 def _predictions(request: Request, names: tuple[str, ...], classifier: ClipClassifier, data: Data) -> Predictions:

@@ -1,5 +1,6 @@
 """Whether memory can hold what a method's settings ask for, checked before any of it is made."""
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.config.errors import UserError
@@ -30,10 +31,20 @@ def check(plugin: StrategyPlugin, classifier: ClipClassifier, free: int | None =
         )
     name = max(needed, key=lambda each: _excess(plugin.settings, each))
     value = getattr(plugin.settings, name, None)
-    fitting = value * free // needed[name] if value else 0
+    fitting = _fitting(plugin, classifier, name, free) if value else 0
     raise UserError(
         f"--{name.replace('_', '-')}{'' if value is None else f' {value}'}: takes {lacking(needed[name], free, fitting)}"
     )
+
+
+def _fitting(plugin: StrategyPlugin, classifier: ClipClassifier, name: str, free: int) -> int:
+    """Returns the largest value of a setting whose parts fit, all other settings unchanged; 0 where none does."""
+    low, high = 0, getattr(plugin.settings, name)  # the last value that fits, and the first that does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        other = type(plugin)(replace(plugin.settings, **{name: middle}))
+        low, high = (middle, high) if other.least_bytes(classifier).get(name, 0) <= free else (low, middle)
+    return low
 
 
 def _excess(settings: Any, name: str) -> float:

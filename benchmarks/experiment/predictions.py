@@ -41,18 +41,18 @@ class Predictions:
         self._scores = [torch.zeros(len(each), shape, device=self.device) for each in self.labels]
         self._classes = [torch.zeros(len(each), shape, dtype=torch.int64, device=self.device) for each in self.labels]
 
-    def watch(self, task: int, part: slice, logits: Tensor) -> None:
+    def watch(self, task: int, part: slice, union: Tensor, own: Tensor) -> None:
         """Notes the best classes of some images of a task.
 
         Args:
             task: the task's index.
             part: which of its test images.
-            logits: (B, sum of C), of these images over the classes of all tasks.
+            union: (B, sum of C), the scores of these images over the classes of all tasks.
+            own: (B, C), those over the task's classes.
         """
-        best = logits.topk(self.best, dim=1)  # (B, k)
-        own = logits[:, self.own[task]].max(dim=1)  # (B,)
-        self._scores[task][part] = torch.cat([best.values, own.values[:, None]], dim=1).float()
-        self._classes[task][part] = torch.cat([best.indices, own.indices[:, None] + self.own[task].start], dim=1)
+        best, known = union.topk(self.best, dim=1), own.max(dim=1)  # (B, k), (B,)
+        self._scores[task][part] = torch.cat([best.values, known.values[:, None]], dim=1).float()
+        self._classes[task][part] = torch.cat([best.indices, known.indices[:, None] + self.own[task].start], dim=1)
 
     def write(self, folder: Path, state: int, *, is_first: bool) -> None:
         """Writes what was collected since `begin`, of all processes, into the run folder.

@@ -29,7 +29,8 @@ class Start:
             `order`, `seed`, `model`, `pretrained`, `tasks` (the names, in the order of learning), `weights_sha256` and
             `stream_sha256`, and `start` likewise if that run started from another one.
         remark: what of the run does not come along, in one line; empty if all does.
-        is_routed: whether the run's method computes different images with different weights, not all of which are in it.
+        is_routed: whether the run's method answers with more than the weights in it: it computes different images with
+            different weights, or has scores of its own.
     """
 
     weights: Path
@@ -69,8 +70,8 @@ def resolved(
             raise UserError(f"--start-from {config.common.start_from}: its {name} is {value}, not {now[name]}")
     if start.is_routed and config.strategy.trains is False:
         raise UserError(
-            f"{config.common.start_from}: its method chooses parts for each image that are not in its model, so the model "
-            "alone does not have the run's accuracies"
+            f"{config.common.start_from}: its method computes with parts that are not in its model, so the model alone "
+            "does not have the run's accuracies"
         )
     return config, start
 

@@ -11,14 +11,14 @@ from benchmarks.perf.timing import ratio
 from benchmarks.runtime import devices
 
 
-APART = ("joint",)  # its step is that of fine-tuning
+APART = ("joint", "rail")  # the step of fine-tuning, and none
 SETTINGS: dict[str, dict[str, Any]] = {"nusa": {"rho": FULL.rho}, "moe_adapter": MOE}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
     """Returns what `python -m benchmarks.perf --part strategies` measures: the training step of every strategy.
 
-    Strategies that do not train are left out, and `joint`, whose step is that of fine-tuning. On a GPU step and lower
+    Strategies that take no steps are left out, and `joint`, whose step is that of fine-tuning. On a GPU step and lower
     bound are measured in float32, TF32 and bf16, on a CPU in float32.
 
     Args:

@@ -282,8 +282,10 @@ class Run:
 
     @property
     def learns_nothing(self) -> bool:
-        """Whether no task trained a parameter, as under zero-shot CLIP."""
-        return not any(self.cost["trained_parameters"])
+        """Whether no task trained a parameter and nothing is stored between tasks, as under zero-shot CLIP. (RAIL trains no
+        parameter, but learns in closed form what it stores.)
+        """
+        return not any(self.cost["trained_parameters"]) and not any(self.cost["carried_bytes"])
 
     def frame(self, identity: str) -> "pd.DataFrame":
         """Returns an accuracy matrix (T+1, T) in percent as a pandas frame: index `after` 0..T, columns the tasks.

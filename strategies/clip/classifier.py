@@ -1,6 +1,7 @@
 """CLIP as a classifier over the class prompts of many tasks, in the form that Avalanche's strategies expect."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Literal, Protocol
 from weakref import WeakSet
 
@@ -45,6 +46,20 @@ class Routing(Protocol):
         ...
 
 
+class Head(Protocol):
+    """Protocol of a method that answers with scores of its own, made of an image's feature and its logits."""
+
+    def scores(self, features: Tensor, logits: Tensor, tasks: Sequence[int]) -> Tensor:
+        """Returns the scores (B, C) of images that take the place of their logits in evaluation.
+
+        Args:
+            features: (B, D), unit-length image features.
+            logits: (B, C), cosines to the classes' text features times the logit scale.
+            tasks: the tasks whose C classes compete, in the order of the columns.
+        """
+        ...
+
+
 class _Same:
     """Equal to that of the same object alone, which it keeps alive, so that no other one takes its place in memory."""
 
@@ -80,6 +95,8 @@ class ClipClassifier(MultiTaskModule):
             are not packed (see `strategies/clip/packed.py`).
         firsts: for each task, the index of the first task with the same prompts.
         routing: the method's `Routing` if it evaluates different images with different weights, otherwise None.
+        head: the method's `Head` if it scores classes by more than logits, otherwise None. A method sets this or `routing`,
+            not both.
         evaluation_templates: how many of a task's templates, from the first, evaluation averages; None for all.
         low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
             Weights and features are float32 in both cases.
@@ -108,6 +125,7 @@ class ClipClassifier(MultiTaskModule):
             next(other for other, first in enumerate(prompts) if torch.equal(first, tokens)) for tokens in prompts
         ]
         self.routing: Routing | None = None
+        self.head: Head | None = None
         self.evaluation_templates: int | None = None
         self.low: torch.dtype | None = None
         self._features: dict[tuple[int, int], Tensor] = {}  # cached evaluation features, by route and task
@@ -120,7 +138,8 @@ class ClipClassifier(MultiTaskModule):
     def beside(self, prompts: Sequence[Tensor]) -> "ClipClassifier":
         """Returns a classifier of the same model over other prompts, to evaluate it on other classes.
 
-        It shares weights, routing and precision, and forgets texts whenever this one does. All templates count.
+        It shares weights, routing and precision, and forgets texts whenever this one does. All templates count. It has no
+        `head`, whose classes are those of the tasks.
 
         Args:
             prompts: for each task of the new classifier the tokens (K, C, L) int64 of its class prompts.
@@ -339,8 +358,28 @@ class ClipClassifier(MultiTaskModule):
         """
         return self._evaluation_logits(images, range(len(self.class_counts)))
 
+    @torch.no_grad()
+    def scored(self, images: Tensor) -> Callable[[range], Tensor]:
+        """Returns a function from tasks that follow one another to the scores (B, C) of images over these tasks' classes.
+
+        The images are encoded once, at this call. Without a `head` the scores are logits, and those over fewer tasks are
+        columns of those over more; a head may give others, since it may depend on which classes compete. For evaluation
+        only: there are no gradients.
+
+        Args:
+            images: (B, 3, H, W) uint8.
+        """
+        ends, tasks = list(accumulate(self.class_counts, initial=0)), range(len(self.class_counts))
+        head = self.head
+        if head is None:
+            union = self.union_logits(images)  # (B, sum of C)
+            return lambda some: union[:, ends[some.start] : ends[some.stop]]
+        features = self.encode_images(images)  # (B, D)
+        logits = self._logits(features, tasks)  # (B, sum of C)
+        return lambda some: head.scores(features, logits[:, ends[some.start] : ends[some.stop]], some)
+
     def _evaluation_logits(self, images: Tensor, tasks: Sequence[int]) -> Tensor:
-        """Logits (B, sum of C) over the classes of these tasks, each image computed with the weights of its route."""
+        """Scores (B, sum of C) over the classes of these tasks, each image computed with the weights of its route."""
         if self.routing is None:
             return self._route_logits(images, tasks, route=0)
         routes = self.routing.choose(images)  # (B,)
@@ -352,8 +391,14 @@ class ClipClassifier(MultiTaskModule):
         return out
 
     def _route_logits(self, images: Tensor, tasks: Sequence[int], route: int) -> Tensor:
-        features = torch.cat([self.evaluation_features(task, route) for task in tasks])
-        return self.clip.logit_scale.exp() * self.encode_images(images) @ features.T
+        features = self.encode_images(images)  # (B, D)
+        logits = self._logits(features, tasks, route)
+        return logits if self.head is None else self.head.scores(features, logits, tasks)
+
+    def _logits(self, features: Tensor, tasks: Sequence[int], route: int = 0) -> Tensor:
+        """Logits (B, sum of C) of image features (B, D) over the classes of these tasks."""
+        texts = torch.cat([self.evaluation_features(task, route) for task in tasks])  # (sum of C, D)
+        return self.clip.logit_scale.exp() * features @ texts.T
 
     def forget_texts(self) -> None:
         """Empties the caches of features, so that they are computed anew, in evaluation and in training.

@@ -90,3 +90,14 @@ class LowRankSettings:
         default=("q", "k", "v", "o"),
         description="which matrices of each block: attention q,k,v,o and the MLP's fc,proj",
     )
+
+
+@dataclass(frozen=True)
+class MergingSettings:
+    """Settings of every method that fine-tunes each task and deploys a merge of the tasks' weights.
+
+    Attributes:
+        towers: which towers learn: `image` with the text tower frozen, as is usual for these methods, or `both`.
+    """
+
+    towers: Literal["image", "both"] = Field(default="image", description="which encoders are fine-tuned and merged")

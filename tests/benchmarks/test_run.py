@@ -53,7 +53,7 @@ def only_run(results: Path) -> Path:
 
 def figures(run: Path) -> dict[str, bytes]:
     """Every file that does not tell the time, by name."""
-    trains = run.parent.name != "zeroshot"  # which has no losses
+    trains = run.parent.name not in ("zeroshot", "rail")  # which have no losses
     files = [run / name for name in SAME if trains or name != "history.csv"] + sorted((run / "plots").glob("*"))
     return {file.name: file.read_bytes() for file in files}
 
