@@ -27,7 +27,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
 Marker = Literal["o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*"]
 MARKERS: tuple[str, ...] = get_args(Marker)
 OURS = ("nusa",)  # the methods that this project is about, which stand out in figures
-BUILT_IN = 21  # colour and marker pairs that are left to this project's own methods
+BUILT_IN = 39  # colour and marker pairs that are left to this project's own methods
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
