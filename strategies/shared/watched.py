@@ -13,7 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from strategies.clip.attention import attend
+from strategies.clip.attention import Mask, SelfAttention, attend
 from strategies.clip.weight_matrices import INWARD, WeightMatrix
 from strategies.numerics.data_parallel import from_first
 from strategies.numerics.gram import gram
@@ -39,23 +39,19 @@ def _layer(matrix: str) -> str:
     return "qkv" if matrix in INWARD else matrix
 
 
-class _Attention(nn.Module):
-    """Self-attention that shows the inputs and outputs of its two linear layers; the weights are used, not copied.
+class _Attention(SelfAttention):
+    """Self-attention that shows the inputs and outputs of its two linear layers, and expects all tokens."""
 
-    It has no `takes_one_token` and no `takes_packed`, so that its tower computes all tokens.
-    """
+    takes_one_token = takes_packed = False
+    show: _Layer
 
-    def __init__(self, base: nn.MultiheadAttention, show: _Layer) -> None:
-        super().__init__()
-        self.base, self.show = base, show
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
+    def forward(  # type: ignore[override]
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Mask = None
     ) -> tuple[Tensor, None]:
-        projected = F.linear(query, self.base.in_proj_weight, self.base.in_proj_bias)  # (B, L, 3 d)
+        projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)  # (B, L, 3 d)
         self.show("qkv", query, projected)
-        mixed = attend(projected, self.base.num_heads, attn_mask)  # (B, L, d)
-        out = self.base.out_proj(mixed)  # (B, L, d)
+        mixed = attend(projected, self.num_heads, attn_mask)  # (B, L, d)
+        out = self.out_proj(mixed)  # (B, L, d)
         self.show("o", mixed, out)
         return out, None
 
@@ -71,8 +67,9 @@ def _watched(matrices: Iterable[WeightMatrix], show: Callable[[str, str, Tensor,
     with ExitStack() as stack:
         for block, wanted in layers.items():
             if own := wanted.get("qkv") or wanted.get("o"):
-                stack.callback(setattr, block, "attn", block.attn)
-                block.attn = _Attention(block.attn, own)
+                stack.callback(delattr, block.attn, "show")
+                stack.callback(setattr, block.attn, "__class__", type(block.attn))
+                block.attn.show, block.attn.__class__ = own, _Attention  # the object stays, and so do its parameters
             for name, layer in (("fc", block.mlp.c_fc), ("proj", block.mlp.c_proj)):
                 if name in wanted:
                     stack.callback(layer.register_forward_hook(partial(_after, wanted[name], name)).remove)
