@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+INWARD = ("q", "k", "v")  # the attention's matrices that share one parameter and one input
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,30 @@ class WeightMatrix:
         """Tower, block and matrix, such as `image.0.q`."""
         return f"{self.tower}.{self.block}.{self.matrix}"
 
-    def weight(self) -> Tensor:
-        """Returns the matrix (d_out, d_in) as a view: writing to it changes the model.
-
-        Its rows belong to the outputs. open_clip keeps q, k and v as three blocks of rows of one parameter.
-        """
+    def parameter(self) -> nn.Parameter:
+        """Returns the parameter that holds the matrix: (d_out, d_in), or (3 d, d) for q, k and v, which share one."""
         if self.matrix == "fc":
             return self.module.mlp.c_fc.weight
         if self.matrix == "proj":
             return self.module.mlp.c_proj.weight
         if self.matrix == "o":
             return self.module.attn.out_proj.weight
-        return self.module.attn.in_proj_weight.chunk(3)["qkv".index(self.matrix)]
+        return self.module.attn.in_proj_weight
+
+    def rows(self, whole: Tensor) -> Tensor:
+        """Returns the matrix's rows (d_out, d_in), as a view, of a tensor that has the shape of its `parameter`.
+
+        Args:
+            whole: the parameter itself, or its gradient.
+        """
+        return whole.chunk(3)["qkv".index(self.matrix)] if self.matrix in INWARD else whole
+
+    def weight(self) -> Tensor:
+        """Returns the matrix (d_out, d_in) as a view: writing to it changes the model.
+
+        Its rows belong to the outputs. open_clip keeps q, k and v as three blocks of rows of one parameter.
+        """
+        return self.rows(self.parameter())
 
 
 def root(clip: Any, tower: str) -> Any:

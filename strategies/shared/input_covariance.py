@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from strategies.clip.blocks import allow
 from strategies.clip.weight_matrices import blocks
 from strategies.numerics.data_parallel import add_up, from_first
-from strategies.numerics.precision import full_precision
+from strategies.numerics.gram import gram
 
 
 class InputCovariance:
@@ -37,13 +36,10 @@ class InputCovariance:
             for index, block in enumerate(blocks(clip, tower))
         ]
 
-    @torch.no_grad()
     def _add(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if not self.weight:
             return
-        tokens = inputs[1].detach().flatten(0, 1).float()  # (B L, d), the keys' inputs, which are all tokens
-        with full_precision():
-            product = self.weight * (tokens.T @ tokens).double()  # (d, d)
+        product = self.weight * gram(inputs[1].flatten(0, 1))  # (d, d), of the keys' inputs, which are all tokens
         self.sums[name] = self.sums[name] + product if name in self.sums else product
 
     def add_up_images(self) -> None:

@@ -63,7 +63,7 @@ def test_the_folders_name_tells_seed_and_what_differs() -> None:
         ({"matrices": "q,w"}, ["--matrices", "'q'"]),
         ({"seed": "-1"}, ["--seed"]),
         ({"rnk": "3"}, ["--rnk", "nusa", '"rank"']),
-        ({"strategy": "lora", "rho": "0.9"}, ["--rho", "a setting of nusa", "not of lora"]),
+        ({"strategy": "lora", "directions": "top"}, ["--directions", "a setting of nusa", "not of lora"]),
     ],
 )
 def test_wrong_values_are_named(given: dict[str, str], parts: list[str]) -> None:
@@ -148,8 +148,8 @@ def test_misspelt_and_foreign_words_on_the_command_line() -> None:
         parse(["--keep-state", "yes"])
     with pytest.raises(UserError, match=r"results: no setting, but an option of the command"):
         resolve({"results": "out"})
-    with pytest.raises(UserError, match="--rho: a setting of nusa, not of lora"):
-        parse(["--strategy", "lora", "--rho", "0.9"])
+    with pytest.raises(UserError, match="--directions: a setting of nusa, not of lora"):
+        parse(["--strategy", "lora", "--directions", "top"])
     with pytest.raises(UserError, match="requires an argument"):
         parse(["--rank"])
     with pytest.raises(UserError, match="unexpected extra argument"):

@@ -14,7 +14,9 @@ from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_templ
 WIDTHS = (32, 24)  # of the tiny CLIP's image and text tower
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {}), ("nusa", {}), ("nusa", {"directions": "top", "trained": "M+U+V"}), ("olora", {}), ("inflora", {}),
-    ("milora", {"variant": "original"}), ("milora", {"variant": "released"}),
+    ("activation_null", {"variant": "lora-null"}),
+    ("activation_null", {"variant": "cells", "right": "activation", "left": "gradient"}),
+    ("keeplora", {"side": "input", "tau": 0.5}), ("milora", {"variant": "original"}), ("milora", {"variant": "released"}),
     ("oplora", {}),
 ]  # fmt: skip
 
