@@ -187,6 +187,7 @@ def test_a_sweep_gives_the_bytes_of_single_commands(tmp_path):
 STOPS = [signal.SIGKILL, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGINT))]
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize("number", STOPS)
 def test_a_driver_that_is_stopped_goes_on(tmp_path, number):
     pytest.importorskip("ray")
