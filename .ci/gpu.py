@@ -22,7 +22,15 @@ PARTS = ("tests", "step", "mtil", "options", "decomposition", "strategies", "man
 def command(part: str, device: str, model: str, share: float, results: Path) -> list[str]:
     """The command of a part; what it writes goes into the folder `results`."""
     if part == "tests":  # the fixture `device` puts a device's name into those of its tests
-        return ["pytest", "-q", "-o", "addopts=--import-mode=importlib", "-k", device, f"--junitxml={results / 'tests.xml'}"]
+        return [
+            "pytest",
+            "-q",
+            "-o",
+            "addopts=--import-mode=importlib",
+            "-k",
+            device,
+            f"--junitxml={results / 'tests.xml'}",
+        ]
     perf = ["benchmarks.perf", "--part", part, "--device", device, "--model", model, "--results", str(results)]
     return [*perf, "--precision", "bf16" if device == "cuda" else "float32", "--estimate", "--share", str(share)]
 
