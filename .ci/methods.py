@@ -1,4 +1,4 @@
-"""Prints the methods as their files describe them: a Markdown table; `--short` of their names; `--names` for a shell."""
+"""Prints the methods as their files describe them, as a Markdown table; `--short`: the few in README; `--names`: for a shell."""
 
 import re
 import sys
@@ -8,6 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.config import registry
+
+
+SHORT = ("nusa", "lora", "zscl", "moe_adapter", "zeroshot")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -25,8 +28,11 @@ def main() -> None:
     if "--names" in sys.argv:
         print(*registry.sources("strategy"))
         return
-    columns = 2 if "--short" in sys.argv else 4
-    print("\n".join(f"| {' | '.join(row[:columns])} |" for row in rows()))
+    short = "--short" in sys.argv
+    shown = [
+        row[:2] if short else row for row in rows() if not short or row[0].strip("`") in (*SHORT, "--strategy", "---")
+    ]
+    print("\n".join(f"| {' | '.join(row)} |" for row in shown))
 
 
 if __name__ == "__main__":

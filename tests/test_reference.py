@@ -61,11 +61,11 @@ def test_the_search_chose_from_runs_that_are_here() -> None:
 
 
 def test_what_is_committed_stays_small() -> None:
-    """At most 600 files, and 6 MB in all besides the micro CLIP's weights."""
+    """At most 700 files, and 8 MB in all besides the micro CLIP's weights."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
     names = [Path(name) for name in listed.stdout.split("\0") if name]
-    assert len(names) <= 600
+    assert len(names) <= 700
     sizes = [(ROOT / name).stat().st_size for name in names if name.suffix != ".safetensors" and (ROOT / name).exists()]
-    assert sum(sizes) <= 6_000_000
+    assert sum(sizes) <= 8_000_000

@@ -336,7 +336,7 @@ def test_the_matrix_of_a_run_and_the_difference_of_two(tmp_path: Path) -> None:
         ("interference", ["frozen", "-o", "x.png"], "nothing to draw; not drawn (fixed after task 1): NuSA-CL"),
         ("rank", ["unmeasured", "-o", "x.png"], "nothing to draw; not drawn (no rank measured): NuSA-CL"),
         ("rank", ["unmeasured", "--by-block", "-o", "x.png"], "nothing to draw; not drawn (no rank measured): NuSA-CL"),
-        ("compare", ["runs", "-o", "runs/diki/0/config.yaml/x.png"], "cannot be written"),
+        ("compare", ["runs", "-o", "one/a/config.yaml/x.png"], "cannot be written"),
     ],
 )
 def test_wrong_input_is_one_line(

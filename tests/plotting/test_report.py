@@ -120,7 +120,7 @@ def test_in_chromium_it_sorts_and_filters_and_asks_for_nothing(browser: Any, pag
 
     tab.get_by_label("Methods").fill("LoRA")
     left = table.locator("tbody tr:not([hidden]) th").all_inner_texts()
-    assert left == ["InfLoRA", "LoRA", "MiLoRA", "O-LoRA"]
+    assert left == [name for name in names if "LoRA" in name] and len(left) == 4
     assert tab.get_by_role("status").inner_text() == "4 of 17 methods, 7 of 11 figures, 12 of 47 runs shown"
     assert tab.locator("details.run:visible").count() == 12
     tab.get_by_label("Methods").fill("nusa hostile")
