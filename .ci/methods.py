@@ -1,4 +1,4 @@
-"""Prints the methods as their files describe them, as a Markdown table; `--short`: the few in README; `--names`: for a shell."""
+"""Prints the methods as their files describe them, a Markdown table; `--short`: the few in README; `--names`: for a shell."""
 
 import re
 import sys
