@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.config import registry
 
 
-SHORT = ("nusa", "lora", "zscl", "moe_adapter", "zeroshot")
+SHORT = ("nusa", "nusa_self", "lora", "zscl", "moe_adapter", "zeroshot")
 
 
 def rows() -> list[tuple[str, ...]]:

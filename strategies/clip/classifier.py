@@ -101,6 +101,9 @@ class ClipClassifier(MultiTaskModule):
         low: the dtype in which the towers compute where the hardware is faster with it (bfloat16), or None for float32.
             Weights and features are float32 in both cases.
         images_repeat: whether training images come again as they are; False where each is another random crop.
+        keeps_features: whether a forward pass in training leaves its images' features in `batch_features`. Off by default:
+            a model that holds them cannot be copied.
+        batch_features: these unit-length features (B, D), with their graph, for a method whose loss reads them; or None.
         known_train_tasks_labels: the indices of the tasks seen in training so far.
     """
 
@@ -132,6 +135,8 @@ class ClipClassifier(MultiTaskModule):
         self._packed: dict[tuple[int, bool, torch.device], Packed | None] = {}  # first templates, as `_packed_prompts`
         self._frozen: dict[int, tuple[Any, Tensor]] = {}  # training features of a text tower that does not learn
         self.images_repeat = True
+        self.keeps_features = False
+        self.batch_features: Tensor | None = None
         self._seen: tuple[Any, Once] | None = None  # features of an image tower that does not learn, by image
         self._beside: WeakSet[ClipClassifier] = WeakSet()
 
@@ -296,7 +301,10 @@ class ClipClassifier(MultiTaskModule):
         """
         if self._learning():
             features = self.training_features(task_label)  # before the images: the order decides dropout's draws
-            return self.clip.logit_scale.exp() * self.encode_again(x) @ features.T
+            found = self.encode_again(x)
+            if self.keeps_features:
+                self.batch_features = found
+            return self.clip.logit_scale.exp() * found @ features.T
         return self._evaluation_logits(x, [task_label])
 
     def _learning(self) -> bool:

@@ -6,7 +6,8 @@ layer, while dropout of an update acts on the layer's input.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -35,9 +36,11 @@ class LowRankUpdate(nn.Module):
 
     Attributes:
         share: the part of each global batch that this process computes: the whole batch, unless `attach` sets another.
+        on: whether the model computes with the update; within `switched_off` it does not.
     """
 
     takes_one_token = takes_packed = True
+    on = True
     down: Tensor
     up: Tensor
     core: Tensor | None
@@ -80,7 +83,7 @@ def adapted(x: Tensor, weight: Tensor, bias: Tensor | None, updates: Mapping[int
         weight, bias: the layer's, (d_out, d_in) and (d_out,) or None.
         updates: the `LowRankUpdate`s; the key is the first row of the weight that the update covers.
     """
-    terms = [term for first, update in updates.items() for term in update.terms(first)]
+    terms = [term for first, update in updates.items() if update.on for term in update.terms(first)]
     return adapted_linear(x, weight, bias, terms)
 
 
@@ -135,7 +138,7 @@ class AdaptedAttention(nn.Module):
         updates: Any = self.updates
         each = [
             (after_dropout(x, part), (part.gain * up, down) if core is None else (part.gain * up, core, down))
-            for part, (down, core, up) in (updates[name].terms(0) if name in updates else ())
+            for part, (down, core, up) in (updates[name].terms(0) if name in updates and updates[name].on else ())
         ]
         return [(x, (weight,)), *each]
 
@@ -181,6 +184,23 @@ def attach(updates: Mapping[WeightMatrix, LowRankUpdate]) -> None:
                 setattr(block.mlp, layer, AdaptedLinear(getattr(block.mlp, layer), by_matrix.pop(matrix)))
         if by_matrix:
             block.attn = AdaptedAttention(block.attn, by_matrix)
+
+
+@contextmanager
+def switched_off(updates: Iterable[LowRankUpdate]) -> Iterator[None]:
+    """Context in which a model computes without updates that are attached to it: as it did before the task.
+
+    Args:
+        updates: the updates.
+    """
+    updates = list(updates)
+    for update in updates:
+        update.on = False
+    try:
+        yield
+    finally:
+        for update in updates:
+            update.on = True
 
 
 def detach(clip: nn.Module) -> None:

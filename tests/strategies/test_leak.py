@@ -57,6 +57,8 @@ EXACT: list[tuple[str, dict[str, Any], Callable[..., Sides]]] = [
     ("nusa", {"rank": 4, "rho": 0.7}, principal),
     ("nusa", {"rank": 4, "trained": "M+V"}, outputs_alone),
     ("oplora", {"rank": 4}, principal),
+    ("nusa_self", {"rank": 4, "space": "tail"}, principal),
+    ("nusa_self", {"rank": 4, "space": "complement"}, principal),
     ("keeplora", {"rank": 4, "side": "input", "tau": 0.7}, kept),
     ("keeplora", {"rank": 4, "variant": "++", "tau": 0.7, "features": "gram"}, kept),
     ("inflora", {"rank": 4}, remembered),
@@ -68,6 +70,7 @@ EXACT: list[tuple[str, dict[str, Any], Callable[..., Sides]]] = [
 LEAKS: list[tuple[str, dict[str, Any], Callable[..., Sides], float]] = [
     ("nusa", {"rank": 4, "trained": "M+V"}, principal, 0.05),
     ("nusa", {"rank": 4, "trained": "M+U+V"}, principal, 0.05),
+    ("nusa_self", {"rank": 4, "space": "soft"}, principal, 0.05),
     ("milora", {"rank": 4}, principal, 0.05),
     ("lora", {"rank": 4}, principal, 0.5),
 ]

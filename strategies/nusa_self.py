@@ -1,0 +1,195 @@
+"""NuSA-Self: a low-rank update that avoids what the weights hold, with the model before the task as its own teacher.
+
+This project's own method. While a task is learned, a low-rank update's teacher is free: with its updates switched off the
+model is what it was before the task. So it distils from its own past without a second model, auxiliary data or storage. For
+a batch of B images and N texts of random tokens, x and y are the unit-length features of images and texts with the updates,
+x' and y' those without, and c is the logit scale. With T = c x' y'^T (B, N) and distill as in
+`strategies/shared/distillation.py`,
+
+    loss = cross-entropy + w [distill(c x y'^T, T) + distill((c x y'^T)^T, T^T)]          the image tower is held
+                         + w [distill(c x' y^T, T) + distill((c x' y^T)^T, T^T)]          the text tower is held
+
+The texts are drawn anew for each task; y' is computed once for it. x is the batch's own forward pass. What a step costs
+besides is a pass of the images without updates and gradients, and one of the random texts.
+
+The update of each matrix W = U S V^T (d_out, d_in) lies in a `space`:
+
+    free          dW = s B A                                   LoRA
+    complement    dW = s (I - U_k U_k^T) B A (I - V_k V_k^T)   OPLoRA; k directions hold the share rho of the energy
+    soft          dW = s G_U B A G_V                           G_U = I - U (I - diag(g)) U^T, G_V alike with V, and
+                                                               g_i = min(1, s_m / s_i), s_m the median singular value
+    tail          dW = s U_r M V_r^T                           NuSA-CL
+
+with s = alpha / sqrt(rank), A (r, d_in) Kaiming-uniform, B (d_out, r) or M (r, r) zero, and all that is trained under
+dropout of the update's input. After the task W <- W + dW. Nothing is stored between tasks and nothing grows.
+
+Each part is known: the distillation is ZSCL's (arXiv 2303.06628), with LwF's teacher (arXiv 1606.09282) and LwF-VR's random
+texts (arXiv 2207.09248), of which neither holds the text tower; OPLoRA's and NuSA-CL's subspaces are theirs. New is that the
+switched-off update is the teacher, that both towers are held, and the soft space. With `--distillation 0` it is the plain
+update of its space.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from strategies.about import SKY, About
+from strategies.clip.classifier import ClipClassifier
+from strategies.lwf_vr import random_texts
+from strategies.numerics.subspace import Decomposition, choose, energy_rank
+from strategies.shared.distillation import distill
+from strategies.shared.fused_low_rank import Factors, Part
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
+from strategies.shared.settings import DistillationSettings, LowRankSettings, Matrices
+
+
+ABOUT = About(
+    name="NuSA-Self",
+    reference="this project",
+    colour=SKY,
+    marker="*",
+)
+
+
+@dataclass(frozen=True)
+class Settings(DistillationSettings, LowRankSettings):
+    """Settings of NuSA-Self: those of low-rank updates and of distillation, the update's space, and the random texts.
+
+    `rank`, `alpha`, `dropout`, `towers` and `matrices` are as in `LowRankSettings`, `temperature` and `distillation` as in
+    `DistillationSettings`.
+
+    Attributes:
+        space: where the updates lie, see above.
+        rho: the share of the sum of squared singular values that the principal directions hold, in `complement` and `tail`.
+        sentences: the number of random texts, drawn anew for each task.
+        length: the number of random tokens of each text, between its start and end token.
+    """
+
+    rank: int = Field(default=32, ge=1, description="largest rank of the update of one matrix")
+    matrices: Matrices = Field(
+        default=("q", "k", "v", "o", "fc", "proj"),
+        description="which matrices of each block: attention q,k,v,o and the MLP's fc,proj",
+    )
+    space: Literal["soft", "complement", "tail", "free"] = Field(
+        default="soft", description="where the updates lie: away from the principal directions, or anywhere"
+    )
+    rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is principal")
+    sentences: int = Field(
+        default=256, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
+    )
+    length: int = Field(
+        default=10, ge=1, description="random tokens of each text", json_schema_extra={"unit": "tokens"}
+    )
+
+
+class WeightedUpdate(LowRankUpdate):
+    """The update dW = scale * G_U @ up @ down @ G_V of a weight (d_out, d_in): each singular direction has a weight.
+
+    Args:
+        down: (r, d_in), the initial value of the trained factor. `up` (d_out, r) starts at zero, and is trained too.
+        directions: singular triplets of the weight, u (d_out, k), s (k,), vh (k, d_in); s is not used.
+        weights: (k,), how much an update in each of these directions counts, in 0..1; all others count 1.
+        scale: the factor on the product.
+        dropout: the probability of dropping a value of the layer's input while training.
+    """
+
+    u: Tensor
+    vh: Tensor
+    less: Tensor
+
+    def __init__(
+        self, down: Tensor, directions: Decomposition, weights: Tensor, *, scale: float, dropout: float
+    ) -> None:
+        up = torch.zeros(len(directions.u), len(down), device=down.device)  # (d_out, r)
+        super().__init__(down, up, None, scale=scale, dropout=dropout, trained=("down", "up"))
+        self.register_buffer("u", directions.u)
+        self.register_buffer("vh", directions.vh)
+        self.register_buffer("less", 1 - weights)  # (k,)
+
+    def terms(self, first: int) -> list[tuple[Part, Factors]]:
+        """Returns dW as one pair of a `Part` (rows, scale, dropout) and the weighted factors (down, None, up).
+
+        Args:
+            first: the first of the weight's rows that the update covers; it covers d_out rows.
+        """
+        ((part, _),) = super().terms(first)
+        # Never in bfloat16: what it rounds away would be an update of the principal directions.
+        with torch.autocast(self.up.device.type, enabled=False):
+            down = self.down - ((self.down @ self.vh.T) * self.less) @ self.vh  # (r, d_in)
+            up = self.up - self.u @ (self.less[:, None] * (self.u.T @ self.up))  # (d_out, r)
+        return [(part, (down, None, up))]
+
+
+class Plugin(LowRankPlugin):
+    """NuSA-Self: trains an update away from the principal directions, held by the model without it; merges it."""
+
+    settings: Settings
+    data_parallel = False  # half of the loss compares the images of a batch with each other
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.rho = settings.rho
+        self.why_none = "no null direction left"
+        self.limited_by = "null directions" if settings.space in ("complement", "tail") else ""
+        self._tokens = self._texts = torch.empty(0)  # (N, L) int64, and y' (N, D)
+
+    def make_update(self, weight: Tensor) -> LowRankUpdate | None:
+        """Returns the update of a weight in its space, which starts at dW = 0; None if the space has no direction.
+
+        Args:
+            weight: (d_out, d_in), the weight to be updated.
+        """
+        settings = self.settings
+        if settings.space == "free":
+            return from_zero(weight, kaiming(weight, settings), settings, trained=("down", "up"))
+        found = self.decompose(weight)
+        principal = energy_rank(found.s, settings.rho)
+        rank = min(settings.rank, len(found.s) - (0 if settings.space == "soft" else principal))
+        if rank == 0:
+            return None
+        factor, dropout = scale(settings, weight), settings.dropout
+        if settings.space == "tail":
+            up, down = choose(found, rank, "tail")  # (d_out, r), (r, d_in)
+            core = torch.zeros(rank, rank, device=weight.device)
+            return LowRankUpdate(down, up, core, scale=factor, dropout=dropout, trained=("core",))
+        if settings.space == "complement":
+            found = Decomposition(found.u[:, :principal], found.s[:principal], found.vh[:principal])
+            weights = torch.zeros_like(found.s)
+        else:
+            weights = (found.s.median() / found.s).clamp(max=1)
+        return WeightedUpdate(kaiming(weight, settings)[:rank], found, weights, scale=factor, dropout=dropout)
+
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        model: ClipClassifier = strategy.model
+        if not self.settings.distillation or not self.updates:
+            return
+        context = model.tokens(strategy.experience.task_label).shape[-1]
+        tokens = random_texts(self.settings.sentences, self.settings.length, model.clip.vocab_size, context)
+        self._tokens = tokens.to(strategy.device)
+        with torch.no_grad(), switched_off(self.updates.values()):
+            self._texts = model.encode_texts(self._tokens)
+        model.keeps_features = True
+
+    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        model: ClipClassifier = strategy.model
+        if not model.keeps_features or model.batch_features is None:
+            return
+        with torch.no_grad(), switched_off(self.updates.values()):
+            past = model.encode_images(strategy.mb_x)  # (B, D)
+        scale, teacher = model.clip.logit_scale.exp(), self._texts
+        wanted = scale * past @ teacher.T  # (B, N)
+        held = (scale * model.batch_features @ teacher.T, scale * past @ model.encode_texts(self._tokens).T)
+        for found in held:
+            both = self._distill(found, wanted) + self._distill(found.T, wanted.T)
+            strategy.loss = strategy.loss + self.settings.distillation * both
+
+    def _distill(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return distill(student, teacher, self.settings.temperature)
+
+    def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        strategy.model.keeps_features, strategy.model.batch_features = False, None
+        self._tokens = self._texts = torch.empty(0)
+        super().after_training_exp(strategy, *args, **kwargs)

@@ -1,0 +1,145 @@
+"""NuSA-Self: its teacher is the model before the task, its loss a plain formula, and each space what it says."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+
+from strategies import lora, nusa, oplora
+from strategies.clip.weight_matrices import weight_matrices
+from strategies.nusa_self import Plugin, Settings
+from strategies.shared.distillation import frozen_copy
+from strategies.shared.low_rank import LowRankUpdate, adapted, attach, switched_off
+from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
+
+
+SPACES = ["soft", "complement", "tail", "free"]
+
+
+def moved(plugin: Plugin, weight: torch.Tensor) -> LowRankUpdate:
+    """The update of a weight with its factors away from their start."""
+    update = plugin.make_update(weight)
+    assert update is not None
+    torch.nn.init.normal_(update.up if update.core is None else update.core, std=0.3)
+    return update
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_switched_off_the_model_is_what_it_was_to_the_bit(space: Any) -> None:
+    classifier, images = tiny_classifier().eval(), torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
+
+    def features() -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([classifier.encode_images(images), classifier.encode_texts(classifier.tokens(1)[0])])
+
+    before, plugin = features(), Plugin(Settings(rank=3, space=space, dropout=0.0))
+    updates = {site: moved(plugin, site.weight().detach()) for site in weight_matrices(classifier.clip)}
+    attach(updates)
+    on = features()
+    with switched_off(updates.values()):
+        off = features()
+    assert torch.equal(off, before) and (on - before).abs().max() > 1e-3 and torch.equal(features(), on)
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (7, 9), (8, 8)])
+@pytest.mark.parametrize("tokens", [3, 40])
+def test_soft_is_the_formula_in_float64(shape: tuple[int, int], tokens: int) -> None:
+    torch.manual_seed(0)
+    weight, x, at = torch.randn(shape), torch.randn(tokens, shape[1]).double(), torch.randn(tokens, shape[0]).double()
+    x.requires_grad_(True)
+    update = moved(Plugin(Settings(rank=2, alpha=3, dropout=0.0)), weight).double()
+    u, s, vh = torch.linalg.svd(weight.double(), full_matrices=False)
+    gains = torch.diag(torch.tensor([min(1.0, float(s.median() / each)) for each in s]).double())
+    left = torch.eye(shape[0]).double() - u @ (torch.eye(len(s)) - gains) @ u.T
+    right = torch.eye(shape[1]).double() - vh.T @ (torch.eye(len(s)) - gains) @ vh
+    a, b = (each.detach().clone().requires_grad_(True) for each in (update.down, update.up))
+    expected = x @ (weight.double() + 3 / math.sqrt(2) * left @ b @ a @ right).T
+    found = adapted(x, weight.double(), None, {0: update})
+    assert torch.allclose(found, expected, atol=1e-5)
+    ones = torch.autograd.grad(found, [update.down, update.up, x], at)
+    others = torch.autograd.grad(expected, [a, b, x], at)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(ones, others, strict=True))
+
+
+@pytest.mark.parametrize(("space", "other"), [("free", lora), ("complement", oplora), ("tail", nusa)])
+def test_without_distillation_it_is_the_method_of_its_space(space: Any, other: Any) -> None:
+    own = Plugin(Settings(rank=3, space=space, distillation=0.0, matrices=("q", "k", "v", "o")))
+    models = []
+    for plugin in (own, other.Plugin(other.Settings(rank=3))):
+        classifier = tiny_classifier()
+        template = tiny_template(classifier, [plugin])
+        for experience in tiny_experiences():
+            template.train(experience)
+        models.append(snapshot(classifier.clip))
+    close = 1e-6 if space == "complement" else 0.0  # it projects by a weight of 0 for each direction
+    assert all(torch.allclose(each, models[1][name], rtol=0, atol=close) for name, each in models[0].items())
+
+
+class _Reference(SupervisedPlugin):
+    """Compares each step's loss with the formula, in float64, from a copy of the model before the task."""
+
+    def __init__(self, plugin: Plugin, teacher: Any) -> None:
+        super().__init__()
+        self.plugin, self.teacher, self.found = plugin, teacher, list[tuple[float, float]]()
+
+    def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            models = (strategy.model, self.teacher)
+            (x, x_past), (y, y_past) = (
+                [model.encode_images(strategy.mb_x).double() for model in models],
+                [model.encode_texts(self.plugin._tokens).double() for model in models],
+            )
+        scale, total = float(strategy.model.clip.logit_scale.detach().exp()), float(strategy.criterion().detach())
+        teacher = scale * x_past @ y_past.T
+        for student in (scale * x @ y_past.T, scale * x_past @ y.T):
+            for one, other in ((student, teacher), (student.T, teacher.T)):
+                wanted = (other / 2.0).softmax(dim=1)
+                total += 0.7 * 4.0 * float(-(wanted * (one / 2.0).log_softmax(dim=1)).sum(dim=1).mean())
+        self.found.append((float(strategy.loss.detach()), total))
+
+
+@pytest.mark.parametrize("space", ["soft", "tail"])
+def test_the_loss_is_the_formula(space: Any) -> None:
+    classifier = tiny_classifier()
+    plugin = Plugin(Settings(rank=3, space=space, dropout=0.0, distillation=0.7, sentences=6, length=4))
+    reference = _Reference(plugin, frozen_copy(classifier))
+    tiny_template(classifier, [plugin, reference], lr=0.05).train(tiny_experiences()[0])
+    assert len(reference.found) == 4
+    assert all(found == pytest.approx(expected, rel=1e-5) for found, expected in reference.found)
+    assert abs(reference.found[-1][1] - reference.found[0][1]) > 1e-3
+
+
+def test_it_holds_both_towers() -> None:
+    """With a rate of its own against it, distillation keeps features of other images and texts nearer to the start."""
+    images, far = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), []
+    for distillation in (0.0, 30.0):
+        classifier = tiny_classifier()
+        start = frozen_copy(classifier)
+        plugin = Plugin(Settings(rank=4, space="free", dropout=0.0, distillation=distillation, sentences=32))
+        tiny_template(classifier, [plugin], iterations=40, lr=0.01).train(tiny_experiences()[0])
+        texts = classifier.tokens(1)[0]
+        with torch.no_grad():
+            pairs = [(model.eval().encode_images(images), model.encode_texts(texts)) for model in (classifier, start)]
+        far.append([float((one - other).norm()) for one, other in zip(*pairs, strict=True)])
+    assert all(held < 0.9 * alone for alone, held in zip(*far, strict=True))
+
+
+def test_nothing_stays_behind_after_a_task() -> None:
+    classifier, plugin = tiny_classifier(), Plugin(Settings(rank=3))
+    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
+    assert plugin.state_dict() == {} and not classifier.keeps_features and classifier.batch_features is None
+    frozen_copy(classifier)  # a model with a graph in it could not be copied
+
+
+@pytest.mark.slow
+def test_trained_parameters_on_vit_b_16() -> None:
+    import open_clip
+
+    clip = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
+    plugin = Plugin(Settings(rank=16, space="free"))
+    sites = weight_matrices(clip, "both", plugin.settings.matrices)
+    updates = [plugin.make_update(site.weight()) for site in sites]
+    count = sum(parameter.numel() for update in updates if update for parameter in update.parameters())
+    assert count == 4_423_680  # CoDyRA's, but for its gates
