@@ -78,7 +78,7 @@ class Settings(DistillationSettings, LowRankSettings):
     )
     rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is principal")
     sentences: int = Field(
-        default=256, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
+        default=64, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
     )
     length: int = Field(
         default=10, ge=1, description="random tokens of each text", json_schema_extra={"unit": "tokens"}
