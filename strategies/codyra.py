@@ -6,29 +6,31 @@ matrix W (d_out, d_in) gets r components (rank-one terms), each with a gate:
     y = W x + b + B (w * (A x))        A (r, d_in) Kaiming-uniform, B (d_out, r) zero, gates w (r,) standard normal, all trained
 
 The loss is the mean cross-entropy of images over the task's classes, plus one of classes over the batch's images: with
-logits L (N images, C classes), and T[c, n] = 1 where image n is of class c, otherwise 0,
+logits L (N images, C classes), T[c, n] = 1 where image n is of class c, otherwise 0, and C' the classes of all tasks so far,
+this one's among them,
 
-    - 1/C sum over c, n of T[c, n] log softmax_n(L[:, c])
+    - 1/C' sum over c, n of T[c, n] log softmax_n(L[:, c])
 
 where the rows of T are not divided by their sums, so that a class weighs as many times as it has images in the batch. No
 term of the loss makes gates small; a proximal step does, after each optimiser step of index t > T/2, of T steps from 0:
 
-    w <- sign(w) max(|w| - kappa, 0)        kappa: 50 evenly spaced values from 0 to `threshold`, one after the other, each
-                                            for max(1, floor((T - T/2) / 50)) steps, and the last one until the end
+    w <- sign(w) max(|w| - kappa, 0), then w <- 0 where |w| < kappa
+    kappa    of 50 evenly spaced values from 0 to `threshold` the next one at every t >= T/2 that is a multiple of
+             floor((T - T/2) / 50), up to the last
 
 After the task the components whose gate is zero are dropped and the others merged, W <- W + B diag(w) A; the next task
 draws A, B and w anew. Nothing is stored between tasks. How many components each matrix has kept is in `components.csv`.
 
-Fidelity, against the authors' code as its definition here describes it. Equal: the matrices (q, k, v, o, fc and proj of
-both towers), rank 16, no scale, no dropout, both terms of the loss, AdamW's betas (0.9, 0.9999), the proximal step and its
-ramp, with `threshold` 0.005; the recipes have that code's rate, batch, steps and schedule on X-TAIL. Different: merging is
-at once, where that code merges as the next task starts, which is the same model; and the texts of earlier classes, which
-it computes and then masks, are left out, which changes no result.
-
-Not known: whether steps count from 0 or 1 there (which moves the ramp by a step), augmentation (here none), and how many
-steps MTIL takes; the recipe has those of X-TAIL. A task of at most 100 steps ends before the ramp does.
+Fidelity, against the authors' code. Equal: the matrices (q, k, v, o, fc and proj of both towers), rank 16, no scale, no
+dropout, both terms of the loss (there the texts of earlier classes are computed too: they are masked for images, and count
+in the division by C' alone), AdamW's betas (0.9, 0.9999), the proximal step and its ramp, with `threshold` 0.005; the
+recipes have that code's rate, batch, steps and schedule on X-TAIL. Different: merging is at once, where that code merges as
+the next task starts, which is the same model. Tasks of fewer than 100 steps, in which that code drops nothing, take a value
+of the ramp at each step. That code trains on open_clip's random crops of 0.9 to 1 of the area; here images are not
+augmented. How many steps MTIL takes is not published; the recipe has those of X-TAIL.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -124,8 +126,9 @@ class GatedUpdate(LowRankUpdate):
 
     @torch.no_grad()
     def shrink(self, kappa: float) -> None:
-        """Brings every gate closer to zero by `kappa`, and to zero where it is no farther away."""
-        self.gates.copy_(F.softshrink(self.gates, kappa))
+        """Brings every gate closer to zero by `kappa`, and to zero where it then is less than that away."""
+        smaller = F.softshrink(self.gates, kappa)
+        self.gates.copy_(torch.where(smaller.abs() < kappa, 0.0, smaller))
 
 
 def kappa_of(step: int, steps: int, threshold: float) -> float:
@@ -136,24 +139,26 @@ def kappa_of(step: int, steps: int, threshold: float) -> float:
         steps: T, the number of steps of the task.
         threshold: the last value of the ramp.
     """
-    first = steps // 2 + 1  # the least index above T / 2
-    if step < first:
+    dense = steps / 2
+    if step <= dense:
         return 0.0
-    interval = max(1, int((steps - steps / 2) / RAMP))
-    return threshold * min((step - first) // interval, RAMP - 1) / (RAMP - 1)
+    interval = max(1, int((steps - dense) // RAMP))
+    passed = step // interval - (math.ceil(dense) - 1) // interval  # multiples of the interval in dense..step
+    return threshold * min(passed, RAMP - 1) / (RAMP - 1)
 
 
-def text_to_image(logits: Tensor, labels: Tensor) -> Tensor:
-    """Returns the cross-entropy of classes over the batch's images, a scalar: the mean over all C classes.
+def text_to_image(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Returns the cross-entropy of classes over the batch's images, a scalar: the sum over classes, over their number C'.
 
     A class's target is 1 for each of its images, so that it counts as often as it has images, and not at all without one.
 
     Args:
         logits: (N, C), of N images over C classes.
         labels: (N,) int64, the class of each image.
+        classes: C', the number of classes of all tasks so far; at least C.
     """
     targets = F.one_hot(labels, logits.shape[1]).T.to(logits.dtype)  # (C, N)
-    return F.cross_entropy(logits.T, targets)
+    return F.cross_entropy(logits.T, targets, reduction="sum") / classes
 
 
 class Plugin(UpdatePlugin):
@@ -191,7 +196,9 @@ class Plugin(UpdatePlugin):
             group["betas"] = BETAS
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        strategy.loss = strategy.loss + text_to_image(strategy.mb_output, strategy.mb_y)
+        model: ClipClassifier = strategy.model
+        classes = sum(model.class_counts[task] for task in model.known_train_tasks_labels)
+        strategy.loss = strategy.loss + text_to_image(strategy.mb_output, strategy.mb_y, classes)
 
     def after_update(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         steps = len(strategy.dataloader) * strategy.train_epochs
