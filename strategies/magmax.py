@@ -13,7 +13,7 @@ vector is kept. Stored are theta_0, theta_t and M: three times the trained weigh
 Fidelity: as in the authors' code: the sequential start, the choice with its ties, the scale, and that only the image
 tower learns, before a frozen text tower (`--towers both` trains both). Different: training uses the first prompt template,
 as in all methods of this project. Their fine-tuning is AdamW with rate 1e-5, weight decay 0.1, 128 images and 500 steps of
-warm-up, on other data sets than MTIL's; no settings and no values are published for MTIL.
+warm-up, on other streams than MTIL; no settings and no values are published for MTIL.
 """
 
 import torch
@@ -59,6 +59,7 @@ class Plugin(MergingPlugin):
         """
         vector, largest = self.task_vector(tuned), self.weights(LARGEST)
         for name, before in largest.items():
-            vector[name] = torch.where(vector[name].abs() >= before.abs(), vector[name], before)
+            smaller = vector[name].abs() < before.abs()  # false for NaN, which is not to be hidden
+            vector[name] = torch.where(smaller, before, vector[name])
         self.keep(LARGEST, vector)
         return moved(self.weights(INITIAL), vector, self.settings.scale)

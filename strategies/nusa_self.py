@@ -10,25 +10,28 @@ x' and y' those without, and c is the logit scale. With T = c x' y'^T (B, N) and
                          + w [distill(c x' y^T, T) + distill((c x' y^T)^T, T^T)]          the text tower is held
 
 The texts are drawn anew for each task; y' is computed once for it. x is the batch's own forward pass. What a step costs
-besides is a pass of the images without updates and gradients, and one of the random texts.
+besides is a pass of the images without updates and gradients, and one of the random texts. A tower without updates
+(`--towers`) needs no holding, and its term is left out.
 
 The update of each matrix W = U S V^T (d_out, d_in) lies in a `space`:
 
     free          dW = s B A                                   LoRA
     complement    dW = s (I - U_k U_k^T) B A (I - V_k V_k^T)   OPLoRA; k directions hold the share rho of the energy
     soft          dW = s G_U B A G_V                           G_U = I - U (I - diag(g)) U^T, G_V alike with V, and
-                                                               g_i = min(1, s_m / s_i), s_m the median singular value
+                                                               g_i = min(1, s_m / s_i), s_m the lower median of s
     tail          dW = s U_r M V_r^T                           NuSA-CL
 
 with s = alpha / sqrt(rank), A (r, d_in) Kaiming-uniform, B (d_out, r) or M (r, r) zero, and all that is trained under
 dropout of the update's input. After the task W <- W + dW. Nothing is stored between tasks and nothing grows.
 
 Each part is known: the distillation is ZSCL's (arXiv 2303.06628), with LwF's teacher (arXiv 1606.09282) and LwF-VR's random
-texts (arXiv 2207.09248), of which neither holds the text tower; OPLoRA's and NuSA-CL's subspaces are theirs. New is that the
-switched-off update is the teacher, that both towers are held, and the soft space. With `--distillation 0` it is the plain
-update of its space.
+texts (arXiv 2207.09248), which hold the image tower here; a model with its adapters switched off serves as reference
+elsewhere too, for instance in preference learning; OPLoRA's and NuSA-CL's subspaces are theirs. New in this repository is
+how they are put together, that the text tower is held likewise, and the soft space. With `--distillation 0` the update is
+that of its space alone.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -39,7 +42,7 @@ from torch import Tensor
 from strategies.about import SKY, About
 from strategies.clip.classifier import ClipClassifier
 from strategies.lwf_vr import random_texts
-from strategies.numerics.subspace import Decomposition, choose, energy_rank
+from strategies.numerics.subspace import choose, energy_rank
 from strategies.shared.distillation import distill
 from strategies.shared.fused_low_rank import Factors, Part
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
@@ -90,7 +93,7 @@ class WeightedUpdate(LowRankUpdate):
 
     Args:
         down: (r, d_in), the initial value of the trained factor. `up` (d_out, r) starts at zero, and is trained too.
-        directions: singular triplets of the weight, u (d_out, k), s (k,), vh (k, d_in); s is not used.
+        u, vh: (d_out, k) and (k, d_in), singular directions of the weight.
         weights: (k,), how much an update in each of these directions counts, in 0..1; all others count 1.
         scale: the factor on the product.
         dropout: the probability of dropping a value of the layer's input while training.
@@ -100,13 +103,11 @@ class WeightedUpdate(LowRankUpdate):
     vh: Tensor
     less: Tensor
 
-    def __init__(
-        self, down: Tensor, directions: Decomposition, weights: Tensor, *, scale: float, dropout: float
-    ) -> None:
-        up = torch.zeros(len(directions.u), len(down), device=down.device)  # (d_out, r)
+    def __init__(self, down: Tensor, u: Tensor, vh: Tensor, weights: Tensor, *, scale: float, dropout: float) -> None:
+        up = torch.zeros(len(u), len(down), device=down.device)  # (d_out, r)
         super().__init__(down, up, None, scale=scale, dropout=dropout, trained=("down", "up"))
-        self.register_buffer("u", directions.u)
-        self.register_buffer("vh", directions.vh)
+        self.register_buffer("u", u)
+        self.register_buffer("vh", vh)
         self.register_buffer("less", 1 - weights)  # (k,)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
@@ -124,7 +125,11 @@ class WeightedUpdate(LowRankUpdate):
 
 
 class Plugin(LowRankPlugin):
-    """NuSA-Self: trains an update away from the principal directions, held by the model without it; merges it."""
+    """NuSA-Self: trains an update away from the principal directions, held by the model without it; merges it.
+
+    Attributes:
+        texts: the random texts of the current task as tokens (N, L) int64.
+    """
 
     settings: Settings
     data_parallel = False  # half of the loss compares the images of a batch with each other
@@ -134,7 +139,19 @@ class Plugin(LowRankPlugin):
         self.rho = settings.rho
         self.why_none = "no null direction left"
         self.limited_by = "null directions" if settings.space in ("complement", "tail") else ""
-        self._tokens = self._texts = torch.empty(0)  # (N, L) int64, and y' (N, D)
+        self.texts = torch.empty(0, 0, dtype=torch.int64)
+        self._past = torch.empty(0)  # y' (N, D)
+        self._encode_texts: Callable[[], Tensor] | None = None  # gives y (N, D); None where nothing is distilled
+
+    def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
+        """Returns the bytes of the random texts' tokens and features, by the setting `sentences`.
+
+        Args:
+            classifier: the model of the run.
+        """
+        tokens = classifier.tokens(0).shape[-1] * classifier.tokens(0).element_size()
+        features = classifier.clip.visual.output_dim * classifier.mean.element_size()
+        return {"sentences": self.settings.sentences * (tokens + features)}
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         """Returns the update of a weight in its space, which starts at dW = 0; None if the space has no direction.
@@ -156,40 +173,65 @@ class Plugin(LowRankPlugin):
             core = torch.zeros(rank, rank, device=weight.device)
             return LowRankUpdate(down, up, core, scale=factor, dropout=dropout, trained=("core",))
         if settings.space == "complement":
-            found = Decomposition(found.u[:, :principal], found.s[:principal], found.vh[:principal])
-            weights = torch.zeros_like(found.s)
+            (u, vh), weights = choose(found, principal, "top"), torch.zeros_like(found.s[:principal])
         else:
-            weights = (found.s.median() / found.s).clamp(max=1)
-        return WeightedUpdate(kaiming(weight, settings)[:rank], found, weights, scale=factor, dropout=dropout)
+            u, vh, weights = found.u, found.vh, soft_weights(found.s)
+        return WeightedUpdate(kaiming(weight, settings)[:rank], u, vh, weights, scale=factor, dropout=dropout)
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        self._forget(strategy.model)  # what an interrupted task may have left
+        super().before_train_dataset_adaptation(strategy, *args, **kwargs)
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        model: ClipClassifier = strategy.model
-        if not self.settings.distillation or not self.updates:
+        settings, model = self.settings, strategy.model
+        if not settings.distillation or not self.updates:
             return
         context = model.tokens(strategy.experience.task_label).shape[-1]
-        tokens = random_texts(self.settings.sentences, self.settings.length, model.clip.vocab_size, context)
-        self._tokens = tokens.to(strategy.device)
+        if settings.length > context - 2:
+            self.notes.append(f"length {settings.length} is cut to {context - 2}, for which the context has room")
+        self.texts = random_texts(settings.sentences, settings.length, model.clip.vocab_size, context)
+        encode = self._encode_texts = model.encoder_of(self.texts.to(strategy.device))
         with torch.no_grad(), switched_off(self.updates.values()):
-            self._texts = model.encode_texts(self._tokens)
+            self._past = encode()
         model.keeps_features = True
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        model: ClipClassifier = strategy.model
-        if not model.keeps_features or model.batch_features is None:
+        if self._encode_texts is None:
             return
-        with torch.no_grad(), switched_off(self.updates.values()):
-            past = model.encode_images(strategy.mb_x)  # (B, D)
-        scale, teacher = model.clip.logit_scale.exp(), self._texts
-        wanted = scale * past @ teacher.T  # (B, N)
-        held = (scale * model.batch_features @ teacher.T, scale * past @ model.encode_texts(self._tokens).T)
-        for found in held:
-            both = self._distill(found, wanted) + self._distill(found.T, wanted.T)
+        model, towers, past = strategy.model, {matrix.tower for matrix in self.updates}, self._past
+        images = model.batch_features  # x (B, D)
+        if len(images) != len(strategy.mb_x):
+            raise ValueError("NuSA-Self learns from batches of one task at a time, not from a mixture of tasks")
+        logit_scale = model.clip.logit_scale.exp()
+        before = images
+        if "image" in towers:
+            with torch.no_grad(), switched_off(self.updates.values()):
+                before = model.encode_images(strategy.mb_x)  # x' (B, D)
+        before = before.detach()
+        teacher = logit_scale * before @ past.T  # (B, N)
+        held = [logit_scale * images @ past.T] if "image" in towers else []
+        held += [logit_scale * before @ self._encode_texts().T] if "text" in towers else []
+        for student in held:
+            both = self._distill(student, teacher) + self._distill(student.T, teacher.T)
             strategy.loss = strategy.loss + self.settings.distillation * both
 
     def _distill(self, student: Tensor, teacher: Tensor) -> Tensor:
         return distill(student, teacher, self.settings.temperature)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
-        strategy.model.keeps_features, strategy.model.batch_features = False, None
-        self._tokens = self._texts = torch.empty(0)
+        self._forget(strategy.model)
         super().after_training_exp(strategy, *args, **kwargs)
+
+    def _forget(self, model: ClipClassifier) -> None:
+        model.keeps_features, model.batch_features = False, None
+        self._past, self._encode_texts = torch.empty(0), None
+
+
+def soft_weights(s: Tensor) -> Tensor:
+    """Returns how much an update counts in each singular direction, (n,): 1 up to the median s_m, above it s_m / s.
+
+    Args:
+        s: (n,), the singular values; of two middle ones the smaller is the median.
+    """
+    median = s.median()
+    return torch.where(s > median, median / s, 1.0)

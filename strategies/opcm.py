@@ -20,8 +20,8 @@ Fidelity: P, alpha and the scaling are the released code's, in the equal form wi
 k and v are matrices of their own; here they are rows of one parameter, and split for the projection. The projection to the
 joint space, which is not trained there, is a linear map here like any other. In that code a parameter that belongs to no
 leaf module (the class embedding) is scaled, but never updated after the first task; here it is added like biases. Only the
-image tower learns, as there (`--towers both` trains both). Its fine-tuning is AdamW with rate 1e-5 on other data sets than
-MTIL's; no settings and no values are published for MTIL.
+image tower learns, as there (`--towers both` trains both). Its fine-tuning is AdamW with rate 1e-5 on other streams than
+MTIL; no settings and no values are published for MTIL.
 """
 
 import time

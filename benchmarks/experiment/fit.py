@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmarks.config.errors import UserError
 from benchmarks.runtime.memory import free_bytes, lacking
 from strategies.base import ALL, StrategyPlugin
@@ -42,7 +44,10 @@ def _fitting(plugin: StrategyPlugin, classifier: ClipClassifier, name: str, free
     low, high = 0, getattr(plugin.settings, name)  # the last value that fits, and the first that does not
     while high - low > 1:
         middle = (low + high) // 2
-        other = type(plugin)(replace(plugin.settings, **{name: middle}))
+        try:
+            other = type(plugin)(replace(plugin.settings, **{name: middle}))
+        except ValidationError:  # the setting has a least value, which is too large too
+            return 0
         low, high = (middle, high) if other.least_bytes(classifier).get(name, 0) <= free else (low, middle)
     return low
 

@@ -47,6 +47,12 @@ def test_the_later_task_wins_a_tie() -> None:
     assert plugin.merged({"w": torch.tensor([-1.0, 2.0, -2.0, 0.0])})["w"].tolist() == [-1, 2, 3, 0]
 
 
+def test_a_task_that_diverged_is_not_hidden() -> None:
+    plugin = Plugin(Settings(scale=1.0))
+    plugin.stored = {"initial.w": torch.zeros(2), "largest.w": torch.ones(2)}
+    assert plugin.merged({"w": torch.tensor([float("nan"), 2.0])})["w"].isnan().tolist() == [True, False]
+
+
 def test_a_killed_run_goes_on_bit_for_bit() -> None:
     plugin = Plugin(Settings())
     assert_resumes(plugin, Plugin(Settings()))

@@ -9,7 +9,7 @@ from avalanche.core import SupervisedPlugin
 
 from strategies import lora, nusa, oplora
 from strategies.clip.weight_matrices import weight_matrices
-from strategies.nusa_self import Plugin, Settings
+from strategies.nusa_self import Plugin, Settings, soft_weights
 from strategies.shared.distillation import frozen_copy
 from strategies.shared.low_rank import LowRankUpdate, adapted, attach, switched_off
 from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
@@ -77,19 +77,49 @@ def test_without_distillation_it_is_the_method_of_its_space(space: Any, other: A
     assert all(torch.allclose(each, models[1][name], rtol=0, atol=close) for name, each in models[0].items())
 
 
+@pytest.mark.parametrize("towers", ["image", "text"])
+def test_a_tower_without_updates_is_not_held(towers: Any) -> None:
+    """Its term would be a constant: the loss has one term, which starts at the teacher's own entropy."""
+    added = []
+    for which in (towers, "both"):
+        plugin = Plugin(Settings(rank=3, towers=which, dropout=0.0, sentences=6, length=4))
+        template = tiny_template(tiny_classifier(), [plugin])
+        template.train(tiny_experiences()[0])
+        loss, own = template.losses[0].tolist()
+        added.append(loss - own)
+    assert 0.35 * added[1] < added[0] < 0.75 * added[1]  # the draws of the texts differ
+
+
+def test_weights_of_directions_up_to_the_median_and_of_a_weight_of_low_rank() -> None:
+    assert soft_weights(torch.tensor([8.0, 4.0, 2.0, 1.0])).tolist() == [0.25, 0.5, 1.0, 1.0]
+    assert soft_weights(torch.tensor([3.0, 0.0, 0.0])).tolist() == [0.0, 1.0, 1.0]
+    assert soft_weights(torch.zeros(3)).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_what_does_not_fit_is_said() -> None:
+    plugin = Plugin(Settings(rank=3, sentences=4, length=100))
+    classifier = tiny_classifier()
+    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
+    assert "length 100 is cut to 14, for which the context has room" in plugin.notes
+    assert Plugin(Settings(sentences=10**9)).least_bytes(classifier)["sentences"] > 10**11
+
+
 class _Reference(SupervisedPlugin):
     """Compares each step's loss with the formula, in float64, from a copy of the model before the task."""
 
-    def __init__(self, plugin: Plugin, teacher: Any) -> None:
+    def __init__(self, plugin: Plugin) -> None:
         super().__init__()
-        self.plugin, self.teacher, self.found = plugin, teacher, list[tuple[float, float]]()
+        self.plugin, self.found = plugin, list[tuple[float, float]]()
+
+    def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        self.teacher = frozen_copy(strategy.model)  # its updates are zero yet
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():
             models = (strategy.model, self.teacher)
             (x, x_past), (y, y_past) = (
                 [model.encode_images(strategy.mb_x).double() for model in models],
-                [model.encode_texts(self.plugin._tokens).double() for model in models],
+                [model.encode_texts(self.plugin.texts).double() for model in models],
             )
         scale, total = float(strategy.model.clip.logit_scale.detach().exp()), float(strategy.criterion().detach())
         teacher = scale * x_past @ y_past.T
@@ -104,9 +134,11 @@ class _Reference(SupervisedPlugin):
 def test_the_loss_is_the_formula(space: Any) -> None:
     classifier = tiny_classifier()
     plugin = Plugin(Settings(rank=3, space=space, dropout=0.0, distillation=0.7, sentences=6, length=4))
-    reference = _Reference(plugin, frozen_copy(classifier))
-    tiny_template(classifier, [plugin, reference], lr=0.05).train(tiny_experiences()[0])
-    assert len(reference.found) == 4
+    reference = _Reference(plugin)
+    template = tiny_template(classifier, [plugin, reference], lr=0.05)
+    for experience in tiny_experiences():  # at the second the teacher is no longer the initial model
+        template.train(experience)
+    assert len(reference.found) == 8
     assert all(found == pytest.approx(expected, rel=1e-5) for found, expected in reference.found)
     assert abs(reference.found[-1][1] - reference.found[0][1]) > 1e-3
 

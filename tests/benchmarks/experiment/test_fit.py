@@ -26,7 +26,7 @@ def plugin_of(name: str, **settings: Any) -> Any:
 
 ABSURD = [
     ("moe_adapter", "experts", 10**9), ("moe_adapter", "width", 10**9), ("diki", "length", 10**12),
-    ("lwf_vr", "sentences", 10**13), ("rail", "hidden", 10**7),
+    ("lwf_vr", "sentences", 10**13), ("nusa_self", "sentences", 10**13), ("rail", "hidden", 10**7),
 ]  # fmt: skip
 
 
@@ -41,6 +41,11 @@ def test_absurd_settings_are_named_with_what_would_fit(name: str, setting: str, 
     check(plugin_of(name, **{setting: fitting}), classifier, free)
     with pytest.raises(UserError):
         check(plugin_of(name, **{setting: fitting + fitting // 100 + 1}), classifier, free)
+
+
+def test_a_setting_whose_least_value_is_too_large_is_named_alone() -> None:
+    with pytest.raises(UserError, match=r"^--experts 1000000000: takes at least "):
+        check(plugin_of("moe_adapter", experts=10**9, width=10**6), tiny_classifier(), 10**8)
 
 
 @pytest.mark.parametrize(("name", "setting", "value"), [ABSURD[0], ABSURD[2]])

@@ -17,7 +17,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("activation_null", {"variant": "lora-null"}),
     ("activation_null", {"variant": "cells", "right": "activation", "left": "gradient"}),
     ("keeplora", {"side": "input", "tau": 0.5}), ("milora", {"variant": "original"}), ("milora", {"variant": "released"}),
-    ("oplora", {}),
+    ("oplora", {}), ("nusa_self", {}), ("nusa_self", {"space": "complement"}),
 ]  # fmt: skip
 
 
