@@ -28,11 +28,11 @@ def main() -> None:
     if "--names" in sys.argv:
         print(*registry.sources("strategy"))
         return
-    short = "--short" in sys.argv
-    shown = [
-        row[:2] if short else row for row in rows() if not short or row[0].strip("`") in (*SHORT, "--strategy", "---")
-    ]
-    print("\n".join(f"| {' | '.join(row)} |" for row in shown))
+    head, rule, *shown = rows()
+    columns = 4
+    if "--short" in sys.argv:
+        shown, columns = [row for row in shown if row[0].strip("`") in SHORT], 2
+    print("\n".join(f"| {' | '.join(row[:columns])} |" for row in (head, rule, *shown)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ with the other merging methods (`--towers both` trains both). No settings and no
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -37,7 +36,6 @@ ABOUT = About(
     colour=SKY,
     marker="s",
 )
-TASKS = "tasks"  # the number of tasks among what is stored
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,5 @@ class Plugin(MergingPlugin):
         """
         average, self._average, share = self._average, {}, self.settings.alpha
         if self.settings.rule == "running":
-            self.stored[TASKS] = self.stored.get(TASKS, torch.tensor(0)) + 1
-            share = 1 / int(self.stored[TASKS])
+            share = 1 / self.count()
         return {name: (share * tuned[name]).add_(old, alpha=1 - share) for name, old in average.items()}

@@ -43,6 +43,7 @@ from strategies.about import SKY, About
 from strategies.clip.classifier import ClipClassifier
 from strategies.lwf_vr import random_texts
 from strategies.numerics.subspace import choose, energy_rank
+from strategies.oplora import ProjectedUpdate
 from strategies.shared.distillation import distill
 from strategies.shared.fused_low_rank import Factors, Part
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
@@ -88,7 +89,7 @@ class Settings(DistillationSettings, LowRankSettings):
     )
 
 
-class WeightedUpdate(LowRankUpdate):
+class WeightedUpdate(ProjectedUpdate):
     """The update dW = scale * G_U @ up @ down @ G_V of a weight (d_out, d_in): each singular direction has a weight.
 
     Args:
@@ -99,15 +100,10 @@ class WeightedUpdate(LowRankUpdate):
         dropout: the probability of dropping a value of the layer's input while training.
     """
 
-    u: Tensor
-    vh: Tensor
     less: Tensor
 
     def __init__(self, down: Tensor, u: Tensor, vh: Tensor, weights: Tensor, *, scale: float, dropout: float) -> None:
-        up = torch.zeros(len(u), len(down), device=down.device)  # (d_out, r)
-        super().__init__(down, up, None, scale=scale, dropout=dropout, trained=("down", "up"))
-        self.register_buffer("u", u)
-        self.register_buffer("vh", vh)
+        super().__init__(down, u, vh, scale=scale, dropout=dropout)
         self.register_buffer("less", 1 - weights)  # (k,)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
@@ -116,7 +112,7 @@ class WeightedUpdate(LowRankUpdate):
         Args:
             first: the first of the weight's rows that the update covers; it covers d_out rows.
         """
-        ((part, _),) = super().terms(first)
+        ((part, _),) = LowRankUpdate.terms(self, first)
         # Never in bfloat16: what it rounds away would be an update of the principal directions.
         with torch.autocast(self.up.device.type, enabled=False):
             down = self.down - ((self.down @ self.vh.T) * self.less) @ self.vh  # (r, d_in)
@@ -172,11 +168,10 @@ class Plugin(LowRankPlugin):
             up, down = choose(found, rank, "tail")  # (d_out, r), (r, d_in)
             core = torch.zeros(rank, rank, device=weight.device)
             return LowRankUpdate(down, up, core, scale=factor, dropout=dropout, trained=("core",))
+        down = kaiming(weight, settings)[:rank]  # (r, d_in)
         if settings.space == "complement":
-            (u, vh), weights = choose(found, principal, "top"), torch.zeros_like(found.s[:principal])
-        else:
-            u, vh, weights = found.u, found.vh, soft_weights(found.s)
-        return WeightedUpdate(kaiming(weight, settings)[:rank], u, vh, weights, scale=factor, dropout=dropout)
+            return ProjectedUpdate(down, *choose(found, principal, "top"), scale=factor, dropout=dropout)
+        return WeightedUpdate(down, found.u, found.vh, soft_weights(found.s), scale=factor, dropout=dropout)
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._forget(strategy.model)  # what an interrupted task may have left

@@ -15,7 +15,6 @@ at the end; here the merge is deployed after each task. No settings and no value
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -30,7 +29,7 @@ ABOUT = About(
     colour=VERMILLION,
     marker="D",
 )
-SUM, TASKS = "sum", "tasks"  # the task vectors' sum and their number among what is stored
+SUM = "sum"  # the task vectors' sum among what is stored
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ class Plugin(MergingPlugin):
         total, before = self.task_vector(tuned), self.weights(SUM)
         for name, tensor in before.items():
             total[name] += tensor
-        count = self.stored.get(TASKS, torch.tensor(0)) + 1
-        self.stored[TASKS] = count
+        count = self.count()
         self.keep(SUM, total)
-        scale = 1 / int(count) if self.settings.rule == "average" else self.settings.scale
+        scale = 1 / count if self.settings.rule == "average" else self.settings.scale
         return moved(self.weights(INITIAL), total, scale)

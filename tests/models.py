@@ -3,6 +3,7 @@
 from typing import Any
 
 import open_clip
+import pytest
 import torch
 from torch import Tensor
 
@@ -90,6 +91,29 @@ def assert_resumes(plugin: Any, other: Any) -> None:
     assert all(torch.equal(t, other.state_dict()[n]) for n, t in plugin.state_dict().items())
     plugin.begin(straight)
     assert plugin.state_dict() == {}
+
+
+def broken_off(plugin: Any) -> ClipClassifier:
+    """A model whose first task was interrupted at its first step; the method has changed no bit of its weights."""
+    classifier = tiny_classifier()
+    start = snapshot(classifier.clip)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_template(classifier, [plugin], on_step=stop).train(tiny_experiences()[0])
+    held = {name.replace(".base", ""): tensor for name, tensor in snapshot(classifier.clip).items()}
+    assert all(torch.equal(held[name], tensor) for name, tensor in start.items())
+    return classifier
+
+
+def assert_learns_as_if_new(classifier: ClipClassifier, plugin: Any, fresh: Any) -> None:
+    """A model whose first task broke off learns it with the same method as a new model does with another, `fresh`."""
+    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
+    straight = tiny_classifier()
+    tiny_template(straight, [fresh]).train(tiny_experiences()[0])
+    assert all(torch.equal(t, straight.clip.state_dict()[n]) for n, t in classifier.clip.state_dict().items())
 
 
 def snapshot(clip: Any) -> dict[str, Tensor]:

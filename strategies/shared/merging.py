@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from strategies.base import ALL, TRAINED, FullPlugin
+from strategies.base import ALL, TRAINED, StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
 from strategies.shared.settings import MergingSettings
 
@@ -18,10 +18,10 @@ from strategies.shared.settings import MergingSettings
 Start = Literal["initial", "sequential", "deployed"]
 Weights = dict[str, Tensor]  # the weights that learn, or a difference of such, by their names in the open_clip model
 
-INITIAL, LAST = "initial", "last"  # theta_0 and theta_t among what is stored
+INITIAL, LAST, TASKS = "initial", "last", "tasks"  # theta_0, theta_t and the number of tasks among what is stored
 
 
-class MergingPlugin(FullPlugin):
+class MergingPlugin(StrategyPlugin):
     """Base of methods that fine-tune all parameters of one or both towers on each task, and then deploy a merge.
 
     The setting `towers` says which towers. A subclass defines the merge in `merged`. All processes of a run compute the
@@ -131,6 +131,11 @@ class MergingPlugin(FullPlugin):
         """
         start = f"{kind}."
         return {name.removeprefix(start): each for name, each in self.stored.items() if name.startswith(start)}
+
+    def count(self) -> int:
+        """Returns the number of tasks learned, this one among them, and stores it; to be called once after each task."""
+        self.stored[TASKS] = self.stored.get(TASKS, torch.tensor(0)) + 1
+        return int(self.stored[TASKS])
 
     def keep(self, kind: str, weights: Mapping[str, Tensor]) -> None:
         """Stores copies of weights under a kind, in the place of those that it had.

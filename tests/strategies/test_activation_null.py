@@ -16,7 +16,9 @@ from strategies.clip.weight_matrices import WeightMatrix, weight_matrices
 from strategies.shared.watched import input_name
 from tests.models import (
     applied,
+    assert_learns_as_if_new,
     assert_resumes,
+    broken_off,
     snapshot,
     tiny_classifier,
     tiny_experiences,
@@ -395,20 +397,8 @@ def test_a_task_that_broke_off_leaves_the_weights_alone(variant: str) -> None:
     settings: dict[str, Any] = {"variant": variant, "rank": 4}
     if variant == "cells":
         settings |= {"right": "activation", "left": "gradient", "rho": 0.5}
-    classifier, plugin = tiny_classifier(), Plugin(Settings(**settings))
-    start = snapshot(classifier.clip)
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tiny_template(classifier, [plugin], on_step=stop).train(tiny_experiences()[0])
-    held = {name.replace(".base", ""): tensor for name, tensor in snapshot(classifier.clip).items()}
-    assert all(torch.equal(held[name], tensor) for name, tensor in start.items())
-    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
-    fresh = tiny_classifier()
-    tiny_template(fresh, [Plugin(Settings(**settings))]).train(tiny_experiences()[0])
-    assert all(torch.equal(t, fresh.clip.state_dict()[n]) for n, t in classifier.clip.state_dict().items())
+    plugin = Plugin(Settings(**settings))
+    assert_learns_as_if_new(broken_off(plugin), plugin, Plugin(Settings(**settings)))
 
 
 @pytest.mark.slow

@@ -12,7 +12,15 @@ from strategies.base import Unfit
 from strategies.clip.weight_matrices import weight_matrices
 from strategies.keeplora import Plugin, Settings
 from strategies.shared.watched import input_name
-from tests.models import assert_resumes, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
+from tests.models import (
+    assert_learns_as_if_new,
+    assert_resumes,
+    broken_off,
+    tiny_classifier,
+    tiny_experiences,
+    tiny_images,
+    tiny_template,
+)
 from tests.strategies.shared.test_watched import seen_by_torch
 
 
@@ -197,20 +205,8 @@ def test_state_resumes_bit_for_bit_and_begin_forgets(variant: str) -> None:
 
 
 def test_a_task_that_broke_off_leaves_the_weights_alone() -> None:
-    classifier, plugin = tiny_classifier(), Plugin(Settings(rank=4))
-    start = snapshot(classifier.clip)
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tiny_template(classifier, [plugin], on_step=stop).train(tiny_experiences()[0])
-    held = {name.replace(".base", ""): tensor for name, tensor in snapshot(classifier.clip).items()}
-    assert all(torch.equal(held[name], tensor) for name, tensor in start.items())
-    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
-    fresh = tiny_classifier()
-    tiny_template(fresh, [Plugin(Settings(rank=4))]).train(tiny_experiences()[0])
-    assert all(torch.equal(t, fresh.clip.state_dict()[n]) for n, t in classifier.clip.state_dict().items())
+    plugin = Plugin(Settings(rank=4))
+    assert_learns_as_if_new(broken_off(plugin), plugin, Plugin(Settings(rank=4)))
 
 
 def test_mlp_matrices_need_the_input_side() -> None:

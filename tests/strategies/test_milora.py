@@ -10,7 +10,14 @@ from strategies.clip.weight_matrices import weight_matrices
 from strategies.milora import Plugin, Settings
 from strategies.shared.fused_low_rank import keep
 from strategies.shared.low_rank import attach, merge
-from tests.models import applied, snapshot, tiny_classifier, tiny_experiences, tiny_template
+from tests.models import (
+    applied,
+    assert_learns_as_if_new,
+    broken_off,
+    tiny_classifier,
+    tiny_experiences,
+    tiny_template,
+)
 
 
 VARIANTS = ["original", "released"]
@@ -113,21 +120,8 @@ def test_the_start_that_stays_shares_no_storage_with_what_is_trained() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_task_that_broke_off_leaves_every_bit_of_the_weights(variant: str) -> None:
-    classifier = tiny_classifier()
-    start = snapshot(classifier.clip)
-    plugin = Plugin(Settings(rank=4, variant=variant))  # type: ignore[arg-type]
-
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tiny_template(classifier, [plugin], on_step=stop).train(tiny_experiences()[0])
-    held = {name.replace(".base", ""): tensor for name, tensor in snapshot(classifier.clip).items()}
-    assert all(torch.equal(held[name], tensor) for name, tensor in start.items())
-    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
-    fresh = tiny_classifier()
-    tiny_template(fresh, [Plugin(Settings(rank=4, variant=variant))]).train(tiny_experiences()[0])  # type: ignore[arg-type]
-    assert all(torch.equal(t, fresh.clip.state_dict()[n]) for n, t in classifier.clip.state_dict().items())
+    plugin, fresh = (Plugin(Settings(rank=4, variant=variant)) for _ in range(2))  # type: ignore[arg-type]
+    assert_learns_as_if_new(broken_off(plugin), plugin, fresh)
     assert plugin.state_dict() == {}
 
 
