@@ -49,7 +49,7 @@ from strategies.numerics.subspace import choose, energy_rank
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, detach, largest, scale
 from strategies.shared.passes import batches, encode_images, encode_prompts, mean_gradients
 from strategies.shared.residual_low_rank import ResidualUpdate
-from strategies.shared.settings import LowRankSettings, ReferenceSettings
+from strategies.shared.settings import LowRankSettings, ReferenceSettings, only_with
 from strategies.shared.watched import Grams, See, input_name, same_everywhere, watched_gradients, watched_inputs
 from strategies.training.loader import Unlabelled
 
@@ -79,11 +79,31 @@ class Settings(ReferenceSettings, LowRankSettings):
         rho: the share of the sum of squared singular values that is principal in `cells`, as in NuSA-CL.
     """
 
+    rank: int = Field(
+        default=128,
+        ge=1,
+        description="lora-null and cells: largest rank of the update of one matrix",
+        json_schema_extra=only_with("variant", "lora-null", "cells"),
+    )
+    alpha: float = Field(
+        default=2.0,
+        gt=0,
+        description="lora-null and cells: the update is scaled by alpha / sqrt(rank)",
+        json_schema_extra=only_with("variant", "lora-null", "cells"),
+    )
+    pool: int = Field(
+        default=100_000,
+        ge=1,
+        description="auxiliary images that are drawn from the folder, at most",
+        json_schema_extra={"unit": "images", **only_with("calibration", "auxiliary")},
+    )
     variant: Literal["lora-null", "ness", "cells"] = Field(
         default="lora-null", description="LoRA-Null, NESS, or NuSA-CL with other directions"
     )
     calibration: Literal["task", "auxiliary"] = Field(
-        default="task", description="lora-null and cells: whose images show what inputs are"
+        default="task",
+        description="lora-null and cells: whose images show what inputs are",
+        json_schema_extra={"reads": {"auxiliary": ["images"]}, **only_with("variant", "lora-null", "cells")},
     )
     samples: int | None = Field(
         default=None,
@@ -91,19 +111,28 @@ class Settings(ReferenceSettings, LowRankSettings):
         description="at most so many images show it; if not given 256, in ness all of a task",
         json_schema_extra={"unit": "images"},
     )
-    eps: float = Field(default=1e-3, gt=0, lt=1, description="ness: largest share of a direction that may change")
-    right: Literal["weight", "activation", "random"] = Field(default="weight", description="cells: input directions")
-    left: Literal["weight", "gradient", "random"] = Field(default="weight", description="cells: output directions")
+    eps: float = Field(
+        default=1e-3,
+        gt=0,
+        lt=1,
+        description="ness: largest share of a direction that may change",
+        json_schema_extra=only_with("variant", "ness"),
+    )
+    right: Literal["weight", "activation", "random"] = Field(
+        default="weight", description="cells: input directions", json_schema_extra=only_with("variant", "cells")
+    )
+    left: Literal["weight", "gradient", "random"] = Field(
+        default="weight", description="cells: output directions", json_schema_extra=only_with("variant", "cells")
+    )
     rho: float = Field(
-        default=0.95, gt=0, lt=1, description="cells: share of the squared singular values that is knowledge"
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="cells: share of the squared singular values that is knowledge",
+        json_schema_extra=only_with("variant", "cells"),
     )
 
 
-READ_BY = {
-    "calibration": ("lora-null", "cells"),
-    "eps": ("ness",),
-    **dict.fromkeys(("right", "left", "rho"), ("cells",)),
-}
 SAMPLES = 256  # images, as LoRA-Null has texts
 
 
@@ -137,15 +166,17 @@ class Plugin(LowRankPlugin):
             classifier: not used.
 
         Raises:
-            Unfit: a setting is given that the variant does not read.
+            Unfit: images are named or counted to which no side of `cells` looks.
         """
         self.grams = {}
-        settings, default = self.settings, Settings()
-        for name, variants in READ_BY.items():
-            if settings.variant not in variants and getattr(settings, name) != getattr(default, name):
+        settings = self.settings
+        if settings.variant == "cells" and settings.right != "activation":
+            if settings.calibration == "auxiliary":
                 raise Unfit(
-                    f"--{name}: is read by --variant {' and '.join(variants)} alone, got {settings.variant}; leave it out"
+                    "--calibration: the cells look at images' inputs with --right activation alone; leave it out"
                 )
+            if settings.samples and settings.left != "gradient":
+                raise Unfit("--samples: these cells look at no images; leave it out, or give --right activation")
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the sums X^T X (d_in, d_in) float32 of `ness` by the input's name, such as `image.0.qkv`."""

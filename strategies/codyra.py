@@ -192,6 +192,8 @@ class Plugin(UpdatePlugin):
         return GatedUpdate(down, gates, len(weight))
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(tasks := set(strategy.experience.task_labels)) > 1:
+            raise ValueError(f"CoDyRA learns from one task at a time, got an experience of {len(tasks)}")
         for group in strategy.optimizer.param_groups:
             group["betas"] = BETAS
 

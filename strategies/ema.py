@@ -27,7 +27,7 @@ from pydantic.dataclasses import dataclass
 
 from strategies.about import SKY, About
 from strategies.shared.merging import MergingPlugin, Start, Weights
-from strategies.shared.settings import MergingSettings
+from strategies.shared.settings import MergingSettings, only_with
 
 
 ABOUT = About(
@@ -46,7 +46,7 @@ class Settings(MergingSettings):
         start: where a task starts: `deployed` at the average, `sequential` at the end of the task before, `initial` at
             the weights before the first task.
         rule: `ema` for the exponential moving average, `running` for the plain mean over the tasks.
-        alpha: the share of the new weights in the moving average, in 0..1; not used with `running`.
+        alpha: the share of the new weights in the moving average of `ema`, in 0..1.
     """
 
     start: Literal["deployed", "sequential", "initial"] = Field(
@@ -56,7 +56,13 @@ class Settings(MergingSettings):
     rule: Literal["ema", "running"] = Field(
         default="ema", description="average over task ends: an exponential moving one, or their plain mean"
     )
-    alpha: float = Field(default=0.5, ge=0, le=1, description="share of the new weights in the moving average")
+    alpha: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the new weights in the moving average",
+        json_schema_extra=only_with("rule", "ema"),
+    )
 
 
 class Plugin(MergingPlugin):

@@ -47,7 +47,7 @@ from strategies.oplora import ProjectedUpdate
 from strategies.shared.distillation import distill
 from strategies.shared.fused_low_rank import Factors, Part
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
-from strategies.shared.settings import DistillationSettings, LowRankSettings, Matrices
+from strategies.shared.settings import DistillationSettings, LowRankSettings, Matrices, only_with
 
 
 ABOUT = About(
@@ -80,7 +80,13 @@ class Settings(DistillationSettings, LowRankSettings):
     space: Literal["soft", "complement", "tail", "free"] = Field(
         default="soft", description="where the updates lie: away from the principal directions, or anywhere"
     )
-    rho: float = Field(default=0.95, gt=0, lt=1, description="share of the squared singular values that is principal")
+    rho: float = Field(
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="share of the squared singular values that is principal, in the spaces complement and tail",
+        json_schema_extra=only_with("space", "complement", "tail"),
+    )
     sentences: int = Field(
         default=64, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
     )

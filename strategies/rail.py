@@ -40,6 +40,7 @@ from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision
 from strategies.numerics.ridge import kernel, kernel_coefficients, learn_batch, projection
 from strategies.shared.features import image_features
+from strategies.shared.settings import only_with
 
 
 ABOUT = About(
@@ -83,13 +84,20 @@ class Settings:
         default="primal", description="a recursive regression on random features, or a kernel over all images seen"
     )
     hidden: int = Field(
-        default=15_000, ge=1, description="random features of the primal form", json_schema_extra={"unit": "features"}
+        default=15_000,
+        ge=1,
+        description="random features of the primal form",
+        json_schema_extra={"unit": "features", **only_with("variant", "primal")},
     )
     ridge: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="regularisation; if not given 0.1 (primal) or 0.001 (dual)"
     )
     gamma: float = Field(
-        default=0.1, gt=0, allow_inf_nan=False, description="factor on squared distances in the dual form's kernel"
+        default=0.1,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on squared distances in the dual form's kernel",
+        json_schema_extra=only_with("variant", "dual"),
     )
     fusion: float = Field(default=0.8, ge=0, le=1, description="share of the regression beside CLIP's probabilities")
 

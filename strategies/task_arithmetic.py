@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from strategies.about import VERMILLION, About
 from strategies.shared.merging import INITIAL, MergingPlugin, Weights, moved
-from strategies.shared.settings import MergingSettings
+from strategies.shared.settings import MergingSettings, only_with
 
 
 ABOUT = About(
@@ -38,13 +38,19 @@ class Settings(MergingSettings):
 
     Attributes:
         rule: `sum` for a fixed factor on the sum of the task vectors, `average` for one over the number of tasks so far.
-        scale: the fixed factor; not used with `average`.
+        scale: the fixed factor of `sum`.
     """
 
     rule: Literal["sum", "average"] = Field(
         default="sum", description="factor on the sum of the task vectors: `scale`, or one over their number"
     )
-    scale: float = Field(default=0.3, gt=0, allow_inf_nan=False, description="factor on the sum, with the rule `sum`")
+    scale: float = Field(
+        default=0.3,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the sum, with the rule `sum`",
+        json_schema_extra=only_with("rule", "sum"),
+    )
 
 
 class Plugin(MergingPlugin):

@@ -73,6 +73,7 @@ def resolve(
         raise UserError(f"{where['splits']}: a stream of your own has its own splits; leave it out")
     for name, value in found.flat().items():
         _check_storable(name, value, method)
+    _check_effect(found, where)
     return found
 
 
@@ -93,6 +94,24 @@ def general_defaults(found: RunConfig, *, own_stream: bool) -> str:
     return (
         f"{strategy}: the recipe of {stream.partition(':')[0]} has no entry for it; it gets general defaults: {shown}"
     )
+
+
+def _check_effect(found: RunConfig, where: Mapping[str, str]) -> None:
+    """Raises UserError for a setting with a value of its own that nothing reads, since another setting has another value.
+
+    Args:
+        found: the settings of a run.
+        where: those that were given, and how an error names each.
+    """
+    values = found.flat()
+    for name, field in settings_of(found.strategy).items():
+        unset = values[name] in (found.usual.get(name, field.default), field.default)
+        for other, choices in (field.json_schema_extra or {}).get("only_with", {}).items():
+            if name in where and not unset and values[other] not in choices:
+                raise UserError(
+                    f"{where[name]}: has an effect with {other} {' and '.join(choices)} alone, got {other} {values[other]}; "
+                    "leave it out"
+                )
 
 
 def _check_storable(name: str, value: Any, method: Strategy) -> None:

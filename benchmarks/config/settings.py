@@ -210,6 +210,18 @@ class RunConfig:
         return flat(self.common, self.settings)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The auxiliary data, any of `images` and `texts`, that the method reads because of a value of one of its settings.
+
+        Whatever the method always reads is not among them.
+        """
+        extras = {
+            name: field.json_schema_extra or {} for name, field in self.strategy.settings.__pydantic_fields__.items()
+        }
+        values = [extra.get("reads", {}).get(getattr(self.settings, name), ()) for name, extra in extras.items()]
+        return tuple(what for each in values for what in each)
+
+    @property
     def label(self) -> str:
         """The run folder's name, such as `seed42,rank=16`: the seed, and the settings that differ from the recipe.
 

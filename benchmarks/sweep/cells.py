@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.registry import Strategy
+from benchmarks.config.settings import RunConfig
 from benchmarks.experiment.besides import NOTHING, Besides
 from benchmarks.experiment.request import Places, Request, check_batch, smallest
 from benchmarks.experiment.start import resolved
@@ -110,15 +111,15 @@ def _alike(asked: Request, tasks: tuple[str, ...]) -> str:
 
 def _check_auxiliary(found: Iterable[Cell], places: Places) -> None:
     """Raises UserError if auxiliary data are named that no run reads."""
-    read = {what for cell in found for what in _read_by(cell.request.config.strategy)}
+    read = {what for cell in found for what in _read_by(cell.request.config)}
     for what, place in (("images", places.auxiliary_images), ("texts", places.auxiliary_texts)):
         if place is not None and what not in read:
             raise UserError(f"--reference-{what}: no method of the sweep reads {what} besides the tasks'; leave it out")
 
 
-def _read_by(strategy: Strategy) -> tuple[str, ...]:
-    """What auxiliary data a method reads; where its source does not tell, it is imported, and torch with it."""
-    return _known(strategy, "reads", ("images", "texts"))
+def _read_by(config: RunConfig, unknown: tuple[str, ...] = ("images", "texts")) -> tuple[str, ...]:
+    """What auxiliary data a run reads; where the method's source does not tell, it is imported, and torch with it."""
+    return *_known(config.strategy, "reads", unknown), *config.reads
 
 
 def _known(strategy: Strategy, name: str, unknown: Any) -> Any:
@@ -139,7 +140,7 @@ def request(given: Mapping[str, Any], shared: Shared) -> Request:
         UserError: a setting is unknown or has a wrong value.
     """
     config, start = resolved(given)
-    reads = _read_by(config.strategy)
+    reads = _read_by(config)
     places = replace(
         shared.places,
         auxiliary_images=shared.places.auxiliary_images if "images" in reads else None,
@@ -197,7 +198,7 @@ class _Streams:
         common, strategy = asked.config.common, asked.config.strategy
         if common.model != "micro":  # for which auxiliary data are drawn where none are given
             for what, place in zip(("images", "texts"), asked.places.auxiliary.values(), strict=True):
-                if what in _known(strategy, "reads", ()) and place is None:
+                if what in _read_by(asked.config, unknown=()) and place is None:
                     raise UserError(
                         f"{strategy.name} reads {what} besides the tasks'; name them with --reference-{what}"
                     )

@@ -1,6 +1,6 @@
 """Types of settings that several methods share. They are imported for `--help`, so without torch and Avalanche."""
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -8,6 +8,18 @@ from pydantic.dataclasses import dataclass
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def only_with(name: str, *values: str) -> dict[str, Any]:
+    """Returns what a setting's field says in `json_schema_extra` where it has an effect only with certain values of another.
+
+    Whoever gives the setting with a value of the other that is not among these is told so.
+
+    Args:
+        name: the other setting.
+        values: its values with which this one has an effect.
+    """
+    return {"only_with": {name: list(values)}}
 
 
 Matrix = Literal["q", "k", "v", "o", "fc", "proj"]

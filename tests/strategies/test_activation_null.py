@@ -357,19 +357,14 @@ def test_a_random_basis_is_another_for_each_task_and_the_same_for_a_seed() -> No
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (
-            {"variant": "ness", "calibration": "auxiliary"},
-            "--calibration: is read by --variant lora-null and cells alone, got ness",
-        ),
-        ({"eps": 0.01}, "--eps: is read by --variant ness alone, got lora-null; leave it out"),
-        ({"right": "random"}, "--right: is read by --variant cells alone, got lora-null"),
-        ({"left": "random"}, "--left: "),
-        ({"variant": "ness", "rho": 0.9}, "--rho: is read by --variant cells alone, got ness"),
+        ({"calibration": "auxiliary"}, "--calibration: the cells look at images' inputs with --right activation alone"),
+        ({"calibration": "auxiliary", "right": "random", "left": "gradient"}, "--calibration: "),
+        ({"samples": 8, "right": "random"}, "--samples: these cells look at no images; leave it out"),
     ],
 )
-def test_a_setting_that_the_variant_does_not_read_is_refused(wrong: dict[str, Any], said: str) -> None:
+def test_images_at_which_no_side_of_the_cells_looks_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(Unfit) as error:
-        Plugin(Settings(**wrong)).begin(tiny_classifier())
+        Plugin(Settings(variant="cells", **wrong)).begin(tiny_classifier())
     assert str(error.value).startswith(said)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -193,3 +194,56 @@ def test_every_strategy_is_importable_with_the_settings_read_from_its_source() -
         shown = registry.settings_class(name)
         assert repr(module.Settings()) == repr(shown())
         assert module.Plugin(shown()).state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"strategy": "rail", "gamma": 0.2},
+            "--gamma: has an effect with variant dual alone, got variant primal; leave",
+        ),
+        ({"strategy": "rail", "variant": "dual", "hidden": 8}, "--hidden: has an effect with variant primal alone"),
+        (
+            {"strategy": "ema", "rule": "running", "alpha": 0.9},
+            "--alpha: has an effect with rule ema alone, got rule run",
+        ),
+        (
+            {"strategy": "task_arithmetic", "rule": "average", "scale": 0.9},
+            "--scale: has an effect with rule sum alone",
+        ),
+        (
+            {"strategy": "nusa_self", "rho": 0.9},
+            "--rho: has an effect with space complement and tail alone, got space so",
+        ),
+        (
+            {"strategy": "activation_null", "eps": 0.01},
+            "--eps: has an effect with variant ness alone, got variant lora-n",
+        ),
+        (
+            {"strategy": "activation_null", "variant": "ness", "rank": 4},
+            "--rank: has an effect with variant lora-null an",
+        ),
+        (
+            {"strategy": "activation_null", "pool": 4},
+            "--pool: has an effect with calibration auxiliary alone, got calibr",
+        ),
+    ],
+)
+def test_a_setting_that_another_one_makes_idle_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve(given)
+    assert str(error.value).startswith(said)
+
+
+def test_an_idle_setting_with_its_usual_value_is_none_that_somebody_chose(tmp_path: Path) -> None:
+    """So the `config.yaml` of any run, which has all settings, can be given with `--config`."""
+    for given in ({"variant": "ness"}, {"variant": "cells", "rho": 0.9}, {}):
+        config = resolve({"strategy": "activation_null", **given})
+        (file := tmp_path / "config.yaml").write_text(yaml.safe_dump(config.flat()))
+        assert resolve({}, file).flat() == config.flat()
+
+
+def test_a_value_of_a_setting_can_say_what_a_method_reads() -> None:
+    assert resolve({"strategy": "activation_null"}).reads == ()
+    assert resolve({"strategy": "activation_null", "calibration": "auxiliary"}).reads == ("images",)
