@@ -24,7 +24,8 @@ cells are this project's; `weight` on both sides is NuSA-CL (arXiv 2510.21175), 
 Fidelity, against public descriptions of the authors' code. `lora-null` is its second version, which keeps A frozen. It
 was published for language models alone, before one task, with 256 texts, rank 128 and s = 1 (here `--alpha 11.314`); used
 in sequence, on CLIP, it is ours, as are the images: the task's own in random order, or auxiliary ones (`--calibration
-auxiliary`). B_0 A is not subtracted from W but computed beside it, so that an interrupted task leaves W as it was.
+auxiliary`). B_0 A is not subtracted from W but computed beside it, so that an interrupted task leaves W as it was; with
+dropout, of which there is none there, B - B_0 and not B then reads the input that is left.
 `ness` was published for image classifiers trained from scratch with SGD or SAM, here AdamW. Its code stores the old data
 and computes their inputs anew with each task's model. Here X^T X is stored, float32, and each task adds its inputs, those
 of the model right after it: the same as long as later updates leave the earlier inputs as they are, which is the method's

@@ -128,6 +128,17 @@ class StrategyPlugin(SupervisedPlugin):
         """
         return {}
 
+    def bytes_of_images(self, classifier: ClipClassifier, count: int) -> int:
+        """Returns the bytes that the method takes at least once it has learned from so many training images; by default 0.
+
+        For parts that grow with the images: a run that memory cannot hold is refused before it begins.
+
+        Args:
+            classifier: the model of the run, on its device.
+            count: the number of training images of all tasks.
+        """
+        return 0
+
     def plugins(self) -> list[SupervisedPlugin]:
         """Returns the Avalanche plugins that make up this method, in the order in which Avalanche is to call them.
 

@@ -9,8 +9,9 @@ classes learned so far as targets gives a(x), one value for each class and 0 for
     dual      K_ij = exp(-0.1 ||x_i - x_j||^2) over the N features learned from, which are all stored
               a(x) = k(x) (K + 0.001 I)^-1 Y
 
-A test image is scored over the classes that compete: those of all tasks, or of its own where the task is known. With CLIP's
-probabilities p = softmax(logits) over them (100 times the cosine, as in OpenAI's CLIP),
+A test image is scored over the classes that compete: those of all tasks, or of its own where the task is known (the method
+itself is not told the task; the second kind of score is this project's, for MTIL's protocol). With CLIP's probabilities p =
+softmax(logits) over them (100 times the cosine, as in OpenAI's CLIP),
 
     scores = 0.2 p + 0.8 a      if the largest entry of p is a class that has been learned,      p otherwise
 
@@ -18,11 +19,13 @@ so an image that CLIP takes for a class not learned yet is answered as by zero-s
 (4 h^2 bytes; 900 MB with h = 15000), W (60 kB a class) and the seed of E, which the run's seed decides; for the dual form the
 features (2 kB an image) and labels. Images are seen once, without augmentation; steps, rate and batch size have no effect.
 
-Fidelity: both forms, the fusion and all numbers are the released code's. Different: p comes from each data set's own prompts,
-averaged as for all methods of this project, there from the one template 'a photo of a {}.'; the logit scale is the model's
-own, 100 in OpenAI's CLIP. An option of that code, on by default, has the regression answer for tasks not learned yet too, so
-that Transfer is undefined; here a class has no answer before its task is learned. The dual form solves its system anew after
-each task, in float64. A stream that repeats classes is refused.
+Fidelity: both forms, the fusion and all numbers are the released code's. On CoOp's splits (`--splits coop`, `xtail`) p comes
+from that code's one template, elsewhere from each data set's own prompts, averaged as for all methods of this project; the
+logit scale is the model's own, 100 in OpenAI's CLIP. An option of that code, on by default, has the regression answer for
+tasks not learned yet too, so that Transfer is undefined; here a class has no answer before it is learned. A class is its
+name, here as in evaluation: one that a later task has too counts as learned there, and its images are added to it. There each
+task's classes are columns of their own. The dual form solves its system anew after each task, in float64. A stream in which a
+whole task comes again is refused: it would be learned before its turn.
 """
 
 from collections.abc import Sequence
@@ -49,18 +52,12 @@ ABOUT = About(
     colour=ORANGE,
     marker="P",
     published={
-        "RAIL-Primal": Published(
-            differs={"MTIL": "CoOp's splits", "X-TAIL": "one template for all data sets; here each has its own prompts"}
-        ),
-        "RAIL-Primal (as in RAIL/CoDyRA)": Published(
-            differs="one template for all data sets; here each has its own prompts"
-        ),
-        "RAIL-Dual": Published(
-            {"variant": "dual"},
-            differs={
-                "MTIL": "CoOp's splits",
-                "X-TAIL": "one template for all data sets; here each has its own prompts",
-            },
+        "RAIL-Primal": Published(differs={"MTIL": "CoOp's splits"}),
+        "RAIL-Primal (as in RAIL/CoDyRA)": Published(),
+        "RAIL-Primal (as in LADA)": Published(differs="re-run by others, with settings that are not known"),
+        "RAIL-Dual": Published({"variant": "dual"}, differs={"MTIL": "CoOp's splits"}),
+        "RAIL-Dual (as in LADA)": Published(
+            {"variant": "dual"}, differs="re-run by others, with settings that are not known"
         ),
     },
 )
@@ -106,7 +103,8 @@ class Plugin(StrategyPlugin):
     """RAIL: freezes CLIP, learns a ridge regression on image features, and is the classifier's `Head` that joins the two.
 
     Attributes:
-        learned: the indices of the tasks learned so far; the regression has their classes, one task after the other.
+        learned: the indices of the tasks learned so far; the regression has their classes in the order of learning, of those
+            with equal names (`ClipClassifier.class_ids`) one.
         parts: what the regression stores, by name: `inverse` R (h, h), `weights` W (h, C) and `seed` of E in the primal
             form, `features` (N, D) and `labels` (N,) in the dual one. Empty before the first task.
     """
@@ -120,6 +118,9 @@ class Plugin(StrategyPlugin):
         self.learned: list[int] = []
         self.parts: dict[str, Tensor] = {}
         self._made: Tensor | None = None  # made of what is stored: E (h, D), or the dual form's coefficients (N, C)
+        self._columns = torch.empty(
+            0
+        )  # for each class of the stream, task after task, its column of the regression, or -1
 
     def budgets(self, budgets: Sequence[Budget], lr: float) -> list[Budget]:
         """Returns no step for any task: nothing is trained by gradients.
@@ -136,8 +137,17 @@ class Plugin(StrategyPlugin):
         Args:
             classifier: the model of the run.
         """
-        size, columns = self.settings.hidden, _width(classifier) + sum(classifier.class_counts)
+        size, columns = self.settings.hidden, classifier.clip.visual.output_dim + sum(classifier.class_counts)
         return {"hidden": 4 * size * (size + columns)} if self.settings.variant == "primal" else {}
+
+    def bytes_of_images(self, classifier: ClipClassifier, count: int) -> int:
+        """Returns the bytes of the dual form's kernel over all images and its factor, in float64; 0 for the primal form.
+
+        Args:
+            classifier: not used.
+            count: the number of training images of all tasks.
+        """
+        return 2 * 8 * count**2 if self.settings.variant == "dual" else 0
 
     def begin(self, classifier: ClipClassifier) -> None:
         """Begins a run in which nothing has been learned.
@@ -157,6 +167,7 @@ class Plugin(StrategyPlugin):
             )
         self.learned, self.parts, self._made = [], {}, None
         self.classifier = classifier
+        self._find_columns()
         classifier.head = self
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -171,6 +182,7 @@ class Plugin(StrategyPlugin):
         """
         self.parts = {name: tensor.to(self.classifier.mean.device) for name, tensor in state.items() if name != "tasks"}
         self.learned = state["tasks"].tolist() if state else []
+        self._find_columns()
         if state:
             self._make()
 
@@ -182,13 +194,13 @@ class Plugin(StrategyPlugin):
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         data, task = strategy.experience.dataset, strategy.experience.task_label
         features = image_features(strategy.model.eval(), data)  # (N, D)
-        before = self._classes()
         if task not in self.learned:
             self.learned.append(task)
-        first = sum(self.classifier.class_counts[each] for each in self.learned[: self.learned.index(task)])
-        labels = first + torch.as_tensor(list(data.targets), device=features.device)  # (N,)
+            self._find_columns()
+        own = self._columns_of([task])  # (C,)
+        labels = own[torch.as_tensor(list(data.targets), device=own.device)]  # (N,)
         if self.settings.variant == "primal":
-            self._learn_primal(features, labels, self._classes() - before)
+            self._learn_primal(features, labels)
         else:
             old = self.parts or {"features": features[:0], "labels": labels[:0]}
             self.parts = {
@@ -197,26 +209,28 @@ class Plugin(StrategyPlugin):
             }
             self._make()
 
-    def _learn_primal(self, features: Tensor, labels: Tensor, new: int) -> None:
-        """Brings R and W up to date by the features (N, D) and labels (N,) of a task that has so many `new` classes."""
+    def _learn_primal(self, features: Tensor, labels: Tensor) -> None:
+        """Brings R and W up to date by the features (N, D) of a task and their columns (N,)."""
         if not self.parts:
             size, device = self.settings.hidden, features.device
             inverse = torch.eye(size, device=device).div_(self.ridge)  # (h, h)
             seed = torch.tensor(torch.initial_seed() % 2**63)
             self.parts = {"inverse": inverse, "weights": torch.zeros(size, 0, device=device), "seed": seed}
             self._make()
-        self.parts["weights"] = F.pad(self.parts["weights"], (0, new))  # (h, C)
+        old, count = self.parts["weights"], self._count()
+        self.parts["weights"] = F.pad(old, (0, count - old.shape[1]))  # (h, C)
         for x, y in zip(features.split(BATCH), labels.split(BATCH), strict=True):
-            targets = F.one_hot(y, self._classes()).float()  # (B, C)
+            targets = F.one_hot(y, count).float()  # (B, C)
             learn_batch(self.parts["inverse"], self.parts["weights"], self._expanded(x), targets)
 
     def _make(self) -> None:
         """Makes what can be made again of what is stored: E of the primal form, the coefficients of the dual one."""
         if self.settings.variant == "primal":
-            drawn = projection(self.settings.hidden, _width(self.classifier), int(self.parts["seed"]))
+            width = self.classifier.clip.visual.output_dim
+            drawn = projection(self.settings.hidden, width, int(self.parts["seed"]))
             self._made = drawn.to(self.classifier.mean.device)
         else:
-            targets = F.one_hot(self.parts["labels"], self._classes())  # (N, C)
+            targets = F.one_hot(self.parts["labels"], self._count())  # (N, C)
             self._made = kernel_coefficients(self.parts["features"], targets, self.settings.gamma, self.ridge)
 
     def _expanded(self, features: Tensor) -> Tensor:
@@ -225,11 +239,27 @@ class Plugin(StrategyPlugin):
         with full_precision():
             return (features @ self._made.T).relu_()
 
-    def _classes(self) -> int:
-        return sum(self.classifier.class_counts[task] for task in self.learned)
+    def _find_columns(self) -> None:
+        """Numbers the classes learned, in the order of learning; those with equal names have one column."""
+        model = self.classifier
+        numbers: dict[int, int] = {}
+        for task in self.learned:
+            for each in model.class_ids[task].tolist():
+                numbers.setdefault(each, len(numbers))
+        found = [numbers.get(each, -1) for ids in model.class_ids for each in ids.tolist()]
+        self._columns = torch.tensor(found, device=model.mean.device)
+
+    def _columns_of(self, tasks: Sequence[int]) -> Tensor:
+        """The columns (C,) of the classes of these tasks, task after task; -1 for one that has not been learned."""
+        each = self._columns.split(self.classifier.class_counts)
+        return torch.cat([each[task] for task in tasks])
+
+    def _count(self) -> int:
+        """The number of classes learned."""
+        return int(self._columns.max()) + 1
 
     def answers(self, features: Tensor) -> Tensor:
-        """Returns the regression's values a (B, C) over the classes of the learned tasks, in the order of `learned`.
+        """Returns the regression's values a (B, C) over the classes of the learned tasks, in the order of learning.
 
         Args:
             features: (B, D), unit-length image features.
@@ -248,19 +278,10 @@ class Plugin(StrategyPlugin):
             logits: (B, C), over the classes that compete.
             tasks: the tasks of these classes, in the order of the columns.
         """
-        p = logits.softmax(dim=1)  # (B, C)
-        if not set(tasks) & set(self.learned):
+        p, columns = logits.softmax(dim=1), self._columns_of(tasks)  # (B, C), (C,)
+        known = columns >= 0
+        if not self.learned:
             return p
-        counts = self.classifier.class_counts
-        each_own = self.answers(features).split([counts[task] for task in self.learned], dim=1)
-        values = dict(zip(self.learned, each_own, strict=True))
-        a = torch.cat([values.get(each, p.new_zeros(len(p), counts[each])) for each in tasks], dim=1)  # (B, C)
-        known = [each in values for each in tasks for _ in range(counts[each])]
-        is_learned = torch.tensor(known, device=p.device)[p.argmax(dim=1)]  # (B,)
+        a = self.answers(features)[:, columns.clamp(min=0)] * known  # (B, C)
+        is_learned = known[p.argmax(dim=1)]  # (B,)
         return torch.where(is_learned[:, None], (1 - self.settings.fusion) * p + self.settings.fusion * a, p)
-
-
-@torch.no_grad()
-def _width(classifier: ClipClassifier) -> int:
-    """D, the number of values of a feature, which is the same for images and texts."""
-    return classifier.encode_texts(classifier.cut_tokens(0)[0, :1]).shape[1]

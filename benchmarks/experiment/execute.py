@@ -174,11 +174,14 @@ def _get_ready(
     opener = Opener(backbone.size, cache, bar)
     probed.probes = prepare(request.besides.probe, backbone, opener)
     data = _load(stream, backbone.size, common, cache, bar)
+    fit.check_images(plugin, classifier, sum(map(len, data.train)))
     read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, opener)
     try:
         plugin.begin(classifier)
     except Unfit as error:
         raise UserError(str(error)) from error
+    if classifier.routing is not None and classifier.head is not None:
+        raise UserError(f"strategy {common.strategy}: sets the classifier's routing and its head; it can have only one")
     settings = {**request.config.flat(), "device": device}
     names = tuple(task.name for task in stream.tasks)
     budgets = make_budgets(plugin, common, stream)

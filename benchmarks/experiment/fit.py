@@ -39,6 +39,27 @@ def check(plugin: StrategyPlugin, classifier: ClipClassifier, free: int | None =
     )
 
 
+def check_images(plugin: StrategyPlugin, classifier: ClipClassifier, count: int, free: int | None = None) -> None:
+    """Checks that the device of a model could hold what a method makes of all training images of a run.
+
+    Args:
+        plugin: the method, which says what that takes at least (`StrategyPlugin.bytes_of_images`).
+        classifier: the model, on its device.
+        count: the number of training images of all tasks.
+        free: as for `check`.
+
+    Raises:
+        UserError: it could not.
+    """
+    free = free_bytes(classifier.mean.device.type) if free is None else free
+    needed = plugin.bytes_of_images(classifier, count)
+    if needed > free:
+        raise UserError(
+            f"what the method makes of {count} training images takes {lacking(needed, free)}; give --shots, a stream "
+            "with fewer images, or a method or variant that does not keep them"
+        )
+
+
 def _fitting(plugin: StrategyPlugin, classifier: ClipClassifier, name: str, free: int) -> int:
     """Returns the largest value of a setting whose parts fit, all other settings unchanged; 0 where none does."""
     low, high = 0, getattr(plugin.settings, name)  # the last value that fits, and the first that does not

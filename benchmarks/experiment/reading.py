@@ -41,14 +41,19 @@ class Run(ReadRun):
                 code.
 
         Raises:
-            UserError: the folder has no `model.safetensors` (committed reference runs have none), or the file is
-                damaged.
+            UserError: the folder has no `model.safetensors` (committed reference runs have none), the file is damaged, or
+                the run's method computes with parts that are not in its model, so that the model would be another one.
         """
         from benchmarks.experiment.backbones.loading import load_backbone
 
         file = self.folder / write.MODEL
         if not file.is_file():
             raise UserError(f"{file}: no such file; only a run that finished on this machine has its model")
+        if self.about.get("routed"):
+            raise UserError(
+                f"{self.folder}: {self.config['strategy']} computes with parts that are not in its model, so the model alone "
+                "would not be the one that was measured"
+            )
         backbone = load_backbone(self.config["model"], str(file), trusted=trust_model_code)
         clip: Any = backbone.clip.eval()
         clip.tokenizer = backbone.tokenize

@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.config.settings import Common, for_task
 from benchmarks.experiment.backbones.loading import Backbone
-from benchmarks.experiment.prompts import tokenized
+from benchmarks.experiment.evaluation import name_ids
+from benchmarks.experiment.prompts import one_name_each, tokenized
 from benchmarks.images.decode import threads
 from benchmarks.streams.base import Stream
 from strategies.base import Budget, StrategyPlugin
@@ -18,7 +19,7 @@ from strategies.training.template import ClipTemplate
 def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
     """Returns a CLIP as a classifier over the classes of all tasks of a stream, on the CPU.
 
-    Each class is scored by the text feature of its prompts.
+    Each class is scored by the text feature of its prompts. Classes with equal names have the same number in `class_ids`.
 
     Args:
         backbone: the model; the classifier uses its weights, not a copy.
@@ -27,7 +28,9 @@ def make_classifier(backbone: Backbone, stream: Stream) -> ClipClassifier:
     Raises:
         UserError: two classes of a task have the same prompt for this model.
     """
-    return ClipClassifier(backbone.clip, tokenized(backbone.tokenize, stream), backbone.mean, backbone.std)
+    classifier = ClipClassifier(backbone.clip, tokenized(backbone.tokenize, stream), backbone.mean, backbone.std)
+    classifier.class_ids = list(name_ids(one_name_each(backbone.tokenize, stream)).split(classifier.class_counts))
+    return classifier
 
 
 def make_budgets(plugin: StrategyPlugin, common: Common, stream: Stream) -> list[Budget]:

@@ -87,8 +87,8 @@ KEYS: dict[str, tuple[Column, ...]] = {
         ),
         Column("probes_sha256", "text", "digest of all probes; only where there are any", since="1.1"),
         Column(
-            "routed", "boolean", "whether the method computes different images with different weights, not all of which are in "
-            "`model.safetensors`; only where it does", since="1.1",
+            "routed", "boolean", "whether the method answers with more than the weights in `model.safetensors`: with other "
+            "weights for other images, or scores of its own; only where it does", since="1.1",
         ),
         Column(
             "weights_file_sha256", "text", "of the file whose weights the run began with; only where it was one that was named",

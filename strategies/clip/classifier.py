@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from weakref import WeakSet
 
 import torch
@@ -13,51 +13,10 @@ from torch import Tensor, nn
 from strategies.clip import images as pictures
 from strategies.clip import prompts as texts
 from strategies.clip.activation import fuse
+from strategies.clip.answering import Head, Routing
 from strategies.clip.blocks import ready_for_one_token, spare_copies
 from strategies.clip.once import Once
 from strategies.clip.packed import Packed, pack
-
-
-class Routing(Protocol):
-    """Protocol of a method that evaluates different images with different weights ("routes").
-
-    The classifier asks for the route of each image, so the code that evaluates sees a single model. A route is an
-    integer; the method decides what it stands for, for instance the index of a learned task. For each batch the
-    classifier calls `choose` once, then `use` before it computes the images of a route. A route's text features are
-    cached; where they differ from batch to batch, `choose` calls the classifier's `forget_texts`.
-    """
-
-    def choose(self, images: Tensor) -> Tensor:
-        """Returns the route of each image, (B,) int64.
-
-        Args:
-            images: (B, 3, H, W) uint8, the images that are evaluated together.
-        """
-        ...
-
-    def use(self, route: int, rows: Tensor) -> None:
-        """Makes the model compute both towers with the weights of `route` from now on.
-
-        Args:
-            route: a number that `choose` returned.
-            rows: (B,) bool, the images of the last call of `choose` that take this route. The image tower is then given
-                exactly these images, in the same order.
-        """
-        ...
-
-
-class Head(Protocol):
-    """Protocol of a method that answers with scores of its own, made of an image's feature and its logits."""
-
-    def scores(self, features: Tensor, logits: Tensor, tasks: Sequence[int]) -> Tensor:
-        """Returns the scores (B, C) of images that take the place of their logits in evaluation.
-
-        Args:
-            features: (B, D), unit-length image features.
-            logits: (B, C), cosines to the classes' text features times the logit scale.
-            tasks: the tasks whose C classes compete, in the order of the columns.
-        """
-        ...
 
 
 class _Same:
@@ -91,6 +50,8 @@ class ClipClassifier(MultiTaskModule):
         clip: the open_clip model.
         mean, std: the given numbers as buffers (3, 1, 1); the device and dtype of `mean` are those of the features.
         class_counts: the number of classes of each task.
+        class_ids: for each task the numbers (C,) int64 of its classes, on the CPU. Classes of several tasks that count as one
+            wherever they compete have the same number. By default all differ; `benchmarks.run` goes by the classes' names.
         lengths: for each task, how many of the L positions of its prompts the text tower has to compute where prompts
             are not packed (see `strategies/clip/packed.py`).
         firsts: for each task, the index of the first task with the same prompts.
@@ -123,6 +84,7 @@ class ClipClassifier(MultiTaskModule):
         for task, tokens in enumerate(prompts):
             self.register_buffer(f"tokens_{task}", tokens, persistent=False)
         self.class_counts = [tokens.shape[1] for tokens in prompts]
+        self.class_ids = list(torch.arange(sum(self.class_counts)).split(self.class_counts))
         self.lengths = [texts.length(clip, tokens) for tokens in prompts]  # tokens that have to be computed
         self.firsts = [  # for each task the earliest one with equal prompts: a stream may repeat its tasks
             next(other for other, first in enumerate(prompts) if torch.equal(first, tokens)) for tokens in prompts
@@ -395,7 +357,12 @@ class ClipClassifier(MultiTaskModule):
             return lambda some: union[:, ends[some.start] : ends[some.stop]]
         features = self.encode_images(images)  # (B, D)
         logits = self._logits(features, tasks)  # (B, sum of C)
-        return lambda some: head.scores(features, logits[:, ends[some.start] : ends[some.stop]], some)
+
+        @torch.no_grad()
+        def among(some: range) -> Tensor:
+            return head.scores(features, logits[:, ends[some.start] : ends[some.stop]], some)
+
+        return among
 
     def _evaluation_logits(self, images: Tensor, tasks: Sequence[int]) -> Tensor:
         """Scores (B, sum of C) over the classes of these tasks, each image computed with the weights of its route."""

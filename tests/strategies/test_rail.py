@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
 from benchmarks import api as nb
+from benchmarks.config.errors import UserError
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
+from benchmarks.experiment.fit import check_images
 from benchmarks.run import main
 from strategies.base import Budget, Unfit
 from strategies.clip.classifier import ClipClassifier
@@ -229,3 +232,52 @@ def test_a_run_learns_says_so_and_cannot_be_tested_by_its_model_alone(
     ]
     assert main(again) == 2
     assert "computes with parts that are not in its model" in capsys.readouterr().err
+
+
+def with_shared_names() -> ClipClassifier:
+    """The tiny classifier of two tasks, of which the first class of each has the same name."""
+    classifier = tiny_classifier()
+    classifier.class_ids = [torch.tensor([0, 1]), torch.tensor([0, 2, 3])]
+    return classifier
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_name_that_two_tasks_share_is_one_class(variant: Any) -> None:
+    """It is learned with the first of them, and both tasks' images are its images."""
+    classifier = with_shared_names()
+    plugin = Plugin(Settings(variant=variant, hidden=50))
+    plugin.begin(classifier)
+    template, (first, second) = tiny_template(classifier, [plugin], iterations=0), tiny_experiences()
+    template.train(first)
+    x, zero = features(classifier.eval(), IMAGES), tiny_classifier().eval()
+    p = zero.union_logits(IMAGES).softmax(dim=1)
+    a = plugin.answers(x.float())[:, [0, 1, 0]]  # of the second task's three classes only the first is known
+    mixed = 0.2 * p + 0.8 * F.pad(a, (0, 2))
+    expected = torch.where((p.argmax(dim=1) < 3)[:, None], mixed, p)
+    assert torch.allclose(classifier.union_logits(IMAGES), expected, atol=1e-6)
+    assert (p.argmax(dim=1) > 2).any() and (p.argmax(dim=1) < 2).any()
+
+    template.train(second)
+    seen = torch.cat([features(classifier.eval(), tiny_images(classes).images[:]) for classes in CLASSES])
+    own = [torch.tensor([0, 1])[list(tiny_images(2).targets)], torch.tensor([0, 2, 3])[list(tiny_images(3).targets)]]
+    y = torch.eye(4, dtype=torch.float64)[torch.cat(own)]
+    if variant == "primal":
+        e = projection(50, x.shape[1], int(plugin.parts["seed"])).double()
+        phi = torch.relu(seen @ e.T)
+        batch = torch.relu(x @ e.T) @ torch.linalg.solve(phi.T @ phi + 0.1 * torch.eye(50), phi.T @ y)
+    else:
+        k = torch.exp(-0.1 * torch.cdist(seen, seen).square()) + 0.001 * torch.eye(len(seen))
+        batch = torch.exp(-0.1 * torch.cdist(x, seen).square()) @ torch.linalg.solve(k, y)
+    assert torch.allclose(plugin.answers(x.float()).double(), batch, atol=1e-4)
+    again = Plugin(Settings(variant=variant, hidden=50))
+    again.begin(resumed := with_shared_names())
+    again.load_state_dict(plugin.state_dict())
+    assert torch.equal(resumed.eval().union_logits(IMAGES), classifier.union_logits(IMAGES))
+
+
+def test_a_kernel_that_memory_cannot_hold_is_refused_before_the_run() -> None:
+    classifier = tiny_classifier()
+    check_images(Plugin(Settings(variant="dual")), classifier, 1000, free=16_000_000)
+    check_images(Plugin(Settings()), classifier, 10**6, free=1)
+    with pytest.raises(UserError, match=r"^what the method makes of 1001 training images takes at least 16.0 MB"):
+        check_images(Plugin(Settings(variant="dual")), classifier, 1001, free=16_000_000)

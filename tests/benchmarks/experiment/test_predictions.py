@@ -39,11 +39,12 @@ def test_they_are_the_best_of_all_logits_and_give_the_accuracies(images: Path, t
         logits = classifier.union_logits(decode(task.test, backbone.size)).numpy()
         assert found["image"].tolist() == list(range(len(task.test)))
         assert (found["label"].to_numpy() - first == task.test.labels).all()
-        order = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-        np.testing.assert_array_equal(found[[f"best_{rank}" for rank in range(1, 6)]], order)
-        np.testing.assert_allclose(
-            found[[f"score_{rank}" for rank in range(1, 6)]], np.take_along_axis(logits, order, axis=1), rtol=1e-5
-        )
+        best = found[[f"best_{rank}" for rank in range(1, 6)]].to_numpy()
+        scores = found[[f"score_{rank}" for rank in range(1, 6)]].to_numpy()
+        # Tasks share names, and with them logits, whose order is that of their rounding: a matter of batch and processor.
+        assert all(len(set(row)) == 5 for row in best.tolist())
+        np.testing.assert_allclose(scores, -np.sort(-logits, axis=1)[:, :5], rtol=1e-5)
+        np.testing.assert_allclose(scores, np.take_along_axis(logits, best, axis=1), rtol=1e-5)
         own = logits[:, first : first + len(task.class_names)]
         np.testing.assert_array_equal(found["own_best"], own.argmax(axis=1) + first)
         np.testing.assert_allclose(found["own_score"], own.max(axis=1), rtol=1e-5)
