@@ -11,7 +11,9 @@ x' and y' those without, and c is the logit scale. With T = c x' y'^T (B, N) and
 
 The texts are drawn anew for each task; y' is computed once for it. x is the batch's own forward pass. What a step costs
 besides is a pass of the images without updates and gradients, and one of the random texts. A tower without updates
-(`--towers`) needs no holding, and its term is left out.
+(`--towers`) needs no holding, and its term is left out. For comparison other images can be held (`--images`: crops,
+mixtures, noise; a pass with gradients more), and other texts: the task's prompts, or those of all tasks so far, which are
+then stored (`--texts`).
 
 The update of each matrix W = U S V^T (d_out, d_in) lies in a `space`:
 
@@ -22,7 +24,8 @@ The update of each matrix W = U S V^T (d_out, d_in) lies in a `space`:
     tail          dW = s U_r M V_r^T                           NuSA-CL
 
 with s = alpha / sqrt(rank), A (r, d_in) Kaiming-uniform, B (d_out, r) or M (r, r) zero, and all that is trained under
-dropout of the update's input. After the task W <- W + dW. Nothing is stored between tasks and nothing grows.
+dropout of the update's input. After the task W <- W + dW. Nothing is stored between tasks and nothing grows (but with
+`--texts seen`).
 
 Each part is known: the distillation is ZSCL's (arXiv 2303.06628), with LwF's teacher (arXiv 1606.09282) and LwF-VR's random
 texts (arXiv 2207.09248), which hold the image tower here; a model with its adapters switched off serves as reference
@@ -47,6 +50,7 @@ from strategies.oplora import ProjectedUpdate
 from strategies.shared.distillation import distill
 from strategies.shared.fused_low_rank import Factors, Part
 from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
+from strategies.shared.other_images import other_images
 from strategies.shared.settings import DistillationSettings, LowRankSettings, Matrices, only_with
 
 
@@ -68,6 +72,9 @@ class Settings(DistillationSettings, LowRankSettings):
     Attributes:
         space: where the updates lie, see above.
         rho: the share of the sum of squared singular values that the principal directions hold, in `complement` and `tail`.
+        images: the images that are held: the `batch`, or others as in `strategies/shared/other_images.py`.
+        texts: the texts that are held: of `random` tokens, the task's `prompts`, or the prompts of all tasks `seen` so far,
+            this one's among them (each in its first template).
         sentences: the number of random texts, drawn anew for each task.
         length: the number of random tokens of each text, between its start and end token.
     """
@@ -87,11 +94,24 @@ class Settings(DistillationSettings, LowRankSettings):
         description="share of the squared singular values that is principal, in the spaces complement and tail",
         json_schema_extra=only_with("space", "complement", "tail"),
     )
+    images: Literal["batch", "crops", "mixtures", "noise"] = Field(
+        default="batch", description="images whose features are held: the batch's, or others made of it"
+    )
+    texts: Literal["random", "prompts", "seen"] = Field(
+        default="random",
+        description="texts whose features are held: random tokens, the task's prompts, all tasks' so far",
+    )
     sentences: int = Field(
-        default=64, ge=1, description="random texts for each task", json_schema_extra={"unit": "texts"}
+        default=64,
+        ge=1,
+        description="random texts for each task",
+        json_schema_extra={"unit": "texts", **only_with("texts", "random")},
     )
     length: int = Field(
-        default=10, ge=1, description="random tokens of each text", json_schema_extra={"unit": "tokens"}
+        default=10,
+        ge=1,
+        description="random tokens of each text",
+        json_schema_extra={"unit": "tokens", **only_with("texts", "random")},
     )
 
 
@@ -130,7 +150,8 @@ class Plugin(LowRankPlugin):
     """NuSA-Self: trains an update away from the principal directions, held by the model without it; merges it.
 
     Attributes:
-        texts: the random texts of the current task as tokens (N, L) int64.
+        texts: the texts that are held in the current task, as tokens (N, L) int64.
+        seen: with `--texts seen` the prompts of the tasks learned so far (M, L) int64; otherwise empty.
     """
 
     settings: Settings
@@ -141,7 +162,7 @@ class Plugin(LowRankPlugin):
         self.rho = settings.rho
         self.why_none = "no null direction left"
         self.limited_by = "null directions" if settings.space in ("complement", "tail") else ""
-        self.texts = torch.empty(0, 0, dtype=torch.int64)
+        self.texts = self.seen = torch.empty(0, 0, dtype=torch.int64)
         self._past = torch.empty(0)  # y' (N, D)
         self._encode_texts: Callable[[], Tensor] | None = None  # gives y (N, D); None where nothing is distilled
 
@@ -151,9 +172,31 @@ class Plugin(LowRankPlugin):
         Args:
             classifier: the model of the run.
         """
+        if self.settings.texts != "random":
+            return {}
         tokens = classifier.tokens(0).shape[-1] * classifier.tokens(0).element_size()
         features = classifier.clip.visual.output_dim * classifier.mean.element_size()
         return {"sentences": self.settings.sentences * (tokens + features)}
+
+    def begin(self, classifier: ClipClassifier) -> None:
+        """Begins a run in which no task has been learned.
+
+        Args:
+            classifier: not used.
+        """
+        self.seen = torch.empty(0, 0, dtype=torch.int64)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns with `--texts seen` the prompts (M, L) int64 of the tasks so far, `seen`; otherwise nothing."""
+        return {"seen": self.seen} if len(self.seen) else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores the prompts of earlier tasks.
+
+        Args:
+            state: what `state_dict` returned.
+        """
+        self.seen = state.get("seen", torch.empty(0, 0, dtype=torch.int64))
 
     def make_update(self, weight: Tensor) -> LowRankUpdate | None:
         """Returns the update of a weight in its space, which starts at dW = 0; None if the space has no direction.
@@ -187,27 +230,34 @@ class Plugin(LowRankPlugin):
         settings, model = self.settings, strategy.model
         if not settings.distillation or not self.updates:
             return
-        context = model.tokens(strategy.experience.task_label).shape[-1]
-        if settings.length > context - 2:
-            self.notes.append(f"length {settings.length} is cut to {context - 2}, for which the context has room")
-        self.texts = random_texts(settings.sentences, settings.length, model.clip.vocab_size, context)
+        self.texts = self._held_texts(model, strategy.experience.task_label)
         encode = self._encode_texts = model.encoder_of(self.texts.to(strategy.device))
         with torch.no_grad(), switched_off(self.updates.values()):
             self._past = encode()
-        model.keeps_features = True
+        model.keeps_features = settings.images == "batch"
+
+    def _held_texts(self, model: ClipClassifier, task: int) -> Tensor:
+        """The texts that are held while a task is learned, as tokens (N, L)."""
+        settings, prompts = self.settings, model.tokens(task)[0].cpu()  # (C, L)
+        if settings.texts == "prompts":
+            return prompts
+        if settings.texts == "seen":
+            return torch.cat([self.seen, prompts]) if len(self.seen) else prompts
+        context = prompts.shape[1]
+        if settings.length > context - 2:
+            self.notes.append(f"length {settings.length} is cut to {context - 2}, for which the context has room")
+        return random_texts(settings.sentences, settings.length, model.clip.vocab_size, context)
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self._encode_texts is None:
             return
         model, towers, past = strategy.model, {matrix.tower for matrix in self.updates}, self._past
-        images = model.batch_features  # x (B, D)
-        if len(images) != len(strategy.mb_x):
-            raise ValueError("NuSA-Self learns from batches of one task at a time, not from a mixture of tasks")
+        pixels, images = self._held_images(strategy)  # (B, 3, S, S), x (B, D)
         logit_scale = model.clip.logit_scale.exp()
         before = images
         if "image" in towers:
             with torch.no_grad(), switched_off(self.updates.values()):
-                before = model.encode_images(strategy.mb_x)  # x' (B, D)
+                before = model.encode_images(pixels)  # x' (B, D)
         before = before.detach()
         teacher = logit_scale * before @ past.T  # (B, N)
         held = [logit_scale * images @ past.T] if "image" in towers else []
@@ -216,11 +266,23 @@ class Plugin(LowRankPlugin):
             both = self._distill(student, teacher) + self._distill(student.T, teacher.T)
             strategy.loss = strategy.loss + self.settings.distillation * both
 
+    def _held_images(self, strategy: Any) -> tuple[Tensor, Tensor]:
+        """The images of a step that are held, and their features x with the updates."""
+        kind, model = self.settings.images, strategy.model
+        if kind != "batch":
+            pixels = other_images(kind, strategy.mb_x)
+            return pixels, model.encode_images(pixels)
+        if len(model.batch_features) != len(strategy.mb_x):
+            raise ValueError("NuSA-Self learns from batches of one task at a time, not from a mixture of tasks")
+        return strategy.mb_x, model.batch_features
+
     def _distill(self, student: Tensor, teacher: Tensor) -> Tensor:
         return distill(student, teacher, self.settings.temperature)
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._forget(strategy.model)
+        if self.settings.texts == "seen" and len(self.texts):
+            self.seen = self.texts
         super().after_training_exp(strategy, *args, **kwargs)
 
     def _forget(self, model: ClipClassifier) -> None:

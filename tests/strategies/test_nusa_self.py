@@ -12,7 +12,8 @@ from strategies.clip.weight_matrices import weight_matrices
 from strategies.nusa_self import Plugin, Settings, soft_weights
 from strategies.shared.distillation import frozen_copy
 from strategies.shared.low_rank import LowRankUpdate, adapted, attach, switched_off
-from tests.models import snapshot, tiny_classifier, tiny_experiences, tiny_template
+from strategies.shared.other_images import other_images
+from tests.models import assert_resumes, snapshot, tiny_classifier, tiny_experiences, tiny_template
 
 
 SPACES = ["soft", "complement", "tail", "free"]
@@ -110,14 +111,21 @@ class _Reference(SupervisedPlugin):
         super().__init__()
         self.plugin, self.found = plugin, list[tuple[float, float]]()
 
+    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        self.draws = torch.get_rng_state()  # there is no dropout: the method's draws are the next ones
+
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self.teacher = frozen_copy(strategy.model)  # its updates are zero yet
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        images = strategy.mb_x
+        if (kind := self.plugin.settings.images) != "batch":
+            torch.set_rng_state(self.draws)  # what is drawn before the loss is drawn again
+            images = other_images(kind, images)
         with torch.no_grad():
             models = (strategy.model, self.teacher)
             (x, x_past), (y, y_past) = (
-                [model.encode_images(strategy.mb_x).double() for model in models],
+                [model.encode_images(images).double() for model in models],
                 [model.encode_texts(self.plugin.texts).double() for model in models],
             )
         scale, total = float(strategy.model.clip.logit_scale.detach().exp()), float(strategy.criterion().detach())
@@ -129,10 +137,17 @@ class _Reference(SupervisedPlugin):
         self.found.append((float(strategy.loss.detach()), total))
 
 
-@pytest.mark.parametrize("space", ["soft", "tail"])
-def test_the_loss_is_the_formula(space: Any) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"space": "soft"}, {"space": "tail"}, {"images": "crops"}, {"images": "mixtures"}, {"images": "noise"},
+        {"texts": "prompts"}, {"texts": "seen"},
+    ],
+)  # fmt: skip
+def test_the_loss_is_the_formula(given: dict[str, Any]) -> None:
     classifier = tiny_classifier()
-    plugin = Plugin(Settings(rank=3, space=space, dropout=0.0, distillation=0.7, sentences=6, length=4))
+    random: dict[str, Any] = {"sentences": 6, "length": 4} if "texts" not in given else {}
+    plugin = Plugin(Settings(rank=3, dropout=0.0, distillation=0.7, **random, **given))
     reference = _Reference(plugin)
     template = tiny_template(classifier, [plugin, reference], lr=0.05)
     for experience in tiny_experiences():  # at the second the teacher is no longer the initial model
@@ -140,6 +155,32 @@ def test_the_loss_is_the_formula(space: Any) -> None:
     assert len(reference.found) == 8
     assert all(found == pytest.approx(expected, rel=1e-5) for found, expected in reference.found)
     assert abs(reference.found[-1][1] - reference.found[0][1]) > 1e-3
+    texts = {"prompts": classifier.tokens(1)[0], "seen": torch.cat([classifier.tokens(task)[0] for task in (0, 1)])}
+    if (kind := given.get("texts")) is not None:
+        assert torch.equal(plugin.texts, texts[kind])
+
+
+def test_prompts_that_are_held_later_too_are_stored_and_survive_a_kill() -> None:
+    assert_resumes(*(Plugin(Settings(rank=3, texts="seen")) for _ in range(2)))
+    classifier, plugin = tiny_classifier(), Plugin(Settings(rank=3, texts="seen"))
+    template = tiny_template(classifier, [plugin])
+    for experience in tiny_experiences():
+        template.train(experience)
+    assert torch.equal(plugin.state_dict()["seen"], torch.cat([classifier.tokens(task)[0] for task in (0, 1)]))
+    plugin.begin(classifier)
+    assert plugin.state_dict() == {}
+
+
+def test_other_images_are_of_the_batch() -> None:
+    batch = torch.arange(4 * 3 * 16 * 16).reshape(4, 3, 16, 16).remainder(251).to(torch.uint8)
+    batch[2:] = 200
+    made = {kind: other_images(kind, batch) for kind in ("crops", "mixtures", "noise")}  # type: ignore[arg-type]
+    assert all(each.shape == batch.shape and each.dtype == torch.uint8 for each in made.values())
+    assert not any(torch.equal(each, batch) for each in made.values())
+    assert (made["crops"][2:] == 200).all()  # each image stays itself
+    low, high = batch.amin(dim=0).float() - 1, batch.amax(dim=0).float() + 1
+    assert ((made["mixtures"] >= low) & (made["mixtures"] <= high)).all()
+    assert abs(float(made["noise"].float().mean()) - 127.5) < 10
 
 
 def test_it_holds_both_towers() -> None:
