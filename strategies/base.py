@@ -65,6 +65,7 @@ class StrategyPlugin(SupervisedPlugin):
             that also the measurements fill.
         files: paths of files that the settings name and on which the results depend. A run resumes only with unchanged
             files.
+        fitted: how many values the last task has fitted without an optimiser, in closed form; they count as trained parameters.
         components: where the method drops components (rank-one terms) of its updates, how many the last task's update of
             each matrix has kept; empty before the first task. None for a method that drops none.
         reads: the auxiliary data that the method needs, any of `images` and `texts`; `benchmarks.run` sets the next two
@@ -78,6 +79,7 @@ class StrategyPlugin(SupervisedPlugin):
     trains = True
     data_parallel = False
     files: tuple[Path, ...] = ()
+    fitted: int = 0
     components: Mapping[WeightMatrix, int] | None = None
     reads: tuple[Reading, ...] = ()
     reference_images: Pixels | None = None

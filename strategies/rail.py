@@ -17,7 +17,8 @@ softmax(logits) over them (100 times the cosine, as in OpenAI's CLIP),
 
 so an image that CLIP takes for a class not learned yet is answered as by zero-shot CLIP. Stored are, for the primal form, R
 (4 h^2 bytes; 900 MB with h = 15000), W (60 kB a class) and the seed of E, which the run's seed decides; for the dual form the
-features (2 kB an image) and labels. Images are seen once, without augmentation; steps, rate and batch size have no effect.
+features (2 kB an image) and labels. W, or the coefficients, count as trained parameters. Images are seen once, without
+augmentation; steps, rate and batch size have no effect.
 
 Fidelity: both forms, the fusion and all numbers are the released code's. On CoOp's splits (`--splits coop`, `xtail`) p comes
 from that code's one template, elsewhere from each data set's own prompts, averaged as for all methods of this project; the
@@ -208,6 +209,7 @@ class Plugin(StrategyPlugin):
                 "labels": torch.cat([old["labels"], labels]),
             }
             self._make()
+        self.fitted = (self.parts["weights"] if self.settings.variant == "primal" else self._made).numel()
 
     def _learn_primal(self, features: Tensor, labels: Tensor) -> None:
         """Brings R and W up to date by the features (N, D) of a task and their columns (N,)."""

@@ -71,7 +71,7 @@ COSTS = (
         "trained parameters",
         lambda run: metric_columns.trained(run)[0],
         thousands,
-        "those that the optimiser gets in the first task and, if they differ, in the last",
+        "those that the optimiser gets (or values fitted in closed form) in the first task and, if they differ, in the last",
     ),
     Cost(
         "storage",

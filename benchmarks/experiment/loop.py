@@ -189,7 +189,7 @@ class TaskLoop:
             ) from error
         cost.decomposition.append(plugin.decomposition_seconds - decomposing)
         cost.training[-1] -= cost.decomposition[-1] - (plugin.ready_seconds - ready)  # these were not computed here
-        cost.trained_parameters.append(template.trained_count)
+        cost.trained_parameters.append(template.trained_count + plugin.fitted)
         cost.carried_bytes.append(sum(tensor.nbytes for tensor in plugin.state_dict().values()))
         run.learned = task + 1
         self.callbacks.tell("on_task_end", run)

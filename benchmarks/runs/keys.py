@@ -41,7 +41,7 @@ KEYS: dict[str, tuple[Column, ...]] = {
         Column("seen.last", "number", "the final one", "percent", since="0.2"),
     ),
     "cost.json": (
-        Column("trained_parameters", "list of integers", "parameters that the optimiser saw in each task", "parameters"),
+        Column("trained_parameters", "list of integers", "parameters trained in each task, or values fitted", "parameters"),
         Column("carried_bytes", "list of integers", "storage between tasks besides the model itself, after each", "bytes"),
         Column("reference_images", "integer", "auxiliary images read besides the tasks' own", "images"),
         Column("reference_texts", "integer", "auxiliary texts read besides the tasks' own", "texts", since="0.2"),

@@ -18,7 +18,7 @@ class Ledger:
     at the front, from before any training.
 
     Attributes:
-        trained_parameters: number of parameters that the optimiser saw in each task.
+        trained_parameters: number of parameters that the optimiser saw in each task, or of values fitted in closed form.
         carried_bytes: storage between tasks besides the model itself, in bytes, after each task.
         reference_images, reference_texts: number of auxiliary images and texts, which the method reads besides the
             tasks' own.

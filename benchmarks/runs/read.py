@@ -282,9 +282,7 @@ class Run:
 
     @property
     def learns_nothing(self) -> bool:
-        """Whether no task trained a parameter and nothing is stored between tasks, as under zero-shot CLIP. (RAIL trains no
-        parameter, but learns in closed form what it stores.)
-        """
+        """Whether no task trained a parameter and nothing is stored between tasks, as under zero-shot CLIP."""
         return not any(self.cost["trained_parameters"]) and not any(self.cost["carried_bytes"])
 
     def frame(self, identity: str) -> "pd.DataFrame":

