@@ -29,6 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "diki": {"length": 2, "depth": 1},
     "olora": {"rank": 4},  # at rank 16, a last-digit change of a weight moves an answer by 1e-4 in one start of eight
     "inflora": {"rank": 4},  # all directions, the last of which no image decides, would turn with rounding
+    "rail": {"hidden": 50},
 }
 
 
@@ -54,7 +55,8 @@ def trained(name: str, device: torch.device, **settings: Any) -> dict[str, torch
     return snapshot(learned(name, device, **settings)[0].clip)
 
 
-@pytest.mark.parametrize("name", ["nusa", "inflora"])  # InfLoRA's hooks see what the backward pass computes again
+# The hooks of some see what the backward pass computes again.
+@pytest.mark.parametrize("name", ["nusa", "inflora", "keeplora", "activation_null", "codyra", "nusa_self", "opcm"])
 def test_checkpointing_changes_no_figure(name: str, device: torch.device) -> None:
     (plain, method), (saved, other) = learned(name, device), learned(name, device, checkpointing=True)
     pairs = (snapshot(plain.clip), snapshot(saved.clip)), (method.state_dict(), other.state_dict())
@@ -110,7 +112,22 @@ def test_bf16_answers_with_the_present_weights(device: torch.device) -> None:
         assert torch.equal(new, right) and not torch.allclose(old, new)
 
 
-@pytest.mark.parametrize("name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"])
+KINDS = ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"]
+NEWER = [
+    "activation_null",
+    "codyra",
+    "ema",
+    "keeplora",
+    "magmax",
+    "nusa_self",
+    "opcm",
+    "oplora",
+    "rail",
+    "task_arithmetic",
+]
+
+
+@pytest.mark.parametrize("name", [*KINDS, *NEWER])
 def test_every_kind_of_method_trains_and_answers_in_bf16(name: str, device: torch.device) -> None:
     classifier, plugin = learned(name, device, precision="bf16")
     images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8).to(device)
@@ -210,7 +227,9 @@ def test_compiled_blocks_compute_the_same(device: torch.device) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "icarl"])
+@pytest.mark.parametrize(
+    "name", ["moe_adapter", "diki", "inflora", "olora", "lwf", "icarl", "keeplora", "codyra", "nusa_self", "rail"]
+)
 def test_compiled_blocks_learn_the_same(name: str, device: torch.device) -> None:
     torch._dynamo.reset()
     (plain, method), (compiled, other) = learned(name, device), learned(name, device, compile=True)
