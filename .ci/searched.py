@@ -36,10 +36,11 @@ def main() -> None:
         by_strategy.setdefault(row["strategy"], []).append(row)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for each in by_strategy.values():
-        rates = tuple(sorted({row["lr"] for row in each}, key=float))
+        rates = tuple(sorted({row["lr"] for row in each}, key=lambda rate: float(rate or 0)))
         groups.setdefault(rates, []).extend(each)
     for rates, each in groups.items():
-        print(f"| method | {' | '.join(rates)} |\n| --- |{' ---: |' * len(rates)}")
+        heads = [rate or "without a rate" for rate in rates]
+        print(f"| method | {' | '.join(heads)} |\n| --- |{' ---: |' * len(rates)}")
         lines: dict[str, dict[str, str]] = {}
         for row in each:
             lines.setdefault(label(row), {})[row["lr"]] = cell(row)

@@ -209,7 +209,9 @@ class Plugin(StrategyPlugin):
                 "labels": torch.cat([old["labels"], labels]),
             }
             self._make()
-        self.fitted = (self.parts["weights"] if self.settings.variant == "primal" else self._made).numel()
+        self.fitted = self._count() * (
+            self.settings.hidden if self.settings.variant == "primal" else len(self.parts["labels"])
+        )
 
     def _learn_primal(self, features: Tensor, labels: Tensor) -> None:
         """Brings R and W up to date by the features (N, D) of a task and their columns (N,)."""

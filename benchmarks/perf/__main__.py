@@ -26,6 +26,7 @@ PARTS = {
     "options": "a step with --precision, --compile or --checkpointing / a step without",
     "methods": "ZSCL's and MoE-Adapters' steps / their necessary parts; MoE-Adapters' evaluation / zero-shot evaluation",
     "harness": "a step in the harness / in a plain loop; start-up / imports alone; all imports / those of torch",
+    "self": "NuSA-Self's step and memory / NuSA-CL's",
     "evaluation": "evaluation / encoding by open_clip alone, and the share of evaluation spent in the towers",
     "memory": "memory of a step / the size of the method's own tensors, on the CPU",
     "decomposition": "the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms",
@@ -42,7 +43,13 @@ PARTS = {
 
 
 # Parts whose module has another name.
-MODULES = {"strategies": "each_strategy", "peft": "peft_lora", "micro": "micro_step", "sweep": "sweep_cost"}
+MODULES = {
+    "strategies": "each_strategy",
+    "peft": "peft_lora",
+    "micro": "micro_step",
+    "sweep": "sweep_cost",
+    "self": "own_teacher",
+}
 ALONE = ("mtil", "nodes")  # not part of `all`
 EXTRAS = {
     "peft": ("peft", "perf"),
