@@ -35,11 +35,14 @@ SUFFIXES = {suffix: name for name, found in FORMATS.items() for suffix in found.
     "--frontier", is_flag=True, help="each method's trade-off over its learning rates: area, values at equal accuracy"
 )
 @click.option("--along", metavar="NAME,...", help="with --frontier: over these settings  [lr]")
+@click.option(
+    "--predictors", is_flag=True, help="which measurements go with forgetting and loss of Transfer: rank correlations"
+)
 @click.option("--siunitx", is_flag=True, help="with LaTeX: align the numbers, by the package siunitx")
 @click.option("--published", is_flag=True, help="add the published results of the same protocol, and the differences")
 def main(
     form: str | None, output: Path | None, per_task: bool, baseline: str | None, frontier: bool, along: str | None,
-    siunitx: bool, published: bool, **choice: Any,
+    predictors: bool, siunitx: bool, published: bool, **choice: Any,
 ) -> None:  # fmt: skip
     """Compare the run folders at or below RESULTS (default: results).
 
@@ -49,9 +52,13 @@ def main(
     form = form or _by_suffix(output)
     width = get_terminal_size().columns if output is None and sys.stdout is not None and sys.stdout.isatty() else None
     over = _along(frontier, along, per_task, published, form)
+    if predictors:
+        _check_alone(
+            form, {"--per-task": per_task, "--baseline": baseline, "--frontier": frontier, "--published": published}
+        )
     if siunitx and form != "latex":
         raise UserError(f"--siunitx: is for LaTeX, not for {form}; name a .tex with -o, or --format latex")
-    found = Comparison(chosen(**choice).groups, per_task, baseline, published, over, siunitx, width)
+    found = Comparison(chosen(**choice).groups, per_task, baseline, published, over, siunitx, width, predictors)
     _check_baseline(found)
     text = FORMATS[form].write(found)
     if output is None:
@@ -82,6 +89,14 @@ def _along(frontier: bool, along: str | None, per_task: bool, published: bool, f
     if form in ("csv", "runs"):
         raise UserError(f"--frontier --format {form}: has no csv; without --frontier it has the values of every point")
     return trade_off.names(trade_off.ALONG if along is None else along)
+
+
+def _check_alone(form: str, others: dict[str, Any]) -> None:
+    """Raises UserError if `--predictors` stands beside an option for the usual tables, or asks for a csv of runs."""
+    if given := [name for name, value in others.items() if value]:
+        raise UserError(f"--predictors: goes without {given[0]}; ask for one at a time")
+    if form in ("csv", "runs"):
+        raise UserError(f"--predictors --format {form}: has no csv; take markdown, html, json or latex")
 
 
 def _check_baseline(found: Comparison) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.comparison import frontier_tables, tables
+from benchmarks.comparison import frontier_tables, predictors, tables
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.published import beside
 from benchmarks.comparison.tables import Section
@@ -23,6 +23,7 @@ class Comparison:
             values; empty for the usual tables.
         siunitx: whether LaTeX tables align their numbers by the package siunitx.
         width: width of the terminal in characters; None if the text is written to a file or a pipe.
+        predictors: whether to give, in the place of the usual tables, what goes with forgetting and with loss of Transfer.
     """
 
     groups: list[Group]
@@ -32,6 +33,7 @@ class Comparison:
     along: tuple[str, ...] = ()
     siunitx: bool = False
     width: int | None = None
+    predictors: bool = False
 
     def sections(self) -> list[Section]:
         """Returns the tables with their titles and notes, as one `Section` for each group.
@@ -40,8 +42,10 @@ class Comparison:
 
         Raises:
             UserError: several methods of a group have the name of the baseline, or with `along` no group has a
-                method with several values of a setting.
+                method with several values of a setting, or with `predictors` no run has a measurement after each task.
         """
+        if self.predictors:
+            return predictors.sections(self.groups)
         if self.along:
             return frontier_tables.sections(self.groups, self.along, self.baseline)
         found = []

@@ -43,7 +43,7 @@ def write(comparison: Comparison) -> str:
         console.print()
     legend = "* best, + second best\n" if plain else "bold: best, underlined: second best\n"
     keys = dict.fromkeys(key for section in sections for key in section.keys)
-    names = f"methods as --baseline names them: {', '.join(keys)}\n"
+    names = f"methods as --baseline names them: {', '.join(keys)}\n" if keys else ""
     return out.getvalue() + (legend if any(section.is_marked for section in sections) else "") + names
 
 
