@@ -49,6 +49,9 @@ search:
 	$(SWEEP) --strategy milora --search variant=released --search lr=1e-5,3e-5,1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1 \
 	  --results results/reference/search
 	$(SWEEP) results/reference/rivals.yaml --results results/reference/search
+	$(SWEEP) results/reference/newer.yaml --results results/reference/search
+	$(SWEEP) --strategy activation_null --search variant=ness --search lr=1e-5,3e-5,1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1 \
+	  --results results/reference/search
 	$(PACK) --without rank.csv,spectrum.csv results/reference/search
 
 # The runs of docs/findings/frontier.md.
