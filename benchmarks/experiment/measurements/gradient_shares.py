@@ -11,13 +11,15 @@ task's update merged. U_k, V_k are the principal directions of W before the task
 A method that is confined to the tail can follow `tail_tail` of the gradient at most. A gradient in random directions would
 have the root of (1 - k / d_out) (1 - k / d_in). Empty where the gradient is zero.
 
-It is a pass of its own, in evaluation mode: the training draws the same random numbers as without it.
+The pass is one of a copy of the model, which has its weights as they are and nothing that a method keeps beside them, such as
+prompts or experts. So the training goes on as without it, with the same random numbers.
 
 Source: Jo and Kim, arXiv 2510.21175, argue that the tail leaves room to learn; how much of the gradient that is, is this
 project's question.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -26,9 +28,9 @@ from torch import Tensor
 from benchmarks.experiment.measurements.base import Given, Measurement, RunState
 from benchmarks.experiment.measurements.changes import Principal, principal
 from benchmarks.experiment.measurements.energy_shares import shares
-from benchmarks.experiment.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of, matrices_of
+from benchmarks.experiment.measurements.spectrum import KEY_COLUMNS, KEYS, keys_of
 from benchmarks.runs.columns import Column
-from strategies.clip.weight_matrices import WeightMatrix
+from strategies.clip.weight_matrices import WeightMatrix, weight_matrices
 from strategies.numerics.precision import full_precision
 from strategies.shared.passes import gradients
 from strategies.training.experiences import LabelledImages
@@ -63,7 +65,10 @@ def tail_shares(gradient: Tensor, before: Principal) -> dict[str, float | None]:
 
 
 class Meter(Measurement):
-    """Measures the gradient's shares in the tail at both ends of each task: one row of `gradient_shares.csv` per matrix."""
+    """Measures the gradient's shares in the tail at both ends of each task: one row of `gradient_shares.csv` per matrix.
+
+    It keeps a second model on the device.
+    """
 
     table = "gradient_shares"
     keys = KEYS
@@ -94,8 +99,9 @@ class Meter(Measurement):
         self._found: dict[WeightMatrix, dict[str, Any]] = {}
 
     def prepare(self, given: Given) -> None:
-        """Takes the training images."""
-        self._train = given.train
+        """Takes the training images, and copies the model before the method attaches anything."""
+        self._train, self._copy = given.train, deepcopy(given.model).eval()
+        self._matrices = weight_matrices(self._copy.clip, "both", given.strategy.matrices)
 
     def on_task_begin(self, run: RunState) -> None:
         """Measures the gradient of the task that begins."""
@@ -109,8 +115,8 @@ class Meter(Measurement):
 
     def _note(self, run: RunState, when: str) -> None:
         assert run.task is not None
-        run.model.eval()
-        found = gradients(run.model, run.task, matrices_of(run), [batch(self._train[run.task])])
+        self._copy.clip.load_state_dict(run.model.clip.state_dict())
+        found = gradients(self._copy, run.task, self._matrices, [batch(self._train[run.task])])
         with full_precision():
             for matrix, before in self._before.items():
                 each = tail_shares(found[matrix.name], before)
