@@ -21,10 +21,11 @@ COMMANDS = {
     "plot": ("plotting", "redraw the plots of run folders; `plot rank`, `plot curves`, ...: one figure of many runs"),
     "prepare": ("benchmarks.prepare", "check a stream's data, and download or cache what is missing"),
     "perf": ("benchmarks.perf", "measure speed and memory"),
+    "sensitivity": ("benchmarks.sensitivity", "test a model with parts of its weights' spectra taken out or changed"),
     "pretrain": ("benchmarks.pretrain", "pretrain the micro CLIP from scratch"),
 }
 HELP = "usage: {} COMMAND ...  (COMMAND --help says more)\n\n" + "\n".join(
-    f"  {name:<9} {meaning}" for name, (_, meaning) in COMMANDS.items()
+    f"  {name:<11} {meaning}" for name, (_, meaning) in COMMANDS.items()
 )
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from benchmarks.experiment.reading import strategy as strategy
     from benchmarks.experiment.reading import stream as stream
     from benchmarks.experiment.reading import streams as streams
+    from benchmarks.experiment.sensitivity import sensitivity as sensitivity
     from benchmarks.images.sets import split_of as split_of
     from benchmarks.runs.columns import Column as Column
     from benchmarks.streams.base import Plan as Plan
@@ -55,6 +56,7 @@ PLACES = {
     "benchmarks.experiment.reading": (
         "Run", "evaluate", "load_runs", "strategies", "strategy", "stream", "streams",
     ),
+    "benchmarks.experiment.sensitivity": ("sensitivity",),
     "benchmarks.images.sets": ("split_of",),
     "benchmarks.experiment.measurements.base": ("Callback", "Measurement", "RunState"),
     "benchmarks.runs.columns": ("Column",),

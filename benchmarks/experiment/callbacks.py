@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.experiment.measurements.base import Cadence, Callback, Measurement, RunState
+from benchmarks.experiment.measurements.base import Cadence, Callback, Given, Measurement, RunState
 from benchmarks.runs.columns import Column
 from benchmarks.runs.record import MATRIX_TABLES, RunRecord
 from benchmarks.runtime.devices import is_out_of_memory
@@ -41,6 +41,23 @@ class Callbacks:
         # By the measurement's id, since a user's may not be hashable: its rows of the steps since the last evaluation.
         self._steps: dict[int, list[dict[str, Any]]] = {}
         _check(self.measurements)
+
+    def prepare(self, given: Given) -> None:
+        """Gives every measurement what the run begins with.
+
+        Args:
+            given: what the run begins with.
+
+        Raises:
+            UserError: the run lacks what a measurement needs, or one that is not optional failed.
+        """
+        for each in list(self.measurements):
+            try:
+                each.prepare(given)
+            except UserError:
+                raise
+            except Exception as error:
+                self._failed(each, "prepare", error)
 
     def tell(self, event: str, run: RunState) -> None:
         """Calls one method of every callback with the state of the run.

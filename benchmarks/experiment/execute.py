@@ -22,7 +22,7 @@ from benchmarks.experiment.extension import Extension
 from benchmarks.experiment.kept_states import KeepStates
 from benchmarks.experiment.loggers.base import chosen as chosen
 from benchmarks.experiment.loop import TaskLoop
-from benchmarks.experiment.measurements.base import Callback, RunState
+from benchmarks.experiment.measurements.base import Callback, Given, RunState
 from benchmarks.experiment.measurements.probes import Meter as ProbeMeter
 from benchmarks.experiment.parts import parts
 from benchmarks.experiment.predictions import Predictions
@@ -175,6 +175,7 @@ def _get_ready(
     probed.probes = prepare(request.besides.probe, backbone, opener)
     data = _load(stream, backbone.size, common, cache, bar)
     fit.check_images(plugin, classifier, sum(map(len, data.train)))
+    told.prepare(Given(classifier, plugin, backbone, opener, data.train, probed.probes))
     read_sha256 = auxiliary.give(read, plugin, backbone.tokenize, opener)
     try:
         plugin.begin(classifier)

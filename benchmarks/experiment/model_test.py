@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from benchmarks.config.errors import UserError
-from benchmarks.experiment.backbones.loading import backbone_of
+from benchmarks.experiment.backbones.loading import Backbone, backbone_of
 from benchmarks.experiment.evaluation import EvaluationSet, evaluate
 from benchmarks.experiment.prompts import one_name_each
 from benchmarks.experiment.setup import make_classifier
@@ -53,13 +53,34 @@ def accuracy_of(model: Any, plan: Plan, tokenizer: Any, order: str, device: Any,
         raise UserError(f"evaluate: {error}; expected an open_clip model") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise UserError("evaluate: the model has weights that are not finite, so its scores mean nothing")
-    backbone = backbone_of(deepcopy(model).float(), tokenize, type(model).__name__)
-    stream, on = arrange(plan, order), torch.device(pick_device(device))
-    classifier = make_classifier(backbone, stream).to(on)
-    with ProgressBar(silent=True) as bar:
-        opener = Opener(backbone.size, cache, bar)
-        opener.fill([task.test for task in stream.tasks])
-        tests = [EvaluationSet(opener.open(t.test)[0], torch.from_numpy(t.test.labels)) for t in stream.tasks]
-    found = evaluate(classifier, tests, one_name_each(tokenize, stream), on)
-    index = pd.Index([task.name for task in stream.tasks], name="task")
-    return pd.DataFrame({"task_aware": found.known, "task_agnostic": found.unknown}, index=index)
+    return ModelTest(
+        backbone_of(deepcopy(model).float(), tokenize, type(model).__name__), plan, order, device, cache
+    ).table()
+
+
+class ModelTest:
+    """A model that is ready to be tested on a stream, as often as its weights change.
+
+    Args:
+        backbone: the model, which is moved to the device, with its tokenizer.
+        plan, order, device, cache: as for `accuracy_of`.
+
+    Attributes:
+        clip: the open_clip model.
+    """
+
+    def __init__(self, backbone: Backbone, plan: Plan, order: str, device: Any, cache: Path | None) -> None:
+        stream, self._on = arrange(plan, order), torch.device(pick_device(device))
+        self.clip = backbone.clip
+        self._classifier = make_classifier(backbone, stream).to(self._on)
+        with ProgressBar(silent=True) as bar:
+            opener = Opener(backbone.size, cache, bar)
+            opener.fill([task.test for task in stream.tasks])
+            self._tests = [EvaluationSet(opener.open(t.test)[0], torch.from_numpy(t.test.labels)) for t in stream.tasks]
+        self._names = one_name_each(backbone.tokenize, stream)
+        self._index = pd.Index([task.name for task in stream.tasks], name="task")
+
+    def table(self) -> pd.DataFrame:
+        """Returns the accuracies with the weights that the model has now, as of `accuracy_of`."""
+        found = evaluate(self._classifier, self._tests, self._names, self._on)
+        return pd.DataFrame({"task_aware": found.known, "task_agnostic": found.unknown}, index=self._index)

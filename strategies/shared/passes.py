@@ -65,13 +65,26 @@ def mean_gradients(
         matrices: the weight matrices, without low-rank updates attached.
         found: batches of images (B, 3, S, S) uint8, labels (B,) int64, and whatever else.
     """
-    model: ClipClassifier = strategy.model
+    return gradients(strategy.model, strategy.experience.task_label, matrices, found)
+
+
+def gradients(
+    model: ClipClassifier, task: int, matrices: Sequence[WeightMatrix], found: Iterable[Sequence[Tensor]]
+) -> dict[str, Tensor]:
+    """Returns what `mean_gradients` does, of any task and outside a training.
+
+    Args:
+        model: the classifier.
+        task: the task's index.
+        matrices: the weight matrices, without low-rank updates attached.
+        found: batches of images (B, 3, S, S) uint8, labels (B,) int64, and whatever else.
+    """
+    device = model.mean.device
     parameters = list(dict.fromkeys(matrix.parameter() for matrix in matrices))
     sums, count = [torch.zeros_like(parameter) for parameter in parameters], 0
     with _learning(model.clip, parameters):
         for images, labels, *_ in found:
-            logits = model(images.to(strategy.device), strategy.experience.task_label)  # (B, C)
-            loss = F.cross_entropy(logits, labels.to(strategy.device))
+            loss = F.cross_entropy(model(images.to(device), task), labels.to(device))  # of logits (B, C)
             torch._foreach_add_(sums, torch.autograd.grad(loss, parameters))
             count += 1
     means = dict(zip(parameters, (total / max(count, 1) for total in sums), strict=True))

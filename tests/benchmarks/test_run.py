@@ -101,7 +101,8 @@ def test_the_run_folder(finished: Path) -> None:
 
 def test_all_that_the_run_folder_holds_is_registered(finished: Path) -> None:
     """`results/README.md` is made from the registry; what is in no folder of this run is marked there as `only where`."""
-    assert json.loads((finished / "run.json").read_text())["schema_version"] == schema.VERSION
+    about = json.loads((finished / "run.json").read_text())
+    assert about["schema_version"] == schema.VERSION
     for file, columns in KEYS.items():
         found = json.loads((finished / file).read_text())
         names = {*found, *(f"tasks.{name}" for task in found.get("tasks", []) for name in task)}
@@ -110,8 +111,10 @@ def test_all_that_the_run_folder_holds_is_registered(finished: Path) -> None:
         }
         always = {column.name for column in columns if "only where" not in column.meaning}
         assert always <= names <= {column.name for column in columns}, file
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
     for name, columns in declared.tables().items():
-        if name in ("probes", "components"):  # which a run has with `--probe` alone, and of some methods
+        assert f"## {name}.csv" in text
+        if name not in about["tables"]:  # it is measured where that is asked for, or of some methods
             continue
         header = (finished / f"{name}.csv").read_text().partition("\n")[0].split(",")
         assert [each.name for each in columns if each.name in header] == [

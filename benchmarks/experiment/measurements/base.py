@@ -1,9 +1,9 @@
 """The interface of callbacks, which are notified of a run's events, and of measurements, which also fill a table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -11,6 +11,34 @@ from benchmarks.runs.columns import Column
 from benchmarks.runs.ledger import Ledger
 from strategies.base import StrategyPlugin
 from strategies.clip.classifier import ClipClassifier
+
+
+if TYPE_CHECKING:
+    from benchmarks.experiment.backbones.loading import Backbone
+    from benchmarks.experiment.probes.base import Prepared
+    from benchmarks.images.opener import Opener
+    from strategies.training.experiences import LabelledImages
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run begins with, for measurements that need more than its state.
+
+    Attributes:
+        model: the classifier, on its device, with the weights before any training and nothing of the method's in it.
+        strategy: the method's plugin, which has not begun.
+        backbone: the model's tokenizer and image size, and its name as `about["model"]`.
+        opener: decodes images at that size.
+        train: the training images and labels of each task, in learning order.
+        probes: the probes that `--probe` names.
+    """
+
+    model: ClipClassifier
+    strategy: StrategyPlugin
+    backbone: "Backbone"
+    opener: "Opener"
+    train: "Sequence[LabelledImages]"
+    probes: "Sequence[Prepared]"
 
 
 @dataclass
@@ -133,6 +161,19 @@ class Measurement(Callback):
     option: ClassVar[str] = "--measure"
     turn: ClassVar[int] = 0
     number_format: ClassVar[str | None] = None
+
+    def prepare(self, given: Given) -> None:
+        """Called once before the run begins, or is resumed or extended, each time with the untrained model.
+
+        What is computed of that model here is there again after an interruption. It must leave the model as it is. By
+        default it does nothing.
+
+        Args:
+            given: what the run begins with.
+
+        Raises:
+            UserError: the run lacks what the measurement needs; the run folder has not been made then.
+        """
 
     def measure(self, run: RunState) -> Iterable[Mapping[str, Any]]:
         """Returns the rows that are to be added to the table now.

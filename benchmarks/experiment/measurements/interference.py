@@ -1,32 +1,16 @@
 """How much the last task changed each weight matrix, and how much of the change lies in its principal directions."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from benchmarks.experiment.measurements.base import Measurement, RunState
+from benchmarks.experiment.measurements.changes import Principal, principal
 from benchmarks.experiment.measurements.spectrum import KEYS, keys_of, matrices_of
 from benchmarks.runs.columns import Column
 from strategies.clip.weight_matrices import WeightMatrix
 from strategies.numerics.precision import full_precision
-from strategies.numerics.subspace import energy_rank
-
-
-class Principal(NamedTuple):
-    """A weight matrix before a task, with the k principal directions that hold a given share of its energy; on the CPU.
-
-    The energy is the sum of the squared singular values.
-
-    Attributes:
-        weight: (d_out, d_in).
-        u: (d_out, k), the left singular vectors of the k largest singular values, as columns.
-        vh: (k, d_in), the right singular vectors, as rows.
-    """
-
-    weight: Tensor
-    u: Tensor
-    vh: Tensor
 
 
 def interference(before: Principal, delta: Tensor) -> tuple[float | None, float | None]:
@@ -79,14 +63,7 @@ class Meter(Measurement):
     def on_run_begin(self, run: RunState) -> None:
         """Stores the weights of the checkpoint as those before the next task, if the run is resumed."""
         if run.resumed:
-            self._remember(run)
-
-    def _remember(self, run: RunState) -> None:
-        for matrix in matrices_of(run):
-            made, _ = run.strategy.decompositions.of(matrix.weight())
-            u, s, vh = made.decomposition
-            k = energy_rank(s, run.strategy.rho)
-            self.before[matrix] = Principal(made.weight, u[:, :k], vh[:k])
+            self.before = principal(run)
 
     def measure(self, run: RunState) -> Iterator[dict[str, Any]]:
         """Yields one row for each weight matrix and stores the weights for the next task.
@@ -102,7 +79,7 @@ class Meter(Measurement):
         """
         with full_precision():
             yield from [self._row(matrix, run.learned) for matrix in matrices_of(run)]
-            self._remember(run)
+            self.before = principal(run)
 
     def _row(self, matrix: WeightMatrix, after: int) -> dict[str, Any]:
         left = right = norm = None
