@@ -14,12 +14,10 @@ from benchmarks.comparison.collection import Runs
 from benchmarks.comparison.tables import Table
 from benchmarks.studies import values
 from benchmarks.studies.base import SEEDS, Study
-from benchmarks.studies.values import Column
 from plotting.studies import look, trade_off
 
 
 RATES = {"M": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "M+V": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
-SIDES = ("left", "right")
 PLACES = ("M", "M+V", "M+U+V")  # of their colours
 VARIANTS = (("tail", ("M", "M+V", "M+U+V")), ("random", ("M", "M+U+V")))
 GRID = [
@@ -42,15 +40,12 @@ QUICK = [
 
 
 def tables(runs: Runs) -> list[Table]:
-    """Returns the metrics at each rate with the updates' interference, then all variants at equal learning accuracy.
+    """Returns all variants at equal learning accuracy, then the metrics at each rate with the updates' interference.
 
     Args:
         runs: the finished runs.
     """
-    columns = [
-        *values.metrics(),
-        *(Column(f"interference, {side}", values.of_rank(f"interference_{side}"), "{:.3f}".format) for side in SIDES),
-    ]
+    columns = [*values.metrics(), *values.interference()]
     found = values.front_lines(runs)
     baseline = values.place_of(found, trained="M", directions="tail")
     rates = values.by_setting("at each rate, task known", runs, ("directions", "trained", "lr"), columns)

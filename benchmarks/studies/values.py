@@ -188,3 +188,10 @@ def of_rank(name: str, after: int | None = None) -> Measure:
         return None if isnan(found) else found
 
     return mean_of
+
+
+def interference() -> list[Column]:
+    """Returns the columns of the share of an update that lies in the principal directions of its weight, on each side."""
+    return [
+        Column(f"interference, {side}", of_rank(f"interference_{side}"), "{:.3f}".format) for side in ("left", "right")
+    ]
