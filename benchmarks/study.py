@@ -82,7 +82,7 @@ class Asked:
 def _show_list(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         for name, question in base.questions().items():
-            click.echo(f"{name:<16} {question}")
+            click.echo(f"{name:<20} {question}")
         context.exit()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.comparison.frontier import Line
 from benchmarks.comparison.metric_columns import metric
@@ -66,6 +67,16 @@ def curve(
         whiskers: dict[str, Any] = {"xerr": x.half_width if isinstance(x, Interval) else None, "yerr": y.half_width}
         if any(width is not None for width in whiskers.values()):
             axes.errorbar(_mean(x), y.mean, **whiskers, color=shown.colour, fmt="none", elinewidth=0.5, zorder=1)
+
+
+def powers(axes: Axes) -> None:
+    """Labels the ticks of a logarithmic x axis as 1e-3 and so on, since figures parse no mathematics.
+
+    Args:
+        axes: the panel.
+    """
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 @style.paper()

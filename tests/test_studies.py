@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 
 NAMES = list(base.questions())
-QUICK = ("persistence",)  # by the real command in the default tests; the others in the slow ones
+QUICK = ("persistence", "rho", "saturation")  # by the real command in the default tests; the others in the slow ones
 COMMITTED, FINDINGS = ROOT / "results" / "studies", ROOT / "docs" / "findings"
 
 
@@ -52,6 +52,8 @@ def test_a_study_makes_its_table_and_figure_of_its_runs(name: str, tmp_path: Pat
 
 def check_quick(name: str, results: Path) -> None:
     done = study(name, "--quick", "--results", results)
+    if "has no bfloat16 arithmetic" in done.stderr:
+        pytest.skip("this processor does not compute in bfloat16")
     assert done.returncode == 0, done.stderr
     text = (results / f"{name}.md").read_text()
     assert done.stdout.splitlines()[-2:] == [f"{results / name}.png", f"{results / name}.md"]

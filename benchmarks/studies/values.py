@@ -19,7 +19,7 @@ from benchmarks.comparison.groups import Group, shown
 from benchmarks.comparison.metric_columns import headline
 from benchmarks.comparison.sorting import sort
 from benchmarks.comparison.statistics import Interval, Measure, interval
-from benchmarks.comparison.tables import Cell, Table, bracketed, unsigned
+from benchmarks.comparison.tables import MISSING, Cell, Table, bracketed, unsigned
 from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run
 
@@ -97,7 +97,7 @@ def by_setting(title: str, runs: Runs, names: Sequence[str], columns: Sequence[C
     """
     rows = [
         (
-            *(Cell(shown(value)) for value in values),
+            *(Cell(MISSING if value is None else shown(value)) for value in values),
             *(bracketed(mean(each, column.of), column.show) for column in columns),
         )
         for values, each in runs.group(*names).items()
