@@ -75,7 +75,7 @@ def powers(axes: Axes) -> None:
     Args:
         axes: the panel.
     """
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("e+00", ""))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

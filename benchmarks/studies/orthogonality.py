@@ -85,7 +85,7 @@ def figure(runs: Runs) -> Figure:
                     panel.errorbar(mean.mean, row, xerr=mean.half_width, elinewidth=0.5, **point)
             panel.plot([], [], color=shown.colour, marker=shown.marker, linestyle="none", label=precision)
         panel.set_yticks(range(len(labels)), labels if side == SIDES[0] else [""] * len(labels))
-        panel.invert_yaxis()
+        panel.set_ylim(len(labels) - 0.5, -0.5)
         panel.set_xscale("log")
         panel.set_xlabel("interference, mean over tasks")
         powers(panel)
