@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from benchmarks.runs.pack import pack
 from benchmarks.studies import base, page, values
 from benchmarks.sweep.door import plan, shared_by_all
 from tests.benchmarks.studies.made import cells, made
@@ -113,6 +115,17 @@ def test_small_and_large_runs_are_not_mixed(tmp_path: Path) -> None:
     made(named, tmp_path)
     done = study("persistence", "--quick", "--results", tmp_path)
     assert done.returncode == 2 and "has runs of persistence without --quick; name another folder" in done.stderr
+
+
+def test_packed_runs_are_found_and_not_done_again(tmp_path: Path) -> None:
+    named = base.find("saturation")
+    text = page.tables(named, made(named, tmp_path))
+    pack(tmp_path, together=True, without=["spectrum.csv"])
+    for cell in cells(named, tmp_path):
+        shutil.rmtree(cell.folder)
+    asked = study("saturation", "--results", tmp_path, "--status")
+    assert asked.stdout == "9 runs: 9 finished\n", asked
+    assert study("saturation", "--results", tmp_path, "--page").stdout == text
 
 
 def committed() -> list[str]:
