@@ -1,7 +1,7 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing; `make gpu` needs no uv.
 PYTHON ?= uv run python
 
-.PHONY: check test slow lint format types gpu pins readme reference search frontier
+.PHONY: check test slow lint format types gpu pins readme reference search frontier study studies
 
 check: lint types test
 
@@ -58,3 +58,12 @@ search:
 frontier:
 	$(SWEEP) results/reference/frontier.yaml --results results/reference/frontier
 	$(PACK) --without rank.csv,spectrum.csv results/reference/frontier
+
+# The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
+# all, one after the other.
+study:
+	uv run --extra cluster python -m benchmarks.study $(NAME)
+	$(PACK) --without spectrum.csv results/studies/$(NAME)
+
+studies:
+	uv run python -m benchmarks.study --list | cut -d' ' -f1 | xargs -I NAME $(MAKE) study NAME=NAME

@@ -17,6 +17,7 @@ COMMANDS = {
     "sweep": ("benchmarks.sweep", "do every run of a grid, on this machine or a Ray cluster"),
     "evaluate": ("benchmarks.evaluate", "test a model on every task of a stream, without training it"),
     "compare": ("benchmarks.compare", "make tables that compare run folders"),
+    "study": ("benchmarks.study", "answer a question by many runs, with a table and a figure"),
     "report": ("plotting.report", "write one page about run folders, with tables and figures"),
     "plot": ("plotting", "redraw the plots of run folders; `plot rank`, `plot curves`, ...: one figure of many runs"),
     "prepare": ("benchmarks.prepare", "check a stream's data, and download or cache what is missing"),

@@ -95,3 +95,8 @@ def test_a_measurement(run: Path) -> None:
         rows = list(csv.DictReader(file))
     assert {row["after"] for row in rows} == {"0", "1", "2"} and all(float(row["norm"]) > 0 for row in rows)
     assert json.loads((run / "run.json").read_text())["tables"]["norms"]["columns"][-1]["name"] == "norm"
+
+
+def test_a_study(copy: Path) -> None:
+    assert "toy-question         Does a toy have an answer?" in said(copy, "benchmarks.study", "--list")
+    assert said(copy, "benchmarks.study", "toy-question", "--status") == "3 runs: 3 to do\n"

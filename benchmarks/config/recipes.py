@@ -12,7 +12,8 @@ from benchmarks.config.errors import UserError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 VALIDATION = "validation"  # the family of streams on which settings are chosen
-AROUND = ("repeat", VALIDATION)  # streams of another stream, FAMILY:NUMBER:STREAM, whose recipe is that one's
+SHIFTED = "shifted"  # the family of streams whose images are changed
+AROUND = ("repeat", VALIDATION, SHIFTED)  # streams of another stream, FAMILY:WORD:STREAM, whose recipe is that one's
 ANY_STREAM = "folder"  # its settings are the default for streams without a recipe: users' images and users' streams
 
 
@@ -47,9 +48,9 @@ def repeated(argument: str) -> tuple[str, str]:
 
 
 def innermost(stream: str) -> str:
-    """Returns the stream that another one repeats, or holds images out of: `folder:PATH` for `validation:7:folder:PATH`.
+    """Returns the stream that another one repeats, changes, or holds images out of.
 
-    Any other stream's name is returned as it is.
+    It is `folder:PATH` for `validation:7:folder:PATH`. Any other stream's name is returned as it is.
 
     Args:
         stream: the stream's name on the command line.

@@ -1,11 +1,11 @@
-"""Finds strategies, streams, measurements, loggers and probes by name, and reads a strategy's settings without importing torch.
+"""Finds strategies, streams, measurements and their like by name, and reads a strategy's settings without importing torch.
 
 `--help` and `--list` must answer at once, but importing a strategy takes many seconds. So a module's first docstring
 line, its `Settings` class and its `ABOUT` are read from its source; nothing else of it is executed.
 
 A name is that of a file in this project, or of an entry point of an installed package (groups `nusa_bench.strategies`,
-`.streams`, `.measurements`, `.loggers` and `.probes`; the value names a module). A strategy may also be given as a path to
-a file.
+`.streams`, `.measurements`, `.loggers`, `.probes` and `.studies`; the value names a module). A strategy may also be given
+as a path to a file.
 """
 
 import ast
@@ -36,6 +36,7 @@ FOLDERS = {
     "measurement": ROOT / "benchmarks" / "experiment" / "measurements",
     "logger": ROOT / "benchmarks" / "experiment" / "loggers",
     "probe": ROOT / "benchmarks" / "experiment" / "probes",
+    "study": ROOT / "benchmarks" / "studies",
 }
 GROUPS = {
     "strategy": "nusa_bench.strategies",
@@ -43,10 +44,16 @@ GROUPS = {
     "measurement": "nusa_bench.measurements",
     "logger": "nusa_bench.loggers",
     "probe": "nusa_bench.probes",
+    "study": "nusa_bench.studies",
 }
 # A file that defines one of these names is of that kind; the other files in these folders are shared code.
-NEEDED = {"strategy": "Plugin", "stream": "build", "measurement": "Meter", "logger": "Logger", "probe": "build"}
+NEEDED = {
+    "strategy": "Plugin", "stream": "build", "measurement": "Meter", "logger": "Logger", "probe": "build", "study": "figure",
+}  # fmt: skip
 DEFINES = {kind: {name} for kind, name in NEEDED.items()} | {"strategy": {"Plugin", "Settings"}}
+HYPHENS = ("stream", "study")  # the kinds whose names have hyphens where their files' have underscores
+# What precedes a wrong name of a kind in an error: the option, or the argument, that it was given to.
+WHERE = {"measurement": "--measure", "logger": "--log", "study": "NAME"}
 # The modules that a `Settings` class and an `ABOUT` may use: those that are fast to import.
 LIGHT_MODULES = {
     "__future__", "typing", "pydantic", "pydantic.dataclasses", "strategies.about", "strategies.shared.settings",
@@ -58,10 +65,10 @@ _imported: dict[str, str] = {}  # by module the SHA-256 digest of its file when 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that defines a strategy, a stream, a measurement, a logger or a probe.
+    """A file that defines a strategy, a stream, a measurement, a logger, a probe or a study.
 
     Attributes:
-        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
+        kind: `strategy`, `stream`, `measurement`, `logger`, `probe` or `study`.
         name: the name of what it defines on the command line.
         file: its path.
         module: the full name by which it is imported, such as `strategies.nusa`; None for a user's own file.
@@ -100,7 +107,7 @@ class Source:
 
         Raises:
             UserError: the import fails, or the module does not define what its kind needs: `Plugin` for a strategy,
-                `build` for a stream or a probe, `Meter` for a measurement, `Logger` for a logger.
+                `build` for a stream or a probe, `Meter` for a measurement, `Logger` for a logger, `figure` for a study.
         """
         module = self.imported()
         if not hasattr(module, NEEDED[self.kind]):
@@ -156,7 +163,7 @@ def _built_in(kind: str) -> dict[str, Source]:
     for file in (file for pattern in patterns for file in folder.glob(pattern) if _defines(file, DEFINES[kind])):
         parts = [part for part in file.relative_to(folder).with_suffix("").parts if part != "__init__"]
         name = ":".join(parts)
-        name = name.replace("_", "-") if kind == "stream" else name
+        name = name.replace("_", "-") if kind in HYPHENS else name
         found[name] = Source(kind, name, file, ".".join([*folder.relative_to(ROOT).parts, *parts]))
     return dict(sorted(found.items()))
 
@@ -179,22 +186,22 @@ def _say_hidden(kind: str, name: str) -> None:
 
 
 def sources(kind: str) -> dict[str, Source]:
-    """Returns the files (`Source`) that define the strategies, streams, measurements, loggers or probes, by their names.
+    """Returns the files (`Source`) that define everything of one kind, such as all strategies, by their names.
 
     This project's come first, then those of installed packages, except those whose names this project uses.
 
     Args:
-        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
+        kind: `strategy`, `stream`, `measurement`, `logger`, `probe` or `study`.
     """
     own, others = _built_in(kind), _installed(kind, tuple(sys.path))
     return {**own, **{name: source for name, source in others.items() if name not in own}}
 
 
 def names(kind: str) -> list[str]:
-    """Returns the command-line names of all strategies, streams, measurements, loggers or probes, sorted.
+    """Returns the command-line names of all strategies, streams, measurements, loggers, probes or studies, sorted.
 
     Args:
-        kind: which of them: `strategy`, `stream`, `measurement`, `logger` or `probe`.
+        kind: which of them: `strategy`, `stream`, `measurement`, `logger`, `probe` or `study`.
     """
     return sorted(sources(kind))
 
@@ -211,10 +218,10 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def find(kind: str, name: str) -> Source:
-    """Returns the file (`Source`) that defines a strategy, a stream, a measurement, a logger or a probe; nothing is imported.
+    """Returns the file (`Source`) that defines a strategy, a stream or another kind of thing; nothing is imported.
 
     Args:
-        kind: `strategy`, `stream`, `measurement`, `logger` or `probe`.
+        kind: `strategy`, `stream`, `measurement`, `logger`, `probe` or `study`.
         name: the name on the command line, for a stream without the colon and what follows it. For a strategy also the
             path of a Python file, which ends in `.py`.
 
@@ -226,8 +233,8 @@ def find(kind: str, name: str) -> Source:
         return _own_file(Path(name))
     known = sources(kind)
     if name not in known:
-        option = {"measurement": "measure", "logger": "log"}.get(kind, kind)
-        raise UserError(f'--{option}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
+        where = WHERE.get(kind, f"--{kind}")
+        raise UserError(f'{where}: no {kind} "{name}"{nearest(name, list(known))}; known: {", ".join(known)}')
     if name in _built_in(kind) and name in _installed(kind, tuple(sys.path)):
         _say_hidden(kind, name)
     return known[name]

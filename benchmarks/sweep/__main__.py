@@ -1,9 +1,7 @@
 """Does many runs, on this machine or a Ray cluster: `python -m benchmarks.sweep --strategy nusa,lora --seed 42..46`."""
 
 import shlex
-import signal
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ from benchmarks.config.errors import UserError
 from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import Command, Place, plain, say
 from benchmarks.experiment.besides import besides
-from benchmarks.runtime import signals
-from benchmarks.sweep import door
+from benchmarks.sweep import console, door
 from benchmarks.sweep import search as searching
 from benchmarks.sweep.cells import said
 from benchmarks.sweep.file import block, read_blocks
 from benchmarks.sweep.grid import Block
 from benchmarks.sweep.options import Options
-from benchmarks.sweep.states import STATES
 
 
 WIDE = 160  # characters of a table that is not for a terminal
@@ -120,12 +116,12 @@ def main(
             print(asked.cells[index].request.command)
     elif dry_run:
         _show_runs(asked)
-        _say_remarks(asked)
+        console.say_remarks(asked)
     elif status:
-        _show_status(asked)
+        console.show_status(asked)
     else:
-        _say_remarks(asked)
-        failed = _run(asked, engine, retry_failed)
+        console.say_remarks(asked)
+        failed = console.do(asked, engine, retry_failed=retry_failed)
         if asked.is_search:
             _choose(asked)
         if failed:
@@ -135,7 +131,7 @@ def main(
 def _show_runs(asked: door.Plan) -> None:
     for cell, each in zip(asked.cells, asked.standings, strict=True):
         print(plain(f"{each.state:<11} {cell.name}"))
-    print(plain(_counts(asked)), flush=True)
+    print(plain(console.counts(asked)), flush=True)
 
 
 def _blocks(
@@ -179,46 +175,6 @@ def _shared(options: dict[str, Any]) -> Any:
         cache=options["cache"], use_cache=not options["no_cache"], auxiliary_images=options["reference_images"],
         auxiliary_texts=options["reference_texts"], trust_model_code=options["trust_model_code"], plots=options["plots"],
     )  # fmt: skip
-
-
-def _say_remarks(asked: door.Plan) -> None:
-    for line in asked.remarks:
-        say(line)
-
-
-def _counts(asked: door.Plan) -> str:
-    """How many runs stand where, such as `40 runs: 12 finished, 28 to do`."""
-    counts = Counter(each.state for each in asked.standings)
-    return f"{len(asked.cells)} runs: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-
-
-def _show_status(asked: door.Plan) -> None:
-    print(plain(_counts(asked)))
-    for cell, each in zip(asked.cells, asked.standings, strict=True):
-        if each.state in ("running", "interrupted"):
-            print(plain(f"{each.state:<11} {cell.name}: {len(each.seconds)} tasks learned"))
-        elif each.state == "failed":
-            print(plain(f"{each.state:<11} {cell.name}: {_why(each.why, each.log)}"))
-
-
-def _why(error: str, log: str) -> str:
-    return f"{error}; log: {log}" if log else error
-
-
-def _run(asked: door.Plan, options: Options, retry_failed: bool) -> bool:
-    """Does the runs, and returns whether some failed."""
-    with signals.raised() as came:
-        try:
-            failed = door.run_plan(asked, options, retry_failed=retry_failed)
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished task of each run")
-            sys.exit(128 + (came[0] if came else signal.SIGINT))
-    print(plain(f"{len(asked.cells) - len(failed)} of {len(asked.cells)} runs finished"))
-    for name, outcome in failed.items():
-        say(f"failed: {name}: {_why(outcome.error, outcome.log)}")
-    if failed:
-        say("the same command with --retry-failed tries those again")
-    return bool(failed)
 
 
 def _choose(asked: door.Plan) -> None:

@@ -7,6 +7,7 @@ from benchmarks.comparison.tables import Cell, Table
 
 
 SUFFIXES = (".md",)
+MARKS = "**Best**, *second best*."  # what marks in a table mean
 
 
 def write(comparison: Comparison) -> str:
@@ -19,10 +20,19 @@ def write(comparison: Comparison) -> str:
     for section in comparison.sections():
         parts += [f"### {_text(section.title)}", *map(_text, section.notes)]
         for table in section.tables:
-            parts += [f"**{_text(table.title)}**", _table(table), *map(_text, table.notes)]
+            parts.append(whole(table))
         if section.is_marked:
-            parts.append("**Best**, *second best*.")
+            parts.append(MARKS)
     return "\n\n".join(parts) + "\n"
+
+
+def whole(table: Table) -> str:
+    """Returns one table as Markdown text, with its title and notes.
+
+    Args:
+        table: the table.
+    """
+    return "\n\n".join([f"**{_text(table.title)}**", _table(table), *map(_text, table.notes)])
 
 
 def _table(table: Table) -> str:

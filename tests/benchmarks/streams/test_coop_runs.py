@@ -75,7 +75,9 @@ def test_other_streams_name_those_that_take_it(stream: str, tmp_path: Path) -> N
     with pytest.raises(UserError) as caught:
         build_plan(stream, tmp_path, "coop")
     assert str(caught.value).startswith("--splits coop: ")
-    assert str(caught.value).endswith("has no such splits; these have: mtil, mtil-split, repeat, validation, xtail")
+    assert str(caught.value).endswith(
+        "has no such splits; these have: mtil, mtil-split, repeat, shifted, validation, xtail"
+    )
 
 
 def test_wrong_words_end_a_run_before_it_begins(

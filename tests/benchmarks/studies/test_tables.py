@@ -1,0 +1,68 @@
+"""The columns of single studies, beside plain formulas on written runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.comparison.collection import load
+from benchmarks.runs.read import Run, read
+from benchmarks.studies import base, orthogonality, rho, saturation, shift
+from tests.benchmarks.studies.made import made
+from tests.run_folders import RANK, rank_rows, write_csv, write_run
+
+
+STATES = np.array([[50.0, 40.0], [70.0, 38.0], [64.0, 60.0]])
+
+
+def written(folder: Path, states: np.ndarray, tasks: list[str], **settings: object) -> Run:
+    write_run(folder, states, tasks, **settings)  # type: ignore[arg-type]
+    write_csv(folder / "rank.csv", RANK.split(","), rank_rows(len(tasks), trained=True, blocks=2))
+    return read(folder)
+
+
+def test_rho_reads_both_tasks_and_the_directions_of_their_updates(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", STATES, ["a", "b"], rank=200)
+    found = {column.heading: column.of(run) for column in rho.COLUMNS}
+    null = run.rank[run.rank["after"] == 1]["null_directions"]
+    assert found["directions, task 2"] == pytest.approx(np.minimum(null, 200).mean()) and (null > 200).any()
+    assert [value for name, value in found.items() if not name.startswith("directions")] == [
+        70.0,
+        60.0,
+        64.0,
+        6.0,
+        38.0,
+    ]
+
+
+def test_saturation_reads_each_round(tmp_path: Path) -> None:
+    names = ["a", "b", "a (2)", "b (2)"]
+    states = np.array([[50, 40], [70, 38], [64, 60], [75, 55], [66, 62]])[:, [0, 1, 0, 1]].astype(float)
+    run = written(tmp_path / "run", states, names)
+    assert saturation.in_round(run) == 2
+    rounds = [{column.heading: column.of(run) for column in saturation.columns(turn)} for turn in (0, 1, 2)]
+    assert [each["accuracy"] for each in rounds] == [45.0, 62.0, 64.0]
+    assert [each["learning accuracy"] for each in rounds] == [None, 65.0, 68.5]
+    assert [each["lost within the round"] for each in rounds] == [None, 3.0, 4.5]
+    last = run.rank[run.rank["after"] == 4]["null_directions"]
+    assert (rounds[2]["null directions"], rounds[2]["of the fewest"]) == (pytest.approx(last.mean()), last.min())
+
+
+def test_shift_reads_against_zero_shot(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", STATES, ["a", "b"])
+    rows = [
+        [after, "micro-pairs", metric, 60 - after * fall] for after in range(3) for metric, fall in (("x", 1), ("y", 2))
+    ]
+    write_csv(tmp_path / "run" / "probes.csv", ["after", "probe", "metric", "value"], rows)
+    (run,) = load([tmp_path])
+    found = {column.heading: column.of(run) for column in shift.COLUMNS}
+    assert (found["zero-shot"], found["Transfer lost"], found["Last gained"]) == (45.0, 40.0 - 38.0, 62.0 - 45.0)
+    assert found["pretraining lost"] == pytest.approx((2 + 4) / 2)
+
+
+def test_orthogonality_has_a_row_for_each_method_and_space(tmp_path: Path) -> None:
+    left, right = orthogonality.tables(made(base.find("orthogonality"), tmp_path))
+    assert left.title == "interference, left" and right.header[-1] == "chance"
+    assert len(left.rows) == len(orthogonality.METHODS) + len(orthogonality.SPACES)
+    assert {row[3].text for row in left.rows} == {"1.0e-02 [1.0e-02, 1.0e-02]"}
+    assert {row[3].text for row in right.rows} == {"2.0e-02 [2.0e-02, 2.0e-02]"}
