@@ -45,9 +45,12 @@ def test_the_runs_of_the_frontier_are_those_of_its_file() -> None:
 
 def test_the_recipe_has_what_the_search_chose() -> None:
     chosen = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REFERENCE / "search").glob("search-*.yaml")]
-    assert len(chosen) == 3
+    assert len(chosen) == 5
     for strategy, settings in (item for each in chosen for item in each["strategies"].items()):
-        assert settings.items() <= {**recipe("micro", strategy), "variant": "released"}.items(), strategy
+        if settings.get("variant") == "ness":  # the recipe's entry is LoRA-Null's; NESS's rate stands in micro.yaml
+            assert settings == {"variant": "ness", "lr": 1e-3}
+        else:
+            assert settings.items() <= {**recipe("micro", strategy), "variant": "released"}.items(), strategy
 
 
 def test_the_search_chose_from_runs_that_are_here() -> None:
@@ -57,7 +60,7 @@ def test_the_search_chose_from_runs_that_are_here() -> None:
     table = pd.concat(tables).reset_index(drop=True)
     assert {f"{value:.2f}" for value in table.average} <= {f"{scores(run)['average']:.2f}" for run in runs}
     assert set(table.groupby(["strategy", table.variant.fillna("")]).size()) == {9}
-    assert len({(run.config["strategy"], run.config.get("variant")) for run in runs}) == 23
+    assert len({(run.config["strategy"], run.config.get("variant")) for run in runs}) == 32
 
 
 def test_what_is_committed_stays_small() -> None:
