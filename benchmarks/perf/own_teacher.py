@@ -10,7 +10,7 @@ from strategies import nusa, nusa_self
 from strategies.base import StrategyPlugin
 
 
-STEPS = 6  # the first is not counted
+STEPS = 4  # the first is not counted
 CLASSES = (10, 100)
 
 
@@ -37,7 +37,7 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
         ending, steps, peaks = f"_{classes}_prompts", {}, {}
         for name, made in _methods().items():
             setting = Setting(model, batch_size, classes, device, STEPS)
-            seconds = setting.beside(made, {"floor": setting.floor()}, trainings=2)
+            seconds = setting.beside(made, {"floor": setting.floor()})
             steps[name] = ratio(seconds["step"], seconds["floor"])
             figures[f"{name}_step_over_floor{ending}"] = steps[name]
         both = steps["nusa_self"]["median"] / steps["nusa"]["median"]
