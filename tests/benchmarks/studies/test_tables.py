@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.comparison.collection import load
 from benchmarks.runs.read import Run, read
-from benchmarks.studies import base, orthogonality, rho, saturation, shift
+from benchmarks.studies import base, orthogonality, position, rho, saturation, shift
 from tests.benchmarks.studies.made import made
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
@@ -66,3 +66,14 @@ def test_orthogonality_has_a_row_for_each_method_and_space(tmp_path: Path) -> No
     assert len(left.rows) == len(orthogonality.METHODS) + len(orthogonality.SPACES)
     assert {row[3].text for row in left.rows} == {"1.0e-02 [1.0e-02, 1.0e-02]"}
     assert {row[3].text for row in right.rows} == {"2.0e-02 [2.0e-02, 2.0e-02]"}
+
+
+def test_position_fits_the_shape_over_the_deciles(tmp_path: Path) -> None:
+    found = [3.0 + 2.0 * ((decile - 5.5) / 4.5) ** 2 - 1.5 * (decile - 5.5) / 4.5 for decile in position.DECILES]
+    assert position.bend(position.DECILES, found) == pytest.approx((2.0, -1.5))
+    assert position.bend(position.DECILES[1:], found[1:]) == pytest.approx((2.0, -1.5))  # without the first too
+    each, shape, *_ = position.tables(made(base.find("position"), tmp_path))
+    assert [row[:2] for row in [tuple(cell.text for cell in row) for row in each.rows]][:4] == [
+        ("1", "0.001"), ("1", "0.003"), ("1", "0.01"), ("2", "0.01"),
+    ]  # fmt: skip
+    assert [row[0].text for row in shape.rows] == ["0.01", "0.03", "0.1"]  # the rates of decile 1 alone are left out
