@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.comparison.collection import load
+from benchmarks.comparison.collection import Runs, load
 from benchmarks.runs.read import Run, read
-from benchmarks.studies import base, orthogonality, position, rho, saturation, shift
-from tests.benchmarks.studies.made import made
+from benchmarks.studies import base, correlation, micro_or_real, orthogonality, position, rho, saturation, shift
+from tests.benchmarks.studies.made import Settings, made, measured
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
 
@@ -77,3 +77,35 @@ def test_position_fits_the_shape_over_the_deciles(tmp_path: Path) -> None:
         ("1", "0.001"), ("1", "0.003"), ("1", "0.01"), ("2", "0.01"),
     ]  # fmt: skip
     assert [row[0].text for row in shape.rows] == ["0.01", "0.03", "0.1"]  # the rates of decile 1 alone are left out
+
+
+def test_correlation_reads_both_tasks_and_orders_the_pairs(tmp_path: Path) -> None:
+    named = base.find("correlation")
+
+    def states(given: Settings) -> np.ndarray:
+        """The first task loses a point for each place of its pair among all pairs by their names."""
+        lost = float(sorted(correlation.PAIRS).index(given["order"]))
+        return np.array([[50.0, 40.0], [70.0, 37.0], [70.0 - lost, 60.0]])
+
+    runs = made(named, tmp_path, states)
+    nusa, _, table = correlation.tables(runs, measured(named))
+    assert [column.of(runs[0]) for column in correlation.COLUMNS] == pytest.approx(
+        [sorted(correlation.PAIRS).index(runs[0].config["order"]), 3.0, 0.015, 0.3]
+    )
+    assert sorted(row[0].text for row in nusa.rows) == sorted(correlation.PAIRS)
+    forgetting = next(row for row in table.rows if row[1].text == "forgetting")
+    assert forgetting[2].value == pytest.approx(1) and forgetting[3].value == pytest.approx(
+        -1
+    )  # names the other way round
+    assert next(row for row in table.rows if row[1].text == "lost Transfer")[2].text == "–"  # it does not vary
+
+
+def test_micro_or_real_has_the_published_shares_and_a_command_for_each_study() -> None:
+    spectra, sensitivity, commands = micro_or_real.tables(Runs([]), measured(base.find("micro-or-real")))
+    assert [row[2].text.partition(" ")[0] for row in spectra.rows] == ["51.8", "50.0", "50.0", "57.9", "60.0", "60.0"]
+    none, first, *_ = sensitivity.rows
+    assert none[4].value == pytest.approx(8 + np.mean(base.SEEDS)) and first[4].value == pytest.approx(
+        none[4].value - 2.5
+    )
+    assert [row[0].text for row in commands.rows] == sorted(base.questions())
+    assert all(row[1].text.endswith("--model ViT-B-16-quickgelu --pretrained openai") for row in commands.rows)
