@@ -1,6 +1,7 @@
 """How alike tasks are to a model, beside cosines of its features computed one image and one text at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def test_the_cosines_are_those_of_mean_features(images: Path, tiny_clip: Path, t
     name = f"local-dir:{tiny_clip}"
     found = {(pair.first, pair.second): pair for pair in similarity(name, f"folder:{images}", cache=tmp_path)}
     backbone = load_backbone(name, None)
-    clip = backbone.clip.eval()
+    clip: Any = backbone.clip.eval()
     stream = arrange(build_plan(f"folder:{images}", Path("data")), "default")
     seen, read = {}, {}
     for task in stream.tasks:

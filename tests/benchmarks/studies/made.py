@@ -96,4 +96,21 @@ def _real(cells: list[Row]) -> list[Row]:
     return found
 
 
-ROWS: dict[str, Callable[[list[Row]], list[Row]]] = {"correlation": _similar, "micro-or-real": _real}
+def _cost(cells: list[Row]) -> list[Row]:
+    """A step of 2 s, decompositions of 20 s and 2 s, and distances of 0.1 and 0.3 by power 2 and 0."""
+    found: list[Row] = []
+    for cell in cells:
+        if "timed" in cell:
+            machine = {"device": "cpu", "gpu": None, "processor": "a processor", "threads": 2}
+            found.append({**cell, "of": "step", "seconds": 2.0, **machine})
+            timed = [
+                {"backbone": model, "by": by, "seconds": s} for model in ("ViT-B-16", "ViT-H-14") for by, s in TIMES
+            ]
+            found += [{**cell, "of": "all", **each} for each in timed]
+        else:
+            found.append({**cell, "of": "distance", "squared_sine": 0.1 if cell["power"] else 0.3})
+    return found
+
+
+TIMES = (("svd", 20.0), ("tail by inverse, power 0", 2.0))
+ROWS: dict[str, Callable[[list[Row]], list[Row]]] = {"correlation": _similar, "micro-or-real": _real, "svd-cost": _cost}

@@ -7,7 +7,17 @@ import pytest
 
 from benchmarks.comparison.collection import Runs, load
 from benchmarks.runs.read import Run, read
-from benchmarks.studies import base, correlation, micro_or_real, orthogonality, position, rho, saturation, shift
+from benchmarks.studies import (
+    base,
+    correlation,
+    micro_or_real,
+    orthogonality,
+    position,
+    rho,
+    saturation,
+    shift,
+    svd_cost,
+)
 from tests.benchmarks.studies.made import Settings, made, measured
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
@@ -104,8 +114,30 @@ def test_micro_or_real_has_the_published_shares_and_a_command_for_each_study() -
     spectra, sensitivity, commands = micro_or_real.tables(Runs([]), measured(base.find("micro-or-real")))
     assert [row[2].text.partition(" ")[0] for row in spectra.rows] == ["51.8", "50.0", "50.0", "57.9", "60.0", "60.0"]
     none, first, *_ = sensitivity.rows
-    assert none[4].value == pytest.approx(8 + np.mean(base.SEEDS)) and first[4].value == pytest.approx(
-        none[4].value - 2.5
-    )
+    mean = 8 + float(np.mean(base.SEEDS))
+    assert [none[4].value, first[4].value] == pytest.approx([mean, mean - 2.5])
     assert [row[0].text for row in commands.rows] == sorted(base.questions())
     assert all(row[1].text.endswith("--model ViT-B-16-quickgelu --pretrained openai") for row in commands.rows)
+
+
+def test_svd_cost_sets_the_approximations_beside_the_exact_runs(tmp_path: Path) -> None:
+    named = base.find("svd-cost")
+
+    def states(given: Settings) -> np.ndarray:
+        """An approximate tail ends a point lower."""
+        return STATES - (np.arange(3) == 2)[:, None] * (given["strategy"] != "nusa")
+
+    timed, scores = svd_cost.tables(made(named, tmp_path, states), measured(named))
+    assert [[cell.text for cell in row] for row in timed.rows] == [
+        ["ViT-B-16", "svd", "20.00", "0.990"], ["ViT-B-16", "tail by inverse, power 0", "2.00", "0.100"],
+        ["ViT-H-14", "svd", "20.00", "–"], ["ViT-H-14", "tail by inverse, power 0", "2.00", "–"],
+    ]  # fmt: skip
+    found = {tuple(cell.text for cell in row[:3]): dict(zip(scores.header, row, strict=True)) for row in scores.rows}
+    assert found["nusa", "–", "–"]["squared sine"].value == 0
+    approximate = found["studies:approximate_tail", "complement", "2"]
+    assert approximate["squared sine"].value == pytest.approx(0.1)
+    assert approximate["Last, less exact"].value == pytest.approx(-1)
+    assert approximate["forgetting, less exact"].value == pytest.approx(1)
+    untimed = [row for row in measured(named) if "timed" not in row]
+    (only,) = svd_cost.tables(made(named, tmp_path / "again"), untimed)
+    assert only.title == "task known"
