@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
@@ -124,6 +125,20 @@ class Named:
             rows: of what was measured besides.
         """
         return of(runs, rows) if self.study.data else of(runs)
+
+
+def later(module: str) -> Callable[[Row, Mapping[str, Any]], Iterable[Row]]:
+    """Returns the function `measure` of a module that is imported when it is called: tables and figures need no torch.
+
+    Args:
+        module: its full name.
+    """
+
+    def measure(cell: Row, options: Mapping[str, Any]) -> Iterable[Row]:
+        found: Iterable[Row] = import_module(module).measure(cell, options)
+        return found
+
+    return measure
 
 
 def questions() -> dict[str, str]:

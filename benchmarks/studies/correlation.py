@@ -10,8 +10,7 @@ sides: 0 for orthogonal updates, 1 where one contains the other. Correlations ar
 interval of draws of pairs with replacement: the seeds of a pair are not independent of each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ from benchmarks.comparison.predictors import correlation
 from benchmarks.comparison.tables import MISSING, Cell, Table
 from benchmarks.runs.read import Run
 from benchmarks.studies import values
-from benchmarks.studies.base import SEEDS, Data, Row, Study
+from benchmarks.studies.base import SEEDS, Data, Row, Study, later
 from benchmarks.studies.values import Column
 from plotting import style
 from plotting.studies import look, panels
@@ -36,12 +35,6 @@ GRID = [{"strategy": METHODS, "order": [[pair] for pair in PAIRS], "seed": SEEDS
 QUICK = [{"strategy": METHODS, "order": [[PAIRS[0]], [PAIRS[-1]]], "seed": SEEDS[0], "iterations": 4}]
 ROUNDING = 1e-4  # values that all are below are rounding alone, and have no order
 KINDS = {"images": "images alike", "names": "class names alike"}
-
-
-def _similar(cell: Row, options: Mapping[str, Any]) -> Iterable[Row]:
-    from benchmarks.experiment.similarity import similarity  # here, since whoever only reads needs no torch
-
-    return [pair._asdict() for pair in similarity(**cell, **options)]
 
 
 def forgotten(run: Run) -> float:
@@ -190,7 +183,11 @@ STUDY = Study(
     figure=figure,
     alt="Forgetting, interference and shared directions by how alike two tasks are",
     measure=("task_angles",),
-    data=Data(cells=[{"model": "micro"}], quick=[{"model": "micro"}], measure=_similar),
+    data=Data(
+        cells=[{"model": "micro"}],
+        quick=[{"model": "micro"}],
+        measure=later("benchmarks.studies.measuring.correlation"),
+    ),
     not_shown=(
         "Each pair is learned in one order alone, and a task that is easily forgotten is so beside any other: with twelve "
         "pairs the tasks themselves are not told from how alike they are. All pairs that are far from one another have "

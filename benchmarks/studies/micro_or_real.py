@@ -10,8 +10,7 @@ are those of random directions, random updates and random weights; the spectra o
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from benchmarks.comparison.collection import Runs
 from benchmarks.comparison.statistics import interval
 from benchmarks.comparison.tables import MISSING, Cell, Table, bracketed, unsigned
 from benchmarks.studies import base, values
-from benchmarks.studies.base import SEEDS, Data, Row, Study
+from benchmarks.studies.base import SEEDS, Data, Row, Study, later
 from plotting import style
 from plotting.studies import curve, look, panels
 
@@ -34,35 +33,6 @@ WHERE = ("tail", "top", "random")  # directions that are taken out
 PUBLISHED = {"image": 51.8, "text": 57.9}
 REAL = "--model ViT-B-16-quickgelu --pretrained openai"
 CELLS = [{"weights": weights, "seed": seed} for weights in WEIGHTS for seed in SEEDS]
-
-
-def _measured(cell: Row, options: Mapping[str, Any]) -> Iterator[Row]:
-    # Here, since whoever only reads the tables needs no torch.
-    import torch
-
-    from benchmarks.experiment.backbones.loading import load_backbone, random_backbone
-    from benchmarks.experiment.model_spectra import spectra
-    from benchmarks.experiment.model_test import ModelTest
-    from benchmarks.experiment.reading import data_place
-    from benchmarks.experiment.request import cache_place
-    from benchmarks.experiment.sensitivity import rows
-    from benchmarks.runtime.devices import plain_torch
-    from benchmarks.streams.named import build_plan
-    from strategies.clip.weight_matrices import weight_matrices
-
-    model, cache = cell.get("model", "micro"), options.get("cache")
-    torch.manual_seed(cell["seed"])
-    backbone = random_backbone(model) if cell["weights"] == "random" else load_backbone(model, cell.get("pretrained"))
-    with plain_torch():
-        yield from ({"of": "spectrum", **found._asdict()} for found in spectra(backbone.clip))
-        narrowest = min(min(matrix.weight().shape) for matrix in weight_matrices(backbone.clip))
-        order = cell.get("order", "default")
-        place = cache_place(Path(cache) if cache else None, wanted=True)
-        test = ModelTest(backbone, build_plan("micro", data_place(options.get("data_root"))), order, "auto", place)
-        removed = [round(share * narrowest) for share in SHARES]
-        for row in rows(test, removed=removed, norms=NORMS, directions=removed[0], seed=cell["seed"]):
-            share = row.directions and row.directions / narrowest
-            yield {"of": "sensitivity", **row._asdict(), "directions": share}
 
 
 def tables(runs: Runs, rows: Sequence[Row]) -> list[Table]:
@@ -187,7 +157,7 @@ STUDY = Study(
     data=Data(
         cells=CELLS,
         quick=[{"weights": weights, "seed": SEEDS[0], "order": "digits,letters"} for weights in WEIGHTS],
-        measure=_measured,
+        measure=later("benchmarks.studies.measuring.micro_or_real"),
     ),
     not_shown=(
         "The published shares are of one model; no sensitivity of OpenAI's weights is published, and none was measured here. A "

@@ -12,23 +12,18 @@ principal angles between the two, over the matrices of the untrained model and b
 directions at random there.
 """
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.comparison.collection import Runs
 from benchmarks.comparison.statistics import Measure
 from benchmarks.comparison.tables import MISSING, Cell, Table, signed
-from benchmarks.config.errors import UserError
 from benchmarks.runs.read import Run
-from benchmarks.runtime.files import read_json
 from benchmarks.studies import values
-from benchmarks.studies.base import SEEDS, Data, Row, Study
+from benchmarks.studies.base import SEEDS, Data, Row, Study, later
 from benchmarks.studies.values import Column
 from plotting import style
 from plotting.studies import curve, look, panels
@@ -49,45 +44,6 @@ TASK = 1000  # steps
 KINDS = [{"algorithm": algorithm, "power": power} for algorithm in ALGORITHMS for power in POWERS]
 CELLS: list[Row] = [{"timed": model} for model in TIMED] + [{**kind, "seed": seed} for kind in KINDS for seed in SEEDS]
 DIFFERENT = {"transfer": "Transfer", "last": "Last", "forgetting": "forgetting"}
-
-
-def _measured(cell: Row, options: Mapping[str, Any]) -> Iterator[Row]:
-    return _timed(cell["timed"]) if "timed" in cell else _distance(cell)
-
-
-def _timed(model: str) -> Iterator[Row]:
-    """Yields the seconds of a step of the model, and of each backbone's decomposition by each algorithm."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["--part", "decomposition", "--model", model, "--results", folder]
-        command = [sys.executable, "-m", "benchmarks.perf", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UserError(f"benchmarks.perf {' '.join(words[:-2])}: {(done.stderr.splitlines() or ['failed'])[-1]}")
-        found = read_json(Path(folder) / "decomposition.json")
-    machine = {name: found["hardware"][name] for name in ("device", "gpu", "processor", "threads")}
-    yield {"of": "step", "seconds": found["seconds_of_a_step"], **machine}
-    for backbone, seconds in found["decomposition_seconds_of_all_attention_matrices"].items():
-        yield from ({"of": "all", "backbone": backbone, "by": by, "seconds": each} for by, each in seconds.items())
-
-
-def _distance(cell: Row) -> Iterator[Row]:
-    """Yields the mean squared sine between approximate and exact tails of the model's matrices, over both sides."""
-    # Here, since whoever only reads the tables needs no torch.
-    import torch
-
-    from benchmarks.experiment.backbones.loading import load_backbone
-    from strategies.clip.weight_matrices import weight_matrices
-    from strategies.numerics.approximate_tail import complement, inverse, squared_sine
-    from strategies.numerics.subspace import choose, decompose
-
-    torch.manual_seed(cell["seed"])
-    find = {"complement": complement, "inverse": inverse}[cell["algorithm"]]
-    sines: list[float] = []
-    for matrix in weight_matrices(load_backbone(cell.get("model", "micro"), cell.get("pretrained")).clip):
-        weight = matrix.weight().detach()
-        (u, vh), exact = find(weight, RANK, cell["power"]), choose(decompose(weight), RANK, "tail")
-        sines += [squared_sine(u, exact[0]), squared_sine(vh.T, exact[1].T)]
-    yield {"of": "distance", "squared_sine": sum(sines) / len(sines)}
 
 
 def tables(runs: Runs, rows: Sequence[Row]) -> list[Table]:
@@ -167,26 +123,26 @@ def figure(runs: Runs, rows: Sequence[Row]) -> Figure:
         runs: the finished runs.
         rows: the timings, and the distances.
     """
-    timed = seconds(rows)
-    labels = list(next(iter(timed.values()), {}))
-    kinds = runs.group("algorithm", "power")
-    names = ["exact" if algorithm is None else f"{algorithm}, power {power}" for algorithm, power in kinds]
-    drawing, axes = panels(("", "", ""), [*labels, *names])
-    for place, by in enumerate(labels):
-        axes[0].plot([found[by] for found in timed.values()], label=by, **{**look(place).line(), "markersize": 3.5})
+    timed, kinds = seconds(rows), runs.group("algorithm", "power")
+    of_runs = {"svd" if by is None else f"tail by {by}, power {power}": each for (by, power), each in kinds.items()}
+    labels = list(dict.fromkeys([*of_runs, *next(iter(timed.values()), {})]))
+    shown = {label: look(place, place) for place, label in enumerate(labels)}
+    drawing, axes = panels(("", "", ""), labels)
+    for label in labels:
+        points = [found[label] for found in timed.values() if label in found]
+        axes[0].plot(points, label=label, **{**shown[label].line(), "markersize": 3.5})
     axes[0].set_xticks(range(len(timed)), [each.removeprefix("ViT-") for each in timed])
     axes[0].set_ylabel("seconds, all matrices")
     if timed:
         axes[0].set_yscale("log")
-    for place, (name, each) in enumerate(zip(names, kinds.values(), strict=True)):
-        shown = look(place, place)
-        axes[0].plot([], label=f"runs: {name}", **shown.line())  # for the legend
-        for panel, key in zip(axes[1:], ("last", "forgetting"), strict=True):
-            of = {column.heading: column.of for column in values.metrics()}["Last" if key == "last" else key]
-            curve(panel, [_sine(rows)(each[0])], [values.mean(each, of)], name, shown)
-    for panel, label in zip(axes[1:], ("Last (%)", "forgetting (points)"), strict=True):
-        panel.set_xlabel("squared sine to the exact tail")
-        panel.set_ylabel(label)
+        axes[0].yaxis.set_major_formatter("{x:g}")
+        axes[0].yaxis.set_minor_formatter(NullFormatter())
+    of = {column.heading: column.of for column in values.metrics()}
+    for panel, heading, unit in zip(axes[1:], ("Last", "forgetting"), ("%", "points"), strict=True):
+        for label, each in of_runs.items():
+            curve(panel, [_sine(rows)(each[0])], [values.mean(each, of[heading])], label, shown[label])
+        panel.set_xlabel("squared sine")
+        panel.set_ylabel(f"{heading} ({unit})")
     style.legend(drawing)
     return drawing
 
@@ -197,7 +153,11 @@ STUDY = Study(
     tables=tables,
     figure=figure,
     alt="Seconds of the decomposition by model; Last and forgetting by distance to the tail",
-    data=Data(cells=CELLS, quick=[{**KINDS[0], "seed": SEEDS[0]}, {**KINDS[2], "seed": SEEDS[0]}], measure=_measured),
+    data=Data(
+        cells=CELLS,
+        quick=[{**KINDS[0], "seed": SEEDS[0]}, {**KINDS[2], "seed": SEEDS[0]}],
+        measure=later("benchmarks.studies.measuring.svd_cost"),
+    ),
     not_shown=(
         "The seconds are of random matrices of each width; a trained weight's spectrum changes those of the approximations "
         "little and their distance to the tail much. The accuracy is that of one small model, whose matrices have 128 "
