@@ -15,8 +15,9 @@ from benchmarks.config.registry import ROOT
 from benchmarks.config.settings import default_data_root
 from benchmarks.config.terminal import Command, Place, plain, say
 from benchmarks.experiment.besides import besides
-from benchmarks.studies import base, page
-from benchmarks.studies.base import Named
+from benchmarks.runtime.environment import ready_for_avalanche
+from benchmarks.studies import base, data, page
+from benchmarks.studies.base import Named, Row
 from benchmarks.sweep import console, door
 from benchmarks.sweep.options import Options
 from plotting import style
@@ -29,7 +30,7 @@ NAME is that of a file in benchmarks/studies; --list names all with their questi
 interrupted ones go on after their last finished task, when the same command is given again.
 
 In a checkout of this repository the figure is docs/findings/NAME.png and the page docs/findings/NAME.md; with --quick,
---stream, --model or --results, or elsewhere, they lie beside the run folders.
+--stream, --model, --pretrained or --results, or elsewhere, they lie beside the run folders.
 """
 
 
@@ -39,7 +40,8 @@ class Asked:
 
     Attributes:
         named: the study.
-        stream, model: as named on the command line; None for the study's own.
+        stream: as named on the command line; None for the study's own.
+        also: `model` and `pretrained`, as far as they are named.
         quick: whether it is the small grid.
         results: the folder of the run folders.
         findings: the folder of figure and page.
@@ -48,7 +50,7 @@ class Asked:
 
     named: Named
     stream: str | None
-    model: str | None
+    also: dict[str, str]
     quick: bool
     results: Path
     findings: Path
@@ -69,8 +71,18 @@ class Asked:
             cache=self.options["cache"],
         )
         return door.plan(
-            self.named.blocks(self.stream, self.model, quick=self.quick is not other), shared, opened=opened
+            self.named.blocks(self.stream, self.also, quick=self.quick is not other), shared, opened=opened
         )
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are runs; a study may only measure."""
+        return bool(self.named.blocks(self.stream, quick=self.quick))
+
+    @property
+    def cells(self) -> list[Row]:
+        """What is measured besides the runs."""
+        return self.named.cells(self.also, quick=self.quick)
 
     def check_unmixed(self) -> None:
         """Raises UserError if the results folder has runs of the other grid."""
@@ -99,6 +111,7 @@ def _show_list(context: click.Context, _parameter: click.Parameter, value: bool)
 @click.option("--quick", is_flag=True, help="a few short runs, a minute in all, to see whether everything works")
 @click.option("--stream", metavar="NAME", help="one of the streams that the study is made for  [its first]")
 @click.option("--model", metavar="NAME", help="of every run, as in benchmarks.run  [the stream's]")
+@click.option("--pretrained", metavar="TAG|FILE", help="weights of the model, as in benchmarks.run")
 @click.option(
     "--results",
     type=Place(),
@@ -116,20 +129,37 @@ def main(name: str, status: bool, only_page: bool, retry_failed: bool, **options
         raise UserError("--status, --page: one of them at a time")
     asked = _asked(base.find(name), options, is_new=not (status or only_page))
     if only_page:
-        print(page.tables(asked.named, _finished(asked)), end="")
+        print(page.tables(asked.named, *_finished(asked)), end="")
     elif status:
-        console.show_status(asked.plan(opened=False))
+        _show_status(asked)
     else:
-        asked.check_unmixed()
-        plan = asked.plan(opened=True)
-        console.say_remarks(plan)
-        if console.do(plan, Options(), retry_failed=retry_failed):
-            sys.exit(1)
+        if asked.trains:
+            _do_runs(asked, retry_failed=retry_failed)
+        if asked.named.study.data:
+            with ready_for_avalanche():
+                data.measure(asked.named.study.data, asked.cells, asked.results, asked.options)
         _write(asked)
 
 
+def _show_status(asked: Asked) -> None:
+    if asked.trains:
+        console.show_status(asked.plan(opened=False))
+    if cells := asked.cells:
+        print(f"{len(cells)} cells: {len(cells) - len(data.left(cells, asked.results))} measured")
+
+
+def _do_runs(asked: Asked, *, retry_failed: bool) -> None:
+    """Does the runs that are not finished; ends the process with status 1 if some failed."""
+    asked.check_unmixed()
+    plan = asked.plan(opened=True)
+    console.say_remarks(plan)
+    if console.do(plan, Options(), retry_failed=retry_failed):
+        sys.exit(1)
+
+
 def _asked(named: Named, options: dict[str, Any], *, is_new: bool) -> Asked:
-    stream, model, quick, results = (options.pop(each) for each in ("stream", "model", "quick", "results"))
+    stream, quick, results = (options.pop(each) for each in ("stream", "quick", "results"))
+    also = {name: value for name in ("model", "pretrained") if (value := options.pop(name)) is not None}
     checkout = (ROOT / FINDINGS).is_dir()
     findings = None
     if results is None and quick:
@@ -138,13 +168,17 @@ def _asked(named: Named, options: dict[str, Any], *, is_new: bool) -> Asked:
         results = Path(tempfile.mkdtemp(prefix=f"nusa-bench-{named.name}-"))
     elif results is None:
         results = (ROOT if checkout else Path()) / RESULTS / named.name
-        if checkout and stream in (None, named.stream) and model is None:
+        if checkout and stream in (None, named.stream) and not also:
             findings = ROOT / FINDINGS
-    return Asked(named, stream, model, quick, results, findings or results, options)
+    return Asked(named, stream, also, quick, results, findings or results, options)
 
 
-def _finished(asked: Asked) -> Runs:
-    """The runs of the study; raises UserError if some are not finished."""
+def _finished(asked: Asked) -> tuple[Runs, list[Row]]:
+    """The runs of the study and what it measured besides; raises UserError if some is not finished."""
+    return _runs(asked) if asked.trains else Runs([]), data.rows(asked.cells, asked.results)
+
+
+def _runs(asked: Asked) -> Runs:
     plan = asked.plan(opened=False)
     pairs = zip(plan.cells, plan.standings, strict=True)
     if missing := [cell.name for cell, each in pairs if each.state != "finished"]:
@@ -160,13 +194,13 @@ def _finished(asked: Asked) -> Runs:
 
 def _write(asked: Asked) -> None:
     """Writes figure and page, and prints their paths."""
-    runs = _finished(asked)
+    named, finished = asked.named, _finished(asked)
     figure, text = (asked.findings / f"{asked.named.name}.{suffix}" for suffix in ("png", "md"))
-    style.save(asked.named.study.figure(runs), figure)
-    page.renew(asked.named, text, page.tables(asked.named, runs))
+    style.save(named.make(named.study.figure, *finished), figure)
+    page.renew(named, text, page.tables(named, *finished))
     for path in (figure, text):
         print(plain(str(path)))
-    if asked.findings == ROOT / FINDINGS:
+    if asked.findings == ROOT / FINDINGS and asked.trains:
         say(
             f"note: python -m benchmarks.runs.pack --together {asked.results} packs the runs, to commit them with the page"
         )

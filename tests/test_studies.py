@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.runs.pack import pack
 from benchmarks.studies import base, page, values
+from benchmarks.studies.data import FILE, left
 from benchmarks.sweep.door import plan, shared_by_all
-from tests.benchmarks.studies.made import cells, made
+from tests.benchmarks.studies.made import cells, made, measured
 from tests.conftest import ROOT
 
 
@@ -36,7 +37,8 @@ def test_a_study_fits_into_an_hour_and_a_page(name: str, tmp_path: Path) -> None
     assert named.question.endswith("?") and len(named.question) <= page.WIDEST - len("# ")
     assert len(f"![{named.study.alt}]({name}.png)") <= page.WIDEST
     found = cells(named, tmp_path)
-    assert len(found) <= 90 and {cell.request.config.common.seed for cell in found} == set(base.SEEDS)
+    seeds = {cell.request.config.common.seed for cell in found} or {cell["seed"] for cell in named.cells()}
+    assert len(found) <= 90 and seeds == set(base.SEEDS)
     quick = cells(named, tmp_path, quick=True)
     assert len(quick) <= 8 and not {cell.folder for cell in quick} & {cell.folder for cell in found}
 
@@ -44,11 +46,12 @@ def test_a_study_fits_into_an_hour_and_a_page(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_makes_its_table_and_figure_of_its_runs(name: str, tmp_path: Path) -> None:
     named = base.find(name)
-    runs = made(named, tmp_path)
-    text = page.tables(named, runs)
+    runs, rows = made(named, tmp_path), measured(named)
+    text = page.tables(named, runs, rows)
     assert values.FEWER not in text and re.search(r"\d \\\[-?[\d.]", text)  # an interval
-    assert isinstance(named.study.figure(runs), Figure)
-    few = page.tables(named, type(runs)(run for run in runs if run.config["seed"] == base.SEEDS[0]))
+    assert isinstance(named.make(named.study.figure, runs, rows), Figure)
+    first = type(runs)(run for run in runs if run.config["seed"] == base.SEEDS[0])
+    few = page.tables(named, first, [row for row in rows if row.get("seed", base.SEEDS[0]) == base.SEEDS[0]])
     assert few.startswith(values.FEWER) and not re.search(r"\d \\\[", few)
 
 
@@ -60,12 +63,11 @@ def check_quick(name: str, results: Path) -> None:
     text = (results / f"{name}.md").read_text()
     assert done.stdout.splitlines()[-2:] == [f"{results / name}.png", f"{results / name}.md"]
     assert (results / f"{name}.png").stat().st_size > 5_000 and "Not measured yet." in text and values.FEWER in text
-    times = {
-        cell.folder: (cell.folder / "run.json").stat().st_mtime_ns
-        for cell in cells(base.find(name), results, quick=True)
-    }
+    files = [cell.folder / "run.json" for cell in cells(base.find(name), results, quick=True)]
+    files += [results / FILE] if base.find(name).study.data else []
+    times = {file: file.stat().st_mtime_ns for file in files}
     again = study(name, "--quick", "--results", results)
-    assert again.returncode == 0 and {folder: (folder / "run.json").stat().st_mtime_ns for folder in times} == times
+    assert again.returncode == 0 and {file: file.stat().st_mtime_ns for file in files} == times
     assert (results / f"{name}.md").read_text() == text
     assert study(name, "--quick", "--results", results, "--page").stdout in text
 
@@ -129,14 +131,20 @@ def test_packed_runs_are_found_and_not_done_again(tmp_path: Path) -> None:
 
 
 def committed() -> list[str]:
-    return [name for name in NAMES if any((COMMITTED / name).rglob("*.runs.zip.xz"))]
+    """The studies with committed runs, or with committed data of those that only measure."""
+    there = {name for name in NAMES if any((COMMITTED / name).rglob("*.runs.zip.xz"))}
+    measured_only = {name for name in NAMES if not base.find(name).blocks() and (COMMITTED / name / FILE).is_file()}
+    return sorted(there | measured_only)
 
 
 @pytest.mark.parametrize("name", committed())
 def test_committed_runs_are_those_of_the_study_and_its_page_tells_them(name: str) -> None:
     """The command has nothing left to do, and would print what the page has."""
-    asked = plan(base.find(name).blocks(), shared_by_all(COMMITTED / name))
-    assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks
+    named = base.find(name)
+    if blocks := named.blocks():
+        asked = plan(blocks, shared_by_all(COMMITTED / name))
+        assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks
+    assert not left(named.cells(), COMMITTED / name)
     text = (FINDINGS / f"{name}.md").read_text()
     assert f"\n\n{study(name, '--page').stdout}\n<!-- end -->" in text
     assert (FINDINGS / f"{name}.png").is_file()

@@ -1,6 +1,7 @@
 """Measures the SVD of all attention matrices, from ViT-B/32 to ViT-bigG-14, by several algorithms."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import open_clip
@@ -12,12 +13,15 @@ from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import in_turns, timed
 from strategies import nusa
 from strategies.numerics import svd
+from strategies.numerics.approximate_tail import complement, inverse
 
 
 BACKBONES = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-H-14", "ViT-g-14", "ViT-bigG-14")
 ROUNDS = 3
 MATRICES = 4  # q, k, v and o of a block
 TASK = 1000  # steps of a published task
+TAIL = 128  # directions of a published update
+POWERS = (0, 2)
 
 
 def towers(model: str) -> dict[int, int]:
@@ -59,14 +63,21 @@ def routes(device: str) -> dict[str, Callable[[Tensor], object]]:
 
     `svd` is torch's default, one matrix after the other; `svd, batched` the same for all four at once; `float64 W^T W`
     as in `by_gram`. On a GPU there are also `on the host` (torch's on the CPU) and `gesvd` (torch's with that driver),
-    from which a run on a GPU chooses the faster; a run on a CPU uses `svd`.
+    from which a run on a GPU chooses the faster; a run on a CPU uses `svd`. `tail by complement` and `tail by inverse` find
+    the 128 smallest directions alone, and not exactly (`strategies.numerics.approximate_tail`); no run uses them but those
+    of the study `svd-cost`.
 
     Args:
         device: `cpu` or `cuda`.
     """
     taken = {name: one_by_one(route) for name, route in svd.routes(torch.device(device)).items()}
     others = {"svd": one_by_one(svd.torch_svd), "svd, batched": svd.torch_svd, "float64 W^T W": one_by_one(by_gram)}
-    return {**others, **taken}
+    tails = {
+        f"tail by {find.__name__}, power {power}": one_by_one(partial(find, count=TAIL, power=power))
+        for find in (complement, inverse)
+        for power in POWERS
+    }
+    return {**others, **taken, **tails}
 
 
 def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str, Any]:
@@ -81,6 +92,7 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
     Returns:
         `decomposition_seconds_of_all_attention_matrices`: a dict by backbone (`ViT-B-32` to `ViT-bigG-14`) of dicts
         by algorithm (the names of `routes`): seconds for q, k, v and o of all blocks of both towers.
+        `seconds_of_a_step`: of NuSA-CL with `model`.
         `decomposition_seconds`: seconds that NuSA-CL's decomposition takes before a task with `model`.
         `decomposition_share_of_1000_steps`: these / (these + the seconds of 1000 training steps), 0 to 1.
     """
@@ -111,6 +123,7 @@ def measure(model: str, batch_size: int, classes: int, device: str) -> dict[str,
     own = plugin.decomposition_seconds / 2  # of the two trainings
     return {
         "decomposition_seconds_of_all_attention_matrices": whole,
+        "seconds_of_a_step": step,
         "decomposition_seconds": own,
         "decomposition_share_of_1000_steps": own / (own + TASK * step),
     }

@@ -5,7 +5,9 @@ here that defines `figure` is a study, under the file's name with hyphens. Its d
 that becomes the page's title; what follows says which runs there are and how they are read, and stands on the page too.
 
 The file defines `tables(runs)` and `figure(runs)`, which read nothing but the finished runs, and `STUDY`, a `base.Study` that
-holds these two with the grid of the runs. `values` has what tables and figures share, `page` makes the page.
+holds these two with the grid of the runs. `values` has what tables and figures share, `page` makes the page. What a study
+measures besides, such as a model's spectra, its `base.Data` says: the rows go to both functions as a second argument, and are
+kept in `data.json` beside the run folders (`data`).
 
-A study knows no models and trains nothing: the runs are a sweep's. To add one, add a file and nothing else.
+A study trains nothing: the runs are a sweep's. To add one, add a file and nothing else.
 """

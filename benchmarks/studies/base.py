@@ -1,9 +1,10 @@
-"""What a study is: the grids of its runs, by stream, and the functions that make its tables and its figure of them."""
+"""What a study is: the grids of its runs, by stream, what it measures besides, and what makes tables and a figure of both."""
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -18,6 +19,23 @@ from benchmarks.sweep.grid import Block
 KIND = "study"
 SEEDS = (42, 43, 44)  # of every study's runs
 Grid = Sequence[Mapping[str, Any]]  # blocks of settings with their alternatives, as a sweep's file has them
+Row = Mapping[str, Any]  # texts, numbers, truth values and None by name
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a study measures besides runs.
+
+    Attributes:
+        cells: what is measured, each described by texts and numbers; with `--model` and `--pretrained` each has these too.
+        quick: the few cells of `--quick`.
+        measure: returns the rows of a cell, given the cell, and `data_root` and `cache` as in `nb.run`.
+    """
+
+    cells: Sequence[Row]
+    quick: Sequence[Row]
+    measure: Callable[[Row, Mapping[str, Any]], Iterable[Row]]
 
 
 @dataclass(frozen=True)
@@ -26,23 +44,25 @@ class Study:
 
     Attributes:
         grids: its runs, by the stream that they are made for; the first is the one of its page. A block that names a stream
-            itself keeps it.
+            itself keeps it. A study that only measures has no blocks.
         quick: the few short runs of `--quick`, a minute on two cores.
-        tables: returns the tables of the finished runs.
-        figure: returns the figure of the finished runs.
+        tables: returns the tables of the finished runs, and of the rows of `data` if there is some.
+        figure: returns the figure of the same.
         alt: what the figure shows, for readers who cannot see it; at most 80 characters.
         not_shown: what the study does not show, a paragraph for its page.
         measure, probe: what each run does besides, as in `nb.run`.
+        data: what is measured besides the runs; None for nothing.
     """
 
     grids: Mapping[str, Grid]
     quick: Grid
-    tables: Callable[[Runs], list[Table]]
-    figure: Callable[[Runs], Figure]
+    tables: Callable[..., list[Table]]
+    figure: Callable[..., Figure]
     alt: str
     not_shown: str
     measure: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
+    data: Data | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +86,12 @@ class Named:
         """The stream of the study's page."""
         return next(iter(self.study.grids))
 
-    def blocks(self, stream: str | None = None, model: str | None = None, *, quick: bool = False) -> list[Block]:
+    def blocks(self, stream: str | None = None, also: Row | None = None, *, quick: bool = False) -> list[Block]:
         """Returns the grid of the study's runs.
 
         Args:
             stream: the stream; None for that of the page.
-            model: of every run, as `--model` of `benchmarks.run`; None for the stream's own.
+            also: settings of every run besides, such as `model`; None for the grid's own.
             quick: whether it is the small grid of `--quick`.
 
         Raises:
@@ -83,8 +103,42 @@ class Named:
             near = registry.nearest(stream, known)
             raise UserError(f"--stream {stream}: {self.name} is made for {', '.join(known)}{near}")
         grid = self.study.quick if quick else self.study.grids[stream]
-        also = {} if model is None else {"model": model}
-        return [block({"stream": stream, **each, **also}, f"{self.name}, block {n}") for n, each in enumerate(grid, 1)]
+        every = also or {}
+        return [block({"stream": stream, **each, **every}, f"{self.name}, block {n}") for n, each in enumerate(grid, 1)]
+
+    def cells(self, also: Row | None = None, *, quick: bool = False) -> list[Row]:
+        """Returns what the study measures besides its runs.
+
+        Args:
+            also: what every cell has besides, such as `model`; None for the study's own.
+            quick: whether it is the few cells of `--quick`.
+        """
+        data = self.study.data
+        return [{**cell, **(also or {})} for cell in (data.quick if quick else data.cells)] if data else []
+
+    def make(self, of: Callable[..., Made], runs: Runs, rows: Sequence[Row]) -> Made:
+        """Returns what the study's `tables` or `figure` make.
+
+        Args:
+            of: one of the two.
+            runs: the finished runs.
+            rows: of what was measured besides.
+        """
+        return of(runs, rows) if self.study.data else of(runs)
+
+
+def later(module: str) -> Callable[[Row, Mapping[str, Any]], Iterable[Row]]:
+    """Returns the function `measure` of a module that is imported when it is called: tables and figures need no torch.
+
+    Args:
+        module: its full name.
+    """
+
+    def measure(cell: Row, options: Mapping[str, Any]) -> Iterable[Row]:
+        found: Iterable[Row] = import_module(module).measure(cell, options)
+        return found
+
+    return measure
 
 
 def questions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from benchmarks.comparison.collection import Runs
 from benchmarks.comparison.formats import markdown
 from benchmarks.runtime import files
 from benchmarks.studies import values
-from benchmarks.studies.base import Named
+from benchmarks.studies.base import Named, Row
 
 
 WIDEST = 100  # characters of a line
@@ -37,15 +38,17 @@ Not measured yet.
 """
 
 
-def tables(found: Named, runs: Runs) -> str:
+def tables(found: Named, runs: Runs, rows: Sequence[Row] = ()) -> str:
     """Returns the tables of a study as Markdown text; a note that several have stands below the first of them.
 
     Args:
         found: the study.
         runs: its finished runs.
+        rows: of what it has measured besides.
     """
-    made = found.study.tables(runs)
-    few = values.seeds(runs) < values.LEAST
+    made = found.make(found.study.tables, runs, rows)
+    seeds = values.seeds(runs) if runs else len({row["seed"] for row in rows if "seed" in row})
+    few = seeds < values.LEAST
     parts, said = [values.FEWER] if few else [], {values.FEWER}
     for table in map(values.without_intervals, made) if few else made:
         parts.append(markdown.whole(replace(table, notes=[note for note in table.notes if note not in said])))

@@ -5,10 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.comparison.collection import load
+from benchmarks.comparison.collection import Runs, load
 from benchmarks.runs.read import Run, read
-from benchmarks.studies import base, orthogonality, rho, saturation, shift
-from tests.benchmarks.studies.made import made
+from benchmarks.studies import (
+    base,
+    correlation,
+    micro_or_real,
+    orthogonality,
+    position,
+    rho,
+    saturation,
+    shift,
+    svd_cost,
+)
+from tests.benchmarks.studies.made import Settings, made, measured
 from tests.run_folders import RANK, rank_rows, write_csv, write_run
 
 
@@ -66,3 +76,72 @@ def test_orthogonality_has_a_row_for_each_method_and_space(tmp_path: Path) -> No
     assert len(left.rows) == len(orthogonality.METHODS) + len(orthogonality.SPACES)
     assert {row[3].text for row in left.rows} == {"1.0e-02 [1.0e-02, 1.0e-02]"}
     assert {row[3].text for row in right.rows} == {"2.0e-02 [2.0e-02, 2.0e-02]"}
+
+
+def test_position_fits_the_shape_over_the_deciles(tmp_path: Path) -> None:
+    found = [3.0 + 2.0 * ((decile - 5.5) / 4.5) ** 2 - 1.5 * (decile - 5.5) / 4.5 for decile in position.DECILES]
+    assert position.bend(position.DECILES, found) == pytest.approx((2.0, -1.5))
+    assert position.bend(position.DECILES[1:], found[1:]) == pytest.approx((2.0, -1.5))  # without the first too
+    each, shape, *_ = position.tables(made(base.find("position"), tmp_path))
+    assert [row[:2] for row in [tuple(cell.text for cell in row) for row in each.rows]][:4] == [
+        ("1", "0.001"), ("1", "0.003"), ("1", "0.01"), ("2", "0.003"),
+    ]  # fmt: skip
+    assert [row[0].text for row in shape.rows] == [
+        "0.01",
+        "0.03",
+        "0.1",
+    ]  # 0.001 and 0.003 are left out, which few deciles have
+
+
+def test_correlation_reads_both_tasks_and_orders_the_pairs(tmp_path: Path) -> None:
+    named = base.find("correlation")
+
+    def states(given: Settings) -> np.ndarray:
+        """The first task loses a point for each place of its pair among all pairs by their names."""
+        lost = float(sorted(correlation.PAIRS).index(given["order"]))
+        return np.array([[50.0, 40.0], [70.0, 37.0], [70.0 - lost, 60.0]])
+
+    runs = made(named, tmp_path, states)
+    nusa, _, table = correlation.tables(runs, measured(named))
+    assert [column.of(runs[0]) for column in correlation.COLUMNS] == pytest.approx(
+        [sorted(correlation.PAIRS).index(runs[0].config["order"]), 3.0, 0.015, 0.3]
+    )
+    assert sorted(row[0].text for row in nusa.rows) == sorted(correlation.PAIRS)
+    forgetting = next(row for row in table.rows if row[1].text == "forgetting")
+    assert forgetting[2].value == pytest.approx(1) and forgetting[3].value == pytest.approx(
+        -1
+    )  # names the other way round
+    assert next(row for row in table.rows if row[1].text == "lost Transfer")[2].text == "–"  # it does not vary
+
+
+def test_micro_or_real_has_the_published_shares_and_a_command_for_each_study() -> None:
+    spectra, sensitivity, commands = micro_or_real.tables(Runs([]), measured(base.find("micro-or-real")))
+    assert [row[2].text.partition(" ")[0] for row in spectra.rows] == ["51.8", "50.0", "50.0", "57.9", "60.0", "60.0"]
+    none, first, *_ = sensitivity.rows
+    mean = 8 + float(np.mean(base.SEEDS))
+    assert [none[4].value, first[4].value] == pytest.approx([mean, mean - 2.5])
+    assert [row[0].text for row in commands.rows] == sorted(base.questions())
+    assert all(row[1].text.endswith("--model ViT-B-16-quickgelu --pretrained openai") for row in commands.rows)
+
+
+def test_svd_cost_sets_the_approximations_beside_the_exact_runs(tmp_path: Path) -> None:
+    named = base.find("svd-cost")
+
+    def states(given: Settings) -> np.ndarray:
+        """An approximate tail ends a point lower."""
+        return STATES - (np.arange(3) == 2)[:, None] * (given["strategy"] != "nusa")
+
+    timed, scores = svd_cost.tables(made(named, tmp_path, states), measured(named))
+    assert [[cell.text for cell in row] for row in timed.rows] == [
+        ["ViT-B-16", "svd", "20.00", "0.990"], ["ViT-B-16", "tail by inverse, power 0", "2.00", "0.100"],
+        ["ViT-H-14", "svd", "20.00", "–"], ["ViT-H-14", "tail by inverse, power 0", "2.00", "–"],
+    ]  # fmt: skip
+    found = {tuple(cell.text for cell in row[:3]): dict(zip(scores.header, row, strict=True)) for row in scores.rows}
+    assert found["nusa", "–", "–"]["squared sine"].value == 0
+    approximate = found["studies:approximate_tail", "complement", "2"]
+    assert approximate["squared sine"].value == pytest.approx(0.1)
+    assert approximate["Last, less exact"].value == pytest.approx(-1)
+    assert approximate["forgetting, less exact"].value == pytest.approx(1)
+    untimed = [row for row in measured(named) if "timed" not in row]
+    (only,) = svd_cost.tables(made(named, tmp_path / "again"), untimed)
+    assert only.title == "task known"
