@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.comparison import frontier_tables, tables
+from benchmarks.comparison import frontier_tables, predictors, tables
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.published import beside
 from benchmarks.comparison.tables import Section
@@ -45,8 +45,6 @@ class Comparison:
                 method with several values of a setting, or with `predictors` no run has a measurement after each task.
         """
         if self.predictors:
-            from benchmarks.comparison import predictors  # which needs pandas
-
             return predictors.sections(self.groups)
         if self.along:
             return frontier_tables.sections(self.groups, self.along, self.baseline)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+import scipy  # which imports its parts when they are used
 
 from benchmarks.comparison.groups import Group
 from benchmarks.comparison.tables import MISSING, Cell, Section, Table
@@ -26,6 +26,7 @@ from benchmarks.runs.read import Run
 DRAWS = 500
 LEAST = 3  # runs, without which there is no interval
 TARGETS = ("forgetting", "transfer loss")
+Values = dict[str, np.ndarray]  # of N tasks of runs, (N,) by name
 LEFT_OUT = ("cost", "accuracy")  # tables of what a run cost, and of the accuracies themselves
 
 
@@ -52,58 +53,62 @@ def sections(groups: Sequence[Group]) -> list[Section]:
     return found
 
 
-def caused(matrix: np.ndarray) -> pd.DataFrame:
-    """Returns what each task has caused: a frame with the columns of `TARGETS` in percentage points, index `after` 1..T.
+def caused(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns what each of T tasks has caused, (T,) in percentage points for each of `TARGETS`; NaN where it is undefined.
 
     Args:
         matrix: A (T+1, T) in percent, row 0 before any training; NaN where it was not measured.
     """
     taken = matrix[:-1] - matrix[1:]  # (T, T): of each task by the task of the row
-    count = len(taken)
-    earlier, later = np.tri(count, k=-1, dtype=bool), np.tri(count, k=-1, dtype=bool).T
-    means = [
-        np.where(some, taken, 0).sum(axis=1) / np.where(some.any(axis=1), some.sum(axis=1), np.nan)
-        for some in (earlier, later)
-    ]
-    return pd.DataFrame(dict(zip(TARGETS, means, strict=True)), index=pd.RangeIndex(1, count + 1, name="after"))
+    earlier = np.tri(len(taken), k=-1, dtype=bool)
+    found = {}
+    for target, some in zip(TARGETS, (earlier, earlier.T), strict=True):
+        count = np.where(some.any(axis=1), some.sum(axis=1), np.nan)
+        found[target] = np.where(some, taken, 0).sum(axis=1) / count
+    return found
 
 
-def measured(run: Run) -> pd.DataFrame:
-    """Returns a run's measurements after each task: index `after`, a column `TABLE: COLUMN` for each, means over its rows.
+def measured(run: Run) -> dict[str, np.ndarray]:
+    """Returns a run's measurements after each of its T tasks, (T,) by `TABLE: COLUMN`: means over the rows of each state.
 
     Args:
         run: the run.
     """
-    frames = []
-    for name, about in run.about.get("tables", {}).items():
-        numbers = [
-            each["name"] for each in about["columns"] if each["kind"] != "text" and each["name"] not in about["keys"]
-        ]
-        numbers = [each for each in numbers if not each.endswith("...")]
-        if "after" not in about["keys"] or name in LEFT_OUT or not numbers:
+    found: dict[str, np.ndarray] = {}
+    for table, about in run.about.get("tables", {}).items():
+        if "after" not in about["keys"] or table in LEFT_OUT:
             continue
-        frame = run.table(name)
-        frame = frame[["after", *(each for each in numbers if each in frame)]].groupby("after").mean()
-        frames.append(frame.rename(columns=lambda column, table=name: f"{table}: {column}"))
-    return pd.concat(frames, axis=1) if frames else pd.DataFrame(index=pd.RangeIndex(0, name="after"))
+        frame = run.table(table)
+        for column in about["columns"]:
+            name = column["name"]
+            if column["kind"] == "text" or name in about["keys"] or name not in frame:
+                continue
+            means = frame.groupby("after")[name].mean()
+            found[f"{table}: {name}"] = np.array([means.get(after, np.nan) for after in range(1, len(run.tasks) + 1)])
+    return found
 
 
-def pairs(group: Group) -> pd.DataFrame:
-    """Returns a row for each task of each run: its `run` (a number) and `method`, what it caused, and what was measured then.
+def pairs(group: Group) -> Values:
+    """Returns one value for each task of each run, by name: its `run` and `method` as numbers, what it caused (`TARGETS`), and
+    what was measured then, NaN where it was not.
 
     Args:
         group: the runs.
     """
-    rows, number = [], 0
-    for method in group.methods:
+    rows: list[dict[str, np.ndarray]] = []
+    for place, method in enumerate(group.methods):
         for run in method.runs:
-            both = caused(run.accuracy[group.accuracy_identity]).join(measured(run), how="left")
-            rows.append(both.assign(run=number, method=method.label))
-            number += 1
-    return pd.concat(rows, ignore_index=True)
+            both = caused(run.accuracy[group.accuracy_identity]) | measured(run)
+            size = len(run.tasks)
+            rows.append({**both, "run": np.full(size, float(len(rows))), "method": np.full(size, float(place))})
+    missing = [np.full(len(row["run"]), np.nan) for row in rows]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: np.concatenate([row.get(name, gap) for row, gap in zip(rows, missing, strict=True)]) for name in names
+    }
 
 
-def correlation(values: pd.DataFrame, column: str, target: str, *, within: bool) -> Correlation | None:
+def correlation(values: Values, column: str, target: str, *, within: bool) -> Correlation | None:
     """Returns the rank correlation of a measurement with a target; None if either does not vary.
 
     Args:
@@ -112,49 +117,60 @@ def correlation(values: pd.DataFrame, column: str, target: str, *, within: bool)
         target: one of `TARGETS`.
         within: whether each method's mean is taken from both first.
     """
-    known = values[["run", "method", column, target]].dropna()
+    known = ~np.isnan(values[column]) & ~np.isnan(values[target])
+    one, other, run, method = (values[name][known] for name in (column, target, "run", "method"))
     if within:
-        means = known.groupby("method")[[column, target]].transform("mean")
-        known = known.assign(**{name: known[name] - means[name] for name in (column, target)})
-    one, other = (known[name].rank().to_numpy() for name in (column, target))
-    if len(known) < 2 or one.std() == 0 or other.std() == 0:
+        one, other = _without_means(one, method), _without_means(other, method)
+    found = _spearman(one, other)
+    if found is None:
         return None
-    found = float(np.corrcoef(one, other)[0, 1])
-    runs = [np.flatnonzero(known["run"].to_numpy() == each) for each in known["run"].unique()]
+    runs = [np.flatnonzero(run == each) for each in np.unique(run)]
     if len(runs) < LEAST:
         return Correlation(found, None, None)
-    low, high = np.nanpercentile(list(_drawn(known[column].to_numpy(), known[target].to_numpy(), runs)), (2.5, 97.5))
+    low, high = np.percentile(list(_drawn(one, other, runs)), (2.5, 97.5))
     return Correlation(found, float(low), float(high))
 
 
+def _without_means(values: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """The values less the mean of those with the same number in `of`."""
+    groups, places = np.unique(of, return_inverse=True)
+    means = np.array([values[of == each].mean() for each in groups])
+    return values - means[places] if len(groups) else values
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(scipy.stats.rankdata(one), scipy.stats.rankdata(other))[0, 1])
+
+
 def _drawn(one: np.ndarray, other: np.ndarray, runs: Sequence[np.ndarray]) -> Iterator[float]:
-    """The correlation in each draw of runs."""
+    """The correlation in each draw of runs in which both vary."""
     generator = np.random.default_rng(0)
     for _ in range(DRAWS):
         rows = np.concatenate([runs[each] for each in generator.integers(len(runs), size=len(runs))])
-        ranks = [pd.Series(values[rows]).rank().to_numpy() for values in (one, other)]
-        yield float(np.corrcoef(*ranks)[0, 1]) if all(each.std() > 0 for each in ranks) else float("nan")
+        found = _spearman(one[rows], other[rows])
+        if found is not None:
+            yield found
 
 
 def _section(group: Group) -> Section:
     values = pairs(group)
-    columns = [name for name in values if ": " in str(name)]
+    columns = [name for name in values if ": " in name]
     tables = [_table(values, columns, target) for target in TARGETS] if columns else []
     notes = [] if columns else ["No run of these has a measurement after each task."]
     return Section(group.title, [table for table in tables if table.rows], notes)
 
 
-def _table(values: pd.DataFrame, columns: Sequence[str], target: str) -> Table:
+def _table(values: Values, columns: Sequence[str], target: str) -> Table:
     rows = []
     for column in columns:
         over, within = (correlation(values, column, target, within=inside) for inside in (False, True))
-        known = values[[column, target]].dropna()
         if over is None:
             continue
-        runs = values.loc[known.index, "run"].nunique()
-        rows.append(
-            (abs(over.value), (Cell(column), _cell(over), _cell(within), Cell(str(runs)), Cell(str(len(known)))))
-        )
+        known = ~np.isnan(values[column]) & ~np.isnan(values[target])
+        runs, tasks = len(np.unique(values["run"][known])), int(known.sum())
+        rows.append((abs(over.value), (Cell(column), _cell(over), _cell(within), Cell(str(runs)), Cell(str(tasks)))))
     header = ("measured after the task", "correlation", "within methods", "runs", "tasks")
     few = any(cells[1].value is not None and cells[1].spread is None for _, cells in rows)
     notes = [
