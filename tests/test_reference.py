@@ -17,21 +17,24 @@ from tests.conftest import ROOT
 
 
 REFERENCE = ROOT / "results" / "reference"
+# Methods that came later than the others' runs, and have a commit of their own.
+NEWER = {"activation_null", "codyra", "ema", "keeplora", "magmax", "nusa_self", "opcm", "oplora", "rail", "task_arithmetic"}
 
 
 def test_every_run_is_finished_and_can_be_read() -> None:
     found = {name: [read(folder) for folder in find([REFERENCE / name]).folders] for name in ("micro", "bf16")}
-    assert {name: len(each) for name, each in found.items()} == {"micro": 156, "bf16": 3}
+    assert {name: len(each) for name, each in found.items()} == {"micro": 226, "bf16": 3}
     for run in [run for each in found.values() for run in each]:
         assert run.is_finished and run.contradiction() is None and run.entropy_rank is not None
         assert run.protocol.digest and run.cost and len(run.config) > 10
 
 
-def test_the_runs_of_micro_are_those_of_its_file_and_of_one_commit() -> None:
+def test_the_runs_of_micro_are_those_of_its_file() -> None:
     """With the present recipe's settings: the sweep that made them has nothing left to do."""
     asked = plan(read_blocks(REFERENCE / "micro.yaml"), shared_by_all(REFERENCE))
     assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks
-    assert len({read(cell.folder).about["git"]["commit"] for cell in asked.cells}) == 1
+    found = {read(cell.folder).about["git"]["commit"] for cell in asked.cells if cell.request.config.strategy.name not in NEWER}
+    assert len(found) == 1
 
 
 def test_the_runs_of_the_frontier_are_those_of_its_file() -> None:
