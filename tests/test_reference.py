@@ -18,7 +18,18 @@ from tests.conftest import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
 # Methods that came later than the others' runs, and have a commit of their own.
-NEWER = {"activation_null", "codyra", "ema", "keeplora", "magmax", "nusa_self", "opcm", "oplora", "rail", "task_arithmetic"}
+NEWER = {
+    "activation_null",
+    "codyra",
+    "ema",
+    "keeplora",
+    "magmax",
+    "nusa_self",
+    "opcm",
+    "oplora",
+    "rail",
+    "task_arithmetic",
+}
 
 
 def test_every_run_is_finished_and_can_be_read() -> None:
@@ -33,7 +44,11 @@ def test_the_runs_of_micro_are_those_of_its_file() -> None:
     """With the present recipe's settings: the sweep that made them has nothing left to do."""
     asked = plan(read_blocks(REFERENCE / "micro.yaml"), shared_by_all(REFERENCE))
     assert {each.state for each in asked.standings} == {"finished"} and not asked.remarks
-    found = {read(cell.folder).about["git"]["commit"] for cell in asked.cells if cell.request.config.strategy.name not in NEWER}
+    found = {
+        read(cell.folder).about["git"]["commit"]
+        for cell in asked.cells
+        if cell.request.config.strategy.name not in NEWER
+    }
     assert len(found) == 1
 
 
