@@ -12,6 +12,7 @@ interval of draws of pairs with replacement: the seeds of a pair are not indepen
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -130,7 +131,7 @@ def _sorted(runs: Runs, places: Mapping[str, int]) -> Runs:
 
 def _correlations(found: pd.DataFrame) -> Table:
     number = {pair: place for place, pair in enumerate(found["pair"].unique())}
-    known = found.assign(run=found["pair"].map(number))  # whole pairs are drawn
+    known = found.assign(run=found["pair"].map(number))  # whole pairs are drawn, of one method
     rows = [
         (
             Cell(method),
@@ -146,7 +147,8 @@ def _correlations(found: pd.DataFrame) -> Table:
 
 
 def _cell(known: pd.DataFrame, target: str, kind: str) -> Cell:
-    found = correlation(known, kind, target, within=False)
+    values = {name: known[name].to_numpy(dtype=float) for name in ("run", kind, target)}
+    found = correlation({**values, "method": np.zeros(len(known))}, kind, target, within=False)
     if found is None or known[target].abs().max() < ROUNDING:
         return Cell(MISSING)
     ends = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
