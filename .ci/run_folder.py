@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.config import registry
-from benchmarks.config.settings import Common
+from benchmarks.config.settings import Common, extra
 from benchmarks.runs import declared
 from benchmarks.runs.columns import Column
 from benchmarks.runs.keys import KEYS
@@ -41,10 +41,10 @@ def _row(column: Column) -> tuple[str, ...]:
 
 def _settings(cls: Any) -> Iterable[tuple[str, ...]]:
     for name, field in cls.__pydantic_fields__.items():
-        extra = field.json_schema_extra or {}
-        required = field.is_required() and "before" not in extra
-        default = "in every folder" if required else _value(extra.get("before", field.default))
-        yield f"`{name}`", _kind(field.annotation), extra.get("unit", ""), default, field.description
+        said = extra(field)
+        required = field.is_required() and "before" not in said
+        default = "in every folder" if required else _value(said.get("before", field.default))
+        yield f"`{name}`", _kind(field.annotation), said.get("unit", ""), default, field.description
 
 
 def _value(value: Any) -> str:

@@ -14,22 +14,10 @@ from benchmarks.sweep.door import plan, shared_by_all
 from benchmarks.sweep.file import read_blocks
 from benchmarks.sweep.search import scores
 from tests.conftest import ROOT
+from tests.newer import NEWER
 
 
 REFERENCE = ROOT / "results" / "reference"
-# Methods that came later than the others' runs, and have a commit of their own.
-NEWER = {
-    "activation_null",
-    "codyra",
-    "ema",
-    "keeplora",
-    "magmax",
-    "nusa_self",
-    "opcm",
-    "oplora",
-    "rail",
-    "task_arithmetic",
-}
 
 
 def test_every_run_is_finished_and_can_be_read() -> None:

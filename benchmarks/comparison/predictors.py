@@ -112,15 +112,15 @@ def correlation(values: Values, column: str, target: str, *, within: bool) -> Co
     """Returns the rank correlation of a measurement with a target; None if either does not vary.
 
     Args:
-        values: as `pairs` returns them.
+        values: as `pairs` returns them; `method` is read with `within` alone.
         column: a measurement, such as `rank: interference`.
         target: one of `TARGETS`.
         within: whether each method's mean is taken from both first.
     """
     known = ~np.isnan(values[column]) & ~np.isnan(values[target])
-    one, other, run, method = (values[name][known] for name in (column, target, "run", "method"))
+    one, other, run = (values[name][known] for name in (column, target, "run"))
     if within:
-        one, other = _without_means(one, method), _without_means(other, method)
+        one, other = (_without_means(each, values["method"][known]) for each in (one, other))
     found = _spearman(one, other)
     if found is None:
         return None
@@ -135,7 +135,7 @@ def _without_means(values: np.ndarray, of: np.ndarray) -> np.ndarray:
     """The values less the mean of those with the same number in `of`."""
     groups, places = np.unique(of, return_inverse=True)
     means = np.array([values[of == each].mean() for each in groups])
-    return values - means[places] if len(groups) else values
+    return values - means[places]
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:

@@ -15,7 +15,7 @@ from benchmarks.config.bounded import from_yaml
 from benchmarks.config.errors import UserError, shown
 from benchmarks.config.recipes import ANY_STREAM, VALIDATION, has_entry, recipe
 from benchmarks.config.registry import Strategy, strategy_of
-from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, OPTIONS, Common, RunConfig, flat
+from benchmarks.config.settings import COMMON_NAMES, HARNESS_NAMES, OPTIONS, Common, RunConfig, extra, flat
 from benchmarks.config.terminal import plain
 
 
@@ -106,7 +106,7 @@ def _check_effect(found: RunConfig, where: Mapping[str, str]) -> None:
     values = found.flat()
     for name, field in settings_of(found.strategy).items():
         unset = values[name] in (found.usual.get(name, field.default), field.default)
-        for other, choices in (field.json_schema_extra or {}).get("only_with", {}).items():
+        for other, choices in extra(field).get("only_with", {}).items():
             if name in where and not unset and values[other] not in choices:
                 raise UserError(
                     f"{where[name]}: has an effect with {other} {' and '.join(choices)} alone, got {other} {values[other]}; "

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from benchmarks.config.registry import Strategy
 
@@ -215,10 +216,8 @@ class RunConfig:
 
         Whatever the method always reads is not among them.
         """
-        extras = {
-            name: field.json_schema_extra or {} for name, field in self.strategy.settings.__pydantic_fields__.items()
-        }
-        values = [extra.get("reads", {}).get(getattr(self.settings, name), ()) for name, extra in extras.items()]
+        own = self.strategy.settings.__pydantic_fields__.items()
+        values = [extra(field).get("reads", {}).get(getattr(self.settings, name), ()) for name, field in own]
         return tuple(what for each in values for what in each)
 
     @property
@@ -234,6 +233,18 @@ class RunConfig:
             if name not in skipped and (name not in self.usual or value != self.usual[name]):
                 parts.append(f"{name}={''.join(c if c.isalnum() or c in '.+-' else '_' for c in _shown(value))}")
         return ",".join(parts)
+
+
+def extra(field: FieldInfo) -> Mapping[str, Any]:
+    """Returns what the field of a setting says besides its type, default and description; empty where that is nothing.
+
+    It may have `unit`; `before`, the value of runs that are older than the setting; `only_with`, with which values of other
+    settings it has an effect; and `reads`, the auxiliary data that a value makes the method read.
+
+    Args:
+        field: pydantic's description of the field.
+    """
+    return field.json_schema_extra or {}  # type: ignore[return-value]
 
 
 def flat(common: Common, settings: Any) -> dict[str, Any]:

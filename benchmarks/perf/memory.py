@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.perf.setting import Setting
 from strategies import lora, moe_adapter, nusa, zscl
+from strategies.base import StrategyPlugin
 from strategies.clip.weight_matrices import WeightMatrix, blocks, weight_matrices
 
 
@@ -44,6 +45,23 @@ def peak_bytes(work: Callable[[], object]) -> int:
     memory.sort(key=lambda event: float(event["ts"]))
     # The profiler's "Total Allocated" cannot be used: it continues from earlier profiles and misses what was freed since.
     return max(accumulate(event["args"]["Bytes"] for event in memory))
+
+
+def training_peak(setting: Setting, plugin: StrategyPlugin) -> int:
+    """Returns the most bytes that tensors take on the CPU in a method's beginning and one training, beyond the model.
+
+    Args:
+        setting: the model, with random weights, and a task of random images.
+        plugin: the method; its `begin` has not been called yet.
+    """
+    setting.refer(plugin)
+    train = setting.training(setting.template(plugin))
+
+    def work() -> None:
+        plugin.begin(setting.classifier)
+        train()
+
+    return peak_bytes(work)
 
 
 def _frozen_step(setting: Setting) -> int:
@@ -189,15 +207,7 @@ def measure(model: str, batch_size: int, classes: int) -> dict[str, Any]:
         ("moe_adapter", moe_adapter.Plugin(few), frozen, moe_bytes(fresh(), few)),
         ("zscl", zscl.Plugin(zscl.Settings()), _full_step(fresh()), zscl_bytes(fresh())),
     ):
-        setting = fresh()
-        setting.refer(plugin)
-        train = setting.training(setting.template(plugin))
-
-        def work(plugin: Any = plugin, setting: Any = setting, train: Any = train) -> None:
-            plugin.begin(setting.classifier)
-            train()
-
-        beyond = peak_bytes(work) - floor
+        beyond = training_peak(fresh(), plugin) - floor
         figures |= {
             f"{name}_memory_bytes": beyond,
             f"{name}_memory_reckoned_bytes": reckoned,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.perf.memory import peak_bytes
+from benchmarks.perf.memory import training_peak
 from benchmarks.perf.setting import Setting
 from benchmarks.perf.step import FULL
 from benchmarks.perf.timing import ratio
@@ -46,7 +46,7 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
             continue
         for name, made in _methods().items():
             setting = Setting(model, batch_size, classes, steps=2)
-            peaks[name] = _peak(setting, made)
+            peaks[name] = training_peak(setting, made)
             figures[f"{name}_peak_bytes{ending}"] = peaks[name]
         weights = sum(parameter.nbytes for parameter in setting.classifier.clip.parameters())
         whole = {name: peak + weights for name, peak in peaks.items()}
@@ -56,13 +56,3 @@ def measure(model: str, batch_size: int, device: str) -> dict[str, Any]:
 
 def _methods() -> dict[str, StrategyPlugin]:
     return {"nusa": nusa.Plugin(FULL), "nusa_self": nusa_self.Plugin(nusa_self.Settings())}
-
-
-def _peak(setting: Setting, plugin: StrategyPlugin) -> int:
-    train = setting.training(setting.template(plugin))
-
-    def work() -> None:
-        plugin.begin(setting.classifier)
-        train()
-
-    return peak_bytes(work)

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.config.settings import Common
+from benchmarks.config.settings import Common, extra
 from benchmarks.runs.folder import RunFiles
 
 
@@ -95,8 +95,8 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
 def _defaults(strategy: str) -> dict[str, Any]:
     found = {}
     for name, field in settings(strategy).items():
-        extra = field.json_schema_extra or {}
-        if "before" in extra or not field.is_required():
-            default = extra.get("before", field.default)
+        said = extra(field)
+        if "before" in said or not field.is_required():
+            default = said.get("before", field.default)
             found[name] = list(default) if isinstance(default, tuple) else default
     return found

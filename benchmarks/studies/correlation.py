@@ -12,7 +12,6 @@ interval of draws of pairs with replacement: the seeds of a pair are not indepen
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -131,24 +130,24 @@ def _sorted(runs: Runs, places: Mapping[str, int]) -> Runs:
 
 def _correlations(found: pd.DataFrame) -> Table:
     number = {pair: place for place, pair in enumerate(found["pair"].unique())}
-    known = found.assign(run=found["pair"].map(number))  # whole pairs are drawn, of one method
+    known = found.assign(run=found["pair"].map(number))  # whole pairs are drawn
     rows = [
         (
             Cell(method),
-            Cell(heading),
+            Cell(column.heading),
             *(_cell(known[known["method"] == method], column.heading, kind) for kind in KINDS),
         )
         for method in known["method"].unique()
         for column in COLUMNS
-        for heading in [column.heading]
     ]
     notes = [f"{MISSING}: no interference beyond rounding."]
     return Table("rank correlation with how alike the tasks are", ("method", "of", *KINDS.values()), rows, notes)
 
 
 def _cell(known: pd.DataFrame, target: str, kind: str) -> Cell:
-    values = {name: known[name].to_numpy(dtype=float) for name in ("run", kind, target)}
-    found = correlation({**values, "method": np.zeros(len(known))}, kind, target, within=False)
+    found = correlation(
+        {name: known[name].to_numpy(dtype=float) for name in ("run", kind, target)}, kind, target, within=False
+    )
     if found is None or known[target].abs().max() < ROUNDING:
         return Cell(MISSING)
     ends = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"

@@ -287,6 +287,21 @@ def from_zero(weight: Tensor, down: Tensor, settings: LowRankSettings, trained: 
     )
 
 
+def between(up: Tensor, down: Tensor, weight: Tensor, settings: LowRankSettings) -> LowRankUpdate:
+    """Returns an update of a weight (d_out, d_in) of which only a core between two frozen factors is trained, from dW = 0.
+
+    The update is dW = alpha / sqrt(rank) * up @ core @ down, with `core` (r, r).
+
+    Args:
+        up: (d_out, r).
+        down: (r, d_in).
+        weight: the weight; only shape and device are used.
+        settings: they give `alpha` and `rank`, hence the scale, and the dropout.
+    """
+    core = torch.zeros(len(down), len(down), device=weight.device)  # (r, r)
+    return LowRankUpdate(down, up, core, scale=scale(settings, weight), dropout=settings.dropout, trained=("core",))
+
+
 class UpdatePlugin(StrategyPlugin):
     """Base of methods that train one low-rank update for each chosen matrix, and merge it after the task.
 

@@ -10,7 +10,6 @@ has none since a weight is not square, the exact decomposition is taken.
 import time
 from typing import Literal
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -18,7 +17,7 @@ from torch import Tensor
 from strategies.about import GREEN, About
 from strategies.numerics.approximate_tail import complement, inverse
 from strategies.numerics.subspace import choose, energy_rank
-from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, largest, scale
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, between, largest
 from strategies.shared.settings import LowRankSettings
 
 
@@ -59,18 +58,8 @@ class Plugin(LowRankPlugin):
         Args:
             weight: (d_out, d_in), the weight to be updated.
         """
-        settings = self.settings
         u, vh = self._approximate(weight) or self._exact(weight)
-        if not len(vh):
-            return None
-        return LowRankUpdate(
-            down=vh,
-            up=u,
-            core=torch.zeros(len(vh), len(vh), device=weight.device),
-            scale=scale(settings, weight),
-            dropout=settings.dropout,
-            trained=("core",),
-        )
+        return between(u, vh, weight, self.settings) if len(vh) else None
 
     def _approximate(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
         """U (d_out, r) and V^T (r, d_in); None where they hold more of the energy than a tail may."""

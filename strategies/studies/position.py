@@ -11,13 +11,12 @@ else is NuSA-CL's: merging after the task, scale, dropout, matrices. Decile 10 i
 its null space has as many directions.
 """
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from strategies.about import ORANGE, About
-from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, scale
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, between
 from strategies.shared.settings import LowRankSettings
 
 
@@ -53,11 +52,5 @@ class Plugin(LowRankPlugin):
         rank, end = min(settings.rank, n // 10), n * settings.decile // 10
         if rank == 0:
             return None
-        return LowRankUpdate(
-            down=found.vh[end - rank : end].contiguous(),
-            up=found.u[:, end - rank : end].contiguous(),
-            core=torch.zeros(rank, rank, device=weight.device),
-            scale=scale(settings, weight),
-            dropout=settings.dropout,
-            trained=("core",),
-        )
+        some = slice(end - rank, end)
+        return between(found.u[:, some].contiguous(), found.vh[some].contiguous(), weight, settings)

@@ -75,7 +75,7 @@ class ChangeMeter(Measurement):
         """
         with full_precision():
             rows = [
-                {**keys_of(matrix, run.learned), **self.of_change(matrix, before, _change(matrix, before))}
+                {**keys_of(matrix, run.learned), **self.of_change(matrix, before, change(matrix, before))}
                 for matrix, before in self.before.items()
             ]
             self.before = principal(run)
@@ -95,6 +95,12 @@ class ChangeMeter(Measurement):
         raise NotImplementedError
 
 
-def _change(matrix: WeightMatrix, before: Principal) -> Tensor:
+def change(matrix: WeightMatrix, before: Principal) -> Tensor:
+    """Returns dW (d_out, d_in), a weight matrix as it is now less what it was, on its device.
+
+    Args:
+        matrix: the weight matrix.
+        before: what it was.
+    """
     weight = matrix.weight().detach()
     return weight - before.weight.to(weight.device)

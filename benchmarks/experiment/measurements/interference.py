@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.experiment.measurements.base import Measurement, RunState
-from benchmarks.experiment.measurements.changes import Principal, principal
+from benchmarks.experiment.measurements.changes import Principal, change, principal
 from benchmarks.experiment.measurements.spectrum import KEYS, keys_of, matrices_of
 from benchmarks.runs.columns import Column
 from strategies.clip.weight_matrices import WeightMatrix
@@ -84,8 +84,7 @@ class Meter(Measurement):
     def _row(self, matrix: WeightMatrix, after: int) -> dict[str, Any]:
         left = right = norm = None
         if matrix in self.before:
-            weight = matrix.weight().detach()
-            delta = weight - self.before[matrix].weight.to(weight.device)
+            delta = change(matrix, self.before[matrix])
             norm = delta.norm().item()
             left, right = interference(self.before[matrix], delta)
         return {

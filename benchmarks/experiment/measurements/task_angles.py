@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiment.measurements.base import Measurement, RunState
-from benchmarks.experiment.measurements.changes import Principal, principal
+from benchmarks.experiment.measurements.changes import Principal, change, principal
 from benchmarks.experiment.measurements.spectrum import keys_of
 from benchmarks.runs.columns import Column
 from strategies.clip.weight_matrices import WeightMatrix
@@ -120,7 +120,7 @@ class Meter(Measurement):
             run: the state of the run.
         """
         with full_precision():
-            now = {matrix: _of_change(matrix, before) for matrix, before in self._before.items()}
+            now = {each: bases(change(each, before), each.weight().detach()) for each, before in self._before.items()}
         for earlier, those in self._of.items():
             for matrix, found in now.items():
                 if found.left.shape[1] and those[matrix].left.shape[1]:
@@ -128,11 +128,6 @@ class Meter(Measurement):
         if now:
             self._of[run.learned] = now
         self._before = principal(run)
-
-
-def _of_change(matrix: WeightMatrix, before: Principal) -> Bases:
-    weight = matrix.weight().detach()
-    return bases(weight - before.weight.to(weight.device), weight)
 
 
 def _row(now: Bases, earlier: Bases) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from strategies.numerics.precision import full_precision, set_tf32
 from strategies.training.template import ClipTemplate
 from tests.conftest import command
 from tests.models import CLASSES, snapshot, tiny_classifier, tiny_experiences, tiny_images, tiny_template
+from tests.newer import NEWER
 
 
 def common(**settings: Any) -> Any:
@@ -113,18 +114,6 @@ def test_bf16_answers_with_the_present_weights(device: torch.device) -> None:
 
 
 KINDS = ["moe_adapter", "diki", "inflora", "olora", "lwf", "wise_ft"]
-NEWER = [
-    "activation_null",
-    "codyra",
-    "ema",
-    "keeplora",
-    "magmax",
-    "nusa_self",
-    "opcm",
-    "oplora",
-    "rail",
-    "task_arithmetic",
-]
 
 
 @pytest.mark.parametrize("name", [*KINDS, *NEWER])
