@@ -1,7 +1,7 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing; `make gpu` needs no uv.
 PYTHON ?= uv run python
 
-.PHONY: check test slow lint format types gpu pins readme reference search frontier study studies
+.PHONY: check test slow lint format types gpu pins readme reference search frontier ablation study studies
 
 check: lint types test
 
@@ -58,6 +58,11 @@ search:
 frontier:
 	$(SWEEP) results/reference/frontier.yaml --results results/reference/frontier
 	$(PACK) --without rank.csv,spectrum.csv results/reference/frontier
+
+# The runs of the ablation in docs/methods/nusa-self.md.
+ablation:
+	$(SWEEP) results/reference/ablation.yaml --results results/reference/ablation
+	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/ablation
 
 # The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
 # all, one after the other.
