@@ -1,7 +1,7 @@
 # The common chores. Everything runs in uv's environment, which it makes when it is missing; `make gpu` needs no uv.
 PYTHON ?= uv run python
 
-.PHONY: check test slow lint format types gpu pins readme reference search frontier ablation study studies
+.PHONY: check test slow lint format types gpu pins readme reference search frontier ablation controls clips study studies
 
 check: lint types test
 
@@ -63,6 +63,19 @@ frontier:
 ablation:
 	$(SWEEP) results/reference/ablation.yaml --results results/reference/ablation
 	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/ablation
+
+# The controls there: parts of the method, at three learning rates each.
+controls:
+	$(SWEEP) results/reference/controls.yaml --results results/reference/controls
+	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/controls
+
+# Two further micro CLIPs, and the runs on them.
+clips: results/micro-clip-1 results/micro-clip-2
+	$(SWEEP) results/reference/clips.yaml --results results/reference/clips
+	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/clips
+
+results/micro-clip-%:
+	uv run python -m benchmarks.pretrain --seed $* --out $@
 
 # The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
 # all, one after the other.
