@@ -33,6 +33,7 @@ PARTS = {
     "data": "writing and reading the cache of decoded images",
     "growth": "the step for several backbones; the last tasks of a long stream / the first",
     "micro": "a step on `micro`, which is small, / the time of its arithmetic",
+    "measurements": "the measurements of every run, and each of those that `--measure` names / a run without",
     "many": "two and four runs at once on one device / one alone; the peak memory of a run of every strategy",
     "sweep": "a sweep: 10 000 runs resolved, their status read, a warm worker's run, twelve runs / single commands; needs "
     "the extra `cluster`",

@@ -87,6 +87,10 @@ TARGETS = (
     Target("12 runs by single commands / by a sweep", "sweep", "single_commands_over_sweep", 2.5, least=True),
     Target("10 000 runs on nodes that come and go: runs lost", "nodes", "runs_lost", 0.0),
     Target("the same: runs done twice to their end", "nodes", "runs_twice", 0.0),
+    Target("measurements taken in every run / a run without", "measurements", "default_over_run", 0.02),
+    Target("all measurements / a run without", "measurements", "all_over_run", 0.30),
+    Target("NuSA-Self's step / NuSA-CL's, 10 prompts", "self", "nusa_self_step_over_nusa_step_10_prompts", 2.0),
+    Target("NuSA-Self's memory / NuSA-CL's, 10 prompts", "self", "nusa_self_memory_over_nusa_memory_10_prompts", 1.1),
     Target("MTIL order I on one GPU from images in memory, minutes", "mtil", "mtil_minutes", 10.0),
 )
 

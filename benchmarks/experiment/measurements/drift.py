@@ -10,6 +10,7 @@ model's own parameters, between tasks, with updates merged: what a method keeps 
 the weights from which the run starts, pretrained ones or those of `--start-from`. Sums are in float64.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -36,8 +37,13 @@ def parameters(clip: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     """Returns the Euclidean norm of the difference of two lists of tensors with the same shapes, each list as one vector."""
-    each = [(a.detach().double().cpu() - b.double()).square().sum() for a, b in zip(some, others, strict=True)]
-    return torch.stack(each).sum().sqrt().item()
+    each = [norm([a.detach().cpu() - b]) for a, b in zip(some, others, strict=True)]
+    return math.hypot(*each)
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """Returns the Euclidean norm of a list of tensors as one vector, summed in float64."""
+    return math.hypot(*(torch.linalg.vector_norm(each, dtype=torch.float64).item() for each in tensors))
 
 
 class Meter(Measurement):
@@ -61,12 +67,14 @@ class Meter(Measurement):
     def __init__(self) -> None:
         self._of: Mapping[str, list[nn.Parameter]] = {}
         self._start: dict[str, list[Tensor]] = {}
+        self._norms: dict[str, float] = {}
         self._before: dict[str, list[Tensor]] = {}
 
     def prepare(self, given: Given) -> None:
         """Stores the parameters before any training."""
         self._of = parameters(given.model.clip)
         self._start = self._before = self._copies()
+        self._norms = {tower: norm(of) for tower, of in self._start.items()}
 
     def on_run_begin(self, run: RunState) -> None:
         """Stores the parameters of the checkpoint as those before the next task, if the run is resumed."""
@@ -83,14 +91,13 @@ class Meter(Measurement):
             run: the state of the run.
         """
         for tower, now in self._of.items() if run.learned else ():
-            norm = distance(self._start[tower], [torch.zeros(())] * len(now))
             far, changed = distance(now, self._start[tower]), distance(now, self._before[tower])
             yield {
                 "after": run.learned,
                 "tower": tower,
                 "distance": far,
-                "relative_distance": far / norm,
+                "relative_distance": far / self._norms[tower],
                 "change": changed,
-                "relative_change": changed / norm,
+                "relative_change": changed / self._norms[tower],
             }
         self._before = self._copies()

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from benchmarks.config import registry
 from benchmarks.config.errors import UserError
-from benchmarks.perf import decomposition, growth, harness, many, memory, micro_step, mtil, peft_lora
+from benchmarks.perf import decomposition, growth, harness, many, measurements, memory, micro_step, mtil, peft_lora
 from benchmarks.perf.__main__ import main
 from benchmarks.perf.beyond import beyond_floor
 from benchmarks.perf.dense import ALPHA, RANK, DenseAttention
@@ -186,6 +186,16 @@ def test_a_step_on_micro_is_set_beside_its_arithmetic(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_every_measurement_is_timed_beside_the_run_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(measurements, "ORDER", "digits,letters")
+    monkeypatch.setattr(measurements, "STEPS", 3)
+    found = measurements.measure(tmp_path)
+    named = found["named_over_run"]
+    assert {"basis_stability", "drift", "gradient_shares"} < named.keys() and not {"history", "probes"} & named.keys()
+    assert found["default_over_run"] > 0 and all(each > 0 for each in named.values())
+    assert found["all_over_run"] == pytest.approx(found["default_over_run"] + sum(named.values()))
+
+
 def test_a_run_at_once_that_fails_says_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended with 2: error: --strategy"):
         many.runs("no-such", 1, 1, "cpu", tmp_path)
