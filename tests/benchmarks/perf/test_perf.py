@@ -196,6 +196,7 @@ def test_every_measurement_is_timed_beside_the_run_without(monkeypatch: pytest.M
     assert found["all_over_run"] == pytest.approx(found["default_over_run"] + sum(named.values()))
 
 
+@pytest.mark.slow
 def test_a_run_at_once_that_fails_says_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended with 2: error: --strategy"):
         many.runs("no-such", 1, 1, "cpu", tmp_path)
