@@ -26,8 +26,8 @@ dropout, both terms of the loss (there the texts of earlier classes are computed
 in the division by C' alone), AdamW's betas (0.9, 0.9999), the proximal step and its ramp, with `threshold` 0.005; the
 recipes have that code's rate, batch, steps and schedule on X-TAIL. Different: merging is at once, where that code merges as
 the next task starts, which is the same model. Tasks of fewer than 100 steps, in which that code drops nothing, take a value
-of the ramp at each step. That code trains on open_clip's random crops of 0.9 to 1 of the area; here images are not
-augmented. How many steps MTIL takes is not published; the recipe has those of X-TAIL.
+of the ramp at each step. That code trains on open_clip's random crops of 0.9 to 1 of the area, as the recipes of MTIL and
+X-TAIL do. How many steps MTIL takes is not published; the recipe has those of X-TAIL.
 """
 
 import math
