@@ -14,7 +14,7 @@ from benchmarks.experiment.reading import load_runs
 from benchmarks.studies import values
 
 
-PLACE = Path("/tmp/h3/a/results/reference/ablation")
+PLACE = Path(__file__).resolve().parent.parent / "results" / "reference" / "ablation"
 AXES = ("distillation", "temperature", "images", "texts", "towers", "space", "alpha")
 NOTE = (
     "First row: mean over three seeds. Others: difference to it, in points, mean over pairs of runs of the same seed, with its "

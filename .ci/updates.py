@@ -27,7 +27,7 @@ def main() -> None:
         Column("interference, left", values.of_rank("interference_left"), "{:.2f}".format),
         Column("interference, right", values.of_rank("interference_right"), "{:.2f}".format),
     ]
-    table = values.by_setting("updates", runs, ("strategy",), columns)
+    table = values.by_setting("updates, order I, seeds 42 to 44", runs, ("strategy",), columns)
     table.rows.sort(key=lambda row: row[3].value or 0)
     print(markdown.whole(table))
 
