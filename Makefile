@@ -57,7 +57,7 @@ search:
 # The runs of docs/findings/frontier.md.
 frontier:
 	$(SWEEP) results/reference/frontier.yaml --results results/reference/frontier
-	$(PACK) --without rank.csv,spectrum.csv results/reference/frontier
+	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/frontier
 
 # The runs of the ablation in docs/methods/nusa-self.md.
 ablation:
