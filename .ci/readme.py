@@ -1,6 +1,7 @@
 """Puts the output of commands into the documents, between `<!-- uv run COMMAND -->` and `<!-- end -->`.
 
-With `--check` it only compares, and exits with 1 where a document is not what the commands print.
+With `--check` it only compares, and exits with 1 where a document is not what the commands print. Documents that are named are
+the only ones.
 """
 
 import re
@@ -29,7 +30,8 @@ def renew(match: re.Match[str]) -> str:
 
 def main() -> None:
     stale = []
-    for document in DOCUMENTS:
+    named = [Path(word).resolve() for word in sys.argv[1:] if word != "--check"]
+    for document in named or DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         renewed = BLOCK.sub(renew, text)
         if renewed != text:
