@@ -170,13 +170,15 @@ class _Adapted(torch.autograd.Function):
             kept.append(flat)
         else:
             out = F.linear(flat, weight, bias)  # (n, d_out)
+            # Once for all updates, which form it again after their dropout: a float for each value of each would be more.
+            kept.append(flat if any(ctx.needs_input_grad[4::3]) else None)
             for place, (part, down, core, up) in enumerate(_each(parts, factors)):
-                need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+                _, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
                 mask = keep(flat, part.dropout, part.share) if part.dropout else None  # (n, d_in)
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
                 out[:, part.rows].addmm_(narrow, left(up, core).T, alpha=part.gain)
-                kept += [mask, seen if need_down else None, narrow if need_core or need_up else None]
+                kept += [mask, narrow if need_core or need_up else None]
         ctx.save_for_backward(weight, *factors, *kept)
         return out.view(*x.shape[:-1], -1)
 
@@ -184,27 +186,24 @@ class _Adapted(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         grad = grads[0].reshape(-1, grads[0].shape[-1])  # (n, d_out)
         weight, *saved = ctx.saved_tensors
-        factors, kept = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
+        factors, (flat, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
         need_x = ctx.needs_input_grad[0]
         back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
         found: list[Tensor | None] = []
         for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):
             need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
-            if ctx.merge:
-                mask, seen = None, kept[0]
-                narrow = seen @ down.T  # (n, r)
-            else:
-                mask, seen, narrow = kept[3 * place : 3 * place + 3]
+            mask, narrow = (None, flat @ down.T) if ctx.merge else kept[2 * place : 2 * place + 2]  # (n, d_in), (n, r)
+            ones = None if mask is None else mask.to(grad.dtype)  # (n, d_in)
             own = grad[:, part.rows]  # (n, rows)
             at_middle = (own @ up).mul_(part.gain)  # (n, r)
             if back is not None and not ctx.merge:
                 right = down if core is None else core @ down  # (r, d_in)
-                if mask is None:
+                if ones is None:
                     back.addmm_(at_middle, right)
                 else:
-                    back.addcmul_(at_middle @ right, mask.to(back.dtype))
+                    back.addcmul_(at_middle @ right, ones)
             outer = (own.T @ narrow).mul_(part.gain) if need_up else None  # (rows, r)
-            inner = at_middle.T @ seen if need_down else None  # (r, d_in)
+            inner = at_middle.T @ (flat if ones is None else ones.mul_(flat)) if need_down else None  # (r, d_in)
             found += [
                 inner if inner is None or core is None else core.T @ inner,
                 at_middle.T @ narrow if need_core else None,
