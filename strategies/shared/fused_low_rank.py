@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from strategies.clip.recipe import Recipe, recipe_of
 from strategies.numerics.data_parallel import WHOLE, Share
 
 
@@ -190,21 +191,22 @@ def _each(parts: Sequence[Part], factors: Sequence[Any]) -> Any:
 class _Adapted(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, parts: Sequence[Part], *factors: Tensor | None
-    ) -> Tensor:
+        ctx: Any, x: Tensor, recipe: Recipe, weight: Tensor, bias: Tensor | None, parts: Sequence[Part],
+        *factors: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         flat = x.reshape(-1, x.shape[-1])  # (n, d_in)
-        ctx.parts = parts
+        ctx.parts, ctx.form = parts, recipe.form
         ctx.merge = bool(parts) and len(flat) > flat.shape[1] and not any(part.dropout for part in parts)
         kept: list[Tensor | None] = []
         if ctx.merge:
             out = F.linear(flat, _merged(weight, parts, factors), bias)  # (n, d_out)
-            kept.append(flat)
+            kept.append(recipe.source)
         else:
             out = F.linear(flat, weight, bias)  # (n, d_out)
             # Once for all updates, which form it again after their dropout: a float for each value of each would be more.
-            kept.append(flat if any(ctx.needs_input_grad[4::3]) else None)
+            kept.append(recipe.source if any(ctx.needs_input_grad[5::3]) else None)
             for place, (part, down, core, up) in enumerate(_each(parts, factors)):
-                _, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+                _, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
                 mask = keep(flat, part.dropout, part.share) if part.dropout else None  # (n, d_in)
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
@@ -217,12 +219,13 @@ class _Adapted(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         grad = grads[0].reshape(-1, grads[0].shape[-1])  # (n, d_out)
         weight, *saved = ctx.saved_tensors
-        factors, (flat, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
+        factors, (source, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
+        flat = None if source is None else ctx.form(source).reshape(-1, weight.shape[1]).to(grad.dtype)  # (n, d_in)
         need_x, shape = ctx.needs_input_grad[0], torch.Size((len(grad), weight.shape[1]))
         back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
         found: list[Tensor | None] = []
         for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):
-            need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+            need_down, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
             bits, narrow = (None, flat @ down.T) if ctx.merge else kept[2 * place : 2 * place + 2]  # narrow (n, r)
             ones = None if bits is None else unpack(bits, shape).to(grad.dtype)  # (n, d_in)
             own = grad[:, part.rows]  # (n, rows)
@@ -240,7 +243,7 @@ class _Adapted(torch.autograd.Function):
                 at_middle.T @ narrow if need_core else None,
                 outer if outer is None or core is None else outer @ core.T,
             ]
-        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, *found
+        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, None, *found
 
 
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
@@ -256,10 +259,12 @@ def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequen
         terms: the updates; down is (r, d_in), core (r, r) or None, and up (number of rows, r). There may be none.
     """
     assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
+    recipe = recipe_of(x)
     tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]
     device = x.device.type
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
         tensors = [tensor if tensor is None else tensor.to(low) for tensor in tensors]
     x, weight, bias, *factors = tensors
-    return _Adapted.apply(x, weight, bias, tuple(part for part, _ in terms), *factors)  # type: ignore[no-any-return,no-untyped-call]
+    parts, recipe = tuple(part for part, _ in terms), recipe or Recipe(Tensor.detach, x)
+    return _Adapted.apply(x, recipe, weight, bias, parts, *factors)  # type: ignore[no-any-return,no-untyped-call]
