@@ -3,8 +3,10 @@
     y = x W^T + b,   and on the columns of each update   y += scale * dropout(x) down^T core^T up^T
 
 The gradients are written by hand. Given this formula, autograd would keep a float for every value of every dropped
-input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one. (Keys and
-values of a tower's last block do not come here: `attend_once` never forms them.)
+input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one. Here a bit for
+each value is kept, the mask, and where `down` learns what the input can be formed from again (its recipe, see
+`strategies/clip/recipe.py`), or else the input. (Keys and values of a tower's last block do not come here: `attend_once`
+never forms them.)
 
 W gets no gradient, and in general no matrix of its size is formed. The core is multiplied into `up` in the forward pass
 and into `down` in the backward pass, since these are shorter than the tokens of all but the smallest tasks.
@@ -203,7 +205,7 @@ class _Adapted(torch.autograd.Function):
             kept.append(recipe.source)
         else:
             out = F.linear(flat, weight, bias)  # (n, d_out)
-            # Once for all updates, which form it again after their dropout: a float for each value of each would be more.
+            # Once for all updates: each forms its own dropped input again.
             kept.append(recipe.source if any(ctx.needs_input_grad[5::3]) else None)
             for place, (part, down, core, up) in enumerate(_each(parts, factors)):
                 _, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
@@ -220,8 +222,8 @@ class _Adapted(torch.autograd.Function):
         grad = grads[0].reshape(-1, grads[0].shape[-1])  # (n, d_out)
         weight, *saved = ctx.saved_tensors
         factors, (source, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
-        flat = None if source is None else ctx.form(source).reshape(-1, weight.shape[1]).to(grad.dtype)  # (n, d_in)
         need_x, shape = ctx.needs_input_grad[0], torch.Size((len(grad), weight.shape[1]))
+        flat: Any = None if source is None else ctx.form(source).reshape(shape).to(grad.dtype)  # (n, d_in)
         back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
         found: list[Tensor | None] = []
         for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):

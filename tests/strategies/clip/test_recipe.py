@@ -20,7 +20,7 @@ TOKENS, D = 6, 64
 
 def norm(device: torch.device) -> AgainLayerNorm:
     found = AgainLayerNorm(D).to(device).requires_grad_(False)
-    nn.init.normal_(found.weight)
+    nn.init.normal_(found.get_parameter("weight"))
     return found
 
 
