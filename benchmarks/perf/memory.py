@@ -119,6 +119,9 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     it is what packed texts are. Of the last block, q and o have the tokens alone that are read, of which x is kept; of k
     and v, dropout's mask and x after dropout are needed, of all tokens.
 
+    Subtracted is what the lower bound keeps before the first update, where nothing is trained: the inputs of the first
+    block's layer norm and of the image tower's before the blocks. LoRA forms the first x again from the former.
+
     Args:
         setting: the model, with random weights, and a task of random images.
         rank: r of the updates.
@@ -129,6 +132,8 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     for matrix in weight_matrices(setting.classifier.clip):
         d_out, d_in = matrix.weight().shape
         last = _is_last(setting, matrix)
+        if matrix.block == 0 and matrix.matrix == "q":
+            floats -= _tokens(setting, matrix.tower) * d_in * ((matrix.tower == "image") + core)
         factors = rank * (d_in + d_out)
         floats += factors + LEARNT * rank * rank if core else LEARNT * factors
         if last and matrix.matrix in "kv":
