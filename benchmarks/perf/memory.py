@@ -25,6 +25,7 @@ FLOAT = 4  # bytes
 FIRST_BLOCK = (
     10  # vectors of length d: its input, q, k and v, the attention's output, the MLP's input, four in its activation
 )
+MASKED = 32  # values of a dropout mask in the bytes of one float
 LEARNT = 3  # a trained number and AdamW's two moments; at the peak, before backward, there are no gradients
 
 
@@ -112,9 +113,14 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     """Returns the computed bytes that NuSA-CL or LoRA needs in a training step beyond a frozen model.
 
     For each of q, k, v and o of all blocks these are the low-rank factors, the trained ones with AdamW's two moments,
-    and what backward needs for each token x (d values): dropout's mask (d bytes) and the first factor's output (r
-    values). LoRA, which trains the first factor too, also needs x after dropout (d values). Of the last block, q and o
-    have the tokens alone that are read; of k and v, dropout's mask and x after dropout are needed, of all tokens.
+    and what backward needs for each token x (d values): dropout's mask (d bits) and the first factor's output (r values).
+    LoRA, which trains the first factor too, also needs x where nothing keeps it from which it can be formed again: x of
+    q, k and v comes from a layer norm, which keeps its own input, and attention keeps its output, x of o, but a copy of
+    it is what packed texts are. Of the last block, q and o have the tokens alone that are read, of which x is kept; of k
+    and v, dropout's mask and x after dropout are needed, of all tokens.
+
+    Subtracted is what the lower bound keeps before the first update, where nothing is trained: the inputs of the first
+    block's layer norm and of the image tower's before the blocks. LoRA forms the first x again from the former.
 
     Args:
         setting: the model, with random weights, and a task of random images.
@@ -126,13 +132,16 @@ def low_rank_bytes(setting: Setting, rank: int, *, core: bool) -> int:
     for matrix in weight_matrices(setting.classifier.clip):
         d_out, d_in = matrix.weight().shape
         last = _is_last(setting, matrix)
+        if matrix.block == 0 and matrix.matrix == "q":
+            floats -= _tokens(setting, matrix.tower) * d_in * ((matrix.tower == "image") + core)
         factors = rank * (d_in + d_out)
         floats += factors + LEARNT * rank * rank if core else LEARNT * factors
         if last and matrix.matrix in "kv":
-            floats += _tokens(setting, matrix.tower) * (d_in // FLOAT + d_in)
+            floats += _tokens(setting, matrix.tower) * (d_in // MASKED + d_in)
         else:
             tokens = _read(setting, matrix.tower) if last else _tokens(setting, matrix.tower)
-            floats += tokens * (d_in // FLOAT + rank + (0 if core else d_in))
+            kept = not core and (last or (matrix.tower == "text" and matrix.matrix == "o"))
+            floats += tokens * (d_in // MASKED + rank + (d_in if kept else 0))
     return FLOAT * floats
 
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
+from strategies.clip.recipe import with_recipe
+
 
 SLOPE = 1.702
 
@@ -17,14 +19,17 @@ SLOPE = 1.702
 class _Fused(torch.autograd.Function):
     # With z = 1.702 x this is silu(z) / 1.702. Its derivative by x is silu'(z), for which torch has a kernel.
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        z = SLOPE * x
+    def forward(ctx: Any, x: Tensor, z: Tensor) -> Tensor:
         ctx.save_for_backward(z)
-        return F.silu(z).mul_(1 / SLOPE)
+        return _of_scaled(z)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return torch.ops.aten.silu_backward(grads[0], *ctx.saved_tensors)
+        return torch.ops.aten.silu_backward(grads[0], *ctx.saved_tensors), None
+
+
+def _of_scaled(z: Tensor) -> Tensor:
+    return F.silu(z).mul_(1 / SLOPE)
 
 
 class FusedQuickGELU(nn.Module):
@@ -33,7 +38,8 @@ class FusedQuickGELU(nn.Module):
     takes_one_token = takes_packed = True
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Fused.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+        z = SLOPE * x.detach()
+        return with_recipe(_Fused.apply(x, z), _of_scaled, z)  # type: ignore[no-untyped-call]
 
 
 def fuse(clip: nn.Module) -> None:

@@ -17,6 +17,7 @@ from strategies.clip.answering import Head, Routing
 from strategies.clip.blocks import ready_for_one_token, spare_copies
 from strategies.clip.once import Once
 from strategies.clip.packed import Packed, pack
+from strategies.clip.recipe import tell_recipes
 
 
 class _Same:
@@ -79,6 +80,7 @@ class ClipClassifier(MultiTaskModule):
         fuse(clip)
         spare_copies(clip)
         ready_for_one_token(clip)
+        tell_recipes(clip)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         for task, tokens in enumerate(prompts):

@@ -12,9 +12,10 @@ from strategies.clip.activation import FusedQuickGELU
 from strategies.clip.attention import SelfAttention
 from strategies.clip.blocks import BY_TOKEN, LastBlock, all_allow, drops, unwatched
 from strategies.clip.packed import FirstToken
+from strategies.clip.recipe import KINDS
 
 
-REPEATING = {*BY_TOKEN, VisionTransformer, nn.Conv2d, SelfAttention, LastBlock, FusedQuickGELU}
+REPEATING = {*BY_TOKEN, VisionTransformer, nn.Conv2d, SelfAttention, LastBlock, FusedQuickGELU, *KINDS.values()}
 
 
 def reads_first_token(clip: Any) -> bool:

@@ -3,8 +3,10 @@
     y = x W^T + b,   and on the columns of each update   y += scale * dropout(x) down^T core^T up^T
 
 The gradients are written by hand. Given this formula, autograd would keep a float for every value of every dropped
-input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one. (Keys and
-values of a tower's last block do not come here: `attend_once` never forms them.)
+input, pass several times over tensors of the output's size, and draw torch's Bernoulli numbers one by one. Here a bit for
+each value is kept, the mask, and where `down` learns what the input can be formed from again (its recipe, see
+`strategies/clip/recipe.py`), or else the input. (Keys and values of a tower's last block do not come here: `attend_once`
+never forms them.)
 
 W gets no gradient, and in general no matrix of its size is formed. The core is multiplied into `up` in the forward pass
 and into `down` in the backward pass, since these are shorter than the tokens of all but the smallest tasks.
@@ -21,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from strategies.clip.recipe import Recipe, recipe_of
 from strategies.numerics.data_parallel import WHOLE, Share
 
 
@@ -104,18 +107,49 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
     return kept.view(torch.int8)
 
 
+LOWEST_BITS = 0x0101010101010101  # of each of an int64's eight bytes
+
+
+def pack(mask: Tensor) -> Tensor:
+    """Returns a mask's zeros and ones as the bits of int64s (N,), an eighth of its bytes; N is at least their number / 64.
+
+    Eight zeros and ones are shifted and added as one int64, which costs far less than to draw them.
+
+    Args:
+        mask: (...) int8, of any shape.
+    """
+    if odd := mask.numel() % 64:
+        mask = F.pad(mask.flatten(), (0, 64 - odd))
+    return (mask.view(-1).view(torch.int64).view(8, -1) << _shifts(mask.device)).sum(dim=0)
+
+
+def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
+    """Returns the mask (int8) of a shape from its bits, as `pack` returned them."""
+    bytewise = (bits >> _shifts(bits.device)).bitwise_and_(LOWEST_BITS).view(torch.int8)  # (8, 8 N)
+    return bytewise.view(-1)[: shape.numel()].view(shape)
+
+
+_made_shifts: dict[torch.device, Tensor] = {}  # what `_shifts` returned
+
+
+def _shifts(device: torch.device) -> Tensor:
+    if device not in _made_shifts:
+        _made_shifts[device] = torch.arange(8, device=device)[:, None]  # (8, 1)
+    return _made_shifts[device]
+
+
 class _Masked(torch.autograd.Function):
-    """x times a mask of zeros and ones (int8), which takes a quarter of the memory that a float mask would."""
+    """x times a mask of zeros and ones (int8), of which a bit for each value is kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
-        ctx.save_for_backward(mask)
+        ctx.save_for_backward(pack(mask))
         return mask.to(x.dtype).mul_(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        (mask,) = ctx.saved_tensors
-        return mask.to(grads[0].dtype).mul_(grads[0]), None
+        (bits,) = ctx.saved_tensors
+        return unpack(bits, grads[0].shape).to(grads[0].dtype).mul_(grads[0]), None
 
 
 def after_dropout(x: Tensor, part: Part) -> Tensor:
@@ -159,24 +193,27 @@ def _each(parts: Sequence[Part], factors: Sequence[Any]) -> Any:
 class _Adapted(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, parts: Sequence[Part], *factors: Tensor | None
-    ) -> Tensor:
+        ctx: Any, x: Tensor, recipe: Recipe, weight: Tensor, bias: Tensor | None, parts: Sequence[Part],
+        *factors: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         flat = x.reshape(-1, x.shape[-1])  # (n, d_in)
-        ctx.parts = parts
+        ctx.parts, ctx.form = parts, recipe.form
         ctx.merge = bool(parts) and len(flat) > flat.shape[1] and not any(part.dropout for part in parts)
         kept: list[Tensor | None] = []
         if ctx.merge:
             out = F.linear(flat, _merged(weight, parts, factors), bias)  # (n, d_out)
-            kept.append(flat)
+            kept.append(recipe.source)
         else:
             out = F.linear(flat, weight, bias)  # (n, d_out)
+            # Once for all updates: each forms its own dropped input again.
+            kept.append(recipe.source if any(ctx.needs_input_grad[5::3]) else None)
             for place, (part, down, core, up) in enumerate(_each(parts, factors)):
-                need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
+                _, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
                 mask = keep(flat, part.dropout, part.share) if part.dropout else None  # (n, d_in)
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
                 out[:, part.rows].addmm_(narrow, left(up, core).T, alpha=part.gain)
-                kept += [mask, seen if need_down else None, narrow if need_core or need_up else None]
+                kept += [None if mask is None else pack(mask), narrow if need_core or need_up else None]
         ctx.save_for_backward(weight, *factors, *kept)
         return out.view(*x.shape[:-1], -1)
 
@@ -184,33 +221,31 @@ class _Adapted(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         grad = grads[0].reshape(-1, grads[0].shape[-1])  # (n, d_out)
         weight, *saved = ctx.saved_tensors
-        factors, kept = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
-        need_x = ctx.needs_input_grad[0]
+        factors, (source, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
+        need_x, shape = ctx.needs_input_grad[0], torch.Size((len(grad), weight.shape[1]))
+        flat: Any = None if source is None else ctx.form(source).reshape(shape).to(grad.dtype)  # (n, d_in)
         back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
         found: list[Tensor | None] = []
         for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):
-            need_down, need_core, need_up = ctx.needs_input_grad[4 + 3 * place : 7 + 3 * place]
-            if ctx.merge:
-                mask, seen = None, kept[0]
-                narrow = seen @ down.T  # (n, r)
-            else:
-                mask, seen, narrow = kept[3 * place : 3 * place + 3]
+            need_down, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
+            bits, narrow = (None, flat @ down.T) if ctx.merge else kept[2 * place : 2 * place + 2]  # narrow (n, r)
+            ones = None if bits is None else unpack(bits, shape).to(grad.dtype)  # (n, d_in)
             own = grad[:, part.rows]  # (n, rows)
             at_middle = (own @ up).mul_(part.gain)  # (n, r)
             if back is not None and not ctx.merge:
                 right = down if core is None else core @ down  # (r, d_in)
-                if mask is None:
+                if ones is None:
                     back.addmm_(at_middle, right)
                 else:
-                    back.addcmul_(at_middle @ right, mask.to(back.dtype))
+                    back.addcmul_(at_middle @ right, ones)
             outer = (own.T @ narrow).mul_(part.gain) if need_up else None  # (rows, r)
-            inner = at_middle.T @ seen if need_down else None  # (r, d_in)
+            inner = at_middle.T @ (flat if ones is None else ones.mul_(flat)) if need_down else None  # (r, d_in)
             found += [
                 inner if inner is None or core is None else core.T @ inner,
                 at_middle.T @ narrow if need_core else None,
                 outer if outer is None or core is None else outer @ core.T,
             ]
-        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, *found
+        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, None, *found
 
 
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:
@@ -226,10 +261,12 @@ def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequen
         terms: the updates; down is (r, d_in), core (r, r) or None, and up (number of rows, r). There may be none.
     """
     assert not (weight.requires_grad and torch.is_grad_enabled()), "the weights under a low-rank update are frozen"
+    recipe = recipe_of(x)
     tensors: list[Any] = [x, weight, bias, *(factor for _, factors in terms for factor in factors)]
     device = x.device.type
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
         tensors = [tensor if tensor is None else tensor.to(low) for tensor in tensors]
     x, weight, bias, *factors = tensors
-    return _Adapted.apply(x, weight, bias, tuple(part for part, _ in terms), *factors)  # type: ignore[no-any-return,no-untyped-call]
+    parts, recipe = tuple(part for part, _ in terms), recipe or Recipe(Tensor.detach, x)
+    return _Adapted.apply(x, recipe, weight, bias, parts, *factors)  # type: ignore[no-any-return,no-untyped-call]

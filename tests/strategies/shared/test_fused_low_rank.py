@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from strategies.numerics.data_parallel import Share
-from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, keep
+from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, keep, pack, unpack
 
 
 D_IN, D_OUT, RANK = 10, 18, 3
@@ -134,6 +134,16 @@ def test_processes_draw_the_rows_of_one_mask(device: torch.device) -> None:
 
     whole = drawn(Share(), 6)
     assert torch.equal(whole, torch.cat([drawn(Share(rank, 3), 2) for rank in range(3)]))
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (3, 7), (1, 65), (40, 64)])  # with values for whole int64s, and others
+def test_a_packed_mask_takes_a_bit_for_each_value(shape: tuple[int, int], device: torch.device) -> None:
+    torch.manual_seed(5)
+    mask = keep(torch.empty(shape, device=device), 0.25)
+    bits = pack(mask)
+    assert bits.nbytes <= mask.nbytes / 8 + 8
+    assert torch.equal(unpack(bits, mask.shape), mask)
+    assert torch.equal(unpack(pack(torch.ones_like(mask)), mask.shape), torch.ones_like(mask))
 
 
 @pytest.mark.parametrize("tokens", [2, 40])
