@@ -108,23 +108,31 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
 
 
 LOWEST_BITS = 0x0101010101010101  # of each of an int64's eight bytes
+SMALL = (
+    2**20
+)  # values of a mask that stays as it is, since its bytes matter less than the calls of a small model's step
 
 
 def pack(mask: Tensor) -> Tensor:
     """Returns a mask's zeros and ones as the bits of int64s (N,), an eighth of its bytes; N is at least their number / 64.
 
-    Eight zeros and ones are shifted and added as one int64, which costs far less than to draw them.
+    Eight zeros and ones are shifted and added as one int64, which costs far less than to draw them. A mask of at most
+    `SMALL` values is returned itself.
 
     Args:
         mask: (...) int8, of any shape.
     """
+    if mask.numel() <= SMALL:
+        return mask
     if odd := mask.numel() % 64:
         mask = F.pad(mask.flatten(), (0, 64 - odd))
     return (mask.view(-1).view(torch.int64).view(8, -1) << _shifts(mask.device)).sum(dim=0)
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """Returns the mask (int8) of a shape from its bits, as `pack` returned them."""
+    """Returns the mask (int8) of a shape from what `pack` returned."""
+    if bits.dtype == torch.int8:
+        return bits.view(shape)
     bytewise = (bits >> _shifts(bits.device)).bitwise_and_(LOWEST_BITS).view(torch.int8)  # (8, 8 N)
     return bytewise.view(-1)[: shape.numel()].view(shape)
 

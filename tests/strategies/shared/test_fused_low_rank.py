@@ -8,11 +8,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from strategies.numerics.data_parallel import Share
+from strategies.shared import fused_low_rank
 from strategies.shared.fused_low_rank import Factors, Part, adapted_linear, keep, pack, unpack
 
 
 D_IN, D_OUT, RANK = 10, 18, 3
 ROWS = (slice(0, 6), slice(6, 12), slice(12, 18))
+
+
+@pytest.fixture(autouse=True)
+def packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mask here is kept as bits, however small."""
+    monkeypatch.setattr(fused_low_rank, "SMALL", 0)
 
 
 def leaf(device: torch.device, *shape: int) -> Tensor:
@@ -144,6 +151,12 @@ def test_a_packed_mask_takes_a_bit_for_each_value(shape: tuple[int, int], device
     assert bits.nbytes <= mask.nbytes / 8 + 8
     assert torch.equal(unpack(bits, mask.shape), mask)
     assert torch.equal(unpack(pack(torch.ones_like(mask)), mask.shape), torch.ones_like(mask))
+
+
+def test_a_small_mask_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_low_rank, "SMALL", 21)
+    mask = keep(torch.empty(3, 7), 0.25)
+    assert pack(mask) is mask and torch.equal(unpack(mask, mask.shape), mask)
 
 
 @pytest.mark.parametrize("tokens", [2, 40])
