@@ -31,6 +31,12 @@ def tiny_model(seed: int = 0, device: torch.device = CPU) -> Any:
     return open_clip.model.CLIP(**config).to(device)
 
 
+def vit_b_16() -> Any:
+    """An open_clip ViT-B/16 without values: the names and shapes of its weights."""
+    with torch.device("meta"):
+        return open_clip.create_model("ViT-B-16-quickgelu", load_weights=False, device="meta")
+
+
 def tiny_classifier(seed: int = 0, device: torch.device = CPU) -> ClipClassifier:
     """Two tasks of 2 and 3 classes with 2 templates each; the highest token is the end of the text."""
     clip = tiny_model(seed)

@@ -24,6 +24,7 @@ from tests.models import (
     tiny_experiences,
     tiny_images,
     tiny_template,
+    vit_b_16,
 )
 from tests.strategies.shared.test_watched import seen_by_torch
 
@@ -236,12 +237,15 @@ def test_ness_resumes_bit_for_bit_and_the_others_store_nothing() -> None:
 
 
 def test_the_sums_of_vit_b_16_take_the_stated_storage() -> None:
-    plugin = Plugin(Settings(variant="ness"))
-    plugin.load_state_dict({
-        f"{tower}.{block}.{layer}": torch.empty(size, size)
-        for tower, size in (("image", 768), ("text", 512)) for block in range(12) for layer in ("qkv", "o")
-    })  # fmt: skip
-    assert sum(each.nbytes for each in plugin.state_dict().values()) == 81_788_928
+    """By a rule that holds on a small model after a task."""
+
+    def sums(clip: Any) -> dict[str, int]:
+        return {input_name(matrix): 4 * matrix.weight().shape[1] ** 2 for matrix in weight_matrices(clip)}
+
+    classifier, plugin = tiny_classifier(), Plugin(Settings(variant="ness"))
+    trained(classifier, plugin)
+    assert {name: each.nbytes for name, each in plugin.state_dict().items()} == sums(classifier.clip)
+    assert sum(sums(vit_b_16()).values()) == 81_788_928
 
 
 # The cells

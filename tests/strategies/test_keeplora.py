@@ -20,6 +20,7 @@ from tests.models import (
     tiny_experiences,
     tiny_images,
     tiny_template,
+    vit_b_16,
 )
 from tests.strategies.shared.test_watched import seen_by_torch
 
@@ -233,13 +234,16 @@ def test_settings_are_checked(wrong: dict[str, Any]) -> None:
 
 
 def test_full_bases_of_vit_b_16_take_the_stated_storage() -> None:
-    towers = {"image": 768, "text": 512}
-    plugin = Plugin(Settings())
-    plugin.load_state_dict({
-        f"{tower}.{block}.{matrix}": torch.empty(size, size)
-        for tower, size in towers.items() for block in range(12) for matrix in "qkvo"
-    })  # fmt: skip
-    assert sum(basis.nbytes for basis in plugin.state_dict().values()) == 163_577_856
+    """By a rule that holds on a small model of which one direction is free before the first task, and none after it."""
+
+    def full(clip: Any) -> dict[str, int]:
+        return {matrix.name: 4 * matrix.weight().shape[1] ** 2 for matrix in weight_matrices(clip)}
+
+    classifier, most = tiny_classifier(), 1 - 1e-9
+    plugin = Plugin(Settings(tau=most, tau2_image=most, tau2_text=most))
+    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
+    assert {name: basis.nbytes for name, basis in plugin.state_dict().items()} == full(classifier.clip)
+    assert sum(full(vit_b_16()).values()) == 163_577_856
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """What merging methods share: what learns, theta_0, and that no more than is stored decides how a run goes on."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import api as nb
 from strategies import ema, magmax, opcm, task_arithmetic
 from strategies.base import ALL
 from tests.merging import close, trained
@@ -52,15 +54,43 @@ def test_gradients_and_moments_of_what_learns_are_said_to_take_memory(method: An
         assert method.Plugin(method.Settings(towers=towers)).least_bytes(classifier) == {ALL: 3 * size}
 
 
-def test_a_task_that_broke_off_starts_again_from_the_initial_weights() -> None:
-    classifier = tiny_classifier()
+class BreaksOff(nb.Callback):
+    """Interrupts a run once, as Ctrl-C does, at the second step of its second task."""
 
-    def stop() -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.began: list[int] = []  # how many tasks were learned whenever the run began
 
-    plugin = task_arithmetic.Plugin(task_arithmetic.Settings())
+    def on_run_begin(self, run: nb.RunState) -> None:
+        self.began.append(run.learned)
+
+    def on_step_end(self, run: nb.RunState) -> None:
+        if (run.task, run.step, self.began) == (1, 1, [0]):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("magmax", {}),
+        ("task_arithmetic", {}),
+        ("opcm", {}),
+        ("ema", {}),
+        ("ema", {"start": "sequential", "rule": "running"}),
+    ],
+)
+def test_a_second_task_that_broke_off_is_learned_as_if_it_had_not(
+    method: str, settings: dict[str, Any], images: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    common: dict[str, Any] = {"model": f"local-dir:{tiny_clip}", "iterations": 4, "batch_size": 4, "lr": 0.01}
+    common |= {"device": "cpu", "plots": False, "silent": True, **settings}
+
+    def run(folder: str, *callbacks: nb.Callback) -> dict[str, bytes]:
+        done = nb.run(method, f"folder:{images}", results=tmp_path / folder, callbacks=callbacks, **common)
+        return {file.name: file.read_bytes() for file in done.folder.glob("*.safetensors")}
+
+    stop = BreaksOff()
     with pytest.raises(KeyboardInterrupt):
-        tiny_template(classifier, [plugin], on_step=stop).train(tiny_experiences()[0])
-    tiny_template(classifier, [plugin]).train(tiny_experiences()[0])
-    straight = trained(task_arithmetic.Plugin(task_arithmetic.Settings()), CPU, (0,))
-    assert all(torch.equal(tensor, snapshot(straight.model.clip)[n]) for n, tensor in snapshot(classifier.clip).items())
+        run("broken-off", stop)
+    found = run("broken-off", stop)
+    assert stop.began == [0, 1]
+    assert "model.safetensors" in found and found == run("straight")
