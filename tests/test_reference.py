@@ -49,6 +49,13 @@ def test_the_runs_of_the_frontier_are_those_of_its_file() -> None:
     assert len({read(cell.folder).about["git"]["commit"] for cell in older}) == 1
 
 
+@pytest.mark.parametrize(("name", "count"), [("ablation", 48), ("clips", 36)])
+def test_the_runs_of_a_page_are_those_of_its_file(name: str, count: int) -> None:
+    """`make ablation` and `make clips` have nothing left to do."""
+    asked = plan(read_blocks(REFERENCE / f"{name}.yaml"), shared_by_all(REFERENCE / name))
+    assert [each.state for each in asked.standings] == ["finished"] * count and not asked.remarks
+
+
 def test_the_recipe_has_what_the_search_chose() -> None:
     chosen = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REFERENCE / "search").glob("search-*.yaml")]
     assert len(chosen) == 5
