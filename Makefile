@@ -54,25 +54,13 @@ search:
 	  --results results/reference/search
 	$(PACK) --without rank.csv,spectrum.csv results/reference/search
 
-# The runs of docs/findings/frontier.md.
-frontier:
-	$(SWEEP) results/reference/frontier.yaml --results results/reference/frontier
-	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/frontier
+# The runs of docs/findings/frontier.md, and those of docs/methods/nusa-self.md: one setting changed at a time, its parts and weights at
+# other rates, and two further micro CLIPs.
+frontier ablation controls clips:
+	$(SWEEP) results/reference/$@.yaml --results results/reference/$@
+	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/$@
 
-# The runs of the ablation in docs/methods/nusa-self.md.
-ablation:
-	$(SWEEP) results/reference/ablation.yaml --results results/reference/ablation
-	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/ablation
-
-# The controls there: parts of the method, at three learning rates each.
-controls:
-	$(SWEEP) results/reference/controls.yaml --results results/reference/controls
-	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/controls
-
-# Two further micro CLIPs, and the runs on them.
 clips: results/micro-clip-1 results/micro-clip-2
-	$(SWEEP) results/reference/clips.yaml --results results/reference/clips
-	$(PACK) --without rank.csv,spectrum.csv,history.csv results/reference/clips
 
 results/micro-clip-%:
 	uv run python -m benchmarks.pretrain --seed $* --out $@

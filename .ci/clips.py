@@ -13,8 +13,6 @@ from benchmarks.studies import values
 
 
 PLACE = Path(__file__).resolve().parent.parent / "results" / "reference" / "clips"
-
-
 METHODS = ("nusa_self", "lwf", "wise_ft", "lora", "nusa", "zeroshot")
 
 

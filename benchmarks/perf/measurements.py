@@ -7,18 +7,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.config import registry
 from benchmarks.experiment.door import run
 from benchmarks.experiment.measurements.base import Measurement
+from benchmarks.perf.setting import one_thread
 
 
 ORDER, STEPS = "default", 150  # as in the recipe of `micro`
-BEFORE = (
-    "prepare",
-    "on_run_begin",
-)  # of a measurement's methods, those that are called before the ledger's first clock
+# A measurement's methods: those called before the ledger's first clock, and those called while one of its clocks runs.
+BEFORE = ("prepare", "on_run_begin")
 DURING = ("on_task_begin", "on_step_begin", "on_step_end", "on_task_end", "measure")
 Seconds = defaultdict[tuple[str, str], float]  # by a measurement's name and its method's
 
@@ -39,15 +36,11 @@ def measure(place: Path) -> dict[str, Any]:
         `all_over_run`: the sum of all.
     """
     seconds: Seconds = defaultdict(float)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        meters = [_timed(meter, seconds)() for meter in _named()]
+    meters = [_timed(meter, seconds)() for meter in _named()]
+    with one_thread():
         done = run(
             "nusa", "micro", order=ORDER, iterations=STEPS, results=place, callbacks=meters, plots=False, silent=True
         )
-    finally:
-        torch.set_num_threads(threads)
     clocks = done.cost["total_seconds"]
     by_default = clocks["spectrum"] - sum(
         seconds[meter.table, "measure"] for meter in meters if meter.cadence != "step"

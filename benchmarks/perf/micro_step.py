@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.experiment.door import run
 from benchmarks.experiment.measurements.base import Callback, RunState
+from benchmarks.perf.setting import one_thread
 from benchmarks.perf.timing import timed
 
 
@@ -64,9 +65,7 @@ def measure(place: Path) -> dict[str, Any]:
         `product_operations_per_second`: the speed of one matrix product as the image tower's MLP has it.
         `micro_step_over_arithmetic`: the median of the step / the time of its operations at this speed.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         timing, counting = _Seconds(), _Operations()
         for steps, watching in ((STEPS, timing), (FEW, counting)):
             run(
@@ -84,8 +83,6 @@ def measure(place: Path) -> dict[str, Any]:
         product = timed(lambda: F.linear(x, weight), TIMES)
         product()
         speed = 2 * tokens * inputs * outputs / statistics.median(product() for _ in range(5))
-    finally:
-        torch.set_num_threads(threads)
     middle, operations = statistics.median(timing.seconds), statistics.mean(counting.operations)
     return {
         "micro_step_seconds": {"median": middle, "low": min(timing.seconds), "high": max(timing.seconds)},

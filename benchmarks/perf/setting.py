@@ -27,6 +27,17 @@ STEPS = 3  # of a training; the first is not counted, since it includes the work
 LOOP: dict[str, Any] = {"lr": 1e-5, "weight_decay": 0.0, "warmup": 0.0, "label_smoothing": 0.2, "seed": 0}
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Context in which torch computes with one thread, as a run of a sweep does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def operations(work: Callable[[], object]) -> int:
     """Returns the floating-point operations of the matrix products, convolutions and attention in some work.
 

@@ -108,9 +108,8 @@ def keep(x: Tensor, dropout: float, share: Share = WHOLE) -> Tensor:
 
 
 LOWEST_BITS = 0x0101010101010101  # of each of an int64's eight bytes
-SMALL = (
-    2**20
-)  # values of a mask that stays as it is, since its bytes matter less than the calls of a small model's step
+# At most so many values, a mask stays as it is: its bytes matter less than the calls in a small model's step.
+SMALL = 2**20
 
 
 def pack(mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ the weights from which the run starts, pretrained ones or those of `--start-from
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,12 +37,11 @@ def parameters(clip: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     """Returns the Euclidean norm of the difference of two lists of tensors with the same shapes, each list as one vector."""
-    each = [norm([a.detach().cpu() - b]) for a, b in zip(some, others, strict=True)]
-    return math.hypot(*each)
+    return norm(a.detach().cpu() - b for a, b in zip(some, others, strict=True))
 
 
-def norm(tensors: Sequence[Tensor]) -> float:
-    """Returns the Euclidean norm of a list of tensors as one vector, summed in float64."""
+def norm(tensors: Iterable[Tensor]) -> float:
+    """Returns the Euclidean norm of some tensors as one vector, summed in float64."""
     return math.hypot(*(torch.linalg.vector_norm(each, dtype=torch.float64).item() for each in tensors))
 
 
