@@ -10,7 +10,8 @@ x' and y' those without, and c is the logit scale. With T = c x' y'^T (B, N) and
                          + w [distill(c x' y^T, T) + distill((c x' y^T)^T, T^T)]          the text tower is held
 
 The texts are drawn anew for each task; y' is computed once for it. x is the batch's own forward pass. What a step costs
-besides is a pass of the images without updates and gradients, and one of the random texts. A tower without updates
+besides is a pass of the images without updates and gradients, and one of the random texts, forward and backward before
+the batch's. A tower without updates
 (`--towers`) needs no holding, and its term is left out. For comparison other images can be held (`--images`: crops,
 mixtures, noise; a pass with gradients more), and other texts: the task's prompts, or those of all tasks so far, which are
 then stored (`--texts`).
@@ -45,11 +46,11 @@ from torch import Tensor
 from strategies.about import SKY, About
 from strategies.clip.classifier import ClipClassifier
 from strategies.lwf_vr import random_texts
-from strategies.numerics.subspace import choose, energy_rank
+from strategies.numerics.subspace import Decomposition, choose, energy_rank
 from strategies.oplora import ProjectedUpdate
 from strategies.shared.distillation import distill
 from strategies.shared.fused_low_rank import Factors, Part
-from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, from_zero, kaiming, scale, switched_off
+from strategies.shared.low_rank import LowRankPlugin, LowRankUpdate, between, from_zero, kaiming, scale, switched_off
 from strategies.shared.other_images import other_images
 from strategies.shared.settings import DistillationSettings, LowRankSettings, Matrices, only_with
 
@@ -115,22 +116,39 @@ class Settings(DistillationSettings, LowRankSettings):
     )
 
 
-class WeightedUpdate(ProjectedUpdate):
-    """The update dW = scale * G_U @ up @ down @ G_V of a weight (d_out, d_in): each singular direction has a weight.
+class WeightedUpdate(LowRankUpdate):
+    """The update dW = scale * G_U @ up @ down @ G_V of a weight W (d_out, d_in): each singular direction has a weight.
+
+    Singular vectors are kept of W's narrow side alone. Those of the other follow from them, U = W V S^-1 or
+    V = W^T U S^-1; G_U @ up then takes products of W itself with r columns.
 
     Args:
         down: (r, d_in), the initial value of the trained factor. `up` (d_out, r) starts at zero, and is trained too.
-        u, vh: (d_out, k) and (k, d_in), singular directions of the weight.
-        weights: (k,), how much an update in each of these directions counts, in 0..1; all others count 1.
+        weight: W. It is used, not copied, and must stay as it is while the update does.
+        found: the SVD of W.
+        gains: (n,), how much an update in each direction counts, g in 0..1; those below 1 lead.
         scale: the factor on the product.
         dropout: the probability of dropping a value of the layer's input while training.
     """
 
+    base: Tensor  # (far, near): W, or W^T where W has more columns than rows
+    vectors: Tensor
     less: Tensor
+    less_beyond: Tensor
 
-    def __init__(self, down: Tensor, u: Tensor, vh: Tensor, weights: Tensor, *, scale: float, dropout: float) -> None:
-        super().__init__(down, u, vh, scale=scale, dropout=dropout)
-        self.register_buffer("less", 1 - weights)  # (k,)
+    def __init__(
+        self, down: Tensor, weight: Tensor, found: Decomposition, gains: Tensor, *, scale: float, dropout: float
+    ) -> None:
+        up = torch.zeros(len(weight), len(down), device=down.device)  # (d_out, r)
+        super().__init__(down, up, None, scale=scale, dropout=dropout, trained=("down", "up"))
+        self.tall = weight.shape[0] >= weight.shape[1]
+        weakened = int((gains < 1).sum())
+        u, vh = choose(found, weakened, "top")  # (d_out, k), (k, d_in)
+        less, s = (1 - gains)[:weakened], found.s[:weakened]
+        self.register_buffer("base", weight if self.tall else weight.T, persistent=False)
+        self.register_buffer("vectors", vh.T if self.tall else u)  # (near, k)
+        self.register_buffer("less", less[:, None])  # (k, 1)
+        self.register_buffer("less_beyond", (less / s**2)[:, None])  # (k, 1)
 
     def terms(self, first: int) -> list[tuple[Part, Factors]]:
         """Returns dW as one pair of a `Part` (rows, scale, dropout) and the weighted factors (down, None, up).
@@ -138,11 +156,14 @@ class WeightedUpdate(ProjectedUpdate):
         Args:
             first: the first of the weight's rows that the update covers; it covers d_out rows.
         """
-        ((part, _),) = LowRankUpdate.terms(self, first)
+        ((part, _),) = super().terms(first)
+        near, far = (self.down.T, self.up) if self.tall else (self.up, self.down.T)  # (near, r), (far, r)
         # Never in bfloat16: what it rounds away would be an update of the principal directions.
         with torch.autocast(self.up.device.type, enabled=False):
-            down = self.down - ((self.down @ self.vh.T) * self.less) @ self.vh  # (r, d_in)
-            up = self.up - self.u @ (self.less[:, None] * (self.u.T @ self.up))  # (d_out, r)
+            v, w = self.vectors, self.base
+            near = near - v @ (self.less * (v.T @ near))
+            far = far - w @ (v @ (self.less_beyond * (v.T @ (w.T @ far))))
+        down, up = (near.T, far) if self.tall else (far.T, near)
         return [(part, (down, None, up))]
 
 
@@ -164,6 +185,8 @@ class Plugin(LowRankPlugin):
         self.limited_by = "null directions" if settings.space in ("complement", "tail") else ""
         self.texts = self.seen = torch.empty(0, 0, dtype=torch.int64)
         self._past = torch.empty(0)  # y' (N, D)
+        self._pixels = self._teacher = torch.empty(0)  # of a step: the images that are held (B, 3, S, S), and T (B, N)
+        self._texts_loss = torch.empty(0)  # of a step: what holding the texts adds to the loss
         self._encode_texts: Callable[[], Tensor] | None = None  # gives y (N, D); None where nothing is distilled
 
     def least_bytes(self, classifier: ClipClassifier) -> dict[str, int]:
@@ -214,13 +237,11 @@ class Plugin(LowRankPlugin):
             return None
         factor, dropout = scale(settings, weight), settings.dropout
         if settings.space == "tail":
-            up, down = choose(found, rank, "tail")  # (d_out, r), (r, d_in)
-            core = torch.zeros(rank, rank, device=weight.device)
-            return LowRankUpdate(down, up, core, scale=factor, dropout=dropout, trained=("core",))
+            return between(*choose(found, rank, "tail"), weight, settings)
         down = kaiming(weight, settings)[:rank]  # (r, d_in)
         if settings.space == "complement":
             return ProjectedUpdate(down, *choose(found, principal, "top"), scale=factor, dropout=dropout)
-        return WeightedUpdate(down, found.u, found.vh, soft_weights(found.s), scale=factor, dropout=dropout)
+        return WeightedUpdate(down, weight, found, soft_weights(found.s), scale=factor, dropout=dropout)
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._forget(strategy.model)  # what an interrupted task may have left
@@ -248,36 +269,47 @@ class Plugin(LowRankPlugin):
             self.notes.append(f"length {settings.length} is cut to {context - 2}, for which the context has room")
         return random_texts(settings.sentences, settings.length, model.clip.vocab_size, context)
 
+    # What does not need the training step's own graph comes before it, with a backward pass of its own, so that the two
+    # graphs are never in memory together.
+    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._encode_texts is None:
+            return
+        model, settings = strategy.model, self.settings
+        self._pixels = strategy.mb_x if settings.images == "batch" else other_images(settings.images, strategy.mb_x)
+        with torch.no_grad(), switched_off(self.updates.values()):
+            before = model.encode_images(self._pixels)  # x' (B, D)
+            self._teacher = _logits(model, before, self._past)  # T (B, N)
+        if "text" in self._towers():
+            held = self._held(_logits(model, before, self._encode_texts()))
+            held.backward()  # type: ignore[no-untyped-call]
+            self._texts_loss = held.detach()
+
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         if self._encode_texts is None:
             return
-        model, towers, past = strategy.model, {matrix.tower for matrix in self.updates}, self._past
-        pixels, images = self._held_images(strategy)  # (B, 3, S, S), x (B, D)
-        logit_scale = model.clip.logit_scale.exp()
-        before = images
-        if "image" in towers:
-            with torch.no_grad(), switched_off(self.updates.values()):
-                before = model.encode_images(pixels)  # x' (B, D)
-        before = before.detach()
-        teacher = logit_scale * before @ past.T  # (B, N)
-        held = [logit_scale * images @ past.T] if "image" in towers else []
-        held += [logit_scale * before @ self._encode_texts().T] if "text" in towers else []
-        for student in held:
-            both = self._distill(student, teacher) + self._distill(student.T, teacher.T)
-            strategy.loss = strategy.loss + self.settings.distillation * both
+        if "text" in self._towers():
+            strategy.loss = strategy.loss + self._texts_loss  # a number: its gradients are there already
+        if "image" in self._towers():
+            strategy.loss = strategy.loss + self._held(_logits(strategy.model, self._images(strategy), self._past))
 
-    def _held_images(self, strategy: Any) -> tuple[Tensor, Tensor]:
-        """The images of a step that are held, and their features x with the updates."""
-        kind, model = self.settings.images, strategy.model
-        if kind != "batch":
-            pixels = other_images(kind, strategy.mb_x)
-            return pixels, model.encode_images(pixels)
+    def _towers(self) -> set[str]:
+        return {matrix.tower for matrix in self.updates}
+
+    def _images(self, strategy: Any) -> Tensor:
+        """The features x (B, D), with the updates, of the images that are held in a step."""
+        model = strategy.model
+        if self.settings.images != "batch":
+            return model.encode_images(self._pixels)  # type: ignore[no-any-return]
         if len(model.batch_features) != len(strategy.mb_x):
             raise ValueError("NuSA-Self learns from batches of one task at a time, not from a mixture of tasks")
-        return strategy.mb_x, model.batch_features
+        return model.batch_features  # type: ignore[no-any-return]
 
-    def _distill(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return distill(student, teacher, self.settings.temperature)
+    def _held(self, student: Tensor) -> Tensor:
+        """The distillation of a student's logits (B, N) from the teacher's, of both softmaxes, times its weight."""
+        settings, teacher = self.settings, self._teacher
+        rows, columns = ((student, teacher), (student.T, teacher.T))
+        both = distill(*rows, settings.temperature) + distill(*columns, settings.temperature)
+        return settings.distillation * both
 
     def after_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self._forget(strategy.model)
@@ -287,14 +319,22 @@ class Plugin(LowRankPlugin):
 
     def _forget(self, model: ClipClassifier) -> None:
         model.keeps_features, model.batch_features = False, None
-        self._past, self._encode_texts = torch.empty(0), None
+        self._past = self._pixels = self._teacher = torch.empty(0)
+        self._encode_texts = None
+
+
+def _logits(model: ClipClassifier, images: Tensor, texts: Tensor) -> Tensor:
+    """c x y^T (B, N) of features of images (B, D) and texts (N, D), with the model's logit scale c."""
+    return model.clip.logit_scale.exp() * images @ texts.T
 
 
 def soft_weights(s: Tensor) -> Tensor:
     """Returns how much an update counts in each singular direction, (n,): 1 up to the median s_m, above it s_m / s.
 
     Args:
-        s: (n,), the singular values; of two middle ones the smaller is the median.
+        s: (n,), the singular values, falling; of two middle ones the smaller is the median. Those that are zero but for
+            rounding count as zero.
     """
+    s = torch.where(s > len(s) * torch.finfo(s.dtype).eps * s[0], s, 0.0)
     median = s.median()
     return torch.where(s > median, median / s, 1.0)

@@ -197,6 +197,13 @@ def _each(parts: Sequence[Part], factors: Sequence[Any]) -> Any:
     return zip(parts, factors[::3], factors[1::3], factors[2::3], strict=True)
 
 
+def _add_kept(total: Tensor, values: Tensor, mask: Tensor) -> None:
+    """Adds to a total (n, d), in place, those values (n, d) whose mask (n, d) int8 is 1."""
+    rows = max(1, SMALL // total.shape[1])  # at a time, so that a mask of floats as large as the total is never made
+    for some, added, ones in zip(total.split(rows), values.split(rows), mask.split(rows), strict=True):
+        some.addcmul_(added, ones.to(total.dtype))
+
+
 class _Adapted(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -220,6 +227,7 @@ class _Adapted(torch.autograd.Function):
                 seen = flat if mask is None else mask.to(flat.dtype).mul_(flat)  # (n, d_in)
                 narrow = seen @ down.T  # (n, r)
                 out[:, part.rows].addmm_(narrow, left(up, core).T, alpha=part.gain)
+                del seen  # as large as x, and packing needs memory
                 kept += [None if mask is None else pack(mask), narrow if need_core or need_up else None]
         ctx.save_for_backward(weight, *factors, *kept)
         return out.view(*x.shape[:-1], -1)
@@ -231,28 +239,35 @@ class _Adapted(torch.autograd.Function):
         factors, (source, *kept) = saved[: 3 * len(ctx.parts)], saved[3 * len(ctx.parts) :]
         need_x, shape = ctx.needs_input_grad[0], torch.Size((len(grad), weight.shape[1]))
         flat: Any = None if source is None else ctx.form(source).reshape(shape).to(grad.dtype)  # (n, d_in)
-        back = grad @ (_merged(weight, ctx.parts, factors) if ctx.merge else weight) if need_x else None  # (n, d_in)
+        back: Any = None  # (n, d_in)
+        if need_x and ctx.merge:
+            back = grad @ _merged(weight, ctx.parts, factors)
         found: list[Tensor | None] = []
         for place, (part, down, core, up) in enumerate(_each(ctx.parts, factors)):
             need_down, need_core, need_up = ctx.needs_input_grad[5 + 3 * place : 8 + 3 * place]
             bits, narrow = (None, flat @ down.T) if ctx.merge else kept[2 * place : 2 * place + 2]  # narrow (n, r)
-            ones = None if bits is None else unpack(bits, shape).to(grad.dtype)  # (n, d_in)
+            mask = None if bits is None else unpack(bits, shape)  # (n, d_in)
             own = grad[:, part.rows]  # (n, rows)
             at_middle = (own @ up).mul_(part.gain)  # (n, r)
-            if back is not None and not ctx.merge:
+            inner = at_middle.T @ (flat if mask is None else mask.to(grad.dtype).mul_(flat)) if need_down else None
+            if place == len(ctx.parts) - 1:
+                flat = None  # freed before tensors of its size come
+            if need_x and not ctx.merge:
+                back = grad @ weight if back is None else back
                 right = down if core is None else core @ down  # (r, d_in)
-                if ones is None:
+                if mask is None:
                     back.addmm_(at_middle, right)
                 else:
-                    back.addcmul_(at_middle @ right, ones)
+                    _add_kept(back, at_middle @ right, mask)
             outer = (own.T @ narrow).mul_(part.gain) if need_up else None  # (rows, r)
-            inner = at_middle.T @ (flat if ones is None else ones.mul_(flat)) if need_down else None  # (r, d_in)
             found += [
                 inner if inner is None or core is None else core.T @ inner,
                 at_middle.T @ narrow if need_core else None,
                 outer if outer is None or core is None else outer @ core.T,
             ]
-        return back if back is None else back.view(*grads[0].shape[:-1], -1), None, None, None, None, *found
+        if need_x:
+            back = (grad @ weight if back is None else back).view(*grads[0].shape[:-1], -1)
+        return back, None, None, None, None, *found
 
 
 def adapted_linear(x: Tensor, weight: Tensor, bias: Tensor | None, terms: Sequence[tuple[Part, Factors]]) -> Tensor:

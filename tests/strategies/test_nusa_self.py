@@ -101,7 +101,7 @@ class _Reference(SupervisedPlugin):
         super().__init__()
         self.plugin, self.found = plugin, list[tuple[float, float]]()
 
-    def before_forward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+    def before_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self.draws = torch.get_rng_state()  # there is no dropout: the method's draws are the next ones
 
     def before_train_dataset_adaptation(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
