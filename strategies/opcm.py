@@ -123,7 +123,8 @@ def length(vector: Weights) -> Tensor:
     Args:
         vector: a difference of weights, by the parameters' names.
     """
-    each = [tensor.double().square().sum().cpu() for tensor in vector.values()]
+    # In the order of names: that of the mapping is another after a resume, and so would be the last digit.
+    each = [vector[name].double().square().sum().cpu() for name in sorted(vector)]
     return torch.stack(each).sum().sqrt()
 
 

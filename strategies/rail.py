@@ -42,7 +42,7 @@ from strategies.about import ORANGE, About, Published
 from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision
-from strategies.numerics.ridge import kernel, kernel_coefficients, learn_batch, projection
+from strategies.numerics.ridge import TooSmall, kernel, kernel_coefficients, learn_batch, projection
 from strategies.shared.features import image_features
 from strategies.shared.settings import only_with
 
@@ -62,7 +62,6 @@ ABOUT = About(
         ),
     },
 )
-RIDGE = {"primal": 0.1, "dual": 0.001}
 BATCH = 128  # images in a step of the recursion; the result does not depend on it
 
 
@@ -73,7 +72,8 @@ class Settings:
     Attributes:
         variant: `primal` for a recursive regression on random features, `dual` for a kernel over all images seen.
         hidden: h, the number of random features of the primal form, which stores 4 h^2 bytes.
-        ridge: the regularisation; None for 0.1 (primal) or 0.001 (dual).
+        ridge: the regularisation of the primal form.
+        kernel_ridge: that of the dual form.
         gamma: the factor on squared distances in the kernel of the dual form.
         fusion: the share of the regression in the scores, in 0..1; that of CLIP's probabilities is 1 - fusion.
     """
@@ -87,13 +87,21 @@ class Settings:
         description="random features of the primal form",
         json_schema_extra={"unit": "features", **only_with("variant", "primal")},
     )
-    ridge: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="regularisation; if not given 0.1 (primal) or 0.001 (dual)"
+    ridge: float = Field(
+        default=0.1,
+        gt=0,
+        description="regularisation of the primal form",
+        json_schema_extra=only_with("variant", "primal"),
+    )
+    kernel_ridge: float = Field(
+        default=0.001,
+        gt=0,
+        description="regularisation of the dual form",
+        json_schema_extra=only_with("variant", "dual"),
     )
     gamma: float = Field(
         default=0.1,
         gt=0,
-        allow_inf_nan=False,
         description="factor on squared distances in the dual form's kernel",
         json_schema_extra=only_with("variant", "dual"),
     )
@@ -115,7 +123,6 @@ class Plugin(StrategyPlugin):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.ridge = settings.ridge or RIDGE[settings.variant]
         self.learned: list[int] = []
         self.parts: dict[str, Tensor] = {}
         self._made: Tensor | None = None  # made of what is stored: E (h, D), or the dual form's coefficients (N, C)
@@ -200,15 +207,15 @@ class Plugin(StrategyPlugin):
             self._find_columns()
         own = self._columns_of([task])  # (C,)
         labels = own[torch.as_tensor(list(data.targets), device=own.device)]  # (N,)
-        if self.settings.variant == "primal":
-            self._learn_primal(features, labels)
-        else:
-            old = self.parts or {"features": features[:0], "labels": labels[:0]}
-            self.parts = {
-                "features": torch.cat([old["features"], features]),
-                "labels": torch.cat([old["labels"], labels]),
-            }
-            self._make()
+        name = "ridge" if self.settings.variant == "primal" else "kernel_ridge"
+        try:
+            self._learn_primal(features, labels) if name == "ridge" else self._learn_dual(features, labels)
+        except TooSmall as error:
+            given = getattr(self.settings, name)
+            option = name.replace("_", "-")
+            raise Unfit(
+                f"--{option}: too small to compute with, got {given}; at least {given * error.factor:.1g}"
+            ) from error
         self.fitted = self._count() * (
             self.settings.hidden if self.settings.variant == "primal" else len(self.parts["labels"])
         )
@@ -217,7 +224,7 @@ class Plugin(StrategyPlugin):
         """Brings R and W up to date by the features (N, D) of a task and their columns (N,)."""
         if not self.parts:
             size, device = self.settings.hidden, features.device
-            inverse = torch.eye(size, device=device).div_(self.ridge)  # (h, h)
+            inverse = torch.eye(size, device=device).div_(self.settings.ridge)  # (h, h)
             seed = torch.tensor(torch.initial_seed() % 2**63)
             self.parts = {"inverse": inverse, "weights": torch.zeros(size, 0, device=device), "seed": seed}
             self._make()
@@ -227,6 +234,13 @@ class Plugin(StrategyPlugin):
             targets = F.one_hot(y, count).float()  # (B, C)
             learn_batch(self.parts["inverse"], self.parts["weights"], self._expanded(x), targets)
 
+    def _learn_dual(self, features: Tensor, labels: Tensor) -> None:
+        """Stores the features (N, D) of a task and their columns (N,), and solves for all that are stored."""
+        old = self.parts or {"features": features[:0], "labels": labels[:0]}
+        new = {"features": features, "labels": labels}
+        self.parts = {name: torch.cat([old[name], new[name]]) for name in new}
+        self._make()
+
     def _make(self) -> None:
         """Makes what can be made again of what is stored: E of the primal form, the coefficients of the dual one."""
         if self.settings.variant == "primal":
@@ -235,7 +249,9 @@ class Plugin(StrategyPlugin):
             self._made = drawn.to(self.classifier.mean.device)
         else:
             targets = F.one_hot(self.parts["labels"], self._count())  # (N, C)
-            self._made = kernel_coefficients(self.parts["features"], targets, self.settings.gamma, self.ridge)
+            self._made = kernel_coefficients(
+                self.parts["features"], targets, self.settings.gamma, self.settings.kernel_ridge
+            )
 
     def _expanded(self, features: Tensor) -> Tensor:
         """The random features phi (B, h) of image features (B, D)."""

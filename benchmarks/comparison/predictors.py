@@ -76,8 +76,8 @@ def measured(run: Run) -> dict[str, np.ndarray]:
     """
     found: dict[str, np.ndarray] = {}
     for table, about in run.about.get("tables", {}).items():
-        if "after" not in about["keys"] or table in LEFT_OUT:
-            continue
+        if "after" not in about["keys"] or table in LEFT_OUT or not run.files.has(f"{table}.csv"):
+            continue  # a table without rows, as one about pairs of tasks after the first, has no file
         frame = run.table(table)
         for column in about["columns"]:
             name = column["name"]
@@ -134,7 +134,9 @@ def correlation(values: Values, column: str, target: str, *, within: bool) -> Co
 def _without_means(values: np.ndarray, of: np.ndarray) -> np.ndarray:
     """The values less the mean of those with the same number in `of`."""
     groups, places = np.unique(of, return_inverse=True)
-    means = np.array([values[of == each].mean() for each in groups])
+    each = [values[of == group] for group in groups]
+    # The mean of equal values may differ from them in its last digit; what is left would be rounding alone.
+    means = np.array([some[0] if np.ptp(some) == 0 else some.mean() for some in each])
     return values - means[places]
 
 

@@ -26,7 +26,7 @@ class OutOfMemory(OwnError):
 
 
 class Diverged(UserError):
-    """The loss is not finite; with the same settings it would be so again, anywhere."""
+    """The loss, a weight or a score is not finite; with the same settings it would be so again, anywhere."""
 
 
 class Busy(UserError):

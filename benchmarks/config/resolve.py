@@ -2,7 +2,8 @@
 once.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,27 @@ def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> A
         words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
         if words and cls.__pydantic_fields__[name].annotation is not bool:
             raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
+        endless = [each for each in _numbers(value) if not math.isfinite(each)]
+        if endless and not _may_be_infinite(cls.__pydantic_fields__[name]):
+            raise UserError(f"{where.get(name, name)}: must be a finite number, got {shown(value)}")
     try:
         return _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise _explain(error, where) from error
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The floats that a setting's value is, also as text or in a list or dict."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]:
+        try:
+            yield float(each)
+        except (TypeError, ValueError, OverflowError):
+            continue
+
+
+def _may_be_infinite(field: Any) -> bool:
+    """Whether a setting takes `inf` and `nan`: a text, or a number whose field says so with `allow_inf_nan=True`."""
+    return "float" not in str(field.annotation) or any(getattr(each, "allow_inf_nan", None) for each in field.metadata)
 
 
 @cache

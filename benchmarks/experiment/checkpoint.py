@@ -23,6 +23,9 @@ from benchmarks.runtime import files
 # What reading a damaged checkpoint raises.
 DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
+# Entries of a file's metadata: the digest of its own tensors, and beside a model that of what its method stores.
+DIGEST, METHOD_DIGEST = "digest", "method_digest"
+
 
 def save_checkpoint(
     path: Path,
@@ -46,11 +49,7 @@ def save_checkpoint(
         UserError: the file cannot be written.
     """
     tensors = together(model, strategy)
-    metadata = {
-        "progress": json.dumps(record.as_json(), allow_nan=False),
-        "digest": digest(tensors),
-        "settings": _of(settings),
-    }
+    metadata = {"progress": json.dumps(record.as_json(), allow_nan=False), "settings": _of(settings)}
     files.write_bytes(path / CHECKPOINT, pack(tensors, metadata))
 
 
@@ -87,15 +86,26 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         file: the file.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing or damaged, or holds other tensors than `pack` put there.
     """
     files.check_readable(file)
     try:
         with safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-            return tensors, opened.metadata() or {}
+            tensors, metadata = _all(opened), opened.metadata() or {}
     except DAMAGED as error:
         raise UserError(f"{file}: missing or damaged; it should hold tensors of the run") from error
+    _check_digest(file, tensors, metadata, "")
+    return tensors, metadata
+
+
+def _all(opened: Any) -> dict[str, Tensor]:
+    return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+
+
+def _check_digest(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], advice: str) -> None:
+    """Raises UserError if a file's tensors are others than were written; versions before 0.4 wrote no digest."""
+    if metadata.get(DIGEST) not in (None, digest(tensors)):
+        raise UserError(f"{file}: damaged: it holds other tensors than were written{advice}")
 
 
 def _damaged(file: Path) -> UserError:
@@ -122,15 +132,11 @@ def load_checkpoint(
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            record = _record(opened)
-            written, of = (opened.metadata().get(name) for name in ("digest", "settings"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+            record, metadata, tensors = _record(opened), opened.metadata(), _all(opened)
     except DAMAGED as error:
         raise _damaged(file) from error
-    if written is not None and written != digest(tensors):  # versions before 0.4 wrote none
-        raise UserError(
-            f"{file}: damaged checkpoint: other tensors than were written; move the folder away to start anew"
-        )
+    _check_digest(file, tensors, metadata, "; move the folder away to start anew")
+    of = metadata.get("settings")
     if of is not None and of != _of(settings):
         raise UserError(f"{file}: the checkpoint of a run with other settings; move the folder away to start anew")
     return *apart(tensors), record
@@ -194,19 +200,34 @@ def save_model(path: Path, model: dict[str, Tensor], strategy: dict[str, Tensor]
     """
     if strategy:
         files.write_bytes(path / METHOD, pack(strategy))
-    files.write_bytes(path / MODEL, pack(model, about))
+    files.write_bytes(path / MODEL, pack(model, about | {METHOD_DIGEST: digest(strategy)}))
+
+
+def read_model(path: Path) -> dict[str, Tensor]:
+    """Returns what `save_model` wrote into a run folder, as one dict as of `together`.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        UserError: a file is missing or damaged, or the two do not belong together.
+    """
+    model, metadata = read_tensors(path / MODEL)
+    stored = read_tensors(path / METHOD)[0] if (path / METHOD).is_file() else {}
+    if metadata.get(METHOD_DIGEST) not in (None, digest(stored)):  # versions before 0.4 wrote none
+        raise UserError(f"{path / METHOD}: missing, or not what belongs to {MODEL} beside it")
+    return together(model, stored)
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Returns the bytes of a safetensors file. Equal tensors and metadata give equal bytes.
+    """Returns the bytes of a safetensors file, with a digest of the tensors. Equal tensors and metadata give equal bytes.
 
     Args:
         tensors: the tensors by name; they are copied to the CPU, and no two may share memory.
-        metadata: texts by name, which the file's header holds; None for no metadata.
+        metadata: texts by name, which the file's header holds besides.
     """
     owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    packed = safetensors.torch.save(owned, metadata)
-    return _in_order(packed) if metadata and len(metadata) > 1 else packed
+    return _in_order(safetensors.torch.save(owned, (metadata or {}) | {DIGEST: digest(owned)}))
 
 
 def _in_order(packed: bytes) -> bytes:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks.config.errors import Diverged
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.data_parallel import add_up, share
 from strategies.training.pixels import Pixels
@@ -164,29 +165,44 @@ def evaluate_states(
         on_images: called with the number of images just evaluated, for progress.
         watch: called with the scores of each batch of this process; None for nobody. With it, each test set is evaluated
             as often as it occurs.
+
+    Raises:
+        Diverged: a score is NaN, among which there is no best.
     """
     classifier.eval()
     counter = _Counter(class_names, states, device)
-    counts: list[Tensor] = []  # for each task (2 + S,), on the device: the host waits for none of them
+    counts: list[Tensor] = []  # for each task (1 + 2 + S,), on the device: the host waits for none of them
     for task, (images, labels) in enumerate(tests):
         first = next(other for other, test in enumerate(tests) if test.images is images)
         if first < task and class_names[first] == class_names[task] and watch is None:
             counts.append(counts[first])  # a repeated task; where it counts as seen, so does its first turn
             on_images(len(labels))
             continue
-        right = torch.zeros(2 + len(states), dtype=torch.int64, device=device)
+        right = torch.zeros(3 + len(states), dtype=torch.int64, device=device)
         for part, x, y in batches(images, labels, device):
             scores = classifier.scored(x.to(device, non_blocking=True))
             union, own = scores(range(len(tests))), scores(range(task, task + 1))  # (B, sum of C), (B, C)
             if watch:
                 watch(task, part, union, own)
-            right += counter.right(scores, union, own, y.to(device, non_blocking=True), task)
+            right[1:] += counter.right(scores, union, own, y.to(device, non_blocking=True), task)
+            right[0] += union.isnan().any(dim=1).sum()
             on_images(share().size * len(x))
         counts.append(right)
     lengths = torch.tensor([len(labels) for _, labels in tests], device=device)
-    percent = 100 * add_up(torch.stack(counts)).double() / lengths[:, None]  # (T, 2 + S)
-    known, unknown, *seen = percent.T.tolist()
+    unscored, *total = add_up(torch.stack(counts)).T  # (T,), 2 + S times (T,)
+    _check_scores(unscored.tolist(), states[0])
+    known, unknown, *seen = (100 * torch.stack(total).double() / lengths).tolist()
     return [
         Accuracies(known, unknown, [figure if task < state else None for task, figure in enumerate(row)])
         for state, row in zip(states, seen, strict=True)
     ]
+
+
+def _check_scores(unscored: list[int], learned: int) -> None:
+    """Raises Diverged if there are images without scores, given their number by task."""
+    for task, count in enumerate(unscored, 1):
+        if count:
+            raise Diverged(
+                f"after {learned} tasks: the scores of {count} test images of task {task} are not numbers (NaN); the weights "
+                "are finite, but too large to compute with: try a smaller --lr or --scale"
+            )

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from benchmarks.config.errors import UserError
 from benchmarks.experiment import kept_states
-from benchmarks.experiment.checkpoint import apart, read_tensors, save_checkpoint, together
+from benchmarks.experiment.checkpoint import apart, read_model, save_checkpoint, together
 from benchmarks.experiment.extension import Extension
 from benchmarks.experiment.loop import TaskLoop
 from benchmarks.runs.ledger import Ledger
 from benchmarks.runs.read import Run
 from benchmarks.runs.record import RunRecord
-from benchmarks.runs.write import CHECKPOINT, METHOD, MODEL
+from benchmarks.runs.write import CHECKPOINT
 from benchmarks.runtime import files, process_group
 
 
@@ -86,8 +86,7 @@ def _states(old: Run, start: dict[str, Tensor], *, trains: bool) -> Iterator[tup
     kept = min(kept_states.kept(old.folder), last - 1)
     for state, tensors in enumerate(kept_states.read(old.folder, start, kept), start=1):
         yield [state], tensors
-    stored = read_tensors(old.folder / METHOD)[0] if (old.folder / METHOD).is_file() else {}
-    yield [last], together(read_tensors(old.folder / MODEL)[0], stored)
+    yield [last], read_model(old.folder)
 
 
 def _reset(loop: TaskLoop, start: Mapping[str, Tensor]) -> None:
@@ -114,7 +113,7 @@ def _check_same(loop: TaskLoop, extension: Extension, state: int, found: Sequenc
 def _load(loop: TaskLoop, start: Mapping[str, Tensor], tensors: Mapping[str, Tensor], extension: Extension) -> None:
     model, stored = apart(tensors)
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all() and name.startswith("model."):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(f"--extend {extension.place}: damaged: {name} has values that are not finite")
     _reset(loop, start)
     try:

@@ -16,7 +16,7 @@ from benchmarks.runs.record import RunRecord
 from benchmarks.runs.write import CHECKPOINT
 from benchmarks.runtime import devices, memory
 from benchmarks.runtime.progress import ProgressBar
-from strategies.base import Budget
+from strategies.base import Budget, Unfit
 from strategies.training.template import ClipTemplate, NotFinite
 
 
@@ -97,8 +97,8 @@ class TaskLoop:
                 `false`, and `preprocessing`, json.
 
         Raises:
-            UserError: the loss is not finite (the message names task and step), the checkpoint is damaged, the disk is
-                full, or a callback fails.
+            UserError: the loss is not finite (the message names task and step), scores are no numbers, the checkpoint is
+                damaged, the disk is full, or a callback fails.
         """
         self._restore(template)
         self._announce()
@@ -182,6 +182,8 @@ class TaskLoop:
             with cost.timed("training"):
                 template.train(self.experiences[task])
             template.check_weights()
+        except Unfit as error:
+            raise UserError(f"{error}. {self._kept()}") from error
         except NotFinite as error:
             raise Diverged(
                 f"task {task + 1} ({run.tasks[task]}), step {error.step}: the {error.what} is not finite; "

@@ -88,6 +88,16 @@ class _Extends(_Environment):
     parts: NotRequired[list[_Environment]]
 
 
+class _Column(_Open):
+    name: str
+    kind: str
+
+
+class _Table(_Open):
+    keys: list[str]
+    columns: list[_Column]
+
+
 class _About(_Open):
     status: str
     weights_sha256: NotRequired[str]
@@ -100,6 +110,7 @@ class _About(_Open):
     extends: NotRequired[_Extends]
     routed: NotRequired[bool]
     probes: NotRequired[dict[str, _Probe]]
+    tables: NotRequired[dict[str, _Table]]
     parts: NotRequired[Annotated[list[_Part], Field(min_length=1)]]
 
 

@@ -8,6 +8,31 @@ from torch import Tensor, nn
 from strategies.numerics.precision import full_precision
 
 
+INEXACT = 0.01  # of answers whose targets are 0 and 1
+
+
+class TooSmall(ArithmeticError):
+    """Error for a ridge with which answers would be rounding.
+
+    Args:
+        factor: by how much a ridge must at least be larger.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(f"the ridge must be at least {factor:.1g} times as large")
+        self.factor = factor
+
+
+def check_exact(error: float) -> None:
+    """Raises TooSmall if answers are off by more than `INEXACT`, or by a number that is not finite.
+
+    Args:
+        error: by how much, from rounding; inversely proportional to the ridge.
+    """
+    if not error <= INEXACT:
+        raise TooSmall(error / INEXACT)
+
+
 @torch.no_grad()
 def learn_batch(inverse: Tensor, weights: Tensor, inputs: Tensor, targets: Tensor) -> None:
     """Adds a batch of B samples to a ridge regression, in place (recursive least squares).
@@ -19,17 +44,23 @@ def learn_batch(inverse: Tensor, weights: Tensor, inputs: Tensor, targets: Tenso
         W <- W + R X_b^T S^-1 (Y_b - X_b W)        R <- R - R X_b^T S^-1 X_b R
 
     The small system is solved in float64; R and W are float32, like the released code's. Their rounding adds up: on random
-    features of 60 000 samples, class after class, answers were off by 1e-4.
+    features of 60 000 samples, class after class, answers were off by 1e-4. Against the ridge regression in float64 they were
+    off by about the rounding of x R x^T at the first samples, which is ||x||^2 / ridge; where that is above `INEXACT` the
+    regression is refused.
 
     Args:
         inverse: R (h, h), float32.
         weights: W (h, C), float32.
         inputs: X_b (B, h), float32.
         targets: Y_b (B, C), float32.
+
+    Raises:
+        TooSmall: the ridge is too small for float32.
     """
     with full_precision():
         gain = inverse @ inputs.T  # (h, B)
         system = (inputs @ gain).double()  # (B, B)
+        check_exact(float(system.diagonal().abs().max()) * torch.finfo(inverse.dtype).eps)
         system.diagonal().add_(1)
         lower = torch.linalg.cholesky(system)
         errors = (targets - inputs @ weights).double()  # (B, C)
@@ -63,7 +94,11 @@ def kernel_coefficients(inputs: Tensor, targets: Tensor, gamma: float, ridge: fl
         targets: Y (N, C).
         gamma: the factor on squared distances in the kernel K.
         ridge: the regularisation.
+
+    Raises:
+        TooSmall: the ridge is too small for float64: eigenvalues of K, at most N, are rounded to more than it.
     """
+    check_exact(len(inputs) / ridge * torch.finfo(torch.float64).eps)
     system = kernel(inputs, inputs, gamma)  # (N, N)
     system.diagonal().add_(ridge)
     return torch.cholesky_solve(targets.double(), torch.linalg.cholesky(system))

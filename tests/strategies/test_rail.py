@@ -170,9 +170,20 @@ def test_the_published_matrix_takes_900_megabytes() -> None:
     assert Plugin(Settings(variant="dual")).least_bytes(classifier) == {}
 
 
-def test_ridges_are_the_published_ones_unless_given() -> None:
-    assert [Plugin(Settings(variant=variant)).ridge for variant in VARIANTS] == [0.1, 0.001]  # type: ignore[arg-type]
-    assert Plugin(Settings(ridge=3.0)).ridge == 3.0
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"variant": "primal", "ridge": 1e-7}, "--ridge: too small to compute with, got 1e-07; at least "),
+        ({"variant": "dual", "kernel_ridge": 1e-15}, "--kernel-ridge: too small to compute with, got 1e-15; at least "),
+    ],
+)
+def test_a_ridge_whose_answers_would_be_rounding_is_refused(settings: Any, said: str) -> None:
+    with pytest.raises(Unfit) as error:
+        learned(**settings, tasks=1)
+    assert str(error.value).startswith(said)
+    name = said[2:].partition(":")[0].replace("-", "_")
+    enough = 2 * float(str(error.value).removeprefix(said))  # it is rounded
+    assert learned(**{**settings, name: enough}, tasks=1)[0].learned == [0]
 
 
 def test_the_runs_seed_decides_the_random_features() -> None:
@@ -200,7 +211,10 @@ def test_no_task_has_steps() -> None:
     assert Plugin(Settings()).budgets([Budget(7, 0.1), Budget(9, 0.2)], 0.3) == [Budget(0, 0.3)] * 2
 
 
-@pytest.mark.parametrize("wrong", [{"hidden": 0}, {"ridge": 0.0}, {"gamma": -1.0}, {"fusion": 1.5}, {"variant": "x"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hidden": 0}, {"ridge": 0.0}, {"kernel_ridge": -1.0}, {"gamma": -1.0}, {"fusion": 1.5}, {"variant": "x"}],
+)
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**wrong)

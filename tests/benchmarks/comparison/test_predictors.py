@@ -95,6 +95,12 @@ def test_within_methods_a_difference_of_methods_does_not_count() -> None:
     assert over is not None and over.value > 0.5 and within is not None and within.value == pytest.approx(-1)
 
 
+def test_what_does_not_vary_within_methods_is_no_rounding() -> None:
+    one = values(run=range(6), method=[0] * 3 + [1] * 3, x=[0.1] * 3 + [0.7] * 3, forgetting=[3.0, 2, 1, 13, 12, 11])
+    assert correlation(one, "x", "forgetting", within=False) is not None
+    assert correlation(one, "x", "forgetting", within=True) is None
+
+
 def compared(*words: object) -> Any:
     return CliRunner().invoke(main, [*map(str, words)])
 
@@ -123,3 +129,25 @@ def test_wrong_input_is_one_line(tmp_path: Path, words: tuple[str, ...], message
     write_run(tmp_path / "run", np.full((4, 3), 50.0), TASKS)
     done = compared(tmp_path, "--predictors", *words)
     assert done.exit_code == 2 and done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [[], 3, {"strain": 3}, {"strain": {"keys": ["after"]}}, {"strain": {"keys": 3, "columns": []}}, {"strain": {}}],
+)
+def test_a_folder_with_damaged_tables_is_left_out_by_name(tmp_path: Path, tables: Any) -> None:
+    for seed in range(4):
+        made(tmp_path, "nusa", seed, [3.0 + seed, 1.0], [7.0, 3.0 + seed, 1.0])
+    place = tmp_path / "nusa" / "seed3" / "run.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"tables": tables}))
+    done = compared(tmp_path, "--predictors")
+    assert done.exit_code == 0 and "seed3" in done.stderr and "damaged, tables" in done.stderr, done.output
+    assert "1.00 [" in done.stdout
+
+
+def test_a_table_without_rows_has_no_file(tmp_path: Path) -> None:
+    for seed in range(4):
+        made(tmp_path, "nusa", seed, [3.0 + seed, 1.0], [7.0, 3.0 + seed, 1.0])
+    (tmp_path / "nusa" / "seed3" / "strain.csv").unlink()
+    done = compared(tmp_path, "--predictors", "--format", "markdown")
+    assert done.exit_code == 0 and "| 3 | 6 |" in done.output, done.output

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.config.errors import Diverged
 from benchmarks.experiment.evaluation import BATCH, EvaluationSet, evaluate, evaluate_states, name_ids
 from strategies.clip.classifier import ClipClassifier
 from tests.models import TEMPLATES, tiny_classifier, tiny_experiences, tiny_images, tiny_template
@@ -103,6 +105,18 @@ def test_every_prompt_and_every_image_is_encoded_once_for_each_state() -> None:
     evaluate(classifier, tests, names, torch.device("cpu"), 1)
     assert encoded == [2] * TEMPLATES + [3] * TEMPLATES
     assert sum(seen) == sum(map(len, sets))
+
+
+def test_scores_that_are_no_numbers_have_no_accuracy() -> None:
+    class Broken(Fixed):
+        def scored(self, images: torch.Tensor) -> Any:
+            scores = super().scored(images)
+            return lambda tasks: torch.where(scores(tasks) > 10, torch.nan, scores(tasks))
+
+    images = as_images([[9, 1, 0, 0, 0], [9, 1, 0, 11, 0], [12, 1, 10, 0, 0]])
+    tests = [EvaluationSet(images[:1], torch.tensor([0])), EvaluationSet(images, torch.tensor([0, 0, 1]))]
+    with pytest.raises(Diverged, match=r"^after 2 tasks: the scores of 2 test images of task 2 are not numbers"):
+        evaluate(Broken(), tests, NAMES, torch.device("cpu"), 2)  # type: ignore[arg-type]
 
 
 def test_all_states_of_a_model_that_stays_from_one_pass(device: torch.device) -> None:

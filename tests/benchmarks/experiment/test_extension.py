@@ -234,6 +234,28 @@ def test_values_that_are_not_finite_are_named(images: Path, tiny_clip: Path, tmp
         go_on(first, tmp_path / "longer")
 
 
+@pytest.mark.parametrize("change", ["shape", "values", "missing", "names", "other"])
+def test_what_the_method_stores_must_be_what_it_stored(
+    images: Path, tiny_clip: Path, tmp_path: Path, change: str
+) -> None:
+    first = learn(images, tiny_clip, tmp_path / "first", "magmax", order=FIRST)
+    place = first.folder / "method.safetensors"
+    tensors = load_file(place)
+    name = sorted(name for name, each in tensors.items() if each.is_floating_point() and each.dim() > 1)[0]
+    place.unlink()
+    if change == "other":  # what another run stored, as that wrote it
+        other = learn(images, tiny_clip, tmp_path / "other", "magmax", order=FIRST, seed=7)
+        shutil.copy(other.folder / place.name, place)
+    elif change != "missing":
+        one = tensors[name]
+        changed = {"shape": {name: one[1:].clone()}, "values": {name: 2 * one}, "names": {"a": one.clone()}}
+        save_file(tensors | changed[change], place)
+    with pytest.raises(
+        nb.UserError, match=r"no method\.safetensors, what|method\.safetensors: missing, or not what belongs to model"
+    ):
+        go_on(first, tmp_path / "longer")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "method.safetensors", "states/1.safetensors"])
 def test_a_pipe_is_not_read(name: str, finished: nb.Run, tmp_path: Path) -> None:
     run = tmp_path / "run"

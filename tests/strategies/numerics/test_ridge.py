@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from strategies.numerics.ridge import kernel, kernel_coefficients, learn_batch, projection
+from strategies.numerics.ridge import INEXACT, TooSmall, kernel, kernel_coefficients, learn_batch, projection
 
 
 def samples(count: int, size: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,6 +27,27 @@ def test_the_recursion_is_the_batch_solution(batch: int, device: torch.device) -
     assert torch.allclose(inverse.cpu().double(), torch.linalg.inv(gram), atol=1e-4)
     assert torch.linalg.inv(gram).abs().max() > 0.01 and torch.equal(inverse, inverse.T)
     assert expected.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("ridge", [1e-1, 1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-30])
+def test_answers_are_the_exact_ones_or_refused(ridge: float) -> None:
+    x, y = samples(400, 200, 5)
+    inverse, weights = torch.eye(200) / ridge, torch.zeros(200, 5)
+    try:
+        for some, targets in zip(x.split(50), y.split(50), strict=True):
+            learn_batch(inverse, weights, some, targets)
+    except TooSmall as error:
+        assert ridge <= 1e-3 and error.factor > 1
+        return
+    gram = x.double().T @ x.double() + ridge * torch.eye(200, dtype=torch.float64)
+    exact = x.double() @ torch.linalg.solve(gram, x.double().T @ y.double())
+    assert ridge > 1e-7 and (x.double() @ weights.double() - exact).abs().max() < 2 * INEXACT
+
+
+def test_a_kernels_ridge_below_rounding_is_refused() -> None:
+    x, y = samples(30, 6, 3)
+    with pytest.raises(TooSmall, match="at least"):
+        kernel_coefficients(x, y, 1e-300, 1e-20)
 
 
 def test_classes_that_come_later_have_been_no_targets_before() -> None:
