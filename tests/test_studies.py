@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from benchmarks.config.errors import UserError
 from benchmarks.runs.pack import pack
 from benchmarks.studies import base, page, values
 from benchmarks.studies.data import FILE, left
@@ -91,6 +92,14 @@ def test_a_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
     place.write_text(first.replace("Not measured yet.", "Yes."))
     page.renew(named, place, r"| \1 |" + "\n")
     assert place.read_text() == first.replace("Not measured yet.", "Yes.").replace("| a |", r"| \1 |")
+
+
+def test_a_page_without_a_place_for_the_tables_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "persistence.md"
+    place.write_text("# Mine\n")
+    with pytest.raises(UserError, match=r"persistence\.md: has no <!-- uv run .* <!-- end --> behind it"):
+        page.renew(base.find("persistence"), place, "| a |\n")
+    assert place.read_text() == "# Mine\n"
 
 
 @pytest.mark.parametrize(

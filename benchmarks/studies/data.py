@@ -60,8 +60,9 @@ def rows(cells: Sequence[Row], results: Path) -> list[Row]:
     """
     if missing := left(cells, results):
         raise UserError(f"{results / FILE}: {len(missing)} of {len(cells)} cells are not measured, first {missing[0]}")
-    found = {repr(sorted(entry["cell"].items())): entry["rows"] for entry in _entries(results)}
-    return [{**cell, **row} for cell in cells for row in found[repr(sorted(cell.items()))]]
+    entries = _entries(results)
+    found = [next(entry["rows"] for entry in entries if entry["cell"] == cell) for cell in cells]
+    return [{**cell, **row} for cell, measured in zip(cells, found, strict=True) for row in measured]
 
 
 def _entries(results: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.comparison.collection import Runs
 from benchmarks.comparison.formats import markdown
+from benchmarks.config.errors import UserError
 from benchmarks.runtime import files
 from benchmarks.studies import values
 from benchmarks.studies.base import Named, Row
@@ -66,13 +67,16 @@ def renew(found: Named, place: Path, text: str) -> None:
         text: the tables, as Markdown.
 
     Raises:
-        UserError: the page cannot be written.
+        UserError: the page has no place for the tables, or cannot be written.
     """
     head = f"<!-- uv run python -m benchmarks.study {found.name} --page -->"
     block = f"{head}\n\n{text}\n<!-- end -->"
     if place.is_file():
         pattern = re.compile(re.escape(head) + r".*?<!-- end -->", re.DOTALL)
-        files.write_text(place, pattern.sub(lambda _: block, place.read_text(encoding="utf-8")))
+        renewed, count = pattern.subn(lambda _: block, place.read_text(encoding="utf-8"))
+        if not count:
+            raise UserError(f"{place}: has no {head} with <!-- end --> behind it; the tables belong between the two")
+        files.write_text(place, renewed)
         return
     words = SKELETON.format(
         question=found.question.rstrip("."), reading=_wrapped(found.reading), name=found.name, alt=found.study.alt, block=block,

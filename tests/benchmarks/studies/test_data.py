@@ -39,6 +39,11 @@ def test_a_cell_is_measured_once_and_what_is_measured_stays(tmp_path: Path) -> N
     assert (tmp_path / data.FILE).read_text().count("\n") == len(CELLS) + 2  # a line for each
 
 
+def test_a_number_is_the_same_cell_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / data.FILE).write_text('[{"cell": {"weights": "trained", "seed": 1.0}, "rows": [{"value": 3}]}]')
+    assert data.rows(CELLS[:1], tmp_path) == [{**CELLS[0], "value": 3}]
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     for text in ("[", "{}", '[{"cell": {}}]'):
         (tmp_path / data.FILE).write_text(text)
