@@ -42,7 +42,14 @@ from strategies.about import ORANGE, About, Published
 from strategies.base import Budget, StrategyPlugin, Unfit
 from strategies.clip.classifier import ClipClassifier
 from strategies.numerics.precision import full_precision
-from strategies.numerics.ridge import TooSmall, kernel, kernel_coefficients, learn_batch, projection
+from strategies.numerics.ridge import (
+    kernel,
+    kernel_coefficients,
+    learn_batch,
+    least_kernel_ridge,
+    least_ridge,
+    projection,
+)
 from strategies.shared.features import image_features
 from strategies.shared.settings import only_with
 
@@ -207,15 +214,10 @@ class Plugin(StrategyPlugin):
             self._find_columns()
         own = self._columns_of([task])  # (C,)
         labels = own[torch.as_tensor(list(data.targets), device=own.device)]  # (N,)
-        name = "ridge" if self.settings.variant == "primal" else "kernel_ridge"
-        try:
-            self._learn_primal(features, labels) if name == "ridge" else self._learn_dual(features, labels)
-        except TooSmall as error:
-            given = getattr(self.settings, name)
-            option = name.replace("_", "-")
-            raise Unfit(
-                f"--{option}: too small to compute with, got {given}; at least {given * error.factor:.1g}"
-            ) from error
+        if self.settings.variant == "primal":
+            self._learn_primal(features, labels)
+        else:
+            self._learn_dual(features, labels)
         self.fitted = self._count() * (
             self.settings.hidden if self.settings.variant == "primal" else len(self.parts["labels"])
         )
@@ -231,14 +233,16 @@ class Plugin(StrategyPlugin):
         old, count = self.parts["weights"], self._count()
         self.parts["weights"] = F.pad(old, (0, count - old.shape[1]))  # (h, C)
         for x, y in zip(features.split(BATCH), labels.split(BATCH), strict=True):
-            targets = F.one_hot(y, count).float()  # (B, C)
-            learn_batch(self.parts["inverse"], self.parts["weights"], self._expanded(x), targets)
+            phi, targets = self._expanded(x), F.one_hot(y, count).float()  # (B, h), (B, C)
+            _check_ridge("ridge", self.settings.ridge, least_ridge(phi))
+            learn_batch(self.parts["inverse"], self.parts["weights"], phi, targets)
 
     def _learn_dual(self, features: Tensor, labels: Tensor) -> None:
         """Stores the features (N, D) of a task and their columns (N,), and solves for all that are stored."""
         old = self.parts or {"features": features[:0], "labels": labels[:0]}
         new = {"features": features, "labels": labels}
         self.parts = {name: torch.cat([old[name], new[name]]) for name in new}
+        _check_ridge("kernel-ridge", self.settings.kernel_ridge, least_kernel_ridge(len(self.parts["labels"])))
         self._make()
 
     def _make(self) -> None:
@@ -305,3 +309,9 @@ class Plugin(StrategyPlugin):
         a = self.answers(features)[:, columns.clamp(min=0)] * known  # (B, C)
         is_learned = known[p.argmax(dim=1)]  # (B,)
         return torch.where(is_learned[:, None], (1 - self.settings.fusion) * p + self.settings.fusion * a, p)
+
+
+def _check_ridge(option: str, given: float, least: float) -> None:
+    """Raises Unfit for a ridge with which answers would be rounding."""
+    if given < least:
+        raise Unfit(f"--{option}: must be at least {1.1 * least:.2g} for these features, got {given}")

@@ -174,8 +174,9 @@ def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> A
         words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
         if words and cls.__pydantic_fields__[name].annotation is not bool:
             raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
+        field = cls.__pydantic_fields__[name]
         endless = [each for each in _numbers(value) if not math.isfinite(each)]
-        if endless and not _may_be_infinite(cls.__pydantic_fields__[name]):
+        if endless and endless != [field.default] and not _may_be_endless(field):
             raise UserError(f"{where.get(name, name)}: must be a finite number, got {shown(value)}")
     try:
         return _adapter(cls).validate_python(dict(values))
@@ -192,9 +193,10 @@ def _numbers(value: Any) -> Iterator[float]:
             continue
 
 
-def _may_be_infinite(field: Any) -> bool:
-    """Whether a setting takes `inf` and `nan`: a text, or a number whose field says so with `allow_inf_nan=True`."""
-    return "float" not in str(field.annotation) or any(getattr(each, "allow_inf_nan", None) for each in field.metadata)
+def _may_be_endless(field: Any) -> bool:
+    """Whether a setting takes `inf` and `nan`: one that can be a text, or says so with `allow_inf_nan=True`."""
+    shown = f"{field.annotation} {field.metadata}"
+    return "float" not in shown or "str" in shown or "allow_inf_nan=True" in shown
 
 
 @cache

@@ -203,6 +203,6 @@ def _check_scores(unscored: list[int], learned: int) -> None:
     for task, count in enumerate(unscored, 1):
         if count:
             raise Diverged(
-                f"after {learned} tasks: the scores of {count} test images of task {task} are not numbers (NaN); the weights "
-                "are finite, but too large to compute with: try a smaller --lr or --scale"
+                f"state {learned}: the scores of {count} test images of task {task} are not numbers (NaN), as of weights too "
+                "large to compute with; a smaller rate or factor of the update may help (--lr, --alpha, --scale)"
             )

@@ -183,7 +183,7 @@ class TaskLoop:
                 template.train(self.experiences[task])
             template.check_weights()
         except Unfit as error:
-            raise UserError(f"{error}. {self._kept()}") from error
+            raise UserError(str(error)) from error  # the run cannot go on: what is finished is of no use
         except NotFinite as error:
             raise Diverged(
                 f"task {task + 1} ({run.tasks[task]}), step {error.step}: the {error.what} is not finite; "

@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_said() -> None:
 
 
 class _Reference(SupervisedPlugin):
-    """Compares each step's loss with the formula, in float64, from a copy of the model before the task.
+    """Compares each step's loss and gradients with the formula, in float64, from a copy of the model before the task.
 
     A tower without updates is not held: its term, a constant, is left out.
     """
@@ -100,6 +100,7 @@ class _Reference(SupervisedPlugin):
     def __init__(self, plugin: Plugin) -> None:
         super().__init__()
         self.plugin, self.found = plugin, list[tuple[float, float]]()
+        self.gradients: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def before_training_iteration(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
         self.draws = torch.get_rng_state()  # there is no dropout: the method's draws are the next ones
@@ -112,20 +113,27 @@ class _Reference(SupervisedPlugin):
         if (kind := self.plugin.settings.images) != "batch":
             torch.set_rng_state(self.draws)  # what is drawn before the loss is drawn again
             images = other_images(kind, images)
-        with torch.no_grad():
-            models = (strategy.model, self.teacher)
-            (x, x_past), (y, y_past) = (
-                [model.encode_images(images).double() for model in models],
-                [model.encode_texts(self.plugin.texts).double() for model in models],
-            )
-        scale, total = float(strategy.model.clip.logit_scale.detach().exp()), float(strategy.criterion().detach())
+        models = (strategy.model, self.teacher)
+        (x, x_past), (y, y_past) = (
+            [model.encode_images(images).double() for model in models],
+            [model.encode_texts(self.plugin.texts).double() for model in models],
+        )
+        scale, total = float(strategy.model.clip.logit_scale.detach().exp()), strategy.criterion().double()
         teacher = scale * x_past @ y_past.T
         students = {"image": scale * x @ y_past.T, "text": scale * x_past @ y.T}
         for student in (each for tower, each in students.items() if self.plugin.settings.towers in (tower, "both")):
             for one, other in ((student, teacher), (student.T, teacher.T)):
                 wanted = (other / 2.0).softmax(dim=1)
-                total += 0.7 * 4.0 * float(-(wanted * (one / 2.0).log_softmax(dim=1)).sum(dim=1).mean())
-        self.found.append((float(strategy.loss.detach()), total))
+                total = total - 0.7 * 4.0 * (wanted * (one / 2.0).log_softmax(dim=1)).sum(dim=1).mean()
+        self.found.append((float(strategy.loss.detach()), float(total.detach())))
+        self.wanted = torch.autograd.grad(total, self.parameters(), retain_graph=True)
+
+    def after_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        found = [parameter.grad for parameter in self.parameters()]
+        self.gradients += zip(found, self.wanted, strict=True)
+
+    def parameters(self) -> list[Any]:
+        return [each for update in self.plugin.updates.values() for each in update.parameters()]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ class _Reference(SupervisedPlugin):
         {"texts": "prompts"}, {"texts": "seen"}, {"towers": "image"}, {"towers": "text"},
     ],
 )  # fmt: skip
-def test_the_loss_is_the_formula(given: dict[str, Any]) -> None:
+def test_the_loss_and_its_gradients_are_the_formula(given: dict[str, Any]) -> None:
     classifier = tiny_classifier()
     random: dict[str, Any] = {"sentences": 6, "length": 4} if "texts" not in given else {}
     plugin = Plugin(Settings(rank=3, dropout=0.0, distillation=0.7, **random, **given))
@@ -146,6 +154,8 @@ def test_the_loss_is_the_formula(given: dict[str, Any]) -> None:
     assert len(reference.found) == 8
     assert all(found == pytest.approx(expected, rel=1e-5) for found, expected in reference.found)
     assert abs(reference.found[-1][1] - reference.found[0][1]) > 1e-3
+    largest = max(float(wanted.abs().max()) for _, wanted in reference.gradients)
+    assert all(torch.allclose(found, wanted, rtol=1e-3, atol=1e-5 * largest) for found, wanted in reference.gradients)
     texts = {"prompts": classifier.tokens(1)[0], "seen": torch.cat([classifier.tokens(task)[0] for task in (0, 1)])}
     if (kind := given.get("texts")) is not None:
         assert torch.equal(plugin.texts, texts[kind])

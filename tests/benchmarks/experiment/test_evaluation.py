@@ -115,7 +115,7 @@ def test_scores_that_are_no_numbers_have_no_accuracy() -> None:
 
     images = as_images([[9, 1, 0, 0, 0], [9, 1, 0, 11, 0], [12, 1, 10, 0, 0]])
     tests = [EvaluationSet(images[:1], torch.tensor([0])), EvaluationSet(images, torch.tensor([0, 0, 1]))]
-    with pytest.raises(Diverged, match=r"^after 2 tasks: the scores of 2 test images of task 2 are not numbers"):
+    with pytest.raises(Diverged, match=r"^state 2: the scores of 2 test images of task 2 are not numbers"):
         evaluate(Broken(), tests, NAMES, torch.device("cpu"), 2)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from strategies.numerics.ridge import INEXACT, TooSmall, kernel, kernel_coefficients, learn_batch, projection
+from strategies.numerics.ridge import (
+    INEXACT,
+    kernel,
+    kernel_coefficients,
+    learn_batch,
+    least_kernel_ridge,
+    least_ridge,
+    projection,
+)
 
 
 def samples(count: int, size: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,12 +41,11 @@ def test_the_recursion_is_the_batch_solution(batch: int, device: torch.device) -
 def test_answers_are_the_exact_ones_or_refused(ridge: float) -> None:
     x, y = samples(400, 200, 5)
     inverse, weights = torch.eye(200) / ridge, torch.zeros(200, 5)
-    try:
-        for some, targets in zip(x.split(50), y.split(50), strict=True):
-            learn_batch(inverse, weights, some, targets)
-    except TooSmall as error:
-        assert ridge <= 1e-3 and error.factor > 1
+    if ridge < least_ridge(x):
+        assert ridge <= 1e-3
         return
+    for some, targets in zip(x.split(50), y.split(50), strict=True):
+        learn_batch(inverse, weights, some, targets)
     gram = x.double().T @ x.double() + ridge * torch.eye(200, dtype=torch.float64)
     exact = x.double() @ torch.linalg.solve(gram, x.double().T @ y.double())
     assert ridge > 1e-7 and (x.double() @ weights.double() - exact).abs().max() < 2 * INEXACT
@@ -46,8 +53,10 @@ def test_answers_are_the_exact_ones_or_refused(ridge: float) -> None:
 
 def test_a_kernels_ridge_below_rounding_is_refused() -> None:
     x, y = samples(30, 6, 3)
-    with pytest.raises(TooSmall, match="at least"):
-        kernel_coefficients(x, y, 1e-300, 1e-20)
+    least = least_kernel_ridge(30)
+    assert 1e-20 < least < 1e-10
+    same = kernel_coefficients(x[:1].repeat(30, 1), y, 0.1, least)  # K is all ones: the worst
+    assert torch.allclose(same.sum(dim=0) * (30 + least), y.double().sum(dim=0), rtol=INEXACT)
 
 
 def test_classes_that_come_later_have_been_no_targets_before() -> None:
