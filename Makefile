@@ -69,7 +69,7 @@ results/micro-clip-%:
 # all, one after the other.
 study:
 	uv run --extra cluster python -m benchmarks.study $(NAME)
-	if ls results/studies/$(NAME)/*/ > /dev/null 2>&1; then $(PACK) --without spectrum.csv results/studies/$(NAME); fi
+	if ls results/studies/$(NAME)/*/ > /dev/null 2>&1; then $(PACK) --without rank.csv,spectrum.csv results/studies/$(NAME); fi
 
 studies:
 	uv run python -m benchmarks.study --list | cut -d' ' -f1 | xargs -I NAME $(MAKE) study NAME=NAME

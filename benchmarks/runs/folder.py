@@ -24,6 +24,7 @@ NAMED = 3  # folders that a line names one by one
 PACKED = ".zip"
 STREAM = "stream.json"
 LEFT_OUT = "left_out.json"  # in a packed run: the names of files that it was packed without
+RANK, RANK_MEANS = "rank.csv", "rank_means.csv"  # the latter in a run that was packed without the former
 STREAMS = "streams"  # the folder above packed runs that stores each different `stream.json` once, named by its sha256
 
 

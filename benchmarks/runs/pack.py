@@ -2,22 +2,27 @@
 
 A packed run is a zip file next to its run folder: `seed42/` becomes `seed42.zip`, with every csv, json and yaml file
 unchanged, without weights and plots. With `--together` all runs of a folder become one file (`shelf.py`): `nusa/` becomes
-`nusa.runs.zip.xz`. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
+`nusa.runs.zip.xz`. A run packed without `rank.csv`, the largest table, has `rank_means.csv`, its means over all matrices
+after each task. Hundreds of runs may have the same `stream.json`, so it is stored once, in a
 folder `streams` above them, named by its sha256. All code that reads run folders also reads packed runs.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 
 import click
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runs import shelf
-from benchmarks.runs.folder import LEFT_OUT, STREAM, STREAMS, RunFiles, find, naming_digest
+from benchmarks.runs.folder import LEFT_OUT, RANK, RANK_MEANS, STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runs.shapes import about_of
 from benchmarks.runtime.files import write_bytes
 
@@ -88,9 +93,25 @@ def _contents(files: RunFiles, target: Path, without: Collection[str]) -> dict[s
         _refuse_links(target / STREAMS, target)
         _write_once(target / STREAMS / f"{digest}.json", found[STREAM])
         found[STREAM] = naming_digest(digest)
+    if RANK in without and files.has(RANK):
+        with suppress(csv.Error, KeyError, TypeError, ValueError):  # of a table that is damaged there are none
+            found[RANK_MEANS] = _means_by_state(files.text(RANK)).encode()
     if without:
         found[LEFT_OUT] = json.dumps(sorted({*without, *filter(files.lacks, files.left_out())})).encode()
     return found
+
+
+def _means_by_state(table: str) -> str:
+    """A csv text with a row for each state of `rank.csv`: the means of its numbers over all matrices; empty where there are
+    none.
+    """
+    rows = list(csv.DictReader(io.StringIO(table)))
+    names = [name for name in rows[0] if name not in ("after", "tower", "block", "matrix")] if rows else []
+    made = [",".join(["after", *names])]
+    for after in dict.fromkeys(row["after"] for row in rows):
+        known = [[float(row[name]) for row in rows if row["after"] == after and row[name]] for name in names]
+        made.append(",".join([after, *(f"{fmean(each):.6g}" if each else "" for each in known)]))
+    return "\n".join(made) + "\n"
 
 
 def unpack(place: Path, target: Path | None = None) -> list[Path]:

@@ -4,12 +4,14 @@ An interval is the mean's 95 % confidence interval by Student's t over the runs 
 tables say so and neither they nor figures have any.
 """
 
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.comparison import frontier_tables
 from benchmarks.comparison.collection import Runs
@@ -21,6 +23,7 @@ from benchmarks.comparison.sorting import sort
 from benchmarks.comparison.statistics import Interval, Measure, interval
 from benchmarks.comparison.tables import MISSING, Cell, Table, bracketed, unsigned
 from benchmarks.config.errors import UserError
+from benchmarks.runs.folder import RANK_MEANS
 from benchmarks.runs.read import Run
 
 
@@ -177,17 +180,28 @@ def place_of(found: Sequence[Line], **settings: Any) -> int:
 def of_rank(name: str, after: int | None = None) -> Measure:
     """Returns the function that maps a run to the mean of a column of `rank.csv` over all matrices; None where it is empty.
 
+    A run that was packed without this table has the means after each task.
+
     Args:
         name: of the column.
         after: the number of tasks learned; None for the mean over all states in which it was measured.
     """
 
     def mean_of(run: Run) -> float | None:
-        rows = run.rank if after is None else run.rank[run.rank["after"] == after]
-        found = float(rows[name].mean())
+        rows = _ranks(run)
+        found = float((rows if after is None else rows[rows["after"] == after])[name].mean())
         return None if isnan(found) else found
 
     return mean_of
+
+
+def _ranks(run: Run) -> pd.DataFrame:
+    if not run.files.has(RANK_MEANS):
+        return run.rank
+    try:
+        return pd.read_csv(io.StringIO(run.files.text(RANK_MEANS)), dtype=float)
+    except ValueError as error:
+        raise UserError(f"{run.files.at(RANK_MEANS)}: damaged, no table of numbers") from error
 
 
 def interference() -> list[Column]:

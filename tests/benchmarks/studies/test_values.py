@@ -9,6 +9,7 @@ import pytest
 from benchmarks.comparison.collection import Runs, load
 from benchmarks.comparison.tables import Cell, Table
 from benchmarks.config.errors import UserError
+from benchmarks.runs.pack import pack
 from benchmarks.studies import values
 from tests.run_folders import write_run
 
@@ -60,6 +61,21 @@ def test_a_column_of_rank_is_its_mean_over_matrices_and_states(tmp_path: Path) -
     assert values.of_rank("interference_right", 0)(run) is None  # before any training
     rows = run.rank[run.rank["after"] == 2]
     assert values.of_rank("null_directions", 2)(run) == pytest.approx(rows["null_directions"].mean())
+
+
+def test_a_run_packed_without_rank_has_its_means(tmp_path: Path) -> None:
+    (run,) = written(tmp_path / "runs", 1)
+    pack(tmp_path / "runs", tmp_path / "packed", together=True, without=["rank.csv"])
+    (packed,) = load([tmp_path / "packed"])
+    assert packed.rank.empty
+    for name, after in (("interference_right", None), ("null_directions", 2), ("effective_rank", 0)):
+        expected = values.of_rank(name, after)(run)
+        assert expected is not None and values.of_rank(name, after)(packed) == pytest.approx(expected, rel=1e-5)
+    assert values.of_rank("interference_right", 0)(packed) is None
+    (run.folder / "rank.csv").write_text("after,tower,block,matrix,effective_rank\n0,image,0,q,many\n")
+    pack(tmp_path / "runs", tmp_path / "other", together=True, without=["rank.csv"])
+    (damaged,) = load([tmp_path / "other"])
+    assert values.of_rank("effective_rank")(damaged) is None
 
 
 def test_runs_of_several_streams_are_no_group(tmp_path: Path) -> None:
