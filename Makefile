@@ -67,9 +67,12 @@ results/micro-clip-%:
 
 # The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
 # all, one after the other.
+# Those that read no more of rank.csv than its means over all matrices are packed without it.
+MEANS = persistence position which-null
+COMMA = ,
 study:
 	uv run --extra cluster python -m benchmarks.study $(NAME)
-	if ls results/studies/$(NAME)/*/ > /dev/null 2>&1; then $(PACK) --without rank.csv,spectrum.csv results/studies/$(NAME); fi
+	if ls results/studies/$(NAME)/*/ > /dev/null 2>&1; then $(PACK) --without spectrum.csv,history.csv$(if $(filter $(NAME),$(MEANS)),$(COMMA)rank.csv) results/studies/$(NAME); fi
 
 studies:
 	uv run python -m benchmarks.study --list | cut -d' ' -f1 | xargs -I NAME $(MAKE) study NAME=NAME
