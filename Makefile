@@ -65,11 +65,12 @@ clips: results/micro-clip-1 results/micro-clip-2
 results/micro-clip-%:
 	uv run python -m benchmarks.pretrain --seed $* --out $@
 
-# The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
-# all, one after the other.
-# Those that read no more of rank.csv than its means over all matrices are packed without it.
+# Studies that read no more of rank.csv than its means over all matrices are packed without it.
 MEANS = persistence position which-null
 COMMA = ,
+
+# The runs, the figure and the page of a study, as in make study NAME=persistence; at most an hour on two cores. `make studies` does
+# all, one after the other.
 study:
 	uv run --extra cluster python -m benchmarks.study $(NAME)
 	if ls results/studies/$(NAME)/*/ > /dev/null 2>&1; then $(PACK) --without spectrum.csv,history.csv$(if $(filter $(NAME),$(MEANS)),$(COMMA)rank.csv) results/studies/$(NAME); fi

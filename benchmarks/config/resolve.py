@@ -172,9 +172,9 @@ def _checked(cls: Any, values: Mapping[str, Any], where: Mapping[str, str]) -> A
     for name, value in values.items():
         # YAML reads yes, no, on and off as booleans, which pydantic would convert to 1 and 0.
         words = [word for word in (value.values() if isinstance(value, dict) else [value]) if isinstance(word, bool)]
-        if words and cls.__pydantic_fields__[name].annotation is not bool:
-            raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
         field = cls.__pydantic_fields__[name]
+        if words and field.annotation is not bool:
+            raise UserError(f"{where.get(name, name)}: yes and no, true and false mean nothing here, got {words[0]}")
         endless = [each for each in _numbers(value) if not math.isfinite(each)]
         if endless and endless != [field.default] and not _may_be_endless(field):
             raise UserError(f"{where.get(name, name)}: must be a finite number, got {shown(value)}")

@@ -93,7 +93,7 @@ def _reader() -> ThreadPoolExecutor:
 
 
 class _Counter:
-    """Counts right answers under the three rules, the last of them for each of S states.
+    """Counts images without scores, and right answers under the three rules, the last of them for each of S states.
 
     Args:
         class_names: by task.
@@ -105,8 +105,9 @@ class _Counter:
         ends = torch.tensor([len(names) for names in class_names]).cumsum(dim=0).tolist()
         self.own = [slice(end - len(names), end) for end, names in zip(ends, class_names, strict=True)]
 
-    def right(self, scores: Scores, union: Tensor, own: Tensor, target: Tensor, task: int) -> Tensor:
-        """Counts (2 + S,) of right answers to images of one task: known, unknown, seen in each state.
+    def count(self, scores: Scores, union: Tensor, own: Tensor, target: Tensor, task: int) -> Tensor:
+        """Counts (3 + S,) of images of one task: with a score that is NaN, and answered right: known, unknown, seen in each
+        state.
 
         Args:
             scores: gives the images' scores among the classes of some tasks.
@@ -121,7 +122,7 @@ class _Counter:
             (self.ids[scores(range(state)).argmax(dim=1)] == wanted).sum() if state > task else torch.zeros_like(known)
             for state in self.states
         ]
-        return torch.stack([known, unknown, *seen])
+        return torch.stack([union.isnan().any(dim=1).sum(), known, unknown, *seen])
 
 
 def evaluate(
@@ -171,23 +172,22 @@ def evaluate_states(
     """
     classifier.eval()
     counter = _Counter(class_names, states, device)
-    counts: list[Tensor] = []  # for each task (1 + 2 + S,), on the device: the host waits for none of them
+    counts: list[Tensor] = []  # for each task (3 + S,), on the device: the host waits for none of them
     for task, (images, labels) in enumerate(tests):
         first = next(other for other, test in enumerate(tests) if test.images is images)
         if first < task and class_names[first] == class_names[task] and watch is None:
             counts.append(counts[first])  # a repeated task; where it counts as seen, so does its first turn
             on_images(len(labels))
             continue
-        right = torch.zeros(3 + len(states), dtype=torch.int64, device=device)
+        counted = torch.zeros(3 + len(states), dtype=torch.int64, device=device)
         for part, x, y in batches(images, labels, device):
             scores = classifier.scored(x.to(device, non_blocking=True))
             union, own = scores(range(len(tests))), scores(range(task, task + 1))  # (B, sum of C), (B, C)
             if watch:
                 watch(task, part, union, own)
-            right[1:] += counter.right(scores, union, own, y.to(device, non_blocking=True), task)
-            right[0] += union.isnan().any(dim=1).sum()
+            counted += counter.count(scores, union, own, y.to(device, non_blocking=True), task)
             on_images(share().size * len(x))
-        counts.append(right)
+        counts.append(counted)
     lengths = torch.tensor([len(labels) for _, labels in tests], device=device)
     unscored, *total = add_up(torch.stack(counts)).T  # (T,), 2 + S times (T,)
     _check_scores(unscored.tolist(), states[0])

@@ -7,26 +7,26 @@ after each task. Hundreds of runs may have the same `stream.json`, so it is stor
 folder `streams` above them, named by its sha256. All code that reads run folders also reads packed runs.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from statistics import fmean
 
 import click
+import numpy as np
 
 from benchmarks.config.errors import UserError
 from benchmarks.config.terminal import Command, plain, say
 from benchmarks.runs import shelf
+from benchmarks.runs.csv_files import numbers_of, table_of
 from benchmarks.runs.folder import LEFT_OUT, RANK, RANK_MEANS, STREAM, STREAMS, RunFiles, find, naming_digest
 from benchmarks.runs.shapes import about_of
 from benchmarks.runtime.files import write_bytes
 
 
+MATRIX = ("tower", "block", "matrix")  # the columns of rank.csv that name a weight matrix
 KINDS = (".csv", ".json", ".yaml")
 ESSENTIAL = {"accuracy.csv", "accuracy_agnostic.csv", "config.yaml", "cost.json", "metrics.json", "run.json", STREAM}
 
@@ -94,23 +94,26 @@ def _contents(files: RunFiles, target: Path, without: Collection[str]) -> dict[s
         _write_once(target / STREAMS / f"{digest}.json", found[STREAM])
         found[STREAM] = naming_digest(digest)
     if RANK in without and files.has(RANK):
-        with suppress(csv.Error, KeyError, TypeError, ValueError):  # of a table that is damaged there are none
-            found[RANK_MEANS] = _means_by_state(files.text(RANK)).encode()
+        with suppress(UserError):  # of a table that is damaged there are none
+            found[RANK_MEANS] = _means_by_state(files).encode()
     if without:
         found[LEFT_OUT] = json.dumps(sorted({*without, *filter(files.lacks, files.left_out())})).encode()
     return found
 
 
-def _means_by_state(table: str) -> str:
+def _means_by_state(files: RunFiles) -> str:
     """A csv text with a row for each state of `rank.csv`: the means of its numbers over all matrices; empty where there are
     none.
     """
-    rows = list(csv.DictReader(io.StringIO(table)))
-    names = [name for name in rows[0] if name not in ("after", "tower", "block", "matrix")] if rows else []
-    made = [",".join(["after", *names])]
-    for after in dict.fromkeys(row["after"] for row in rows):
-        known = [[float(row[name]) for row in rows if row["after"] == after and row[name]] for name in names]
-        made.append(",".join([after, *(f"{fmean(each):.6g}" if each else "" for each in known)]))
+    header, rows = table_of(files, RANK, ("after", *MATRIX))
+    names = ["after", *(name for name in header if name not in ("after", *MATRIX))]
+    fields = [[row[header.index(name)] for name in names] for row in rows]
+    numbers = numbers_of(fields, files, RANK, len(names))  # (rows, columns)
+    made = [",".join(names)]
+    for after in dict.fromkeys(numbers[:, 0].tolist()):
+        columns = numbers[numbers[:, 0] == after].T
+        known = [column[~np.isnan(column)] for column in columns]
+        made.append(",".join(f"{each.mean():.6g}" if len(each) else "" for each in known))
     return "\n".join(made) + "\n"
 
 

@@ -4,7 +4,6 @@ An interval is the mean's 95 % confidence interval by Student's t over the runs 
 tables say so and neither they nor figures have any.
 """
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -23,6 +22,7 @@ from benchmarks.comparison.sorting import sort
 from benchmarks.comparison.statistics import Interval, Measure, interval
 from benchmarks.comparison.tables import MISSING, Cell, Table, bracketed, unsigned
 from benchmarks.config.errors import UserError
+from benchmarks.runs.csv_files import numbers_of, table_of
 from benchmarks.runs.folder import RANK_MEANS
 from benchmarks.runs.read import Run
 
@@ -198,10 +198,8 @@ def of_rank(name: str, after: int | None = None) -> Measure:
 def _ranks(run: Run) -> pd.DataFrame:
     if not run.files.has(RANK_MEANS):
         return run.rank
-    try:
-        return pd.read_csv(io.StringIO(run.files.text(RANK_MEANS)), dtype=float)
-    except ValueError as error:
-        raise UserError(f"{run.files.at(RANK_MEANS)}: damaged, no table of numbers") from error
+    header, rows = table_of(run.files, RANK_MEANS, ())
+    return pd.DataFrame(numbers_of(rows, run.files, RANK_MEANS, len(header)), columns=header)
 
 
 def interference() -> list[Column]:
